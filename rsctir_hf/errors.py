@@ -1,0 +1,45 @@
+"""The package's own exceptions: each subclasses a builtin and says what to do next."""
+
+
+class RsctirError(Exception):
+    """Root of every exception raised on purpose by this package."""
+
+
+class ImageReadError(RsctirError, ValueError):
+    """A file or array could not be read as a picture."""
+
+
+class DataLayoutError(RsctirError, FileNotFoundError):
+    """A data set or gallery folder does not hold what its format asks for."""
+
+
+class QueryError(RsctirError, ValueError):
+    """A query or an option of a search cannot be answered."""
+
+
+class ModelLoadError(RsctirError, OSError):
+    """A model directory or id could not be loaded."""
+
+
+class IndexMismatchError(RsctirError, ValueError):
+    """An index was built with another model, revision or kind of regions."""
+
+
+class UnsupportedError(RsctirError, NotImplementedError):
+    """The model at hand has no such ability (for example a region graph)."""
+
+
+class RecipeError(RsctirError, ValueError):
+    """A training recipe holds an unknown key or values that contradict each other."""
+
+
+class MissingDependencyError(RsctirError, ImportError):
+    """An optional package is needed and absent.
+
+    Args:
+        package: import name of the package.
+        extra: the extra of ``rsctir_hf`` that installs it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed. Run: pip install 'rsctir_hf[{extra}]'")

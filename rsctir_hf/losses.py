@@ -1,0 +1,191 @@
+"""Losses of matched pictures and captions, as pure functions of tensors.
+
+Nobody here knows models: everything starts from a similarity matrix (B, C), the picture each
+caption was drawn for, and a table of cells that must not count as negatives. The triplet loss is
+GaLR's (released code, and the paper's section on training) with the intra-class term that CMPAGL
+describes in words; formula and weight of that term are our reading of it.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rsctir_hf.metrics import check_image_of_caption, check_scores
+
+Negatives = Literal["sum", "hardest", "mean"]
+IntraPositives = Literal["pairs", "all"]
+
+
+def info_nce_loss(similarity: Tensor, positives: Tensor, *, scale: Tensor | float) -> Tensor:
+    """Return the symmetric InfoNCE loss with targets shared by all positives.
+
+    Each picture's target over captions, and each caption's over pictures, is uniform over its
+    positives, so two equal sentences of one batch are not pushed apart. With one positive per row
+    and column this is CLIP's loss.
+
+    Args:
+        similarity: (B, C) cosines.
+        positives: (B, C) bool, true where the caption describes the picture.
+        scale: inverse temperature, the exponential of the learned ``logit_scale``.
+
+    Returns:
+        Scalar, the mean of both directions.
+
+    Raises:
+        ValueError: wrong shapes, NaN, or a picture or caption without a positive.
+    """
+    _check_positives(similarity, positives)
+    for dim, name in ((1, "picture"), (0, "caption")):
+        lonely = (~positives.any(dim=dim)).nonzero().flatten().tolist()
+        if lonely:
+            raise ValueError(
+                f"{name} {lonely[0]} has no positive ({len(lonely)} such). Every picture and every "
+                "caption of a batch needs at least one true cell in `positives`."
+            )
+    logits = similarity.float() * scale
+    targets = positives.to(logits.dtype)
+    over_captions = F.cross_entropy(logits, targets / targets.sum(dim=1, keepdim=True))
+    over_pictures = F.cross_entropy(logits.T, (targets / targets.sum(dim=0)).T)
+    return (over_captions + over_pictures) / 2
+
+
+def triplet_loss(
+    similarity: Tensor,
+    image_of_caption: Tensor,
+    positives: Tensor,
+    *,
+    margin: float = 0.2,
+    negatives: Negatives = "sum",
+    intra_weight: float = 0.0,
+    intra_margin: float = 0.0,
+    intra_positives: IntraPositives = "pairs",
+) -> Tensor:
+    """Return the bidirectional triplet loss, with false negatives masked.
+
+    The anchors are the C drawn pairs (picture of caption c, c) with similarity s_c. Each negative
+    caption n of the picture and each negative picture n of the caption costs
+    ``max(0, margin + s_n - s_c)``. With distances d = 1 - s the intra-class term adds
+    ``intra_weight * mean(max(0, d - intra_margin))`` over matched cells.
+
+    Args:
+        similarity: (B, C) cosines.
+        image_of_caption: (C,) int64, the picture each caption was drawn for.
+        positives: (B, C) bool; false cells are the negatives. The anchors' cells must be true.
+        margin: distance in cosine that a negative must keep.
+        negatives: ``sum`` adds every cost of every anchor (GaLR's released loss, whose size grows
+            with the square of the batch); ``mean`` averages over each anchor's negatives, then over
+            anchors; ``hardest`` takes each anchor's worst negative, then the mean over anchors
+            (VSE++'s max of hinges; the mean is our choice, theirs is a sum).
+        intra_weight: weight of the intra-class term; 0 leaves it out.
+        intra_margin: distance 1 - cosine below which a matched pair costs nothing.
+        intra_positives: the term runs over the drawn ``pairs`` or over ``all`` true cells.
+
+    Returns:
+        Scalar; both directions are added.
+
+    Raises:
+        ValueError: wrong shapes, NaN, an anchor that is not positive, or an unknown option.
+    """
+    _check_positives(similarity, positives)
+    check_image_of_caption(image_of_caption, similarity)
+    similarity = similarity.float()
+    captions = torch.arange(similarity.shape[1], device=similarity.device)
+    if not positives[image_of_caption, captions].all():
+        raise ValueError(
+            "positives is false at the cell of a caption and its own picture. Set "
+            "positives[image_of_caption[c], c] for every caption c."
+        )
+    matched = similarity[image_of_caption, captions]  # (C,)
+    loss = _hinge_cost(
+        similarity[image_of_caption], matched, positives[image_of_caption], margin, negatives
+    ) + _hinge_cost(similarity.T, matched, positives.T, margin, negatives)
+    if intra_weight:
+        if intra_positives not in ("pairs", "all"):
+            raise ValueError(f"intra_positives is {intra_positives!r}; expected 'pairs' or 'all'.")
+        cells = matched if intra_positives == "pairs" else similarity[positives]
+        loss = loss + intra_weight * (1 - cells - intra_margin).clamp(min=0).mean()
+    return loss
+
+
+def matching_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy of a matching head.
+
+    Args:
+        logits: (P, 2), column 1 is "these two match".
+        labels: (P,) int64, 1 for a matching pair and 0 otherwise.
+
+    Raises:
+        ValueError: wrong shapes, a label that is neither 0 nor 1, or NaN logits.
+    """
+    if logits.ndim != 2 or logits.shape[1] != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            f"logits are {tuple(logits.shape)} and labels {tuple(labels.shape)}; "
+            "expected (P, 2) and (P,) for P pairs."
+        )
+    if labels.is_floating_point() or ((labels != 0) & (labels != 1)).any():
+        raise ValueError("labels must be int64, 1 for a matching pair and 0 otherwise.")
+    check_scores(logits, "logits")
+    return F.cross_entropy(logits.float(), labels.long())
+
+
+@torch.no_grad()
+def hard_negative_indices(
+    similarity: Tensor, positives: Tensor, *, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Draw one hard negative for each picture and each caption.
+
+    A negative is drawn with probability softmax(similarity) over the cells that are not positive.
+    Give scaled cosines (the logits) for a draw that prefers the hardest.
+
+    Args:
+        similarity: (B, C) cosines or logits.
+        positives: (B, C) bool; true cells are never drawn.
+        generator: source of randomness, on the device of ``similarity``; None for torch's own.
+
+    Returns:
+        A caption for each picture (B,) and a picture for each caption (C,), int64; -1 where
+        everything is positive.
+
+    Raises:
+        ValueError: wrong shapes or NaN.
+    """
+    _check_positives(similarity, positives)
+    return (
+        _draw_negatives(similarity.float(), positives, generator),
+        _draw_negatives(similarity.float().T, positives.T, generator),
+    )
+
+
+def _hinge_cost(
+    scores: Tensor, matched: Tensor, positives: Tensor, margin: float, negatives: Negatives
+) -> Tensor:
+    """Reduce the hinge costs of C anchors with n candidates, scores (C, n), to a scalar."""
+    costs = (margin + scores - matched[:, None]).clamp(min=0).masked_fill(positives, 0.0)  # (C, n)
+    if negatives == "sum":
+        return costs.sum()
+    if negatives == "hardest":
+        return costs.amax(dim=1).mean()
+    if negatives == "mean":
+        return (costs.sum(dim=1) / (~positives).sum(dim=1).clamp(min=1)).mean()
+    raise ValueError(f"negatives is {negatives!r}; expected 'sum', 'hardest' or 'mean'.")
+
+
+def _draw_negatives(scores: Tensor, positives: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw one column for each row of scores (Q, G) outside positives; -1 for a full row."""
+    full = positives.all(dim=1)  # (Q,)
+    # a full row would be a softmax over nothing (NaN): let it draw anything, then overwrite
+    blocked = positives & ~full[:, None]
+    probabilities = scores.masked_fill(blocked, -torch.inf).softmax(dim=1)
+    drawn = torch.multinomial(probabilities, 1, generator=generator).squeeze(1)  # (Q,)
+    return drawn.masked_fill(full, -1)
+
+
+def _check_positives(similarity: Tensor, positives: Tensor) -> None:
+    check_scores(similarity, "similarity")
+    if positives.shape != similarity.shape or positives.dtype != torch.bool:
+        raise ValueError(
+            f"positives is {positives.dtype} {tuple(positives.shape)}; expected torch.bool of the "
+            f"similarity's shape {tuple(similarity.shape)} (pictures x captions)."
+        )

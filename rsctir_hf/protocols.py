@@ -1,0 +1,88 @@
+"""The roles that parts of the package play for one another.
+
+A role is a ``Protocol``: anything with these methods fits, whether it is ours, a
+``CLIPModel`` or a user's own class.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from PIL import Image
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Boxes found in one picture, strongest first.
+
+    Attributes:
+        boxes: (N, 4) x1, y1, x2, y2 in pixels of the picture they were found in.
+        scores: (N,) in 0..1.
+        labels: N class names, or an empty tuple where the proposer knows no classes.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class DualEncoder(Protocol):
+    """Anything that embeds pictures and sentences into one space."""
+
+    config: Any
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        """Embed pictures (B, 3, H, W) as (B, D)."""
+
+    def get_text_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Embed token ids (C, T) as (C, D)."""
+
+
+@runtime_checkable
+class PairMatcher(Protocol):
+    """A model that also judges a picture and a sentence together."""
+
+    def match(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        pixel_values: Tensor | None = None,
+        image_tokens: Tensor | None = None,
+    ) -> Tensor:
+        """Return the probability (P,) that sentence p describes picture p."""
+
+
+@runtime_checkable
+class RegionGraphModel(Protocol):
+    """A model that can show the region graph it reasons over."""
+
+    def get_region_graph(self, pixel_values: Tensor) -> Any:
+        """Return boxes, scores, salience, kept nodes and adjacency of (B, 3, H, W) pictures."""
+
+
+class RegionProposer(Protocol):
+    """Finds regions in a picture; ``name`` is recorded in results and indexes."""
+
+    name: str
+
+    def __call__(self, image: Image.Image) -> Regions:
+        """Return at most N regions of one RGB picture."""
+
+
+class VectorIndex(Protocol):
+    """Holds unit vectors and finds the nearest by cosine."""
+
+    def __len__(self) -> int: ...
+
+    def add(self, vectors: Tensor) -> Sequence[int]:
+        """Add (n, D) unit vectors; return their n row numbers."""
+
+    def search(self, queries: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+        """Return scores (Q, K) and rows (Q, K), best first."""
+
+    def save(self, folder: Path) -> None:
+        """Write the index below ``folder``."""

@@ -1,0 +1,244 @@
+"""A model's region graph as ``torch_geometric`` data, as ``networkx``, and as words.
+
+The model computes its graph dense and batched (``get_region_graph``); this file takes one picture
+of that batch and drops the padding. Any object with the tensors of ``RegionGraph`` will do. In
+everything meant for people (``number``, ``describe_drop``, ``node_table``) regions count from 1.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from rsctir_hf.errors import MissingDependencyError
+
+try:
+    import networkx as nx
+except ImportError as error:
+    raise MissingDependencyError("networkx", "app") from error
+try:
+    from torch_geometric.data import Data
+except ImportError as error:
+    raise MissingDependencyError("torch_geometric", "app") from error
+
+NODE_COLUMNS = ("#", "label", "score", "salience", "x", "y", "width", "height", "in the graph")
+
+
+class RegionGraph(Protocol):
+    """What a model's region graph holds, for B pictures of N regions each.
+
+    Attributes:
+        boxes: (B, N, 4) x1, y1, x2, y2 in pixels of the model input.
+        scores: (B, N) in 0..1.
+        labels: (B, N) int64, or None where the proposer knows no classes.
+        mask: (B, N) bool, false for padding.
+        kept: (B, N) bool, true for the regions that stayed in the graph.
+        dropped_by: (B, N) int64, the kept region each dropped one resembles; -1 elsewhere.
+        similarity: (B, N, N) cosine of the regions' appearance.
+        salience: (B, N), 1 for the most salient region of a picture.
+        adjacency: (B, N, N) edge weights after enhancement and normalisation.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor | None
+    mask: Tensor
+    kept: Tensor
+    dropped_by: Tensor
+    similarity: Tensor
+    salience: Tensor
+    adjacency: Tensor
+
+
+def to_data(region_graph: RegionGraph, *, index: int = 0, x: Tensor | None = None) -> Data:
+    """Return one picture's region graph for PyTorch Geometric, without padding.
+
+    Every non-zero weight is an edge, self-loops included, so a PyG layer without normalisation of
+    its own computes what the model's dense layer does.
+
+    Args:
+        region_graph: of B pictures.
+        index: which picture of the batch.
+        x: (B, N, F) node features, where the caller has them.
+
+    Returns:
+        Data with n nodes and E edges: ``pos`` (n, 2) box centres and ``boxes`` (n, 4) in pixels of
+        the model input, ``scores`` ``salience`` ``kept`` ``dropped_by`` (n,), ``similarity``
+        (n, n), ``edge_index`` (2, E), ``edge_attr`` (E, 1) weights; ``x`` (n, F) and ``labels``
+        (n,) where given.
+
+    Raises:
+        ValueError: the batch has no picture ``index``, or ``x`` does not fit.
+    """
+    present = _present(region_graph, index)  # (n,)
+    boxes = region_graph.boxes[index, present].float()  # (n, 4)
+    weights = region_graph.adjacency[index][present][:, present].float()  # (n, n)
+    edges = weights.nonzero().T.contiguous()  # (2, E)
+    data = Data(
+        pos=(boxes[:, :2] + boxes[:, 2:]) / 2,
+        edge_index=edges,
+        edge_attr=weights[edges[0], edges[1]][:, None],
+        num_nodes=len(present),
+    )
+    data.boxes = boxes
+    data.scores = region_graph.scores[index, present].float()
+    data.salience = region_graph.salience[index, present].float()
+    data.kept = region_graph.kept[index, present]
+    data.dropped_by = _renumbered(region_graph.dropped_by[index], present)
+    data.similarity = region_graph.similarity[index][present][:, present].float()
+    if region_graph.labels is not None:
+        data.labels = region_graph.labels[index, present]
+    if x is not None:
+        if x.shape[:2] != region_graph.mask.shape:
+            raise ValueError(
+                f"x is {tuple(x.shape)}; expected (B, N, F) with the graph's "
+                f"(B, N) = {tuple(region_graph.mask.shape)}."
+            )
+        data.x = x[index, present]
+    return data
+
+
+def to_networkx(
+    region_graph: RegionGraph, *, index: int = 0, label_names: Sequence[str] | None = None
+) -> nx.Graph:
+    """Return one picture's region graph as an undirected graph without self-loops.
+
+    Node i is the i-th region that is not padding. Nodes carry ``number``, ``x1`` ``y1`` ``x2``
+    ``y2`` (pixels of the model input), ``score``, ``salience``, ``kept``, ``label`` where there is
+    one and ``dropped`` (the reason) where it applies; edges carry ``weight`` and ``similarity``.
+
+    Args:
+        region_graph: of B pictures.
+        index: which picture of the batch.
+        label_names: names of the integer labels.
+
+    Raises:
+        ValueError: the batch has no picture ``index``.
+    """
+    data = to_data(region_graph, index=index)
+    present = _present(region_graph, index).tolist()
+    graph = nx.Graph()
+    for node, region in enumerate(present):
+        attributes: dict[str, Any] = {"number": region + 1, "kept": bool(data.kept[node])}
+        corners = zip(("x1", "y1", "x2", "y2"), data.boxes[node].tolist(), strict=True)
+        attributes |= {name: round(value, 2) for name, value in corners}
+        attributes |= {"score": float(data.scores[node]), "salience": float(data.salience[node])}
+        label = _label(region_graph, region, index, label_names)
+        reason = describe_drop(region_graph, region, index=index)
+        attributes |= {"label": label} if label else {}
+        attributes |= {"dropped": reason} if reason else {}
+        graph.add_node(node, **attributes)
+    for (source, target), weight in zip(
+        data.edge_index.T.tolist(), data.edge_attr[:, 0].tolist(), strict=True
+    ):
+        if source < target:
+            similarity = float(data.similarity[source, target])
+            graph.add_edge(source, target, weight=weight, similarity=similarity)
+    return graph
+
+
+def to_node_link_json(
+    region_graph: RegionGraph, *, index: int = 0, label_names: Sequence[str] | None = None
+) -> str:
+    """Return ``to_networkx`` as node-link JSON, with the keys ``nodes`` and ``edges``."""
+    graph = to_networkx(region_graph, index=index, label_names=label_names)
+    return json.dumps(nx.node_link_data(graph, edges="edges"), indent=1)
+
+
+def to_graphml(
+    region_graph: RegionGraph, *, index: int = 0, label_names: Sequence[str] | None = None
+) -> str:
+    """Return ``to_networkx`` as GraphML, for Gephi, yEd and the like."""
+    graph = to_networkx(region_graph, index=index, label_names=label_names)
+    return "\n".join(nx.generate_graphml(graph)) + "\n"
+
+
+def describe_drop(region_graph: RegionGraph, region: int, *, index: int = 0) -> str:
+    """Return why a region left the graph, as in "0.97 alike and overlapping #3".
+
+    Args:
+        region_graph: of B pictures.
+        region: which of the N regions, from 0.
+        index: which picture of the batch.
+
+    Returns:
+        The reason; empty for a region that stayed.
+
+    Raises:
+        ValueError: the batch has no such picture or region, or the region is padding.
+    """
+    if region not in _present(region_graph, index).tolist():
+        raise ValueError(
+            f"region {region} of picture {index} is padding or absent; the graph holds "
+            f"{int(region_graph.mask[index].sum())} regions there."
+        )
+    cause = int(region_graph.dropped_by[index, region])
+    if cause < 0:
+        return ""
+    alike = float(region_graph.similarity[index, region, cause])
+    pair = region_graph.boxes[index, [region, cause]].float()  # (2, 4)
+    overlapping = box_iou(pair[:1], pair[1:]).item() > 0
+    return f"{alike:.2f} alike and {'overlapping' if overlapping else 'close to'} #{cause + 1}"
+
+
+def node_table(
+    region_graph: RegionGraph, *, index: int = 0, label_names: Sequence[str] | None = None
+) -> list[list[str | int | float]]:
+    """Return a row of ``NODE_COLUMNS`` for each region that is not padding.
+
+    x, y, width and height are whole pixels of the model input; x and y name the upper left corner.
+    The last column says ``yes`` or why the region was dropped.
+
+    Args:
+        region_graph: of B pictures.
+        index: which picture of the batch.
+        label_names: names of the integer labels.
+
+    Raises:
+        ValueError: the batch has no picture ``index``.
+    """
+    rows: list[list[str | int | float]] = []
+    for region in _present(region_graph, index).tolist():
+        x1, y1, x2, y2 = region_graph.boxes[index, region].tolist()
+        rows.append(
+            [
+                region + 1,
+                _label(region_graph, region, index, label_names),
+                round(float(region_graph.scores[index, region]), 3),
+                round(float(region_graph.salience[index, region]), 3),
+                round(x1),
+                round(y1),
+                round(x2 - x1),
+                round(y2 - y1),
+                describe_drop(region_graph, region, index=index) or "yes",
+            ]
+        )
+    return rows
+
+
+def _present(region_graph: RegionGraph, index: int) -> Tensor:
+    """Return the row numbers (n,) of one picture's regions that are not padding."""
+    pictures = len(region_graph.mask)
+    if not 0 <= index < pictures:
+        raise ValueError(f"index is {index}; the region graph holds pictures 0 to {pictures - 1}.")
+    return region_graph.mask[index].nonzero().flatten()
+
+
+def _renumbered(dropped_by: Tensor, present: Tensor) -> Tensor:
+    """Translate row numbers among N regions to those among the n present ones; -1 stays."""
+    places = torch.full((len(dropped_by) + 1,), -1, dtype=torch.int64, device=present.device)
+    places[present] = torch.arange(len(present), device=present.device)
+    return places[dropped_by[present]]  # -1 reads the spare last place
+
+
+def _label(
+    region_graph: RegionGraph, region: int, index: int, label_names: Sequence[str] | None
+) -> str:
+    """Return a region's class name, its number where no name is known, or nothing."""
+    if region_graph.labels is None:
+        return ""
+    label = int(region_graph.labels[index, region])
+    return label_names[label] if label_names and 0 <= label < len(label_names) else str(label)

@@ -1,0 +1,250 @@
+"""Training-free reranking by what the candidates think of the other queries.
+
+Two methods, both pure functions of similarity matrices: MR, the multivariate rerank of GaLR
+(figure and released code), and SMR, "SMR (our reading)": CMPAGL names a rerank that uses the
+original similarity matrix and publishes no formula; ours is a softmax over the other queries in
+log space, elsewhere known as dual softmax. Both need other queries. On a full matrix these are the
+test set's own (transductive); one live query takes a stored bank instead.
+
+Everything returns float64, so that candidates with equal scores stay equal after the rerank.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rsctir_hf.metrics import check_scores
+
+SMR_TEMPERATURE = 0.1
+MR_TOP_K = 30
+MR_XI = 0.05
+MR_WEIGHTS = (0.30, 1.1)
+
+SMRVariant = Literal["log", "additive"]
+MRMode = Literal["paper", "released"]
+
+
+def hubness(bank_scores: Tensor, *, temperature: float) -> Tensor:
+    """Return how well each candidate suits every query of a bank.
+
+    A candidate that suits every query says little. With S the cosines this is
+    ``logsumexp over the bank of S / temperature``. It grows with the log of the bank's size, by the
+    same amount for every candidate, so the size does not touch the order.
+
+    Args:
+        bank_scores: (Q, G) cosine of each bank query with each candidate.
+        temperature: of the softmax over the bank, above 0.
+
+    Returns:
+        (G,) float64.
+
+    Raises:
+        ValueError: wrong shape, NaN, or a temperature of 0 or less.
+    """
+    check_scores(bank_scores, "bank_scores")
+    _check_temperature(temperature)
+    return (bank_scores.double() / temperature).logsumexp(dim=0)
+
+
+def smr(
+    similarity: Tensor,
+    *,
+    temperature: float = SMR_TEMPERATURE,
+    variant: SMRVariant = "log",
+    weight: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Return SMR scores (our reading) of a full similarity matrix.
+
+    ``log``: S / t + log softmax over the queries of S / t, which is 2 S / t - hubness; it keeps the
+    right order for negative cosines. A large temperature does not switch it off: it then orders by
+    twice the score less the candidate's mean score. ``additive``: S + weight * softmax over the
+    queries of S / t, which a large temperature does switch off.
+
+    Args:
+        similarity: (B, C) cosines.
+        temperature: of the softmax over the queries, above 0; choose it on validation.
+        variant: ``log`` or ``additive``.
+        weight: of the softmax in ``additive``.
+
+    Returns:
+        Scores that order each picture's captions, and scores that order each caption's pictures;
+        both (B, C) float64, picture x caption.
+
+    Raises:
+        ValueError: wrong shape, NaN, a temperature of 0 or less, or an unknown variant.
+    """
+    check_scores(similarity, "similarity")
+    _check_temperature(temperature)
+    if variant not in ("log", "additive"):
+        raise ValueError(f"variant is {variant!r}; expected 'log' or 'additive'.")
+    return (
+        _smr_one_way(similarity, temperature, variant, weight),
+        _smr_one_way(similarity.T, temperature, variant, weight).T,
+    )
+
+
+def smr_single(scores: Tensor, hubness: Tensor, *, temperature: float) -> Tensor:
+    """Return SMR scores of one query, given each candidate's hubness against a bank.
+
+    Args:
+        scores: (G,) cosine of the query with each candidate.
+        hubness: (G,) from ``hubness`` with the same temperature.
+        temperature: above 0.
+
+    Returns:
+        (G,) float64, 2 S / temperature - hubness.
+
+    Raises:
+        ValueError: the lengths differ, NaN, or a temperature of 0 or less.
+    """
+    _check_temperature(temperature)
+    if scores.ndim != 1 or scores.shape != hubness.shape:
+        raise ValueError(
+            f"scores are {tuple(scores.shape)} and hubness {tuple(hubness.shape)}; expected (G,) "
+            "for both. Compute the hubness anew after the gallery has changed."
+        )
+    check_scores(scores[None], "scores")
+    return 2 * scores.double() / temperature - hubness.double()
+
+
+def multivariate_rerank(
+    similarity: Tensor,
+    *,
+    mode: MRMode = "paper",
+    top_k: int = MR_TOP_K,
+    xi: float = MR_XI,
+    weights: tuple[float, float] = MR_WEIGHTS,
+) -> tuple[Tensor, Tensor]:
+    """Return GaLR's MR scores of a full similarity matrix.
+
+    Among the first ``top_k`` candidates g of each query q the score is
+    ``w1 * share + exp(-xi (rank + 1)) + w2 * exp(-xi (back rank + 1))``, where rank is the place of
+    g in q's list, from 0, and share = s(q, g) / sum of s(., g) over all queries. In ``paper`` mode
+    the back rank is the place of q in g's own list, and the term is 0 from place ``top_k`` on (the
+    figure leaves that cutoff and the weights open; ours are the code's). In ``released`` mode it is
+    the position of g when q's first ``top_k`` are sorted by that place, as the released code does.
+
+    Ours differs where the code would be arbitrary: equal scores share the best rank, so equal
+    captions stay tied; the sum in ``share`` is taken as at least 1 (it is a sum of signed cosines
+    and may come near 0 or below); the other candidates follow in their old order, not as zeros, so
+    ``top_k`` need not be 10 or more.
+
+    Args:
+        similarity: (B, C) cosines.
+        mode: ``paper`` or ``released``.
+        top_k: candidates reranked for each query; ties at the boundary are all taken.
+        xi: decay of the rank terms.
+        weights: of the share and of the back rank.
+
+    Returns:
+        Scores that order each picture's captions, and scores that order each caption's pictures;
+        both (B, C) float64, picture x caption.
+
+    Raises:
+        ValueError: wrong shape, NaN, ``top_k`` below 1, or an unknown mode.
+    """
+    check_scores(similarity, "similarity")
+    _check_mr(mode, top_k)
+    similarity = similarity.double()
+    caption_ranks = _ranks(similarity)  # of each caption in its picture's list, (B, C)
+    picture_ranks = _ranks(similarity.T).T  # of each picture in its caption's list, (B, C)
+    options = (mode, top_k, xi, weights)
+    totals = similarity.sum(dim=0), similarity.sum(dim=1)
+    i2t = _mr_scores(similarity, caption_ranks, picture_ranks, totals[0], *options)
+    t2i = _mr_scores(similarity.T, picture_ranks.T, caption_ranks.T, totals[1], *options)
+    return i2t, t2i.T
+
+
+def mr_single(
+    scores: Tensor,
+    bank_scores: Tensor,
+    *,
+    mode: MRMode = "paper",
+    top_k: int = MR_TOP_K,
+    xi: float = MR_XI,
+    weights: tuple[float, float] = MR_WEIGHTS,
+) -> Tensor:
+    """Return GaLR's MR scores of one query; a bank stands in for the other queries.
+
+    Args:
+        scores: (G,) cosine of the query with each candidate.
+        bank_scores: (Q, G) cosine of each bank query with each candidate, the query left out.
+        mode: see ``multivariate_rerank``.
+        top_k: see ``multivariate_rerank``.
+        xi: see ``multivariate_rerank``.
+        weights: see ``multivariate_rerank``.
+
+    Returns:
+        (G,) float64, equal to the query's row of ``multivariate_rerank`` on bank and query.
+
+    Raises:
+        ValueError: wrong shapes, NaN, ``top_k`` below 1, or an unknown mode.
+    """
+    _check_mr(mode, top_k)
+    check_scores(bank_scores, "bank_scores")
+    if scores.shape != bank_scores.shape[1:]:
+        raise ValueError(
+            f"scores are {tuple(scores.shape)} and bank_scores {tuple(bank_scores.shape)}; "
+            "expected (G,) and (Q, G) over the same G candidates."
+        )
+    check_scores(scores[None], "scores")
+    query = scores.double()[None]  # (1, G)
+    back_ranks = (bank_scores > scores).sum(dim=0)[None]  # (1, G)
+    totals = bank_scores.sum(dim=0, dtype=torch.float64) + query[0]  # (G,)
+    return _mr_scores(query, _ranks(query), back_ranks, totals, mode, top_k, xi, weights)[0]
+
+
+def _smr_one_way(queries: Tensor, temperature: float, variant: SMRVariant, weight: float) -> Tensor:
+    """Score the candidates of queries (Q, G)."""
+    scores = queries.double()
+    hubs = hubness(scores, temperature=temperature)  # (G,)
+    if variant == "log":
+        return 2 * scores / temperature - hubs
+    return scores + weight * (scores / temperature - hubs).exp()
+
+
+def _ranks(scores: Tensor) -> Tensor:
+    """Rank the columns in each row of scores (Q, G) from 0, best first; ties share the best."""
+    scores = scores.contiguous()
+    ascending = scores.sort(dim=1).values.contiguous()
+    not_above = torch.searchsorted(ascending, scores, right=True)
+    return scores.shape[1] - not_above
+
+
+def _mr_scores(
+    scores: Tensor,
+    ranks: Tensor,
+    back_ranks: Tensor,
+    totals: Tensor,
+    mode: MRMode,
+    top_k: int,
+    xi: float,
+    weights: tuple[float, float],
+) -> Tensor:
+    """Rerank the candidates of queries, all (Q, G); totals (G,) are the sums over all queries."""
+    inside = ranks < top_k
+    if mode == "paper":
+        back = torch.where(back_ranks < top_k, torch.exp(-xi * (back_ranks + 1)), 0.0)
+    else:
+        # sorted by back rank, equal ones in the query's own order; those outside come last
+        order = (back_ranks * scores.shape[1] + ranks).double()
+        back = torch.exp(-xi * (_ranks(-order.masked_fill(~inside, torch.inf)) + 1))
+    share = scores / totals.clamp(min=1.0)
+    reranked = weights[0] * share + torch.exp(-xi * (ranks + 1)) + weights[1] * back
+    lowest = reranked.masked_fill(~inside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
+    worst_inside = scores.masked_fill(~inside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
+    return torch.where(inside, reranked, lowest - 1 - (worst_inside - scores))
+
+
+def _check_temperature(temperature: float) -> None:
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"temperature is {temperature}; expected a finite number above 0.")
+
+
+def _check_mr(mode: str, top_k: int) -> None:
+    if mode not in ("paper", "released"):
+        raise ValueError(f"mode is {mode!r}; expected 'paper' or 'released'.")
+    if top_k < 1:
+        raise ValueError(f"top_k is {top_k}; expected 1 or more.")

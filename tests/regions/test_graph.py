@@ -1,0 +1,152 @@
+"""The region graph's views: PyG, networkx, exports and words."""
+
+import io
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+pytest.importorskip("torch_geometric")
+nx = pytest.importorskip("networkx")
+
+import importlib  # noqa: E402
+
+from torch_geometric.nn import GraphConv  # noqa: E402
+
+from rsctir_hf.errors import MissingDependencyError  # noqa: E402
+from rsctir_hf.regions import graph as region_graphs  # noqa: E402
+
+
+@pytest.fixture
+def graph():
+    """Two pictures of four regions; in picture 0 region 1 is padding and region 2 was dropped."""
+    boxes = torch.tensor([[0, 0, 8, 8], [0, 0, 0, 0], [2, 0, 10, 8], [20, 20, 30, 26]]).float()
+    adjacency = torch.zeros(4, 4)
+    adjacency[0, 0] = adjacency[3, 3] = 0.75
+    adjacency[0, 3] = adjacency[3, 0] = 0.25
+    similarity = torch.eye(4)
+    similarity[0, 2] = similarity[2, 0] = 0.971
+    similarity[0, 3] = similarity[3, 0] = 0.5
+    return SimpleNamespace(
+        boxes=boxes.expand(2, 4, 4),
+        scores=torch.tensor([[0.9, 0.0, 0.8, 0.5]]).expand(2, 4),
+        labels=None,
+        mask=torch.tensor([[True, False, True, True], [False] * 4]),
+        kept=torch.tensor([[True, False, False, True], [False] * 4]),
+        dropped_by=torch.tensor([[-1, -1, 0, -1], [-1] * 4]),
+        similarity=similarity.expand(2, 4, 4),
+        salience=torch.tensor([[1.0, 0.0, 0.9, 0.6]]).expand(2, 4),
+        adjacency=torch.stack([adjacency, torch.zeros(4, 4)]),
+    )
+
+
+def test_data_holds_the_nodes_without_padding(graph):
+    data = region_graphs.to_data(graph)
+    assert data.num_nodes == 3
+    assert data.boxes[2].tolist() == [20, 20, 30, 26]
+    assert data.pos.tolist() == [[4, 4], [6, 4], [25, 23]]
+    assert data.kept.tolist() == [True, False, True]
+    assert data.x is None
+    assert data.validate()
+
+
+def test_data_renumbers_the_cause_of_a_drop_past_the_padding(graph):
+    graph.dropped_by[0, 2] = 3  # region 3 is node 2 once region 1 is gone
+    assert region_graphs.to_data(graph).dropped_by.tolist() == [-1, 2, -1]
+
+
+def test_edges_rebuild_the_dense_adjacency(graph):
+    data = region_graphs.to_data(graph)
+    dense = torch.zeros(3, 3)
+    dense[data.edge_index[0], data.edge_index[1]] = data.edge_attr[:, 0]
+    present = [0, 2, 3]
+    assert torch.equal(dense, graph.adjacency[0][present][:, present])
+
+
+def test_a_pyg_layer_on_the_data_equals_the_dense_product(graph):
+    # GraphConv sums weight * x over the neighbours: with an identity weight and no root, A x
+    x = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
+    data = region_graphs.to_data(graph, x=x)
+    layer = GraphConv(5, 5, bias=False)
+    torch.nn.init.eye_(layer.lin_rel.weight)
+    torch.nn.init.zeros_(layer.lin_root.weight)
+    out = layer(data.x, data.edge_index, data.edge_attr[:, 0])
+    torch.testing.assert_close(out, (graph.adjacency[0] @ x[0])[[0, 2, 3]])
+
+
+def test_networkx_has_no_self_loops_and_names_the_drop(graph):
+    drawn = region_graphs.to_networkx(graph)
+    assert list(drawn.edges) == [(0, 2)]
+    assert drawn.edges[0, 2] == {"weight": 0.25, "similarity": 0.5}
+    assert drawn.nodes[1]["dropped"] == "0.97 alike and overlapping #1"
+    assert drawn.nodes[1]["number"] == 3
+    assert drawn.nodes[1]["score"] == pytest.approx(0.8)
+    assert "dropped" not in drawn.nodes[0]
+
+
+def test_exports_read_back_as_the_same_graph(graph):
+    drawn = region_graphs.to_networkx(graph)
+    from_json = nx.node_link_graph(
+        json.loads(region_graphs.to_node_link_json(graph)), edges="edges"
+    )
+    text = region_graphs.to_graphml(graph).encode()
+    from_graphml = nx.read_graphml(io.BytesIO(text), node_type=int)
+    for read in (from_json, from_graphml):
+        assert dict(read.nodes(data=True)) == dict(drawn.nodes(data=True))
+        assert list(read.edges(data=True)) == list(drawn.edges(data=True))
+
+
+def test_a_drop_without_overlap_is_called_close(graph):
+    graph.boxes = graph.boxes.clone()
+    graph.boxes[0, 2] = torch.tensor([9.0, 0.0, 17.0, 8.0])
+    assert region_graphs.describe_drop(graph, 2) == "0.97 alike and close to #1"
+    assert region_graphs.describe_drop(graph, 0) == ""
+
+
+def test_node_table_has_a_row_for_each_region(graph):
+    rows = region_graphs.node_table(graph)
+    assert rows == [
+        [1, "", 0.9, 1.0, 0, 0, 8, 8, "yes"],
+        [3, "", 0.8, 0.9, 2, 0, 8, 8, "0.97 alike and overlapping #1"],
+        [4, "", 0.5, 0.6, 20, 20, 10, 6, "yes"],
+    ]
+    assert all(len(row) == len(region_graphs.NODE_COLUMNS) for row in rows)
+
+
+def test_labels_are_named_where_names_are_known(graph):
+    graph.labels = torch.tensor([[0, -1, 1, 7]]).expand(2, 4)
+    rows = region_graphs.node_table(graph, label_names=["plane", "ship"])
+    assert [row[1] for row in rows] == ["plane", "ship", "7"]
+    assert region_graphs.to_networkx(graph, label_names=["plane", "ship"]).nodes[0]["label"]
+    assert region_graphs.to_data(graph).labels.tolist() == [0, 1, 7]
+
+
+def test_a_picture_without_regions_is_an_empty_graph(graph):
+    assert region_graphs.to_data(graph, index=1).num_nodes == 0
+    assert len(region_graphs.to_networkx(graph, index=1)) == 0
+    assert region_graphs.node_table(graph, index=1) == []
+    assert "graphml" in region_graphs.to_graphml(graph, index=1)
+
+
+def test_half_precision_graphs_are_read(graph):
+    graph.adjacency, graph.boxes = graph.adjacency.half(), graph.boxes.half()
+    assert region_graphs.to_data(graph).edge_attr.dtype == torch.float32
+
+
+def test_bad_picture_region_and_features_are_named(graph):
+    with pytest.raises(ValueError, match="index is 2"):
+        region_graphs.to_data(graph, index=2)
+    with pytest.raises(ValueError, match="region 1 of picture 0 is padding"):
+        region_graphs.describe_drop(graph, 1)
+    with pytest.raises(ValueError, match=r"x is \(1, 4, 5\)"):
+        region_graphs.to_data(graph, x=torch.zeros(1, 4, 5))
+
+
+@pytest.mark.parametrize("package", ["networkx", "torch_geometric.data"])
+def test_a_missing_package_names_the_pip_line(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "rsctir_hf.regions.graph")
+    with pytest.raises(MissingDependencyError, match=r"pip install 'rsctir_hf\[app\]'"):
+        importlib.import_module("rsctir_hf.regions.graph")

@@ -1,0 +1,224 @@
+"""Recall at K against exhaustive permutations, hand counts and closed forms."""
+
+import itertools
+
+import pytest
+import torch
+
+from rsctir_hf.metrics import (
+    RECALL_AT,
+    caption_aware_metrics,
+    directional_metrics,
+    expected_recall,
+    relevance,
+    retrieval_metrics,
+    stable_recall,
+)
+
+KEYS = ["i2t_R@1", "i2t_R@5", "i2t_R@10", "t2i_R@1", "t2i_R@5", "t2i_R@10", "mR"]
+
+
+def permutation_recall(scores, relevant, k):
+    """Average the hit rate over every order of the candidates, then a stable sort by score."""
+    hits = []
+    for order in itertools.permutations(range(scores.shape[1])):
+        columns = torch.tensor(order)
+        ranked = scores[:, columns].argsort(dim=1, descending=True, stable=True)[:, :k]
+        hits.append(relevant[:, columns].gather(1, ranked).any(dim=1).double().mean().item())
+    return 100 * sum(hits) / len(hits)
+
+
+def shuffled_recall(scores, relevant, k, rounds=4000):
+    """Estimate the same by random orders, each query with its own."""
+    generator = torch.Generator().manual_seed(0)
+    total = 0.0
+    for _ in range(rounds):
+        order = torch.rand(scores.shape, generator=generator).argsort(dim=1)
+        ranked = scores.gather(1, order).argsort(dim=1, descending=True, stable=True)[:, :k]
+        total += relevant.gather(1, order).gather(1, ranked).any(dim=1).double().mean().item()
+    return 100 * total / rounds
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tied_recall_equals_the_mean_over_every_permutation_both_ways(seed):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(0, 3, (5, 6), generator=generator).float() / 2  # three levels: many ties
+    image_of_caption = torch.tensor([0, 1, 2, 3, 4, seed % 5])
+    relevant = relevance(scores, image_of_caption)
+    for matrix, truth in ((scores, relevant), (scores.T, relevant.T)):
+        recall = expected_recall(matrix, truth, at=(1, 2, 3, 5))
+        for k, value in recall.items():
+            assert value == pytest.approx(permutation_recall(matrix, truth, k), abs=1e-9)
+
+
+def test_tied_recall_equals_shuffled_orders_on_a_larger_matrix_both_ways():
+    # The standard deviation of the mean over 4000 rounds of 20 queries is below
+    # 100 * 0.5 / sqrt(20 * 4000) = 0.18 percent; four of them is 0.71.
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.randint(0, 4, (20, 60), generator=generator).float()
+    relevant = relevance(scores, torch.arange(60) % 20)
+    for matrix, truth in ((scores, relevant), (scores[:, :20].T, relevant[:, :20].T)):
+        recall = expected_recall(matrix, truth, at=(1, 5))
+        for k in (1, 5):
+            assert recall[k] == pytest.approx(shuffled_recall(matrix, truth, k), abs=0.71)
+
+
+def test_all_tied_is_the_share_of_a_blind_draw():
+    # One right among G = 20 tied: the first K hold it with probability K / 20.
+    scores, relevant = torch.zeros(1, 20), torch.eye(20, dtype=torch.bool)[:1]
+    recall = expected_recall(scores, relevant)
+    assert [recall[k] for k in RECALL_AT] == pytest.approx([5.0, 25.0, 50.0])
+
+
+def test_two_right_among_three_tied_behind_one_better():
+    # n = 1, g = 3, r = 2. K = 1: no place left, 0. K = 2: one place, 2/3. K = 3: two places of
+    # three with one wrong, always a hit.
+    scores = torch.tensor([[0.9, 0.5, 0.5, 0.5, 0.1]])
+    relevant = torch.tensor([[False, True, True, False, True]])
+    recall = expected_recall(scores, relevant, at=(1, 2, 3))
+    assert [recall[1], recall[2], recall[3]] == pytest.approx([0.0, 200 / 3, 100.0])
+
+
+def test_scores_within_the_tolerance_are_ties():
+    scores = torch.tensor([[0.5, 0.5 + 4e-7]], dtype=torch.float64)
+    relevant = torch.tensor([[True, False]])
+    assert expected_recall(scores, relevant, at=(1,))[1] == pytest.approx(50.0)
+    assert expected_recall(scores, relevant, at=(1,), tolerance=0.0)[1] == 0.0
+
+
+def test_without_ties_expected_equals_stable_exactly():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(30, 150, generator=generator)
+    relevant = relevance(scores, torch.arange(150) // 5)
+    assert expected_recall(scores, relevant) == stable_recall(scores, relevant)
+
+
+def test_stable_recall_keeps_the_order_of_the_columns():
+    scores, relevant = torch.zeros(2, 3), torch.tensor([[True, False, False], [False, False, True]])
+    assert stable_recall(scores, relevant, at=(1, 2, 3)) == {1: 50.0, 2: 50.0, 3: 100.0}
+
+
+def test_the_fields_recall_is_a_hit_rate():
+    # By torchmetrics' definitions, five right captions and the top one right give
+    # RetrievalHitRate(top_k=1) = 1.0 and RetrievalRecall(top_k=1) = 0.2. The field's is the former.
+    scores = torch.arange(10, 0, -1.0)[None]
+    relevant = torch.tensor([[True, False] * 5])
+    assert expected_recall(scores, relevant)[1] == 100.0
+
+
+def test_recall_equals_hit_rates_counted_by_hand():
+    # Query 0's right candidates stand at places 2 and 4, query 1's at 3, query 2's at 1:
+    # hits@1 = 1/3, hits@2 = 2/3, hits@3 = 3/3.
+    scores = torch.tensor([[4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0], [1.0, 9.0, 2.0, 3.0]])
+    relevant = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 0], [0, 1, 0, 0]]).bool()
+    recall = expected_recall(scores, relevant, at=(1, 2, 3))
+    assert [recall[1], recall[2], recall[3]] == pytest.approx([100 / 3, 200 / 3, 100.0])
+
+
+def test_infinite_scores_are_ordered_and_tied():
+    scores = torch.tensor([[-torch.inf, -torch.inf, 1.0]])
+    relevant = torch.tensor([[True, False, False]])
+    recall = expected_recall(scores, relevant, at=(1, 2, 3))
+    assert [recall[1], recall[2], recall[3]] == pytest.approx([0.0, 50.0, 100.0])
+
+
+def test_large_tie_groups_stay_exact():
+    # One right among 5000 tied: K / 5000.
+    scores, relevant = torch.zeros(1, 5000), torch.arange(5000)[None] == 77
+    assert expected_recall(scores, relevant, at=(10,))[10] == pytest.approx(0.2, abs=1e-8)
+
+
+def test_retrieval_metrics_of_a_perfect_matrix():
+    similarity = torch.eye(3).repeat_interleave(2, dim=1)
+    metrics = retrieval_metrics(similarity, torch.tensor([0, 0, 1, 1, 2, 2]))
+    assert metrics == dict.fromkeys(KEYS, 100.0)
+
+
+def test_mean_recall_is_the_mean_of_six_and_keys_keep_their_order():
+    similarity = torch.randn(12, 36, generator=torch.Generator().manual_seed(2))
+    metrics = retrieval_metrics(similarity, torch.arange(36) // 3)
+    assert list(metrics) == KEYS
+    assert metrics["mR"] == pytest.approx(sum(metrics[key] for key in KEYS[:6]) / 6)
+
+
+def test_both_directions_against_a_slow_loop_with_uneven_captions():
+    similarity = torch.randn(4, 9, generator=torch.Generator().manual_seed(5))
+    image_of_caption = torch.tensor([0, 0, 0, 0, 1, 2, 2, 3, 3])
+    metrics = retrieval_metrics(similarity, image_of_caption)
+    first = [image_of_caption[row.argmax()].item() == b for b, row in enumerate(similarity)]
+    back = [column.argmax() == image_of_caption[c] for c, column in enumerate(similarity.T)]
+    assert metrics["i2t_R@1"] == pytest.approx(100 * sum(first) / 4)
+    assert metrics["t2i_R@1"] == pytest.approx(100 * float(sum(back)) / 9)
+
+
+def test_metrics_do_not_depend_on_the_order_of_tied_captions():
+    generator = torch.Generator().manual_seed(4)
+    similarity = torch.randint(0, 3, (6, 12), generator=generator).float()
+    image_of_caption = torch.arange(12) % 6
+    order = torch.randperm(12, generator=generator)
+    shuffled = retrieval_metrics(similarity[:, order], image_of_caption[order])
+    assert shuffled == pytest.approx(retrieval_metrics(similarity, image_of_caption))
+
+
+def test_caption_aware_counts_every_picture_with_the_same_sentence():
+    # Captions 0 and 1 are one sentence of pictures 0 and 1, so their columns are equal. Picture 1
+    # is first for both. Plain t2i R@1: caption 0 misses, caption 1 and 2 hit, 200/3. Caption-aware:
+    # all hit.
+    similarity = torch.tensor([[0.4, 0.4, 0.0], [0.6, 0.6, 0.1], [0.1, 0.1, 0.9]])
+    pictures, ids = torch.arange(3), torch.tensor([7, 7, 9])
+    plain = retrieval_metrics(similarity, pictures)
+    aware = caption_aware_metrics(similarity, pictures, ids)
+    assert plain["t2i_R@1"] == pytest.approx(200 / 3)
+    assert aware["t2i_R@1"] == 100.0
+    # Plain i2t R@1: pictures 0 and 1 toss a coin between equal captions: (1/2 + 1/2 + 1) / 3.
+    assert plain["i2t_R@1"] == pytest.approx(200 / 3)
+    assert aware["i2t_R@1"] == 100.0
+
+
+def test_caption_aware_equals_plain_when_all_sentences_differ():
+    similarity = torch.randn(5, 10, generator=torch.Generator().manual_seed(0))
+    pictures = torch.arange(10) // 2
+    aware = caption_aware_metrics(similarity, pictures, torch.arange(10) + 100)
+    assert aware == retrieval_metrics(similarity, pictures)
+
+
+def test_directional_metrics_take_each_direction_from_its_own_matrix():
+    right, wrong = torch.eye(11), -torch.eye(11)
+    metrics = directional_metrics(right, wrong, torch.arange(11))
+    assert metrics["i2t_R@1"] == 100.0
+    assert metrics["t2i_R@10"] == 0.0
+
+
+def test_stable_ties_are_offered_beside():
+    metrics = retrieval_metrics(torch.zeros(2, 2), torch.arange(2), ties="stable")
+    assert metrics["i2t_R@1"] == 50.0
+    with pytest.raises(ValueError, match="'random'"):
+        retrieval_metrics(torch.zeros(2, 2), torch.arange(2), ties="random")
+
+
+@pytest.mark.parametrize(
+    ("image_of_caption", "message"),
+    [
+        (torch.tensor([0, 1]), r"int64 \(3,\)"),
+        (torch.tensor([0.0, 1.0, 1.0]), "float32"),
+        (torch.tensor([0, 1, 2]), "holds 2"),
+        (torch.tensor([0, 1, -1]), "holds -1"),
+        (torch.tensor([0, 0, 0]), "query 1 has no relevant"),
+    ],
+)
+def test_bad_correspondences_are_named(image_of_caption, message):
+    with pytest.raises(ValueError, match=message):
+        retrieval_metrics(torch.rand(2, 3), image_of_caption)
+
+
+def test_nan_and_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match="1 NaN of 4"):
+        retrieval_metrics(torch.tensor([[1.0, torch.nan], [0.0, 1.0]]), torch.arange(2))
+    with pytest.raises(ValueError, match="floating-point matrix"):
+        retrieval_metrics(torch.rand(0, 0), torch.arange(0))
+    with pytest.raises(ValueError, match="Transpose"):
+        directional_metrics(torch.rand(2, 3), torch.rand(3, 2), torch.arange(3))
+    with pytest.raises(ValueError, match="caption_ids"):
+        caption_aware_metrics(torch.rand(2, 2), torch.arange(2), torch.arange(3))
+    with pytest.raises(ValueError, match=r"torch\.bool"):
+        expected_recall(torch.rand(2, 2), torch.ones(2, 2))
