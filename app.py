@@ -1,0 +1,33 @@
+"""The demo: search remote-sensing pictures by words and by picture, in the browser.
+
+    python app.py                                  # the embedded model and the drawn scenes
+    python app.py --gallery my_pictures            # a folder of your own
+    RSCTIR_GALLERY=arampacha/rsicd python app.py   # a data set of the Hugging Face Hub
+
+A Space runs this file; ``python app.py --help`` lists every flag and its environment variable.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+# Read by gradio when it is imported.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from rsctir_hf.ui.layout import build_app, launch_options
+from rsctir_hf.ui.settings import parse_settings
+from rsctir_hf.ui.workbench import Workbench
+
+_LAUNCHED = __name__ == "__main__"
+
+settings = parse_settings(
+    sys.argv[1:] if _LAUNCHED else (), os.environ, root=Path(__file__).resolve().parent
+)
+bench = Workbench(settings)
+demo = build_app(bench)
+
+if _LAUNCHED:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    bench.start()
+    demo.launch(**launch_options(settings))

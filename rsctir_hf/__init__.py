@@ -1,0 +1,73 @@
+"""Finding remote-sensing images with words, and words for images.
+
+Importing this package registers both model families with transformers' Auto classes, so
+``AutoModel.from_pretrained`` and ``pipeline`` load them without ``trust_remote_code``. The
+services (``Retriever``, ``evaluate_retrieval``, ``load_benchmark``) load on first use.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForZeroShotImageClassification,
+    AutoProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+
+from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
+from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor
+
+try:
+    __version__ = version("rsctir_hf")
+except PackageNotFoundError:  # run from a checkout that was never installed
+    __version__ = "0.0.0"
+
+#: Public names that need more than the models, with the module each comes from.
+_LAZY_NAMES = {
+    "Retriever": "rsctir_hf.retriever",
+    "evaluate_retrieval": "rsctir_hf.evaluation",
+    "load_benchmark": "rsctir_hf.data.benchmarks",
+}
+
+__all__ = [
+    "CMPAGLConfig",
+    "CMPAGLModel",
+    "CMPAGLProcessor",
+    "GaLRConfig",
+    "GaLRModel",
+    "GaLRProcessor",
+    "Retriever",
+    "__version__",
+    "evaluate_retrieval",
+    "load_benchmark",
+]
+
+
+def _register(
+    config: type[PreTrainedConfig], model: type[PreTrainedModel], processor: type[ProcessorMixin]
+) -> None:
+    """Make one family known to the Auto classes; importing twice does no harm."""
+    AutoConfig.register(config.model_type, config, exist_ok=True)
+    AutoModel.register(config, model, exist_ok=True)
+    AutoModelForZeroShotImageClassification.register(config, model, exist_ok=True)
+    AutoProcessor.register(config, processor, exist_ok=True)
+
+
+_register(CMPAGLConfig, CMPAGLModel, CMPAGLProcessor)
+_register(GaLRConfig, GaLRModel, GaLRProcessor)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    """Import a service when its name is first used (PEP 562)."""
+    if name not in _LAZY_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY_NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,336 @@
+"""The command line: evaluate, index, search, caption, convert, push.
+
+Results go to standard output, hints, progress and errors to standard error. An error the user can
+do something about is one line and exit code 2.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+from transformers import set_seed
+
+from rsctir_hf import data as captioned
+from rsctir_hf.data.formats import detect_format
+from rsctir_hf.data.tables import table_from_hub
+from rsctir_hf.drawn import read_caption_bank, sample_folder
+from rsctir_hf.errors import DataLayoutError, QueryError, RsctirError
+from rsctir_hf.evaluation import RetrievalReport, evaluate_retrieval
+from rsctir_hf.gallery.bank import read_sentences
+from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
+from rsctir_hf.hub import push_model
+from rsctir_hf.retriever import Hit, Retriever, Skipped, describe_query
+
+SAMPLE = "sample"  # the gallery drawn by our own code
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Find remote-sensing pictures by words, and words for pictures.",
+)
+
+
+class Rerank(StrEnum):
+    """How the order by cosine is changed."""
+
+    NONE = "none"
+    SMR = "smr"
+    MR = "mr"
+    MATCH = "match"
+
+
+class Layout(StrEnum):
+    """What ``convert`` writes."""
+
+    IMAGEFOLDER = "imagefolder"
+    PARQUET = "parquet"
+
+
+Model = Annotated[str, typer.Option("--model", help="Model folder or Hub id.")]
+Trust = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code that the model brings along.")
+]
+Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, mps.")]
+Bank = Annotated[
+    Path | None,
+    typer.Option(help="Caption bank, one sentence a line. Default: the one that ships."),
+]
+RerankOption = Annotated[Rerank, typer.Option(help="none, smr (our reading), mr or match.")]
+TopK = Annotated[int, typer.Option("--top-k", help="How many hits.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Annotated[
+        str,
+        typer.Option(help="Folder or Hub id of a captioned data set, or 'sample' (drawn scenes)."),
+    ],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="ucm, rsicd, rsitmd or sydney: read --data as this benchmark."),
+    ] = None,
+    rerank: RerankOption = Rerank.NONE,
+    temperature: Annotated[float | None, typer.Option(help="Of SMR. Default: the model's.")] = None,
+    bank: Bank = None,
+    regions: Annotated[str, typer.Option(help="model, or none: without region branch.")] = "model",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the report here ('-': standard output).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Recorded; an evaluation itself draws nothing.")] = 0,
+    device: Device = "cpu",
+    trust: Trust = False,
+) -> None:
+    """Score a model on a captioned data set: R@1, R@5, R@10 both ways, and their mean mR."""
+    set_seed(seed)
+    if regions not in ("model", "none"):
+        raise QueryError(f"--regions is {regions!r}; expected model or none.")
+    rows = open_rows(data, split=split, benchmark=benchmark)
+    loaded = load_dual_encoder(model, device=device, trust_remote_code=trust)
+    with Bar("embedding") as bar:
+        report = evaluate_retrieval(
+            loaded.model,
+            loaded.processor,
+            rows,
+            rerank=rerank.value,
+            temperature=temperature,
+            bank=read_bank(bank) if rerank in (Rerank.SMR, Rerank.MR) else None,
+            progress=bar.show,
+            regions=regions,
+        )
+    revision = loaded.revision or f"weights:{weights_fingerprint(loaded.model)}"
+    named = report.with_source(
+        model=model, model_revision=revision, data=benchmark or data, split=split, seed=seed
+    )
+    write_report(named, json_file)
+
+
+@app.command()
+def index(
+    model: Model,
+    images: Annotated[str, typer.Option(help="Folder of pictures, or 'sample'.")],
+    folder: Annotated[Path, typer.Option("--index", help="Where the index is written.")],
+    device: Device = "cpu",
+    trust: Trust = False,
+) -> None:
+    """Embed a folder of pictures, so that it can be searched."""
+    retriever = Retriever.from_pretrained(model, device=device, trust_remote_code=trust)
+    with Bar("indexing") as bar:
+        report = retriever.index(picture_folder(images), progress=bar.show)
+    list_skipped(report.skipped)
+    if not report.indexed:
+        raise DataLayoutError(f"None of the pictures in {images} can be read; see the list above.")
+    retriever.save(folder)
+    print(f"{report.indexed} pictures indexed in {folder}, {len(report.skipped)} skipped.")
+
+
+@app.command()
+def search(
+    folder: Annotated[Path, typer.Option("--index", help="What 'rsctir index' wrote.")],
+    text: Annotated[str | None, typer.Option(help="Words to search by.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to search by.")] = None,
+    top_k: TopK = 5,
+    rerank: RerankOption = Rerank.NONE,
+    bank: Bank = None,
+    model: Annotated[
+        str | None, typer.Option(help="Where the index's model lies now, if it moved.")
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Where the pictures lie now, if they moved.")
+    ] = None,
+    as_json: AsJson = False,
+    device: Device = "cpu",
+    trust: Trust = False,
+) -> None:
+    """Search an index by words, by a picture, or by both."""
+    if text is None and image is None:
+        raise QueryError("There is no query. Give --text, --image, or both.")
+    hint = None if text is None else describe_query(text)
+    retriever = Retriever.load(
+        folder,
+        model=model,
+        images=images,
+        device=device,
+        trust_remote_code=trust,
+        bank=read_bank(bank),
+    )
+    hits = retriever.search(text=text, image=image, top_k=top_k, rerank=rerank.value)
+    query = {"text": text, "image": str(image) if image else None, "rerank": rerank.value}
+    print_hits(hits, retriever, query={**query, "hint": hint}, as_json=as_json)
+
+
+@app.command()
+def caption(
+    model: Model,
+    image: Annotated[Path, typer.Option(help="The picture.")],
+    bank: Bank = None,
+    top_k: TopK = 5,
+    rerank: Annotated[Rerank, typer.Option(help="none or match.")] = Rerank.NONE,
+    as_json: AsJson = False,
+    device: Device = "cpu",
+    trust: Trust = False,
+) -> None:
+    """Find the sentences of a caption bank that suit a picture best."""
+    if rerank in (Rerank.SMR, Rerank.MR):
+        raise QueryError(
+            f"rerank {rerank.value!r} of captions needs a gallery of other pictures, which this "
+            "command has not. Use none or match, or Retriever.caption_candidates in Python."
+        )
+    retriever = Retriever.from_pretrained(
+        model, device=device, trust_remote_code=trust, bank=read_bank(bank)
+    )
+    hits = retriever.caption_candidates(image, top_k=top_k, rerank=rerank.value)
+    query = {"image": str(image), "rerank": rerank.value, "hint": None}
+    print_hits(hits, retriever, query=query, as_json=as_json)
+
+
+@app.command()
+def convert(
+    benchmark: Annotated[str, typer.Option(help="ucm, rsicd, rsitmd or sydney.")],
+    data: Annotated[str, typer.Option(help="Release folder, caption file or Hub id.")],
+    output: Annotated[Path, typer.Option(help="A new folder.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the release's pictures.")] = None,
+    layout: Annotated[Layout, typer.Option("--format", help="What to write.")] = Layout.IMAGEFOLDER,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Accept a release that is not complete.")
+    ] = False,
+) -> None:
+    """Turn a benchmark's release into an imagefolder or Parquet files."""
+    check_benchmark(benchmark)
+    written = captioned.convert(
+        benchmark, data, output, format=layout.value, images=images, complete=not partial
+    )
+    counts = ", ".join(f"{split} {count}" for split, count in written.items())
+    print(f"{output}: {counts} pictures.")
+
+
+@app.command()
+def push(
+    model: Annotated[Path, typer.Option("--model", help="Model folder.")],
+    repo: Annotated[str, typer.Option(help="OWNER/NAME on the Hub.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private.")
+    ] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch to commit to.")] = None,
+) -> None:
+    """Upload a model folder to the Hugging Face Hub, as it stands."""
+    print(push_model(model, repo, private=private, revision=revision))
+
+
+class Bar:
+    """A progress bar on standard error that is told (done, total)."""
+
+    def __init__(self, title: str) -> None:
+        self._bar = tqdm(desc=title, unit=" pictures", file=sys.stderr)
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, done: int, total: int) -> None:
+        """Move the bar."""
+        self._bar.total = total or None
+        self._bar.update(done - self._bar.n)
+
+
+def open_rows(data: str, *, split: str, benchmark: str | None = None) -> Any:  # noqa: ANN401
+    """Open a captioned data set: the drawn gallery, a benchmark, a folder or a Hub id."""
+    if data == SAMPLE:
+        folder = sample_folder()
+        return captioned.load_captioned_folder(folder.parent, folder.name)
+    if benchmark is not None:
+        check_benchmark(benchmark)
+        return captioned.load_benchmark(benchmark, data, split=split)
+    path = Path(data).expanduser()
+    if not path.exists():
+        if path.is_absolute() or data.count("/") != 1:
+            raise DataLayoutError(f"{data} is neither a folder nor a Hub id such as owner/name.")
+        return table_from_hub(data, split)
+    if (path / "metadata.jsonl").is_file():
+        return captioned.load_captioned_folder(path.parent, path.name)
+    if detect_format(path) in ("karpathy", "precomp"):
+        raise DataLayoutError(
+            f"{data} is a benchmark's release. Say which one: --benchmark "
+            f"{' | '.join(captioned.NAMES)}."
+        )
+    return captioned.load_captioned_folder(path, split)
+
+
+def check_benchmark(name: str) -> None:
+    """Raise ``QueryError`` unless ``name`` is a known benchmark."""
+    if name not in captioned.NAMES:
+        raise QueryError(
+            f"The benchmark is {name!r}; expected one of {', '.join(captioned.NAMES)}."
+        )
+
+
+def picture_folder(images: str) -> Path:
+    """Return the folder a gallery argument means."""
+    return sample_folder() if images == SAMPLE else Path(images).expanduser()
+
+
+def read_bank(file: Path | None) -> Sequence[str]:
+    """Return the sentences of ``file``, or of the bank that ships."""
+    return read_caption_bank() if file is None else read_sentences(file)
+
+
+def write_report(report: RetrievalReport, file: Path | None) -> None:
+    """Print a report as a table; with a file, write it there as JSON."""
+    text = json.dumps(report.to_dict(), indent=2) + "\n"
+    if str(file) == "-":
+        print(text, end="")
+        return
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    rows = [("metric", report.metrics), ("ties in file order", report.metrics_stable)]
+    rows += [("caption-aware", report.caption_aware)]
+    rows += [("with the bank", report.bank_metrics)] if report.bank_metrics else []
+    print(f"{report.images} pictures, {report.captions} captions, rerank {report.rerank}")
+    print(" " * 20 + "".join(f"{key:>9}" for key in report.metrics))
+    for title, metrics in rows:
+        print(f"{title:<20}" + "".join(f"{metrics[key]:9.2f}" for key in report.metrics))
+
+
+def print_hits(
+    hits: Sequence[Hit], retriever: Retriever, *, query: dict[str, Any], as_json: bool
+) -> None:
+    """Print hits as JSON or as one line each; hints go to standard error."""
+    confident = retriever.is_confident(hits)
+    if as_json:
+        answer = {**query, "model": retriever.model_id, "confident": confident}
+        print(json.dumps({**answer, "hits": [asdict(hit) for hit in hits]}, indent=2))
+        return
+    if query["hint"]:
+        print(query["hint"], file=sys.stderr)
+    if not confident:
+        print("No confident match; the nearest are:", file=sys.stderr)
+    for hit in hits:
+        moved = "" if hit.rerank_score is None else f"  (was {hit.rank_before})"
+        shown = "  ".join(part for part in (hit.path, hit.caption) if part)
+        print(f"{hit.rank:>3}  {hit.score:+.3f}  {shown}{moved}")
+
+
+def list_skipped(skipped: Sequence[Skipped]) -> None:
+    """List on standard error what could not be read."""
+    for entry in skipped:
+        print(f"skipped: {entry.reason}", file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line; an error that was foreseen becomes one line and exit code 2."""
+    try:
+        app()
+    except (RsctirError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)

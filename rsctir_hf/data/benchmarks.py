@@ -1,0 +1,294 @@
+"""The four retrieval benchmarks of the field, with their official splits.
+
+A benchmark can be loaded from an imagefolder, from Parquet files or a Hub data set of the same
+columns, or from the files as they were released (see :mod:`rsctir_hf.data.formats`). The splits
+are always those of the release; nothing here draws its own, except :func:`hold_out` on request.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import numpy as np
+
+from rsctir_hf.data.formats import (
+    KARPATHY_TREE,
+    PRECOMP_TREE,
+    SPLITS,
+    CaptionRecord,
+    detect_format,
+    karpathy_file,
+    layout_error,
+    list_splits,
+    match_pictures,
+    precomp_root,
+    read_imagefolder,
+    read_karpathy,
+    read_precomp,
+    shorten,
+)
+from rsctir_hf.data.tables import (
+    check_pictures,
+    hub_splits,
+    table_from_hub,
+    table_from_parquet,
+    table_from_records,
+)
+
+logger = logging.getLogger(__name__)
+
+#: Asks for both parts, as GaLR and most later work train on RSICD and RSITMD.
+TRAIN_AND_VALIDATION = "train+validation"
+_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is known of a benchmark.
+
+    Attributes:
+        name: as on the command line and in recipes.
+        title: as in papers.
+        images: pictures in each official split; 0 where the release has no such split.
+        source: where the numbers come from.
+    """
+
+    name: str
+    title: str
+    images: Mapping[str, int]
+    source: str
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark(
+            "ucm",
+            "UCM-Captions",
+            {"train": 1680, "validation": 210, "test": 210},
+            "Qu et al., CITS 2016",
+        ),
+        Benchmark(
+            "rsicd",
+            "RSICD",
+            {"train": 8734, "validation": 1094, "test": 1093},
+            "Lu et al., TGRS 2017",
+        ),
+        Benchmark(
+            "rsitmd",
+            "RSITMD",
+            {"train": 4291, "validation": 0, "test": 452},
+            "Yuan et al. (AMFMN), TGRS 2021; authors hold their validation out of train",
+        ),
+        Benchmark(
+            "sydney",
+            "Sydney-Captions",
+            {"train": 497, "validation": 58, "test": 58},
+            "Qu et al., CITS 2016",
+        ),
+    )
+}
+NAMES = tuple(BENCHMARKS)
+
+
+def load_benchmark(
+    name: str,
+    source: str | Path,
+    *,
+    split: str,
+    images: str | Path | None = None,
+    complete: bool = True,
+    verify: bool = True,
+    revision: str | None = None,
+) -> datasets.Dataset:
+    """Load one official split of a benchmark.
+
+    Args:
+        name: ``ucm``, ``rsicd``, ``rsitmd`` or ``sydney``.
+        source: an imagefolder, a folder of Parquet files, a release folder (or one caption file
+            in it), or a Hub id such as ``arampacha/rsicd``.
+        split: ``train``, ``validation``, ``test`` or ``train+validation``. In precomp releases
+            ``train`` is official train + validation; that is said in the log.
+        images: the picture folder of a release, if not ``images`` beside the caption files or the
+            release folder itself. Suffixes may differ from the caption files'.
+        complete: a release must have the official number of pictures and all their files. False
+            allows a part of it, with a warning. Imagefolders, Parquet files and Hub data sets of
+            another size only warn.
+        verify: decode every picture once and report the broken ones.
+        revision: git revision of a Hub data set.
+
+    Returns:
+        Columns ``image``, ``captions`` (list of str, at least one), ``file_name`` and, where the
+        source has it, ``category``.
+
+    Raises:
+        DataLayoutError: files are missing, counts are wrong or pictures broken; the message names
+            the root, the expected tree and the remedy.
+        ValueError: unknown name or split.
+    """
+    benchmark = _benchmark(name)
+    parts = split.split("+")
+    if split not in (*SPLITS, TRAIN_AND_VALIDATION):
+        raise ValueError(f"split is {split!r}; expected {', '.join(SPLITS)} or train+validation.")
+    path = Path(source).expanduser()
+    if not path.exists() and _HUB_ID.match(str(source)):
+        tables = [table_from_hub(str(source), part, revision=revision) for part in parts]
+    elif (layout := detect_format(path)) in ("karpathy", "precomp"):
+        folder = None if images is None else Path(images).expanduser()
+        release = _Release(benchmark, path, layout, complete=complete)
+        tables = [release.load(split, folder)]
+    elif layout == "parquet":
+        tables = [table_from_parquet(path, part) for part in parts]
+    else:
+        tables = [table_from_records(*read_imagefolder(path, part)) for part in parts]
+    table = tables[0] if len(tables) == 1 else datasets.concatenate_datasets(tables)
+    expected = sum(benchmark.images[part] for part in parts)
+    if len(table) != expected:
+        logger.warning(
+            "%s %s: %d pictures of the official %d; do not compare results with papers",
+            benchmark.title,
+            split,
+            len(table),
+            expected,
+        )
+    if verify:
+        check_pictures(table, source=str(source))
+    return table
+
+
+def load_captioned_folder(
+    folder: str | Path, split: str, *, verify: bool = True
+) -> datasets.Dataset:
+    """Load one split of any imagefolder with captions, without asking for a benchmark's counts.
+
+    Raises:
+        DataLayoutError: as :func:`load_benchmark`.
+    """
+    root = Path(folder).expanduser()
+    table = table_from_records(*read_imagefolder(root, split))
+    if verify:
+        check_pictures(table, source=str(root))
+    return table
+
+
+def available_splits(source: str | Path, *, revision: str | None = None) -> tuple[str, ...]:
+    """List which of train, validation and test a source holds.
+
+    Raises:
+        DataLayoutError: the source is none that :func:`load_benchmark` takes.
+    """
+    path = Path(source).expanduser()
+    if not path.exists() and _HUB_ID.match(str(source)):
+        return tuple(hub_splits(str(source), revision=revision))
+    return list_splits(path, detect_format(path))
+
+
+def hold_out(
+    table: datasets.Dataset, *, share: float, seed: int
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Split a training set at random, for benchmarks without an official validation split.
+
+    Args:
+        table: the training pictures.
+        share: part held out for validation, between 0 and 1; 0.2 in GaLR's released code.
+        seed: decides which.
+
+    Returns:
+        The rest and the part held out, both in the order of ``table``.
+    """
+    held = round(len(table) * share)
+    if not 0 < held < len(table):
+        raise ValueError(
+            f"share is {share} of {len(table)} pictures; expected parts on both sides."
+        )
+    order = np.random.default_rng(seed).permutation(len(table))
+    return table.select(np.sort(order[held:])), table.select(np.sort(order[:held]))
+
+
+@dataclass(frozen=True)
+class _Release:
+    """Caption files as they were released, and how strictly to read them."""
+
+    benchmark: Benchmark
+    source: Path
+    layout: str
+    complete: bool
+
+    @property
+    def tree(self) -> str:
+        return KARPATHY_TREE if self.layout == "karpathy" else PRECOMP_TREE
+
+    def load(self, split: str, images: Path | None) -> datasets.Dataset:
+        records = self._records(split)
+        folder = images or self._picture_folder()
+        found, missing = match_pictures(
+            [record.file_name for record in records], folder, tree=self.tree
+        )
+        if missing:
+            self._object(
+                folder,
+                f"lacks {len(missing)} of the {len(records)} pictures of {self.benchmark.title} "
+                f"{split}: {shorten(missing)}",
+                "Give the folder that holds them as images=, or download the pictures of the "
+                "release.",
+            )
+        kept = [record for record in records if record.file_name in found]
+        if not kept:
+            raise layout_error(
+                folder, "holds none of the pictures", self.tree, "Give their folder as images=."
+            )
+        return table_from_records(kept, [found[record.file_name] for record in kept])
+
+    def _records(self, split: str) -> list[CaptionRecord]:
+        official = self.benchmark.images
+        if split == "validation" and not official["validation"]:
+            raise layout_error(
+                self.source,
+                f"cannot give a validation split: {self.benchmark.title} has none",
+                self.tree,
+                "Hold a part of train out (rsctir_hf.data.hold_out; 0.2 in GaLR's code).",
+            )
+        records = self._read("train" if split == TRAIN_AND_VALIDATION else split)
+        merged = official["train"] + official["validation"]
+        is_merged = split != "test" and official["validation"] and len(records) == merged
+        if is_merged and split == "train":
+            logger.warning(
+                "%s: the released train file holds official train + validation (%d pictures)",
+                self.benchmark.title,
+                merged,
+            )
+        if split == TRAIN_AND_VALIDATION and official["validation"] and not is_merged:
+            records = records + self._read("validation")
+        expected = sum(official[part] for part in split.split("+"))
+        if len(records) != (merged if is_merged else expected):
+            self._object(
+                self.source,
+                f"names {len(records)} pictures in {self.benchmark.title} {split}, not {expected}",
+                "Download the caption files again.",
+            )
+        return records
+
+    def _read(self, part: str) -> list[CaptionRecord]:
+        if self.layout == "karpathy":
+            return read_karpathy(karpathy_file(self.source), part)
+        return read_precomp(precomp_root(self.source), part)
+
+    def _picture_folder(self) -> Path:
+        root = self.source.parent if self.source.is_file() else self.source
+        named = next((root / name for name in ("images", "imgs") if (root / name).is_dir()), None)
+        return named or root
+
+    def _object(self, root: Path, found: str, remedy: str) -> None:
+        if self.complete:
+            allowed = "Or pass complete=False to take what there is."
+            raise layout_error(root, found, self.tree, f"{remedy} {allowed}")
+        logger.warning("%s %s; the rest is taken, as complete=False allows", root, found)
+
+
+def _benchmark(name: str) -> Benchmark:
+    if name not in BENCHMARKS:
+        raise ValueError(f"benchmark is {name!r}; expected one of {', '.join(NAMES)}.")
+    return BENCHMARKS[name]

@@ -1,0 +1,132 @@
+"""Writing a benchmark from any source as an imagefolder or as Parquet files."""
+
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+from PIL import Image
+from tqdm.auto import tqdm
+
+from rsctir_hf.data.benchmarks import available_splits, load_benchmark
+from rsctir_hf.data.tables import BAR_DELAY
+from rsctir_hf.errors import RsctirError
+
+FORMATS = ("imagefolder", "parquet")
+# The usual suffix of those picture formats that are not called like it.
+_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}
+
+
+class OutputExistsError(RsctirError, FileExistsError):
+    """The place to write to holds something already."""
+
+
+def convert(
+    name: str,
+    source: str | Path,
+    output: str | Path,
+    *,
+    format: str = "imagefolder",
+    images: str | Path | None = None,
+    complete: bool = True,
+    revision: str | None = None,
+) -> dict[str, int]:
+    """Write every split that a source holds.
+
+    Pictures are copied byte for byte. Everything is written beside ``output`` first and moved
+    there at the end, so a broken run leaves nothing that looks finished.
+
+    Args:
+        name: the benchmark, as for :func:`~rsctir_hf.data.benchmarks.load_benchmark`.
+        source: as there.
+        output: a folder that does not exist yet, or is empty.
+        format: ``imagefolder`` (SPLIT/metadata.jsonl and the pictures) or ``parquet``
+            (data/SPLIT-00000-of-00001.parquet with the pictures inside).
+        images: as there.
+        complete: as there.
+        revision: as there.
+
+    Returns:
+        The number of pictures written for each split.
+
+    Raises:
+        OutputExistsError: ``output`` exists and is not an empty folder.
+        DataLayoutError: the source is missing something, as for ``load_benchmark``.
+        ValueError: unknown format or benchmark.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format is {format!r}; expected {' or '.join(FORMATS)}.")
+    target = Path(output).expanduser().resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputExistsError(
+            f"{target} exists and is not an empty folder. Choose another output or remove it."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    written: dict[str, int] = {}
+    write = _write_imagefolder if format == "imagefolder" else _write_parquet
+    try:
+        for split in available_splits(source, revision=revision):
+            table = load_benchmark(
+                name, source, split=split, images=images, complete=complete, revision=revision
+            )
+            write(table, partial, split)
+            written[split] = len(table)
+        partial.chmod(0o755)  # mkdtemp makes a private folder
+        partial.replace(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return written
+
+
+def _write_imagefolder(table: datasets.Dataset, root: Path, split: str) -> None:
+    folder = root / split
+    folder.mkdir()
+    with (folder / "metadata.jsonl").open("w", encoding="utf-8") as lines:
+        for row in _undecoded(table, f"Writing {split}"):
+            content = _content(row["image"])
+            name = Path(row["file_name"]).stem + _suffix(row, content)
+            if (folder / name).exists():
+                raise ValueError(f"{split} has two pictures named {name}; rename one of them.")
+            (folder / name).write_bytes(content)
+            line = {**{key: row[key] for key in row if key != "image"}, "file_name": name}
+            lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _write_parquet(table: datasets.Dataset, root: Path, split: str) -> None:
+    file = root / "data" / f"{split}-00000-of-00001.parquet"
+    file.parent.mkdir(exist_ok=True)
+
+    def embedded() -> Any:  # noqa: ANN401 - a generator of rows
+        for row in _undecoded(table, f"Writing {split}"):
+            yield {**row, "image": {"bytes": _content(row["image"]), "path": row["file_name"]}}
+
+    with tempfile.TemporaryDirectory(dir=root) as cache:
+        packed = datasets.Dataset.from_generator(
+            embedded, features=table.features, cache_dir=cache, split=split
+        )
+        packed.to_parquet(file)
+
+
+def _undecoded(table: datasets.Dataset, title: str) -> tqdm:
+    rows = table.cast_column("image", datasets.Image(decode=False))
+    return tqdm(rows, desc=title, unit="image", delay=BAR_DELAY, disable=None)
+
+
+def _content(cell: Mapping[str, Any]) -> bytes:
+    return cell["bytes"] if cell.get("bytes") is not None else Path(cell["path"]).read_bytes()
+
+
+def _suffix(row: Mapping[str, Any], content: bytes) -> str:
+    """Return the suffix that fits the picture's own format: releases name JPEG copies .tif."""
+    with Image.open(io.BytesIO(content)) as picture:
+        kind = str(picture.format)
+    named = Path(row["file_name"]).suffix
+    if Image.registered_extensions().get(named.lower()) == kind:
+        return named
+    return _SUFFIXES.get(kind, f".{kind.lower()}")

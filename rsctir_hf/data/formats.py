@@ -1,0 +1,360 @@
+"""The layouts that captioned picture sets come in, each read into the same records.
+
+- *imagefolder*: ``ROOT/SPLIT/metadata.jsonl`` with ``file_name`` and ``captions`` beside the
+  pictures, as ``datasets.load_dataset("imagefolder", data_dir=ROOT)`` takes it.
+- *Karpathy*: one ``dataset_NAME.json`` for all splits, and a folder of pictures.
+- *precomp*: ``SPLIT_caps.txt`` and ``SPLIT_filename.txt``, and a folder of pictures. File names
+  stand once per picture in some releases and once per caption in others.
+
+Readers here check what is written in the files; :mod:`rsctir_hf.data.benchmarks` knows the
+benchmarks, their official splits and counts.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.imagery import list_images
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "validation", "test")
+#: What the releases call each split.
+SPLIT_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test",),
+}
+IMAGEFOLDER_TREE = """\
+ROOT/train/metadata.jsonl       one line a picture: {"file_name": "a.jpg", "captions": ["...", ...]}
+ROOT/train/a.jpg ...
+ROOT/validation/...
+ROOT/test/..."""
+KARPATHY_TREE = """\
+ROOT/dataset_NAME.json          {"images": [{"filename", "split", "sentences": [{"raw"}]}]}
+ROOT/images/a.tif ...           (or give the folder of pictures as images=)"""
+PRECOMP_TREE = """\
+ROOT/train_caps.txt             captions, one a line, the same number for every picture
+ROOT/train_filename.txt         names, one line a picture or one line a caption
+ROOT/test_caps.txt, ROOT/test_filename.txt (and val_... where the release has them)
+ROOT/images/a.tif ...           (or give the folder of pictures as images=)"""
+#: How many names an error lists before it says "and N more".
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class CaptionRecord:
+    """One picture of a split, as a release names it.
+
+    Attributes:
+        file_name: the picture's name in the release.
+        captions: its sentences, blank ones left out; may be empty.
+        category: scene class, where the source has one.
+    """
+
+    file_name: str
+    captions: tuple[str, ...]
+    category: str | None = None
+
+
+def detect_format(source: Path) -> str:
+    """Say which layout a local source has.
+
+    Args:
+        source: a folder; or one ``dataset_NAME.json`` or ``SPLIT_caps.txt`` where a folder holds
+            several kinds.
+
+    Returns:
+        ``imagefolder``, ``karpathy``, ``precomp`` or ``parquet``.
+
+    Raises:
+        DataLayoutError: the source has none of these layouts.
+    """
+    if source.is_file() and source.suffix.lower() == ".json":
+        return "karpathy"
+    if source.is_file() and source.name.endswith("_caps.txt"):
+        return "precomp"
+    if any(source.glob("*/metadata.jsonl")):
+        return "imagefolder"
+    if any(source.glob("dataset*.json")):
+        return "karpathy"
+    if any(source.glob("*_caps.txt")):
+        return "precomp"
+    if any(source.rglob("*.parquet")):
+        return "parquet"
+    raise layout_error(
+        source,
+        "does not hold a captioned picture set" if source.exists() else "does not exist",
+        f"an imagefolder\n{IMAGEFOLDER_TREE}\nor a Karpathy release\n{KARPATHY_TREE}\n"
+        f"or a precomp release\n{PRECOMP_TREE}",
+        "Give the folder that holds one of these, or a Hub id such as arampacha/rsicd.",
+    )
+
+
+def list_splits(source: Path, layout: str) -> tuple[str, ...]:
+    """List which of ``SPLITS`` a local source of a known layout holds."""
+    if layout == "karpathy":
+        images = json.loads(karpathy_file(source).read_text(encoding="utf-8")).get("images", [])
+        names = {entry.get("split") for entry in images}
+    elif layout == "precomp":
+        names = {path.name.removesuffix("_caps.txt") for path in precomp_root(source).glob("*")}
+    elif layout == "imagefolder":
+        names = {path.parent.name for path in source.glob("*/metadata.jsonl")}
+    else:
+        names = {path.name.split("-")[0].split(".")[0] for path in source.rglob("*.parquet")}
+    return tuple(split for split in SPLITS if names.intersection(SPLIT_ALIASES[split]))
+
+
+def karpathy_file(source: Path) -> Path:
+    """Return the one caption file of a Karpathy release.
+
+    Raises:
+        DataLayoutError: the folder holds several.
+    """
+    if source.is_file():
+        return source
+    files = sorted(source.glob("dataset*.json"))
+    if len(files) != 1:
+        raise layout_error(
+            source,
+            f"holds {len(files)} caption files: {shorten(file.name for file in files)}",
+            KARPATHY_TREE,
+            "Give the path of the file you mean instead of the folder.",
+        )
+    return files[0]
+
+
+def precomp_root(source: Path) -> Path:
+    """Return the folder of the text files."""
+    return source.parent if source.is_file() else source
+
+
+def find_split_folder(root: Path, split: str) -> Path | None:
+    """Return the folder of ``split`` below an imagefolder root, whatever it is called."""
+    folders = (root / alias for alias in SPLIT_ALIASES.get(split, (split,)))
+    return next((folder for folder in folders if (folder / "metadata.jsonl").is_file()), None)
+
+
+def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[Path]]:
+    """Read one split of an imagefolder.
+
+    Args:
+        root: the folder that holds one folder per split.
+        split: train, validation or test; ``val``, ``valid`` and ``dev`` are found too.
+
+    Returns:
+        The records and, in the same order, the paths of their pictures.
+
+    Raises:
+        DataLayoutError: the split, a line of its metadata or a picture is missing or malformed.
+    """
+    folder = find_split_folder(root, split)
+    if folder is None:
+        raise layout_error(
+            root,
+            f"has no split {split!r} with a metadata.jsonl",
+            IMAGEFOLDER_TREE,
+            "Name the splits train, validation and test, or choose one that exists: "
+            f"{', '.join(sorted(path.parent.name for path in root.glob('*/metadata.jsonl')))}.",
+        )
+    records = [_imagefolder_record(folder, *line) for line in _json_lines(folder)]
+    paths = [folder / record.file_name for record in records]
+    missing = [record.file_name for record in records if not (folder / record.file_name).is_file()]
+    if missing:
+        raise layout_error(
+            folder,
+            f"lacks {len(missing)} of its {len(records)} pictures: {shorten(missing)}",
+            IMAGEFOLDER_TREE,
+            "Copy the pictures beside metadata.jsonl, or take out their lines.",
+        )
+    return records, paths
+
+
+def read_karpathy(file: Path, split: str) -> list[CaptionRecord]:
+    """Read one split of a Karpathy-style JSON file.
+
+    Raises:
+        DataLayoutError: the file is no such JSON or has no picture in ``split``.
+    """
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))["images"]
+        found = Counter(entry["split"] for entry in entries)
+        records = [
+            _record(entry["filename"], [sentence["raw"] for sentence in entry["sentences"]])
+            for entry in entries
+            if entry["split"] in SPLIT_ALIASES[split]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise layout_error(
+            file,
+            f"is not a Karpathy-style caption file ({type(error).__name__}: {error})",
+            KARPATHY_TREE,
+            "Download the file again, or convert it to this schema.",
+        ) from error
+    if not records:
+        raise layout_error(
+            file,
+            f"has no picture in split {split!r}, only {dict(found)}",
+            KARPATHY_TREE,
+            "Choose a split that the release has.",
+        )
+    return records
+
+
+def read_precomp(root: Path, split: str) -> list[CaptionRecord]:
+    """Read one split of a ``*_caps.txt`` + ``*_filename.txt`` release.
+
+    Raises:
+        DataLayoutError: a file is missing, or names and captions do not go together.
+    """
+    pairs = ((root / f"{a}_caps.txt", root / f"{a}_filename.txt") for a in SPLIT_ALIASES[split])
+    found = next(((caps, names) for caps, names in pairs if caps.is_file()), None)
+    if found is None or not found[1].is_file():
+        lacking = found[1].name if found else f"{SPLIT_ALIASES[split][-1]}_caps.txt"
+        have = sorted(path.name for path in root.glob("*_caps.txt"))
+        raise layout_error(
+            root,
+            f"has no {lacking} for split {split!r} (caption files: {', '.join(have)})",
+            PRECOMP_TREE,
+            "Copy both text files of the split, or choose a split that exists.",
+        )
+    captions, names = (_lines(path) for path in found)
+    return _join_precomp(names, captions, root=root, split=split)
+
+
+def _join_precomp(
+    names: Sequence[str], captions: Sequence[str], *, root: Path, split: str
+) -> list[CaptionRecord]:
+    if len(names) != len(captions):  # one name per picture: repeat it for each of its captions
+        per_picture, rest = divmod(len(captions), max(len(names), 1))
+        if rest or not per_picture:
+            raise layout_error(
+                root,
+                f"has {len(captions)} captions for {len(names)} names in split {split!r}",
+                PRECOMP_TREE,
+                "The captions must be a whole multiple of the names; compare both "
+                "files with the release, a line may have been lost.",
+            )
+        names = [name for name in names for _ in range(per_picture)]
+    grouped: dict[str, list[str]] = {}
+    for name, caption in zip(names, captions, strict=True):
+        grouped.setdefault(name.strip(), []).append(caption)
+    if not grouped or "" in grouped:
+        raise layout_error(
+            root,
+            f"has {'a blank name' if grouped else 'no pictures'} in split {split!r}",
+            PRECOMP_TREE,
+            "Download the text files again.",
+        )
+    return [_record(name, texts) for name, texts in grouped.items()]
+
+
+def match_pictures(
+    names: Iterable[str], folder: Path, *, tree: str
+) -> tuple[dict[str, Path], list[str]]:
+    """Find the picture of each released name.
+
+    A name is matched exactly first, then without its suffix and in any case, because copies of a
+    release often hold ``1.jpg`` or ``1.png`` for ``1.tif``.
+
+    Args:
+        names: file names as the caption files have them; folders in them are ignored.
+        folder: searched with its subfolders.
+        tree: the expected tree, for the error.
+
+    Returns:
+        The path of each name that was found, and the names that were not.
+
+    Raises:
+        DataLayoutError: ``folder`` is missing, or a name fits several pictures.
+    """
+    exact: dict[str, list[Path]] = {}
+    stems: dict[str, list[Path]] = {}
+    for path in list_images(folder):
+        exact.setdefault(path.name, []).append(path)
+        stems.setdefault(path.stem.lower(), []).append(path)
+    found: dict[str, Path] = {}
+    missing: list[str] = []
+    for name in names:
+        base = Path(name).name
+        candidates = exact.get(base) or stems.get(Path(base).stem.lower(), [])
+        if len(candidates) > 1:
+            raise layout_error(
+                folder,
+                f"holds several pictures for {name}: {shorten(map(str, candidates))}",
+                tree,
+                "Give the one folder that holds the pictures of this release as images=.",
+            )
+        if candidates:
+            found[name] = candidates[0]
+        else:
+            missing.append(name)
+    return found, missing
+
+
+def layout_error(root: Path, found: str, tree: str, remedy: str) -> DataLayoutError:
+    """Say what is wrong below ``root``, what was expected and what to do."""
+    return DataLayoutError(f"{root} {found}.\nExpected:\n{tree}\n{remedy}")
+
+
+def shorten(names: Iterable[str]) -> str:
+    """List the first few names and how many more there are."""
+    listed = list(names)
+    more = len(listed) - _NAMES_SHOWN
+    return ", ".join(listed[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _record(name: str, captions: Iterable[str], category: str | None = None) -> CaptionRecord:
+    kept = (caption.strip() for caption in captions)
+    return CaptionRecord(name, tuple(caption for caption in kept if caption), category)
+
+
+def _imagefolder_record(folder: Path, number: int, line: Mapping[str, Any]) -> CaptionRecord:
+    name, captions = line.get("file_name"), line.get("captions")
+    category = line.get("category", line.get("class"))
+    texts = [captions] if isinstance(captions, str) else captions
+    if not isinstance(name, str) or not isinstance(texts, list) or not texts:
+        raise layout_error(
+            folder / "metadata.jsonl",
+            f"line {number} has no file_name or no captions: {line}",
+            IMAGEFOLDER_TREE,
+            "Write both fields in every line.",
+        )
+    return _record(name, texts, None if category is None else str(category))
+
+
+def _json_lines(folder: Path) -> list[tuple[int, dict[str, Any]]]:
+    file = folder / "metadata.jsonl"
+    rows: list[tuple[int, dict[str, Any]]] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise layout_error(
+                file, f"line {number} is not JSON ({error})", IMAGEFOLDER_TREE, "Mend the line."
+            ) from error
+        if not isinstance(row, dict):
+            raise layout_error(
+                file, f"line {number} is not an object", IMAGEFOLDER_TREE, "Mend the line."
+            )
+        rows.append((number, row))
+    return rows
+
+
+def _lines(file: Path) -> list[str]:
+    """Read lines with any line end; blank lines count, since releases have blank captions."""
+    content = file.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        logger.warning("%s is not UTF-8; read as Latin-1", file)
+        text = content.decode("latin-1")
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    return lines[:-1] if lines[-1] == "" else lines

@@ -1,0 +1,189 @@
+"""Data sets with the project's columns: built from records, from Parquet files or from the Hub.
+
+The columns are ``image`` (Image feature), ``captions`` (list of str, at least one), ``file_name``
+and, where the source has it, ``category``.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+from tqdm.auto import tqdm
+
+from rsctir_hf.data.collator import picture_source
+from rsctir_hf.data.formats import SPLIT_ALIASES, CaptionRecord, shorten
+from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.imagery import read_image
+
+logger = logging.getLogger(__name__)
+
+# What published tables call the same thing; the first that is there is taken.
+_CAPTION_COLUMNS = ("captions", "caption", "sentences")
+_NAME_COLUMNS = ("file_name", "filename", "image_name")
+_CATEGORY_COLUMNS = ("category", "class", "class_name", "label")
+TABLE_COLUMNS = "image (Image), captions (list of str), filename or file_name, optional category"
+#: A progress bar appears only where a pass takes longer than this many seconds.
+BAR_DELAY = 1.0
+
+
+def table_from_records(
+    records: Sequence[CaptionRecord], pictures: Sequence[Path]
+) -> datasets.Dataset:
+    """Build a data set from records and the paths of their pictures.
+
+    Pictures without any caption (four of RSITMD's are so released) are left out with a warning.
+    """
+    kept = [
+        (record, str(path))
+        for record, path in zip(records, pictures, strict=True)
+        if record.captions
+    ]
+    _warn_blank([record.file_name for record in records if not record.captions])
+    columns = {
+        "image": [path for _, path in kept],
+        "captions": [list(record.captions) for record, _ in kept],
+        "file_name": [record.file_name for record, _ in kept],
+    }
+    features = datasets.Features(
+        image=datasets.Image(),
+        captions=datasets.List(datasets.Value("string")),
+        file_name=datasets.Value("string"),
+    )
+    if any(record.category is not None for record, _ in kept):
+        columns["category"] = [record.category or "" for record, _ in kept]
+        features["category"] = datasets.Value("string")
+    return datasets.Dataset.from_dict(columns, features=features)
+
+
+def table_from_parquet(folder: Path, split: str) -> datasets.Dataset:
+    """Read the Parquet files of one split, ``SPLIT.parquet`` or ``SPLIT-*.parquet``.
+
+    Raises:
+        DataLayoutError: there is no file of the split, or a column is missing.
+    """
+    files = sorted(
+        str(file)
+        for alias in SPLIT_ALIASES[split]
+        for pattern in (f"{alias}.parquet", f"{alias}-*.parquet")
+        for file in folder.rglob(pattern)
+    )
+    if not files:
+        have = sorted(file.name for file in folder.rglob("*.parquet"))
+        raise DataLayoutError(
+            f"{folder} has no Parquet file of split {split!r}, only {shorten(have)}. "
+            f"Expected data/{split}-00000-of-00001.parquet; choose a split that exists."
+        )
+    return standardise(datasets.Dataset.from_parquet(files), source=str(folder))
+
+
+def hub_splits(source: str, *, revision: str | None = None) -> dict[str, str]:
+    """Return our name and the Hub's name of each split of a Hub data set.
+
+    Raises:
+        DataLayoutError: the data set cannot be reached.
+    """
+    try:
+        names = datasets.get_dataset_split_names(source, revision=revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise _unreachable(source, error) from error
+    return {
+        split: name for split, aliases in SPLIT_ALIASES.items() for name in names if name in aliases
+    }
+
+
+def table_from_hub(source: str, split: str, *, revision: str | None = None) -> datasets.Dataset:
+    """Load one split of a Hub data set.
+
+    Raises:
+        DataLayoutError: the data set cannot be reached, has no such split, or lacks a column.
+    """
+    splits = hub_splits(source, revision=revision)
+    if split not in splits:
+        raise DataLayoutError(
+            f"{source} has no split {split!r}, only {', '.join(splits) or 'unknown ones'}. "
+            "Choose one of these, or hold a part of train out (rsctir_hf.data.hold_out)."
+        )
+    try:
+        table = datasets.load_dataset(source, split=splits[split], revision=revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise _unreachable(source, error) from error
+    return standardise(table, source=source)
+
+
+def standardise(table: datasets.Dataset, *, source: str) -> datasets.Dataset:
+    """Bring a published table to the project's columns.
+
+    Raises:
+        DataLayoutError: there is no image, caption or name column, or captions are not lists.
+    """
+    names = _pick(table, _NAME_COLUMNS)
+    sentences = _pick(table, _CAPTION_COLUMNS)
+    feature = table.features.get(sentences or "")
+    is_list = isinstance(feature, datasets.List | datasets.LargeList)
+    if "image" not in table.column_names or names is None or not is_list:
+        raise DataLayoutError(
+            f"{source} has the columns {dict(table.features)}. Expected {TABLE_COLUMNS}. "
+            "Rename the columns, and where each row holds one caption group the rows by picture."
+        )
+    category = _pick(table, _CATEGORY_COLUMNS)
+    captions = [[text.strip() for text in each if text.strip()] for each in table[sentences]]
+    file_names = [Path(name).name for name in table[names]]
+    columns: dict[str, list] = {"captions": captions, "file_name": file_names}
+    if category is not None:
+        columns["category"] = _category_names(table, category)
+    words = datasets.Dataset.from_dict(columns)
+    joined = datasets.concatenate_datasets([table.select_columns(["image"]), words], axis=1)
+    _warn_blank([name for name, texts in zip(file_names, captions, strict=True) if not texts])
+    return joined.select([row for row, texts in enumerate(captions) if texts])
+
+
+def check_pictures(table: datasets.Dataset, *, source: str) -> None:
+    """Decode every picture once, with a progress bar, and report those that cannot be.
+
+    Raises:
+        DataLayoutError: names the broken pictures, the reason of the first, and the remedy.
+    """
+    broken: list[str] = []
+    reason = ""
+    rows = table.cast_column("image", datasets.Image(decode=False))
+    for row in tqdm(rows, desc="Checking pictures", unit="image", delay=BAR_DELAY, disable=None):
+        try:
+            read_image(picture_source(row["image"]))
+        except ImageReadError as error:
+            reason = reason or str(error)
+            broken.append(row["file_name"])
+    if broken:
+        raise DataLayoutError(
+            f"{source} holds {len(broken)} broken pictures of {len(table)}: {shorten(broken)}.\n"
+            f"The first: {reason}\n"
+            "Expected every picture to decode. Copy them again from the release, or take them out."
+        )
+
+
+def _pick(table: datasets.Dataset, names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in table.column_names), None)
+
+
+def _category_names(table: datasets.Dataset, column: str) -> list[str]:
+    feature = table.features[column]
+    if isinstance(feature, datasets.ClassLabel):
+        return [feature.int2str(number) for number in table[column]]
+    return [str(value) for value in table[column]]
+
+
+def _warn_blank(names: Sequence[str]) -> None:
+    if names:
+        logger.warning(
+            "%d pictures have no caption but blank ones and are left out: %s",
+            len(names),
+            shorten(names),
+        )
+
+
+def _unreachable(source: str, error: Exception) -> DataLayoutError:
+    return DataLayoutError(
+        f"{source} is no folder here, and the Hub data set of that name cannot be loaded "
+        f"({type(error).__name__}: {error}). Check the spelling and the network, or download the "
+        "data set and give its folder."
+    )

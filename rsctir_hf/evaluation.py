@@ -1,0 +1,392 @@
+"""The one evaluation harness: a model, its processor and a captioned data set in, a report out.
+
+Works with any dual encoder and any sequence of rows ``{"image": picture, "captions": [str, ...]}``.
+Each distinct caption is embedded once and its column copied, so equal captions have exactly equal
+scores; recall is the expected value under a random order of ties (``metrics``).
+"""
+
+import logging
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import Distribution
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.gallery.bank import CaptionBank
+from rsctir_hf.gallery.embedding import (
+    MODEL_REGIONS,
+    ImageSource,
+    Progress,
+    embed_images,
+    embed_texts,
+    regions_name,
+)
+from rsctir_hf.gallery.live_rerank import OtherQueries, check_rerank, smr_temperature
+from rsctir_hf.gallery.matching import (
+    MATCH_TOP_K,
+    image_states,
+    match_weight,
+    pair_probabilities,
+    require_matcher,
+)
+from rsctir_hf.gallery.queries import same_sentence_key
+from rsctir_hf.imagery import read_image
+from rsctir_hf.metrics import directional_metrics
+from rsctir_hf.protocols import RegionProposer
+from rsctir_hf.reranking import SMR_TEMPERATURE, multivariate_rerank, smr
+
+logger = logging.getLogger(__name__)
+
+SMR_TEMPERATURES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3)
+MATCH_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+LIBRARIES = ("torch", "torchvision", "transformers", "timm", "datasets", "numpy", "rsctir_hf")
+
+Rows = Sequence[Mapping[str, Any]]
+Scores = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class SimilarityData:
+    """The similarity matrix of a data set and what its columns mean.
+
+    Attributes:
+        similarity: (B, C) cosine of every picture and caption.
+        image_of_caption: (C,) int64, the picture each caption was written for.
+        caption_ids: (C,) int64, the distinct sentence of each caption.
+        captions: the C captions.
+        distinct_captions: the U distinct sentences, in order of first appearance; case and
+            punctuation make no difference.
+        text_vectors: (U, D) unit vectors of the distinct sentences.
+        image_vectors: (B, D) unit vectors of the pictures.
+    """
+
+    similarity: Tensor
+    image_of_caption: Tensor
+    caption_ids: Tensor
+    captions: tuple[str, ...]
+    distinct_captions: tuple[str, ...]
+    text_vectors: Tensor
+    image_vectors: Tensor
+
+
+@dataclass(frozen=True)
+class RetrievalReport:
+    """What an evaluation found; metrics are percent, keys ``i2t_R@1 ... t2i_R@10, mR``.
+
+    Attributes:
+        metrics: expected value under a random order of ties; rerank over all queries at once.
+        metrics_stable: the same scores with ties broken by position (stable argsort).
+        caption_aware: any picture that carries the very same sentence counts as found.
+        bank_metrics: rerank as in a live search: each caption query is alone and the caption
+            bank stands in for the other queries; None without a bank. Image-to-text figures are
+            those of ``metrics``: there the gallery is the bank in both cases.
+        rerank: ``none``, ``smr``, ``mr`` or ``match``.
+        temperature: of SMR; None otherwise.
+        match_weight: of the two-stage score; None otherwise.
+        images: number of pictures B.
+        captions: number of captions C.
+        distinct_captions: number of distinct sentences.
+        bank_size: sentences of the bank, 0 without one.
+        regions: ``model``, ``none`` or a detector's name.
+        image_size: side of the model's input in pixels, where the configuration says.
+        model: id or folder.
+        model_revision: commit on the Hub or fingerprint of the weights.
+        data: what was evaluated on.
+        split: which part of it.
+        seed: of the run that made the model or drew at random; None where nothing was drawn.
+        versions: library versions.
+    """
+
+    metrics: dict[str, float]
+    metrics_stable: dict[str, float]
+    caption_aware: dict[str, float]
+    bank_metrics: dict[str, float] | None
+    rerank: str
+    temperature: float | None
+    match_weight: float | None
+    images: int
+    captions: int
+    distinct_captions: int
+    bank_size: int
+    regions: str
+    image_size: int | None
+    model: str = ""
+    model_revision: str | None = None
+    data: str = ""
+    split: str = ""
+    seed: int | None = None
+    versions: dict[str, str] | None = None
+
+    def with_source(self, **names: str | int | None) -> "RetrievalReport":
+        """Return a copy that also says model, model_revision, data, split and seed."""
+        return replace(self, **names)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping whose top level holds the metrics themselves."""
+        fields = asdict(self)
+        return {**fields.pop("metrics"), **fields}
+
+
+def evaluate_retrieval(
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
+    dataset: Rows,
+    *,
+    rerank: str = "none",
+    temperature: float | None = None,
+    bank: Sequence[str] | None = None,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+    regions: str | RegionProposer = MODEL_REGIONS,
+) -> RetrievalReport:
+    """Score a dual encoder on a captioned data set in both directions.
+
+    Args:
+        model: a ``protocols.DualEncoder``; its training mode is restored afterwards.
+        processor: its processor.
+        dataset: B rows with ``image`` and ``captions``.
+        rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match`` (two stages).
+        temperature: of SMR; default ``config.smr_temperature``.
+        bank: sentences for the live form of SMR and MR; the query's own sentence is left out.
+        batch_size: pictures per forward pass.
+        progress: called with (done, total) pictures.
+        regions: ``model``, ``none`` or a proposer.
+
+    Raises:
+        QueryError: unknown ``rerank``.
+        UnsupportedError: ``rerank="match"`` with a model that cannot judge pairs.
+        ImageReadError: a picture cannot be read.
+        DataLayoutError: no rows, or a row without captions.
+    """
+    check_rerank(rerank)
+    if rerank == "match":
+        require_matcher(model)
+    data = similarity_matrix(
+        model, processor, dataset, batch_size=batch_size, progress=progress, regions=regions
+    )
+    tau = smr_temperature(model, temperature) if rerank == "smr" else None
+    weight = match_weight(model) if rerank == "match" else None
+    if weight is not None:
+        found = match_probabilities(model, processor, dataset, data=data)
+        scores = two_stage_scores(data.similarity, found, weight=weight)
+    else:
+        scores = rerank_matrix(data, rerank, temperature=tau)
+    banked = None
+    if bank and rerank in ("smr", "mr"):
+        sentences = CaptionBank(bank)
+        others = OtherQueries(sentences.vectors(model, processor), data.image_vectors)
+        t2i = _alone(data, sentences, others, rerank=rerank, temperature=tau)
+        banked = directional_metrics(scores[0], t2i, data.image_of_caption)
+    owners = data.image_of_caption
+    return RetrievalReport(
+        metrics=directional_metrics(*scores, owners),
+        metrics_stable=directional_metrics(*scores, owners, ties="stable"),
+        caption_aware=directional_metrics(*scores, owners, caption_ids=data.caption_ids),
+        bank_metrics=banked,
+        rerank=rerank,
+        temperature=tau,
+        match_weight=weight,
+        images=len(data.similarity),
+        captions=len(data.captions),
+        distinct_captions=len(data.distinct_captions),
+        bank_size=len(bank) if bank and banked else 0,
+        regions=regions_name(model, regions),
+        image_size=getattr(model.config, "image_size", None),
+        versions=library_versions(),
+    )
+
+
+def similarity_matrix(
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401
+    dataset: Rows,
+    *,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+    regions: str | RegionProposer = MODEL_REGIONS,
+) -> SimilarityData:
+    """Embed a data set once and compare every picture with every caption.
+
+    Raises:
+        ImageReadError: a picture cannot be read.
+        DataLayoutError: no rows, or a row without captions.
+    """
+    captions: list[list[str]] = []
+    total = len(dataset)
+    embedded = embed_images(
+        model,
+        processor,
+        _pictures(dataset, captions),
+        batch_size=batch_size,
+        progress=progress and (lambda done, _: progress(done, total)),
+        regions=regions,
+    )
+    if embedded.skipped:
+        first = embedded.skipped[0]
+        raise ImageReadError(
+            f"{len(embedded.skipped)} of {total} pictures cannot be read; first {first.path}: "
+            f"{first.reason} An evaluation needs them all."
+        )
+    if not captions or not all(captions):
+        raise DataLayoutError(
+            f"An evaluation needs rows with at least one caption each; got {len(captions)} rows, "
+            f"{sum(not row for row in captions)} of them without captions."
+        )
+    flat = [caption for row in captions for caption in row]
+    distinct_captions: dict[str, str] = {}  # key of the sentence -> its first spelling
+    for caption in flat:
+        distinct_captions.setdefault(same_sentence_key(caption), caption)
+    ids = {key: number for number, key in enumerate(distinct_captions)}
+    caption_ids = torch.tensor([ids[same_sentence_key(caption)] for caption in flat])
+    counts = torch.tensor([len(row) for row in captions])
+    text_vectors = embed_texts(model, processor, list(distinct_captions.values()))
+    distinct = embedded.vectors @ text_vectors.T  # (B, U)
+    return SimilarityData(
+        similarity=distinct[:, caption_ids],  # (B, C)
+        image_of_caption=torch.arange(len(captions)).repeat_interleave(counts),
+        caption_ids=caption_ids,
+        captions=tuple(flat),
+        distinct_captions=tuple(distinct_captions.values()),
+        text_vectors=text_vectors,
+        image_vectors=embedded.vectors,
+    )
+
+
+def rerank_matrix(data: SimilarityData, rerank: str, *, temperature: float | None = None) -> Scores:
+    """Return scores for both directions, each (B, C), for ``none``, ``smr`` or ``mr``."""
+    if rerank == "smr":
+        return smr(data.similarity, temperature=temperature or SMR_TEMPERATURE)
+    if rerank == "mr":
+        return multivariate_rerank(data.similarity)
+    return data.similarity, data.similarity
+
+
+def match_probabilities(
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401
+    dataset: Rows,
+    *,
+    data: SimilarityData,
+    top_k: int = MATCH_TOP_K,
+) -> Scores:
+    """Judge the ``top_k`` distinct captions of each picture and pictures of each caption.
+
+    Returns:
+        Probabilities for image-to-text and text-to-image, (B, C) each, 0 outside the top k.
+    """
+    states = image_states(model, processor, [read_image(row["image"]) for row in dataset])
+    distinct = data.image_vectors @ data.text_vectors.T  # (B, U)
+    images, sentences = distinct.shape
+    captions_of = distinct.topk(min(top_k, sentences), dim=1).indices  # (B, K)
+    images_of = distinct.topk(min(top_k, images), dim=0).indices  # (K, U)
+    i2t = torch.zeros_like(distinct, dtype=torch.bool).scatter_(1, captions_of, True)
+    t2i = torch.zeros_like(distinct, dtype=torch.bool).scatter_(0, images_of, True)
+    pairs = (i2t | t2i).nonzero()  # (P, 2)
+    judged = torch.zeros_like(distinct)
+    judged[pairs[:, 0], pairs[:, 1]] = pair_probabilities(
+        model, processor, states, data.distinct_captions, pairs=pairs
+    )
+    return (judged * i2t)[:, data.caption_ids], (judged * t2i)[:, data.caption_ids]
+
+
+def two_stage_scores(similarity: Tensor, probabilities: Scores, *, weight: float) -> Scores:
+    """Return cosine + weight * probability for both directions, (B, C) each.
+
+    A probability is never negative, so with ``weight >= 0`` the judged top k stay ahead.
+    """
+    return similarity + weight * probabilities[0], similarity + weight * probabilities[1]
+
+
+def choose_smr_temperature(
+    similarity: Tensor, image_of_caption: Tensor, *, grid: Sequence[float] = SMR_TEMPERATURES
+) -> float:
+    """Return the temperature of ``grid`` with the best mR after SMR; use validation data.
+
+    Args:
+        similarity: (B, C) cosine on the validation split.
+        image_of_caption: (C,) int64.
+        grid: temperatures to try; the first of equals wins.
+    """
+    found = {
+        tau: directional_metrics(*smr(similarity, temperature=tau), image_of_caption)["mR"]
+        for tau in grid
+    }
+    logger.info("mR after SMR by temperature: %s", found)
+    return max(found, key=lambda tau: found[tau])
+
+
+def choose_match_weight(
+    similarity: Tensor,
+    image_of_caption: Tensor,
+    *,
+    probabilities: Scores,
+    grid: Sequence[float] = MATCH_WEIGHTS,
+) -> float:
+    """Return the weight of ``grid`` with the best mR of the two-stage score; use validation data.
+
+    Args:
+        similarity: (B, C) cosine on the validation split.
+        image_of_caption: (C,) int64.
+        probabilities: what ``match_probabilities`` returned.
+        grid: weights to try; the first of equals wins, so 0 wins where matching does not help.
+    """
+    found = {}
+    for weight in grid:
+        scores = two_stage_scores(similarity, probabilities, weight=weight)
+        found[weight] = directional_metrics(*scores, image_of_caption)["mR"]
+    logger.info("mR of the two-stage score by weight: %s", found)
+    return max(found, key=lambda weight: found[weight])
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that decide a number.
+
+    A library without package metadata (this one, run from a bare checkout) is left out.
+    """
+    installed = {
+        library: found.version
+        for library in LIBRARIES
+        for found in islice(Distribution.discover(name=library), 1)
+    }
+    return {"python": platform.python_version(), **installed}
+
+
+def _pictures(dataset: Rows, captions: list[list[str]]) -> Iterator[ImageSource]:
+    """Yield the pictures and collect the captions on the way, so each row is decoded once."""
+    for position in range(len(dataset)):
+        try:
+            row = dataset[position]
+        except OSError as error:
+            raise ImageReadError(
+                f"Row {position} of the data set cannot be decoded ({error}). "
+                "Replace the picture or take the row out."
+            ) from error
+        captions.append(list(row["captions"]))
+        yield row["image"]
+
+
+def _alone(
+    data: SimilarityData,
+    bank: CaptionBank,
+    others: OtherQueries,
+    *,
+    rerank: str,
+    temperature: float | None,
+) -> Tensor:
+    """Rerank each caption query alone against the bank: text-to-image scores (B, C)."""
+    distinct = data.image_vectors @ data.text_vectors.T  # (B, U)
+    columns = [
+        others.rerank(
+            distinct[:, number],
+            rerank=rerank,
+            temperature=temperature or SMR_TEMPERATURE,
+            left_out=bank.rows_of(sentence),
+        )
+        for number, sentence in enumerate(data.distinct_captions)
+    ]
+    return torch.stack(columns, dim=1)[:, data.caption_ids]  # (B, C)

@@ -1,0 +1,1 @@
+"""Galleries: embedding pictures and sentences, finding the nearest, saving what was embedded."""

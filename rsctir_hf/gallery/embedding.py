@@ -1,0 +1,234 @@
+"""Embed pictures and sentences in batches with any dual encoder.
+
+Our own models return unit vectors; a ``CLIPModel`` or ``SiglipModel`` of transformers 5 returns an
+output object whose ``pooler_output`` is the projected, unnormalised vector. Both end here as
+float32 unit vectors on the CPU.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rsctir_hf.errors import ImageReadError
+from rsctir_hf.imagery import read_image
+from rsctir_hf.protocols import DualEncoder, RegionGraphModel, RegionProposer, Regions
+
+ImageSource = str | Path | Image.Image
+Progress = Callable[[int, int], None]
+
+MODEL_REGIONS = "model"
+NO_REGIONS = "none"
+_LONGEST_BELIEVABLE_LENGTH = 100_000  # a tokenizer without a limit reports about 1e30
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that could not be read, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """The readable pictures of a sequence as unit vectors.
+
+    Attributes:
+        vectors: (n, D) float32 unit vectors on the CPU, one per readable picture.
+        kept: positions of those n pictures in the sequence that was given.
+        skipped: the pictures that could not be read.
+    """
+
+    vectors: Tensor
+    kept: tuple[int, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def regions_name(model: nn.Module, regions: str | RegionProposer = MODEL_REGIONS) -> str:
+    """Name the regions that embeddings of ``model`` use: ``model``, ``none`` or a detector's name.
+
+    This is what indexes and results record. A model without a region branch has none.
+    """
+    uses_regions = isinstance(model, RegionGraphModel) and getattr(
+        getattr(model, "config", None), "use_regions", True
+    )
+    if not uses_regions:
+        return NO_REGIONS
+    return regions if isinstance(regions, str) else regions.name
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Run without gradients and in evaluation mode, then restore each module's own mode.
+
+    Each module's, because a trainer may hold a frozen tower in evaluation mode within a model
+    that trains.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def embed_images(
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
+    images: Iterable[ImageSource],
+    *,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+    regions: str | RegionProposer = MODEL_REGIONS,
+) -> EmbeddedImages:
+    """Embed pictures; the unreadable ones are skipped and listed.
+
+    Args:
+        model: a dual encoder (``protocols.DualEncoder``).
+        processor: its processor.
+        images: n paths or PIL pictures; a lazy iterable is read one batch at a time.
+        batch_size: pictures per forward pass.
+        progress: called with (done, total) after each batch; total is 0 where it is not known.
+        regions: ``model`` (the model's own), ``none`` or a proposer whose regions are handed in.
+    """
+    parts = list(
+        embed_image_batches(
+            model, processor, images, batch_size=batch_size, progress=progress, regions=regions
+        )
+    )
+    if not parts:
+        return EmbeddedImages(torch.zeros(0, 0), (), ())
+    filled = [part.vectors for part in parts if part.kept]
+    return EmbeddedImages(
+        vectors=torch.cat(filled) if filled else torch.zeros(0, 0),
+        kept=tuple(position for part in parts for position in part.kept),
+        skipped=tuple(skipped for part in parts for skipped in part.skipped),
+    )
+
+
+def embed_image_batches(
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401
+    images: Iterable[ImageSource],
+    *,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+    regions: str | RegionProposer = MODEL_REGIONS,
+) -> Iterator[EmbeddedImages]:
+    """Yield what ``embed_images`` returns batch by batch, so that a caller can show it early."""
+    total = len(images) if isinstance(images, Sequence) else 0
+    remaining, done = iter(images), 0
+    while chunk := list(islice(remaining, batch_size)):
+        pictures, kept, skipped = _read_chunk(chunk, done)
+        vectors = _forward(model, processor, pictures, regions) if pictures else torch.zeros(0, 0)
+        done += len(chunk)
+        yield EmbeddedImages(vectors, tuple(kept), tuple(skipped))
+        if progress is not None:
+            progress(done, total)
+
+
+def embed_texts(
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401
+    texts: Sequence[str],
+    *,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Embed sentences as unit vectors (C, D) float32 on the CPU, in the order given."""
+    # Sentences of like length share a batch, so that little padding is computed.
+    order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
+    parts = []
+    with evaluating(model):
+        for start in range(0, len(order), batch_size):
+            batch = [texts[position] for position in order[start : start + batch_size]]
+            inputs = tokenize(processor, batch).to(_device_of(model))
+            parts.append(_unit_vectors(cast(DualEncoder, model).get_text_features(**inputs)))
+            if progress is not None:
+                progress(min(start + batch_size, len(order)), len(order))
+    if not parts:
+        return torch.zeros(0, 0)
+    vectors = torch.cat(parts)
+    return vectors[torch.tensor(order).argsort()]  # (C, D)
+
+
+def tokenize(processor: Any, texts: Sequence[str]) -> Any:  # noqa: ANN401
+    """Turn sentences into ``input_ids`` (C, T) and, where the model has it, ``attention_mask``."""
+    tokenizer = processor.tokenizer
+    longest = tokenizer.model_max_length
+    masked = "attention_mask" in tokenizer.model_input_names
+    batch = tokenizer(
+        list(texts),
+        # Without a mask the model sees the padding (SigLIP), so it must always be the same.
+        padding=True if masked else "max_length",
+        truncation=longest < _LONGEST_BELIEVABLE_LENGTH,
+        return_tensors="pt",
+    )
+    for name in set(batch) - {"input_ids", "attention_mask"}:
+        del batch[name]
+    return batch
+
+
+def image_inputs(
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401
+    pictures: Sequence[Image.Image],
+    regions: str | RegionProposer = MODEL_REGIONS,
+) -> dict[str, Tensor]:
+    """Turn B RGB pictures into the tensors of ``get_image_features``, on the model's device."""
+    handed_in = {}
+    name = regions_name(model, regions)
+    if not isinstance(regions, str) and name != NO_REGIONS:
+        handed_in["regions"] = [regions(picture) for picture in pictures]
+    elif name == NO_REGIONS and regions_name(model) != NO_REGIONS:
+        nothing = Regions(boxes=torch.zeros(0, 4), scores=torch.zeros(0))
+        handed_in["regions"] = [nothing] * len(pictures)
+    inputs = processor(images=list(pictures), return_tensors="pt", **handed_in)
+    return dict(inputs.to(_device_of(model)))
+
+
+def _read_chunk(
+    chunk: Sequence[ImageSource], first: int
+) -> tuple[list[Image.Image], list[int], list[Skipped]]:
+    """Read one chunk of pictures whose first one stands at position ``first``."""
+    pictures, kept, skipped = [], [], []
+    for position, source in enumerate(chunk, start=first):
+        try:
+            pictures.append(read_image(source))
+            kept.append(position)
+        except ImageReadError as error:
+            name = str(source) if isinstance(source, str | Path) else f"picture {position}"
+            skipped.append(Skipped(path=name, reason=str(error)))
+    return pictures, kept, skipped
+
+
+def _forward(
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401
+    pictures: Sequence[Image.Image],
+    regions: str | RegionProposer,
+) -> Tensor:
+    """Embed one batch of pictures as (B, D)."""
+    with evaluating(model):
+        inputs = image_inputs(model, processor, pictures, regions)
+        return _unit_vectors(cast(DualEncoder, model).get_image_features(**inputs))
+
+
+def _unit_vectors(features: Any) -> Tensor:  # noqa: ANN401 - a tensor or an output with one
+    """Return float32 unit vectors on the CPU from a tensor or an output with a pooled vector."""
+    vectors = features if isinstance(features, Tensor) else features.pooler_output
+    return F.normalize(vectors.float(), dim=-1).cpu()
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,139 @@
+"""A model and its processor at the start of training, built from a recipe's model arguments."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import timm
+from torch import Tensor
+from transformers import (
+    AutoModel,
+    AutoProcessor,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+
+from rsctir_hf.errors import ModelLoadError, RecipeError
+from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
+from rsctir_hf.models.galr import (
+    GaLRConfig,
+    GaLRModel,
+    GaLRProcessor,
+    build_word_tokenizer,
+)
+from rsctir_hf.pretrained import backbone_state_dict, glove_vectors, minilm_folder
+from rsctir_hf.training_args import ModelArguments
+
+
+def build_model(
+    arguments: ModelArguments, captions: Iterable[list[str]]
+) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """Build the model a recipe asks for, with its starting weights.
+
+    Args:
+        arguments: family, configuration and sources of weights.
+        captions: the captions of every training picture; a word tokenizer learns from them.
+
+    Raises:
+        RecipeError: if the configuration is contradictory or a weight source is unknown.
+        ModelLoadError: if weights cannot be found or do not fit.
+        MissingDependencyError: if a weight package is not installed.
+    """
+    if arguments.initial_model:
+        return (
+            AutoModel.from_pretrained(arguments.initial_model),
+            AutoProcessor.from_pretrained(arguments.initial_model),
+        )
+    try:
+        build = build_cmpagl if arguments.family == "cmpagl" else build_galr
+        return build(arguments, captions)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"The recipe's config does not make a model: {error}") from error
+
+
+def build_cmpagl(
+    arguments: ModelArguments, captions: Iterable[list[str]]
+) -> tuple[CMPAGLModel, CMPAGLProcessor]:
+    """Build a CMPAGL-style model; ``captions`` are not needed, its tokenizer comes with BERT."""
+    text = text_source(arguments.text_weights)
+    text_config = BertConfig.from_pretrained(text) if text else BertConfig()
+    config = CMPAGLConfig(**{"text_config": text_config, **arguments.config})
+    model = CMPAGLModel(config)
+    model.load_towers(image_state_dict=image_weights(arguments, config.stem), text=text)
+    processor = CMPAGLProcessor.build(
+        AutoTokenizer.from_pretrained(text or minilm_folder()),
+        image_size=config.image_size,
+        mean=arguments.image_mean,
+        std=arguments.image_std,
+        max_length=arguments.max_tokens,
+    )
+    return model, processor
+
+
+def build_galr(
+    arguments: ModelArguments, captions: Iterable[list[str]]
+) -> tuple[GaLRModel, GaLRProcessor]:
+    """Build a GaLR model; a GRU's tokenizer is made from ``captions``."""
+    options = dict(arguments.config)
+    text = None
+    if options.get("text_encoder") == "bert":
+        text = text_source(arguments.text_weights)
+        options.setdefault("text_config", BertConfig.from_pretrained(text) if text else None)
+        tokenizer = AutoTokenizer.from_pretrained(text or minilm_folder())
+        tokenizer.model_max_length = arguments.max_tokens
+    else:
+        sentences = [caption for row in captions for caption in row]
+        tokenizer = build_word_tokenizer(
+            sentences, min_count=arguments.min_word_count, model_max_length=arguments.max_tokens
+        )
+        options.setdefault("vocab_size", len(tokenizer))
+    model = GaLRModel(GaLRConfig(**options))
+    weights = image_weights(arguments, model.config.backbone)
+    if weights is not None:
+        model.load_backbone(weights)
+    if text:
+        model.text_encoder.bert.load_state_dict(
+            BertModel.from_pretrained(text, add_pooling_layer=False).state_dict()
+        )
+    elif arguments.text_weights == "glove":
+        words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+        model.load_word_vectors(*glove_vectors(words))
+    processor = GaLRProcessor.build(
+        tokenizer,
+        image_size=model.config.image_size,
+        mean=arguments.image_mean,
+        std=arguments.image_std,
+    )
+    return model, processor
+
+
+def image_weights(
+    arguments: ModelArguments, backbone: str | None
+) -> Mapping[str, Tensor] | None:
+    """Return starting weights for a timm backbone or stem; ``None`` for a random start.
+
+    Raises:
+        RecipeError: if the source is unknown.
+    """
+    source = arguments.image_weights
+    if source == "none":
+        return None
+    if source == "packaged" and backbone:
+        return backbone_state_dict(backbone)
+    if source == "timm" and backbone:
+        return timm.create_model(backbone, pretrained=True).state_dict()
+    raise RecipeError(
+        f"image_weights is {source!r} with backbone {backbone!r}; expected 'packaged' or 'timm' "
+        "together with a backbone, or 'none'."
+    )
+
+
+def text_source(name: str) -> Path | str | None:
+    """Return the folder or Hub id of BERT weights; ``None`` for a random start."""
+    if name == "none":
+        return None
+    if name == "glove":
+        raise RecipeError("text_weights is 'glove', which starts a GRU, but this text side is BERT.")
+    return minilm_folder() if name == "minilm" else name

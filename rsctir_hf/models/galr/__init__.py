@@ -1,0 +1,16 @@
+"""GaLR (Yuan et al., TGRS 2022): global and local information fused for retrieval."""
+
+from .configuration_galr import GaLRConfig
+from .graph_galr import GaLRRegionGraph
+from .modeling_galr import GaLRModel, GaLROutput, GaLRPreTrainedModel
+from .processing_galr import GaLRProcessor, build_word_tokenizer
+
+__all__ = [
+    "GaLRConfig",
+    "GaLRModel",
+    "GaLROutput",
+    "GaLRPreTrainedModel",
+    "GaLRProcessor",
+    "GaLRRegionGraph",
+    "build_word_tokenizer",
+]

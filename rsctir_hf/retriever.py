@@ -1,0 +1,409 @@
+"""Search a gallery by words, by picture or by both: model + processor + index, and a rerank.
+
+Scores are cosines. A rerank changes the order only; every hit keeps its cosine and says at which
+rank it stood before. SMR (our reading) and MR need other queries than the one at hand: for
+text queries that is the caption bank without the query's own sentence, for picture queries it is
+the gallery without the picture itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rsctir_hf.errors import IndexMismatchError, QueryError, UnsupportedError
+from rsctir_hf.gallery.bank import CaptionBank
+from rsctir_hf.gallery.embedding import (
+    MODEL_REGIONS,
+    ImageSource,
+    Progress,
+    Skipped,
+    embed_image_batches,
+    embed_texts,
+    evaluating,
+    image_inputs,
+    regions_name,
+)
+from rsctir_hf.gallery.hits import Hit, best_hits
+from rsctir_hf.gallery.index import ExactIndex
+from rsctir_hf.gallery.live_rerank import OtherQueries, check_rerank, smr_temperature
+from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
+from rsctir_hf.gallery.manifest import (
+    Item,
+    Manifest,
+    read_manifest,
+    relative_items,
+    write_index,
+)
+from rsctir_hf.gallery.matching import LiveMatcher
+from rsctir_hf.gallery.pictures import PictureGallery, evenly_spaced, picture_sources
+from rsctir_hf.gallery.queries import check_top_k, describe_query, split_query
+from rsctir_hf.imagery import read_image
+from rsctir_hf.protocols import RegionGraphModel, RegionProposer
+
+__all__ = ["Hit", "IndexReport", "Retriever", "Skipped", "describe_query"]
+
+MAX_OTHER_PICTURES = 2000  # a larger gallery is represented by evenly spaced pictures
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """How many pictures were indexed, and which were skipped and why."""
+
+    indexed: int
+    skipped: tuple[Skipped, ...]
+
+
+class Retriever:
+    """Searches a gallery with any dual encoder.
+
+    Args:
+        model: a ``protocols.DualEncoder``.
+        processor: its processor.
+        model_id: folder or Hub id, recorded in saved indexes.
+        revision: commit on the Hub, likewise.
+        bank: captions: candidates of ``caption_candidates``, other queries of SMR and MR.
+        regions: ``model``, ``none`` or a proposer; recorded in saved indexes.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
+        *,
+        model_id: str = "",
+        revision: str | None = None,
+        bank: Sequence[str] | None = None,
+        regions: str | RegionProposer = MODEL_REGIONS,
+    ) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.model_id = model_id
+        self.revision = revision
+        self.regions = regions
+        self._bank = CaptionBank(bank or ())
+        self._gallery = PictureGallery()
+        self._others: dict[tuple[str, int], OtherQueries] = {}
+        self._matcher: LiveMatcher | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        device: str = "cpu",
+        trust_remote_code: bool = False,
+        bank: Sequence[str] | None = None,
+        regions: str | RegionProposer = MODEL_REGIONS,
+    ) -> "Retriever":
+        """Load a model folder or Hub id.
+
+        Raises:
+            ModelLoadError: see ``gallery.loading.load_dual_encoder``.
+        """
+        loaded = load_dual_encoder(source, device=device, trust_remote_code=trust_remote_code)
+        return cls(
+            loaded.model,
+            loaded.processor,
+            model_id=loaded.model_id,
+            revision=loaded.revision,
+            bank=bank,
+            regions=regions,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        model: str | Path | None = None,
+        images: str | Path | None = None,
+        device: str = "cpu",
+        trust_remote_code: bool = False,
+        bank: Sequence[str] | None = None,
+    ) -> "Retriever":
+        """Load a saved index together with the model that made it.
+
+        Args:
+            folder: where ``save`` wrote.
+            model: where that model lies now, if not where the index says.
+            images: where the pictures lie now, if not where the index says.
+            device: where the model runs.
+            trust_remote_code: see ``load_dual_encoder``.
+            bank: captions.
+
+        Raises:
+            ModelLoadError: the model cannot be loaded.
+            IndexMismatchError: no index there, or made with another model or other regions.
+        """
+        manifest = read_manifest(Path(folder))
+        retriever = cls.from_pretrained(
+            model or manifest.model_id,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            bank=bank,
+            regions=manifest.regions if manifest.regions == "none" else MODEL_REGIONS,
+        )
+        retriever.load_index(folder, images=images)
+        return retriever
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """Path and caption of each indexed picture; a hit's ``item`` is a position here."""
+        return self._gallery.items
+
+    @property
+    def bank(self) -> tuple[str, ...]:
+        """The sentences of the caption bank."""
+        return self._bank.sentences
+
+    def with_empty_gallery(self) -> "Retriever":
+        """Return another retriever on the same model and embedded bank, with nothing indexed."""
+        other = Retriever(
+            self.model,
+            self.processor,
+            model_id=self.model_id,
+            revision=self.revision,
+            regions=self.regions,
+        )
+        other._bank = self._bank
+        return other
+
+    def __len__(self) -> int:
+        return len(self._gallery)
+
+    def index(
+        self,
+        images: str | Path | Sequence[ImageSource],
+        *,
+        captions: Sequence[str | None] | None = None,
+        batch_size: int = 32,
+        progress: Progress | None = None,
+    ) -> IndexReport:
+        """Add pictures to the gallery; they can be searched batch by batch as they come in.
+
+        Args:
+            images: a folder (searched with its subfolders), or paths and PIL pictures.
+            captions: what the gallery says about each of them, shown with the hits.
+            batch_size: pictures per forward pass.
+            progress: called with (done, total).
+
+        Raises:
+            DataLayoutError: the folder is missing or holds no picture.
+            QueryError: captions and pictures differ in number.
+        """
+        sources = picture_sources(images)
+        said: Sequence[str | None] = [None] * len(sources) if captions is None else captions
+        if len(said) != len(sources):
+            raise QueryError(f"Got {len(said)} captions for {len(sources)} pictures.")
+        skipped: list[Skipped] = []
+        before = len(self)
+        for batch in embed_image_batches(
+            self.model,
+            self.processor,
+            sources,
+            batch_size=batch_size,
+            progress=progress,
+            regions=self.regions,
+        ):
+            skipped += batch.skipped
+            if batch.kept:
+                kept = [sources[position] for position in batch.kept]
+                self._gallery.add(batch.vectors, kept, [said[position] for position in batch.kept])
+                self._others.clear()
+        return IndexReport(len(self) - before, tuple(skipped))
+
+    def search(
+        self,
+        query: str | Path | Image.Image | None = None,
+        *,
+        text: str | None = None,
+        image: ImageSource | None = None,
+        top_k: int = 5,
+        rerank: str = "none",
+        temperature: float | None = None,
+    ) -> list[Hit]:
+        """Find pictures by words, by picture, or by both.
+
+        Args:
+            query: shorthand: a ``str`` is text, a ``Path`` or PIL picture is an image.
+            text: words; with ``image`` the query is the mean of the two unit vectors.
+            image: a path or PIL picture.
+            top_k: how many hits.
+            rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match``: the model's fusion encoder
+                judges the first 16 with the text.
+            temperature: of SMR; default ``config.smr_temperature``.
+
+        Returns:
+            At most ``top_k`` hits, best first.
+
+        Raises:
+            QueryError: empty or contradictory query, nothing indexed, unknown or impossible rerank.
+            ImageReadError: the query picture cannot be read.
+            UnsupportedError: ``rerank="match"`` and the model cannot judge pairs.
+        """
+        check_rerank(rerank)
+        check_top_k(top_k)
+        words, picture = split_query(query, text, image)
+        if len(self) == 0:
+            raise QueryError("Nothing is indexed yet. Call index() with a folder of pictures.")
+        if rerank == "match" and words is None:
+            raise QueryError(
+                "rerank 'match' judges a picture against a text and there is no text. "
+                "Add one, or use rerank 'none', 'smr' or 'mr'."
+            )
+        vectors = self._gallery.index.vectors
+        scores = vectors @ self._embed_query(words, picture)  # (G,)
+        reranked = None
+        if rerank == "match" and words is not None:
+            reranked = self._match().rerank_pictures(scores, words, read=self._gallery.read)
+        elif rerank != "none":
+            others = self._other_queries("text" if words else "image", vectors)
+            reranked = others.rerank(
+                scores,
+                rerank=rerank,
+                temperature=smr_temperature(self.model, temperature),
+                left_out=self._bank.rows_of(words) if words else self._own_rows(picture),
+            )
+        return best_hits(scores, reranked, self.items, top_k=top_k)
+
+    def caption_candidates(
+        self,
+        image: ImageSource,
+        *,
+        top_k: int = 5,
+        rerank: str = "none",
+        temperature: float | None = None,
+    ) -> list[Hit]:
+        """Find the sentences of the caption bank that suit a picture best.
+
+        Raises:
+            QueryError: no caption bank; unknown rerank; SMR or MR with an empty gallery.
+            ImageReadError: the picture cannot be read.
+            UnsupportedError: see ``search``.
+        """
+        check_rerank(rerank)
+        check_top_k(top_k)
+        scores = self._bank.vectors(self.model, self.processor) @ self._embed_query(None, image)
+        reranked = None
+        if rerank == "match":
+            picture = read_image(image)
+            reranked = self._match().rerank_captions(scores, picture, captions=self.bank)
+        elif rerank != "none":
+            reranked = self._other_queries("caption", self._gallery.index.vectors).rerank(
+                scores,
+                rerank=rerank,
+                temperature=smr_temperature(self.model, temperature),
+                left_out=self._own_rows(image),
+            )
+        return best_hits(scores, reranked, self._bank.items, top_k=top_k)
+
+    def is_confident(self, hits: Sequence[Hit]) -> bool:
+        """Tell whether the best cosine reaches ``config.confident_score`` (True where unset)."""
+        threshold = getattr(self.model.config, "confident_score", None)
+        if threshold is None:
+            return True
+        return bool(hits) and max(hit.score for hit in hits) >= threshold
+
+    def region_graph(self, image: ImageSource) -> Any:  # noqa: ANN401 - the model's own output
+        """Return the region graph the model reasons over, for one picture (B = 1).
+
+        Raises:
+            UnsupportedError: the model has none.
+            ImageReadError: the picture cannot be read.
+        """
+        if not isinstance(self.model, RegionGraphModel):
+            raise UnsupportedError(
+                f"{type(self.model).__name__} has no region graph. Use a GaLR model."
+            )
+        with evaluating(self.model):
+            inputs = image_inputs(self.model, self.processor, [read_image(image)], self.regions)
+            return self.model.get_region_graph(**inputs)
+
+    def save(self, folder: str | Path) -> None:
+        """Write vectors and manifest; an older index in ``folder`` stays whole until the end."""
+        root, items = relative_items(self._gallery.items)
+        manifest = Manifest(
+            model_id=self.model_id,
+            model_revision=self.revision,
+            fingerprint=weights_fingerprint(self.model),
+            regions=regions_name(self.model, self.regions),
+            items=items,
+            root=root,
+        )
+        write_index(Path(folder), manifest, self._gallery.index)
+
+    def load_index(self, folder: str | Path, *, images: str | Path | None = None) -> None:
+        """Replace the gallery by a saved index.
+
+        Args:
+            folder: where ``save`` wrote.
+            images: where the pictures lie now, if not where the index says.
+
+        Raises:
+            IndexMismatchError: no index there, damaged, or made with another model or regions.
+        """
+        manifest = read_manifest(Path(folder))
+        here = (weights_fingerprint(self.model), regions_name(self.model, self.regions))
+        if (manifest.fingerprint, manifest.regions) != here:
+            raise IndexMismatchError(
+                f"The index in {folder} was made with {manifest.model_id or 'an unnamed model'} "
+                f"(weights {manifest.fingerprint}, regions {manifest.regions}); the model at hand "
+                f"is {self.model_id or 'unnamed'} (weights {here[0]}, regions {here[1]}). "
+                "Build the index anew or load the model that made it."
+            )
+        index = ExactIndex.load(Path(folder) / manifest.vectors)
+        self._gallery = PictureGallery.restored(manifest, index, images=images)
+        self._others.clear()
+        self._matcher = None  # it keeps pictures by their position in the gallery
+
+    def _embed_query(self, text: str | None, image: ImageSource | None) -> Tensor:
+        """Return one unit vector (D,): of the text, the picture, or the mean of both."""
+        vectors = []
+        if text is not None:
+            vectors.append(embed_texts(self.model, self.processor, [text])[0])
+        if image is not None:
+            found = embed_image_batches(
+                self.model, self.processor, [read_image(image)], regions=self.regions
+            )
+            vectors.append(next(found).vectors[0])
+        return F.normalize(torch.stack(vectors).mean(dim=0), dim=0)
+
+    def _other_queries(self, kind: str, gallery: Tensor) -> OtherQueries:
+        """Return what stands in for other queries of a kind, kept until the gallery changes.
+
+        Args:
+            kind: ``text`` (bank against gallery), ``image`` (gallery against itself) or
+                ``caption`` (gallery against bank).
+            gallery: (G, D) unit vectors.
+        """
+        key = (kind, len(gallery))
+        if key not in self._others:
+            rows = _other_pictures(len(gallery))
+            if kind == "image":
+                others = OtherQueries(gallery[rows], gallery, own_candidates=rows)
+            else:
+                bank = self._bank.vectors(self.model, self.processor)
+                text = kind == "text"
+                others = OtherQueries(bank, gallery) if text else OtherQueries(gallery[rows], bank)
+            self._others[key] = others
+        return self._others[key]
+
+    def _own_rows(self, image: ImageSource | None) -> list[int]:
+        """Return the rows of the other pictures that are the query picture itself, by its file."""
+        own = self._gallery.positions_of(image)
+        return [row for row, item in enumerate(_other_pictures(len(self))) if item in own]
+
+    def _match(self) -> LiveMatcher:
+        if self._matcher is None:
+            self._matcher = LiveMatcher(self.model, self.processor)
+        return self._matcher
+
+
+def _other_pictures(count: int) -> list[int]:
+    return evenly_spaced(count, most=MAX_OTHER_PICTURES)

@@ -1,0 +1,143 @@
+"""What a finished training run leaves behind: choices made on validation, and its record.
+
+The output folder becomes exactly what belongs on the Hub. Nothing here touches a test split.
+"""
+
+import json
+import logging
+import math
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+from transformers import PreTrainedModel, ProcessorMixin
+
+from rsctir_hf.evaluation import (
+    MATCH_TOP_K,
+    SimilarityData,
+    choose_match_weight,
+    choose_smr_temperature,
+    evaluate_retrieval,
+    match_probabilities,
+    similarity_matrix,
+)
+from rsctir_hf.protocols import PairMatcher
+from rsctir_hf.training_args import (
+    DataArguments,
+    ModelArguments,
+    RetrievalTrainingArguments,
+)
+
+logger = logging.getLogger(__name__)
+
+RESULTS_FILE = "results.json"
+RECIPE_FILE = "recipe.yaml"
+CONFIDENT_SHARE = 0.95
+
+
+def choose_on_validation(model: PreTrainedModel, processor: ProcessorMixin, rows: Any) -> None:  # noqa: ANN401
+    """Choose SMR temperature, match weight and confidence threshold; write them to the config.
+
+    Args:
+        model: the trained model, in evaluation mode.
+        processor: its processor.
+        rows: the validation split.
+    """
+    data = similarity_matrix(model, processor, rows)
+    config = model.config
+    config.smr_temperature = choose_smr_temperature(data.similarity, data.image_of_caption)
+    config.confident_score = confident_score(data)
+    if isinstance(model, PairMatcher):
+        found = match_probabilities(model, processor, rows, data=data, top_k=MATCH_TOP_K)
+        config.match_weight = choose_match_weight(
+            data.similarity, data.image_of_caption, probabilities=found
+        )
+
+
+def confident_score(data: SimilarityData, *, share: float = CONFIDENT_SHARE) -> float:
+    """Return the cosine that the best picture reaches for ``share`` of the validation captions.
+
+    A query whose best picture stays below it fares worse than nearly every caption of a
+    picture that is there (our choice: it needs no examples of bad queries).
+    """
+    best: Tensor = (data.image_vectors @ data.text_vectors.T).amax(dim=0)  # (U,)
+    return math.floor(torch.quantile(best, 1 - share).item() * 1000) / 1000
+
+
+def validation_reports(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    rows: Any,  # noqa: ANN401
+    *,
+    source: dict[str, str | int | None],
+) -> list[dict[str, Any]]:
+    """Evaluate without rerank and with each rerank the model offers.
+
+    Args:
+        model: the finished model.
+        processor: its processor.
+        rows: the validation split.
+        source: names for the report: model, data, split, seed.
+    """
+    reranks = ["none", "smr", "mr", *(["match"] if isinstance(model, PairMatcher) else [])]
+    return [
+        evaluate_retrieval(model, processor, rows, rerank=rerank).with_source(**source).to_dict()
+        for rerank in reranks
+    ]
+
+
+def save_run(
+    folder: Path,
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    *,
+    results: dict[str, Any],
+    recipe: dict[str, Any],
+) -> None:
+    """Write model (half precision), processor, results and recipe to ``folder``.
+
+    Half precision halves the download; the configuration says float32, so the model is loaded
+    and run in float32.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    half = {name: value.to(torch.float16) if value.is_floating_point() else value
+            for name, value in model.state_dict().items()}  # fmt: skip
+    model.save_pretrained(folder, state_dict=half)
+    processor.save_pretrained(folder)
+    (folder / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+    (folder / RECIPE_FILE).write_text(text, encoding="utf-8")
+
+
+def recipe_of(
+    model: ModelArguments, data: DataArguments, training: RetrievalTrainingArguments
+) -> dict[str, Any]:
+    """Return what the run was given, as a recipe that runs it again: values off their default."""
+    recipe: dict[str, Any] = {}
+    for arguments in (model, data, training):
+        default = asdict(type(arguments)())
+        given = asdict(arguments)
+        recipe |= {key: value for key, value in given.items() if value != default.get(key)}
+    for volatile in ("logging_dir", "resume_from_checkpoint", "accelerator_config"):
+        recipe.pop(volatile, None)
+    return recipe | {"family": model.family}
+
+
+def git_revision() -> str | None:
+    """Return the commit of the code, with ``-dirty`` where files differ; ``None`` outside git."""
+    root = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()

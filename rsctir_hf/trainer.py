@@ -1,0 +1,399 @@
+"""The Hugging Face Trainer for both families: the one place where models and losses meet.
+
+Everything that depends on time is a function of the step or epoch number (augmentation,
+caption choice, batches, what is frozen), so a run resumed from a checkpoint equals the
+uninterrupted one.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers import (
+    ProcessorMixin,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from rsctir_hf.data.augmentation import Augmentation
+from rsctir_hf.data.collator import EpochView, RetrievalCollator
+from rsctir_hf.data.sampler import CaptionAwareSampler
+from rsctir_hf.evaluation import evaluate_retrieval
+from rsctir_hf.losses import (
+    hard_negative_indices,
+    info_nce_loss,
+    matching_loss,
+    triplet_loss,
+)
+from rsctir_hf.protocols import PairMatcher
+from rsctir_hf.training_args import RetrievalTrainingArguments
+
+AVERAGE_FILE = "averaged_weights.safetensors"
+
+
+class WeightAverage(TrainerCallback):
+    """Exponential moving average of a model's trainable floating-point weights.
+
+    The decay is warmed up as ``min(decay, (1 + step) / (10 + step))`` so that the average
+    forgets its random start.
+
+    Args:
+        model: the model whose weights are followed.
+        decay: share of the old average kept at each step, 0 <= decay < 1.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: value.detach().clone() for name, value in model.named_parameters()}
+
+    @torch.no_grad()
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: Any,  # noqa: ANN401 (the callback signature of transformers)
+    ) -> None:
+        """Move the average towards the weights the optimizer has just written."""
+        decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
+        for name, value in model.named_parameters() if model is not None else ():
+            if value.requires_grad:
+                self.weights[name].lerp_(value, 1 - decay)
+
+    @torch.no_grad()
+    def swap(self, model: nn.Module) -> None:
+        """Exchange the model's weights with the average; a second call undoes it."""
+        for name, value in model.named_parameters():
+            kept = value.detach().clone()
+            value.copy_(self.weights[name])
+            self.weights[name].copy_(kept)
+
+    def save(self, folder: Path) -> None:
+        """Write the average beside a checkpoint."""
+        weights = {name: value.contiguous() for name, value in self.weights.items()}
+        save_file(weights, folder / AVERAGE_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Read the average of a checkpoint."""
+        self.weights = load_file(folder / AVERAGE_FILE)
+
+
+class StagedFreezing(TrainerCallback):
+    """Freezes modules by name prefix for their first epochs.
+
+    Args:
+        frozen_epochs: prefix -> number of epochs frozen, -1 for always.
+    """
+
+    def __init__(self, frozen_epochs: dict[str, float]) -> None:
+        self.frozen_epochs = frozen_epochs
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: Any,  # noqa: ANN401 (the callback signature of transformers)
+    ) -> None:
+        """Set ``requires_grad`` for the epoch that begins."""
+        if model is not None:
+            apply_freezing(model, self.frozen_epochs, epoch=state.epoch or 0.0)
+
+
+def apply_freezing(model: nn.Module, frozen_epochs: dict[str, float], *, epoch: float) -> None:
+    """Freeze the parameters whose prefix is still frozen at ``epoch``, thaw the others.
+
+    Where several prefixes fit a name, the longest decides.
+
+    Raises:
+        ValueError: if a prefix fits no parameter.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in frozen_epochs:
+        if not any(has_prefix(name, prefix) for name in names):
+            raise ValueError(f"frozen_epochs: no parameter of the model begins with {prefix!r}.")
+    for name, parameter in model.named_parameters():
+        fits = [prefix for prefix in frozen_epochs if has_prefix(name, prefix)]
+        until = frozen_epochs[max(fits, key=len)] if fits else 0
+        parameter.requires_grad_(not (until < 0 or epoch < until))
+
+
+def has_prefix(name: str, prefix: str) -> bool:
+    """Whether a dotted parameter name lies in the module ``prefix`` names."""
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+class RetrievalTrainer(Trainer):
+    """Trains any of the two families on an ``EpochView`` and evaluates retrieval on rows.
+
+    Args:
+        model: a GaLR or CMPAGL-style model.
+        args: losses, augmentation, freezing, averaging and all of ``TrainingArguments``.
+        processor: the model's processor; saved with every checkpoint.
+        train_rows: ``datasets.Dataset`` with ``image`` and ``captions``.
+        validation_rows: the same for validation; recall is computed over all of it.
+    """
+
+    args: RetrievalTrainingArguments
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: RetrievalTrainingArguments,
+        *,
+        processor: ProcessorMixin,
+        train_rows: Any,  # noqa: ANN401 (datasets.Dataset or any sequence of rows)
+        validation_rows: Any,  # noqa: ANN401
+        callbacks: list[TrainerCallback] | None = None,
+    ) -> None:
+        args.remove_unused_columns = False
+        self.validation_rows = validation_rows
+        self.average = WeightAverage(model, args.average_decay) if args.average_decay else None
+        view = EpochView(
+            train_rows,
+            seed=args.seed,
+            augmentation=Augmentation(
+                crop_scale=(args.crop_scale[0], args.crop_scale[-1]) if args.crop_scale else None,
+                colour_jitter=args.colour_jitter,
+            ),
+            captions_per_image=args.captions_per_image,
+            cache=True,
+        )
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=view,
+            eval_dataset=validation_rows,
+            data_collator=RetrievalCollator(processor),
+            processing_class=processor,
+            callbacks=[
+                StagedFreezing(args.frozen_epochs),
+                *([self.average] if self.average else []),
+                *(callbacks or []),
+            ],
+        )
+        self.can_return_loss = True
+        self.model_accepts_loss_kwargs = False
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, Any]:
+        """Sum of the weighted losses of one batch; see ``losses`` for each term."""
+        hold_frozen_statistics(model)
+        image_of_caption = inputs.pop("image_of_caption")
+        positives = inputs.pop("positives")
+        outputs = model(**inputs)
+        similarity = outputs.image_embeds @ outputs.text_embeds.T  # (B, C)
+        loss = self.alignment_loss(similarity, image_of_caption, positives, model)
+        if self.matching_is_on(model):
+            loss = loss + self.args.matching_weight * fusion_loss(
+                model,
+                outputs,
+                inputs["attention_mask"],
+                similarity=similarity,
+                image_of_caption=image_of_caption,
+                positives=positives,
+                generator=self.step_generator(),
+            )
+        return (loss, outputs) if return_outputs else loss
+
+    def alignment_loss(
+        self, similarity: Tensor, image_of_caption: Tensor, positives: Tensor, model: nn.Module
+    ) -> Tensor:
+        """Contrastive plus triplet loss on the similarity matrix (B, C)."""
+        args = self.args
+        loss = similarity.new_zeros(())
+        if args.contrastive_weight:
+            scale = model.logit_scale.exp()
+            loss = loss + args.contrastive_weight * info_nce_loss(
+                similarity, positives, scale=scale
+            )
+        if args.triplet_weight:
+            loss = loss + args.triplet_weight * triplet_loss(
+                similarity,
+                image_of_caption,
+                positives,
+                margin=args.triplet_margin,
+                negatives=args.triplet_negatives,
+                intra_weight=args.intra_weight,
+                intra_margin=args.intra_margin,
+                intra_positives=args.intra_positives,
+            )
+        return loss
+
+    def matching_is_on(self, model: nn.Module) -> bool:
+        """Whether pre-alignment is over and the model has a fusion encoder."""
+        done = self.state.global_step / max(1, self.state.max_steps)
+        return (
+            bool(self.args.matching_weight)
+            and isinstance(model, PairMatcher)
+            and done >= self.args.pre_alignment_fraction
+        )
+
+    def step_generator(self) -> torch.Generator:
+        """Random numbers of this step alone, so that a resumed run draws the same negatives."""
+        return torch.Generator().manual_seed(self.args.seed + 1_000_003 * self.state.global_step)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Group parameters by learning-rate factor and weight decay.
+
+        Modules frozen only for a while are included; an optimizer skips what has no gradient.
+        """
+        if self.optimizer is None:
+            model = model or self.model
+            cls, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            decayed = set(self.get_decay_parameter_names(model))
+            groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+            for name, parameter in model.named_parameters():
+                fits = [prefix for prefix in self.args.lr_factors if has_prefix(name, prefix)]
+                factor = self.args.lr_factors[max(fits, key=len)] if fits else 1.0
+                decay = self.args.weight_decay if name in decayed else 0.0
+                groups.setdefault((factor, decay), []).append(parameter)
+            self.optimizer = cls(
+                [
+                    {"params": members, "lr": options["lr"] * factor, "weight_decay": decay}
+                    for (factor, decay), members in groups.items()
+                ],
+                **options,
+            )
+        return self.optimizer
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:  # noqa: ANN401
+        return CaptionAwareSampler(
+            self.train_dataset.caption_sets,
+            batch_size=self.args.train_batch_size,
+            seed=self.args.seed,
+        )
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,  # noqa: ANN401
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Score retrieval over all validation rows with the averaged weights, if any.
+
+        Returns:
+            ``eval_i2t_R@1`` ... ``eval_mR`` in percent.
+        """
+        rows = self.validation_rows if eval_dataset is None else eval_dataset
+        with self.averaged_weights():
+            report = evaluate_retrieval(
+                self.model,
+                self.processing_class,
+                rows,
+                batch_size=self.args.per_device_eval_batch_size,
+            )
+        metrics = {f"{metric_key_prefix}_{key}": value for key, value in report.metrics.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    @property
+    def best_epoch(self) -> float | None:
+        """Epoch of the evaluation that chose the weights, as the log has it."""
+        scored = [entry for entry in self.state.log_history if "eval_mR" in entry]
+        return max(scored, key=lambda entry: entry["eval_mR"])["epoch"] if scored else None
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Hold the averaged weights in the model for the length of a ``with`` block."""
+        was_training = self.model.training
+        self.model.eval()
+        if self.average is not None:
+            self.average.swap(self.model)
+        try:
+            yield
+        finally:
+            if self.average is not None:
+                self.average.swap(self.model)
+            self.model.train(was_training)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401
+        super()._save_checkpoint(model, trial)
+        if self.average is not None:
+            self.average.save(Path(self._checkpoint_folder()))
+
+    def _checkpoint_folder(self) -> str:
+        return f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.average is not None:
+            self.average.load(Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self.average is not None and self.state.best_model_checkpoint:
+            self.average.load(Path(self.state.best_model_checkpoint))
+            self.average.swap(self.model)
+
+
+def hold_frozen_statistics(model: nn.Module) -> None:
+    """Keep batch statistics fixed: every pretrained batch norm stays in ``eval``.
+
+    Small batches of one kind of imagery would otherwise overwrite ImageNet's running means
+    (our choice).
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def fusion_loss(
+    model: Any,  # noqa: ANN401 (a PairMatcher with match_logits)
+    outputs: Any,  # noqa: ANN401
+    attention_mask: Tensor,
+    *,
+    similarity: Tensor,
+    image_of_caption: Tensor,
+    positives: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Matching loss over each true pair and the hard negatives drawn for both of its sides.
+
+    Args:
+        model: its ``match_logits`` takes text states and image tokens.
+        outputs: the model's output with ``image_tokens`` and ``text_states``.
+        attention_mask: (C, T) of the captions.
+        similarity: (B, C) cosines; negatives are drawn with probability softmax of it.
+        image_of_caption: (C,) the picture each caption was drawn for.
+        positives: (B, C) cells that may not serve as negatives.
+        generator: draws the negatives.
+    """
+    captions = torch.arange(similarity.shape[1])
+    scores = similarity.detach() * model.logit_scale.detach().exp()
+    negative_captions, negative_images = hard_negative_indices(
+        scores, positives, generator=generator
+    )
+    images = torch.arange(similarity.shape[0])
+    has_caption, has_image = negative_captions >= 0, negative_images >= 0
+    pair_images = torch.cat(
+        [image_of_caption, images[has_caption], negative_images[has_image]]
+    )  # (P,)
+    pair_captions = torch.cat([captions, negative_captions[has_caption], captions[has_image]])
+    labels = (torch.arange(len(pair_images)) < len(captions)).long()
+    logits = model.match_logits(
+        text_states=outputs.text_states[pair_captions],
+        attention_mask=attention_mask[pair_captions],
+        image_tokens=outputs.image_tokens[pair_images],
+    )  # (P, 2)
+    return matching_loss(logits, labels.to(logits.device))

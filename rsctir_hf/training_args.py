@@ -1,0 +1,189 @@
+"""What a training recipe may say: three typed groups of arguments, read by ``HfArgumentParser``.
+
+A recipe is a flat YAML file whose keys are the fields below (and those of
+``transformers.TrainingArguments``); a flag ``--key value`` on the command line overrides it.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+from rsctir_hf.errors import RecipeError
+
+
+@dataclass
+class ModelArguments:
+    """Which model is trained and what it starts from.
+
+    Attributes:
+        family: ``cmpagl`` or ``galr``.
+        initial_model: a model directory or Hub id to go on from; the two weight fields
+            below are then ignored.
+        image_weights: ``packaged`` (weights inside a Python package), ``timm`` (timm's own,
+            from the Hub) or ``none``.
+        text_weights: ``minilm`` (packaged), ``glove`` (packaged word vectors for a GRU),
+            a Hub id or folder of a BERT, or ``none``.
+        config: overrides of the family's configuration fields, as a mapping.
+        image_mean: channel means the image weights expect, 0..1.
+        image_std: channel deviations the image weights expect.
+        max_tokens: longest caption in tokens; longer ones are cut.
+        min_word_count: word tokenizer only: rarer words become unknown.
+    """
+
+    family: str = "cmpagl"
+    initial_model: str | None = None
+    image_weights: str = "packaged"
+    text_weights: str = "minilm"
+    config: dict[str, Any] | str | None = None
+    image_mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
+    image_std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
+    max_tokens: int = 48
+    min_word_count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.family not in ("cmpagl", "galr"):
+            raise RecipeError(f"family is {self.family!r}; expected 'cmpagl' or 'galr'.")
+        self.config = read_mapping("config", self.config)
+
+
+@dataclass
+class DataArguments:
+    """Where the pictures and captions come from.
+
+    Attributes:
+        benchmark: ``ucm``, ``rsicd``, ``rsitmd`` or ``sydney``.
+        data: imagefolder, release folder or Hub id.
+        images: folder of the pictures when ``data`` holds caption files only.
+        complete: refuse a release whose counts differ from the official ones.
+        test_split: name of a held-out split that the leakage check also looks at; it is
+            never scored here.
+        allow_leakage: go on although a picture stands in two splits.
+        max_train_images: use the first so many training pictures (0: all); for smoke runs.
+    """
+
+    benchmark: str = "ucm"
+    data: str = ""
+    images: str | None = None
+    complete: bool = True
+    test_split: str = ""
+    allow_leakage: bool = False
+    max_train_images: int = 0
+
+
+@dataclass
+class RetrievalTrainingArguments(TrainingArguments):
+    """``TrainingArguments`` plus losses, augmentation, staged freezing and weight averaging.
+
+    Attributes:
+        output_dir: where checkpoints and the finished model go.
+        contrastive_weight: weight of the symmetric InfoNCE.
+        triplet_weight: weight of the triplet loss.
+        matching_weight: weight of the matching loss (families with a fusion encoder only).
+        pre_alignment_fraction: share of training in which the matching loss rests, so
+            that the towers are aligned before fusion (papers.md 2.2; our choice 0.2).
+        triplet_margin: margin m of the triplet loss.
+        triplet_negatives: ``sum``, ``hardest`` or ``mean``.
+        intra_weight: weight lambda of the intra-class term.
+        intra_margin: distance delta below which a matched pair is left alone.
+        intra_positives: ``pairs`` or ``all``.
+        captions_per_image: captions drawn per picture and step.
+        crop_scale: area range of the random resized crop; empty for none.
+        colour_jitter: strength of brightness and contrast changes, 0..1.
+        frozen_epochs: module prefix -> epochs it stays frozen (-1: always).
+        lr_factors: module prefix -> factor on the learning rate.
+        average_decay: decay of the exponential moving average of weights that is
+            evaluated and saved; 0 for none.
+        early_stopping_epochs: stop after so many evaluations without a better mR; 0: never.
+    """
+
+    output_dir: str | None = "outputs"
+    contrastive_weight: float = 1.0
+    triplet_weight: float = 1.0
+    matching_weight: float = 1.0
+    pre_alignment_fraction: float = 0.2
+    triplet_margin: float = 0.2
+    triplet_negatives: str = "mean"
+    intra_weight: float = 0.1
+    intra_margin: float = 0.0
+    intra_positives: str = "pairs"
+    captions_per_image: int = 1
+    crop_scale: list[float] = field(default_factory=list)
+    colour_jitter: float = 0.0
+    frozen_epochs: dict[str, float] | str | None = None
+    lr_factors: dict[str, float] | str | None = None
+    average_decay: float = 0.0
+    early_stopping_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.frozen_epochs = read_mapping("frozen_epochs", self.frozen_epochs)
+        self.lr_factors = read_mapping("lr_factors", self.lr_factors)
+        if not 0 <= self.average_decay < 1:
+            raise RecipeError(f"average_decay is {self.average_decay}; expected 0 <= decay < 1.")
+        if self.crop_scale and not 0 < self.crop_scale[0] <= self.crop_scale[-1] <= 1:
+            raise RecipeError(f"crop_scale is {self.crop_scale}; expected 0 < low <= high <= 1.")
+        if not 0 <= self.pre_alignment_fraction <= 1:
+            raise RecipeError(
+                f"pre_alignment_fraction is {self.pre_alignment_fraction}; expected 0..1."
+            )
+
+
+def parse_recipe(
+    arguments: list[str],
+) -> tuple[ModelArguments, DataArguments, RetrievalTrainingArguments]:
+    """Read ``recipe.yaml --flag value ...`` (the recipe is optional).
+
+    Args:
+        arguments: command line without the program name.
+
+    Returns:
+        Model, data and training arguments.
+
+    Raises:
+        RecipeError: if the file is missing, is no mapping, or holds an unknown key.
+    """
+    parser = HfArgumentParser((ModelArguments, DataArguments, RetrievalTrainingArguments))
+    if arguments and not arguments[0].startswith("-"):
+        recipe = read_recipe(Path(arguments[0]))
+        known = {action.dest for action in parser._actions}
+        unknown = sorted(set(recipe) - known)
+        if unknown:
+            raise RecipeError(f"{arguments[0]}: unknown keys {unknown}. See --help for all keys.")
+        parser.set_defaults(**recipe)
+        arguments = arguments[1:]
+    model, data, training = parser.parse_args_into_dataclasses(args=arguments)
+    return model, data, training
+
+
+def read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any]:
+    """Accept a mapping as such, as inline YAML (from a flag), or not at all.
+
+    Raises:
+        RecipeError: if it is something else.
+    """
+    mapping = yaml.safe_load(value) if isinstance(value, str) else value
+    if mapping is None:
+        return {}
+    if not isinstance(mapping, dict):
+        raise RecipeError(f"{name} must be a mapping, got {mapping!r}.")
+    return mapping
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a recipe file as a flat mapping.
+
+    Raises:
+        RecipeError: if it is missing, unreadable or no mapping.
+    """
+    if not path.is_file():
+        raise RecipeError(f"No recipe at {path}. The shipped ones are in training/recipes/.")
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(recipe, dict):
+        raise RecipeError(f"{path} must hold 'key: value' lines, not {type(recipe).__name__}.")
+    return recipe

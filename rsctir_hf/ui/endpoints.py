@@ -1,0 +1,126 @@
+"""The named endpoints for ``gradio_client``: JSON in, JSON out, on what was launched."""
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from rsctir_hf.errors import RsctirError
+from rsctir_hf.imagery import read_image
+from rsctir_hf.regions.graph import to_node_link_json
+from rsctir_hf.retriever import Hit, describe_query
+from rsctir_hf.ui.picture_tab import for_pictures
+from rsctir_hf.ui.pictures import PictureInput, without_folders
+from rsctir_hf.ui.results import hit_record
+from rsctir_hf.ui.workbench import Workbench
+
+MOST_RESULTS = 100
+_RERANK = "none, smr, mr or match"
+
+
+class Endpoints:
+    """The four functions that clients call.
+
+    Every answer is a mapping. Errors become a ``gr.Error``, which a client receives as an
+    ``AppError`` with the same text.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+
+    def text_to_image(
+        self, query: str, rerank: str = "none", top_k: int = 5, with_images: bool = False
+    ) -> dict[str, Any]:
+        """Find pictures by words."""
+        try:
+            hint = describe_query(query)
+            retriever = self.bench.retriever()
+            hits = retriever.search(query, top_k=limited(top_k), rerank=rerank)
+        except RsctirError as error:
+            raise refuse(error) from error
+        answer = self._answer(hits, rerank, with_images=with_images)
+        return answer | {"confident": retriever.is_confident(hits), "hint": hint}
+
+    def image_to_text(
+        self, picture: str | None, rerank: str = "none", top_k: int = 5
+    ) -> dict[str, Any]:
+        """Find the sentences of the caption bank that fit a picture best."""
+        try:
+            retriever = self.bench.retriever()
+            hits = retriever.caption_candidates(
+                read_image(picture or ""), top_k=limited(top_k), rerank=rerank
+            )
+        except RsctirError as error:
+            raise refuse(error) from error
+        return self._answer(hits, rerank) | {"confident": retriever.is_confident(hits)}
+
+    def image_to_image(
+        self,
+        picture: str | None,
+        rerank: str = "none",
+        top_k: int = 5,
+        with_images: bool = False,
+    ) -> dict[str, Any]:
+        """Find similar pictures."""
+        try:
+            image = read_image(picture or "")
+            order = for_pictures(rerank)
+            hits = self.bench.retriever().search(image=image, top_k=limited(top_k), rerank=order)
+        except RsctirError as error:
+            raise refuse(error) from error
+        return self._answer(hits, order, with_images=with_images)
+
+    def region_graph(self, picture: str | None) -> dict[str, Any]:
+        """Return a picture's region graph as node-link JSON."""
+        try:
+            found = self.bench.region_retriever().region_graph(read_image(picture or ""))
+        except RsctirError as error:
+            raise refuse(error) from error
+        return json.loads(to_node_link_json(found))
+
+    def _answer(
+        self, hits: list[Hit], rerank: str, *, with_images: bool = False
+    ) -> dict[str, Any]:
+        gallery = self.bench.gallery
+        results = [
+            hit_record(hit, gallery, rerank=rerank, with_images=with_images) for hit in hits
+        ]
+        return {"results": results, "rerank": rerank, "model": self.bench.model_name}
+
+
+def limited(top_k: float) -> int:
+    """Return ``top_k`` within 1 and ``MOST_RESULTS``."""
+    return int(min(max(top_k, 1), MOST_RESULTS))
+
+
+def refuse(error: RsctirError) -> gr.Error:
+    """Turn an error of the library into one that a client can read."""
+    return gr.Error(without_folders(error), print_exception=False)
+
+
+def build_endpoints(bench: Workbench) -> None:
+    """Register the endpoints; their components are never shown."""
+    calls = Endpoints(bench)
+    with gr.Column(visible=False):
+        query = gr.Textbox(label="What the picture shows")
+        picture = PictureInput(label="Picture", type="filepath")
+        rerank = gr.Textbox("none", label=_RERANK)
+        top_k = gr.Number(5, precision=0, label="Number of results")
+        with_images = gr.Checkbox(False, label="Return small pictures as data URIs")
+        answer = gr.JSON(label="Answer")
+        button = gr.Button("Call")
+    signatures = {
+        calls.text_to_image: [query, rerank, top_k, with_images],
+        calls.image_to_text: [picture, rerank, top_k],
+        calls.image_to_image: [picture, rerank, top_k, with_images],
+        calls.region_graph: [picture],
+    }
+    for call, inputs in signatures.items():
+        button.click(
+            call,
+            inputs,
+            answer,
+            api_name=call.__name__,
+            concurrency_id="model",
+            concurrency_limit=1,
+        )

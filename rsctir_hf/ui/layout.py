@@ -1,0 +1,143 @@
+"""The whole page: header, tabs, and what ties the tabs together."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from rsctir_hf.ui.about_tab import build_about_tab, figures_table
+from rsctir_hf.ui.endpoints import build_endpoints
+from rsctir_hf.ui.header import header
+from rsctir_hf.ui.picture_tab import PictureTab, build_picture_tab
+from rsctir_hf.ui.region_tab import RegionTab, build_region_tab
+from rsctir_hf.ui.samples import sample_strip
+from rsctir_hf.ui.search_tab import SearchTab, build_search_tab, rerank_choices
+from rsctir_hf.ui.settings import AppSettings
+from rsctir_hf.ui.workbench import Workbench
+
+PAGE_TITLE = "rsctir: search remote-sensing pictures"
+STYLE = Path(__file__).with_name("app.css")
+#: Uploads are looked for every hour and deleted after a day.
+DELETE_CACHE = (3600, 86400)
+_TICK = 1.0  # seconds between looks at a launch that is not ready
+_MOST_WAITING = 64  # visitors' requests that may queue
+_MAX_UPLOAD = "200mb"
+_SANS = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
+_MONO = ("ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
+
+
+def build_app(bench: Workbench) -> gr.Blocks:
+    """Build the page on what a launch serves; nothing is loaded before the first visitor."""
+    with gr.Blocks(
+        title=PAGE_TITLE, delete_cache=DELETE_CACHE, analytics_enabled=False, fill_width=True
+    ) as demo:
+        top = gr.HTML(header(bench), elem_id="rs-top")
+        timer = gr.Timer(_TICK)
+        with gr.Tabs(elem_id="rs-tabs") as tabs:
+            with gr.Tab("Search", id="search"):
+                search = build_search_tab(bench)
+            with gr.Tab("Picture", id="picture"):
+                picture = build_picture_tab(bench)
+            with gr.Tab("Region graph", id="regions"):
+                regions = build_region_tab(bench)
+            with gr.Tab("About", id="about"):
+                figures = build_about_tab(bench)
+        build_endpoints(bench)
+        _tie_tabs(tabs, search, picture, regions)
+        watched = [
+            top, timer, search.rerank, picture.rerank, picture.samples, regions.samples, figures
+        ]  # fmt: skip
+        watch = _watcher(bench, len(watched))
+        demo.load(watch, None, watched, api_visibility="private", show_progress="hidden")
+        timer.tick(watch, None, watched, api_visibility="private", show_progress="hidden")
+    demo.queue(max_size=_MOST_WAITING)
+    return demo
+
+
+def launch_options(settings: AppSettings) -> dict[str, Any]:
+    """Return what ``demo.launch`` is called with: loopback unless the settings say otherwise.
+
+    No folder is opened to visitors: pictures reach the page as data.
+    """
+    return {
+        "server_name": settings.host,
+        "server_port": settings.port,
+        "inbrowser": settings.open_browser,
+        "theme": theme(),
+        "css_paths": STYLE,
+        "footer_links": ["api", "settings"],
+        "max_file_size": _MAX_UPLOAD,
+        "allowed_paths": [],
+        "show_error": False,
+        "share": False,
+        "ssr_mode": False,
+    }
+
+
+def theme() -> gr.themes.Base:
+    """Return the colours, spacing and system fonts of the page; nothing is fetched from afar."""
+    return gr.themes.Base(
+        primary_hue=gr.themes.colors.teal,
+        secondary_hue=gr.themes.colors.cyan,
+        neutral_hue=gr.themes.colors.slate,
+        radius_size=gr.themes.sizes.radius_lg,
+        font=_SANS,
+        font_mono=_MONO,
+    ).set(
+        body_background_fill="#f4f6f5",
+        body_background_fill_dark="#0d1518",
+        block_background_fill="#ffffff",
+        block_background_fill_dark="#142024",
+        block_border_color="#dde4e2",
+        block_border_color_dark="#24343a",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_title_text_weight="600",
+        block_title_text_color="#10222b",
+        block_title_text_color_dark="#e8f0ef",
+        block_info_text_color="#52656e",
+        block_info_text_color_dark="#9db1b5",
+        block_radius="14px",
+        slider_color="#0f766e",
+        slider_color_dark="#2dd4bf",
+        checkbox_background_color_selected="#0f766e",
+        checkbox_border_color_selected="#0f766e",
+        input_background_fill="#f4f6f5",
+        input_background_fill_dark="#0d1518",
+        button_primary_background_fill="#0f766e",
+        button_primary_background_fill_hover="#0b5d57",
+        button_primary_background_fill_dark="#14b8a6",
+        button_primary_background_fill_hover_dark="#2dd4bf",
+        button_primary_text_color="#ffffff",
+        button_primary_text_color_dark="#06201d",
+    )
+
+
+def _tie_tabs(
+    tabs: gr.Tabs, search: SearchTab, picture: PictureTab, regions: RegionTab
+) -> None:
+    """Let the detail of a search result open in another tab."""
+    targets = (
+        (search.find_similar, picture.picture, "picture"),
+        (search.region_graph, regions.picture, "regions"),
+    )
+    for button, image, name in targets:
+        button.click(
+            search.handlers.picture, search.chosen, image, api_visibility="private"
+        ).then(lambda tab=name: gr.Tabs(selected=tab), None, tabs, api_visibility="private")
+
+
+def _watcher(bench: Workbench, outputs: int) -> Any:  # noqa: ANN401 - a handler
+    """Return the handler that keeps the page up to date until the launch is over."""
+
+    def watch() -> tuple[Any, ...]:
+        bench.start()
+        if not bench.status.over:
+            return (header(bench), *[gr.skip()] * (outputs - 1))
+        can_match = bench.facts is not None and bench.facts.can_match
+        choices = gr.update(choices=rerank_choices(can_match=can_match))
+        strip = sample_strip(bench.gallery)
+        stopped = gr.Timer(active=False)
+        return header(bench), stopped, choices, choices, strip, strip, figures_table(bench.facts)
+
+    return watch

@@ -1,0 +1,146 @@
+"""The tab *Picture*: a picture in, sentences and similar pictures out."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+from PIL import Image
+
+from rsctir_hf.errors import ImageReadError, RsctirError
+from rsctir_hf.imagery import read_image
+from rsctir_hf.ui.cards import heading, notice
+from rsctir_hf.ui.pictures import PictureInput, without_folders
+from rsctir_hf.ui.results import (
+    MATCH,
+    NO_RERANK,
+    NOT_CONFIDENT,
+    caption_results,
+    picture_results,
+)
+from rsctir_hf.ui.samples import SELECT_ITEM, build_sample_strip, sample_paths
+from rsctir_hf.ui.search_tab import RERANK_HELP, Shown, rerank_choices
+from rsctir_hf.ui.workbench import Workbench
+
+CAPTIONS, SIMILAR = 5, 12
+_WELCOME = notice(
+    "info",
+    "Give a picture",
+    "The sentences that fit it best and the pictures most like it appear here.",
+)
+
+
+def for_pictures(rerank: str) -> str:
+    """Return how picture-to-picture results are ordered; *Match* needs a sentence on one side."""
+    return NO_RERANK if rerank == MATCH else rerank
+
+
+class PictureHandlers:
+    """What the events of the tab call."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+
+    def describe(self, path: str | None, rerank: str) -> tuple[str, str]:
+        """Return a message and the sentences that fit the picture best."""
+        if not path:
+            return _WELCOME, ""
+        try:
+            retriever = self.bench.retriever()
+            hits = retriever.caption_candidates(read_image(path), top_k=CAPTIONS, rerank=rerank)
+        except RsctirError as error:
+            return refused(error), ""
+        message = "" if retriever.is_confident(hits) else NOT_CONFIDENT
+        sentences = caption_results(hits, rerank=rerank)
+        return message, heading("Sentences that fit best") + sentences
+
+    def similar(self, path: str | None, rerank: str) -> tuple[str, Shown]:
+        """Return the pictures of the gallery that are most like this one."""
+        if not path:
+            return "", Shown()
+        try:
+            picture = read_image(path)
+            order = for_pictures(rerank)
+            hits = self.bench.retriever().search(image=picture, top_k=SIMILAR, rerank=order)
+        except RsctirError:
+            return "", Shown()  # ``describe`` says what is wrong
+        gallery = self.bench.gallery
+        shown = Shown(tuple(hits), order, gallery)
+        cards = picture_results(hits, gallery, rerank=order, label="Similar pictures")
+        return heading("Most similar pictures in the gallery") + cards, shown
+
+    def take_sample(self, event: gr.EventData) -> Image.Image:
+        """Return the sample that was clicked."""
+        return read_image(sample_paths(self.bench.gallery)[int(event.item)])
+
+    def take_result(self, shown: Shown, event: gr.EventData) -> Image.Image | None:
+        """Return the similar picture that was clicked, as the next query."""
+        path = shown.hits[int(event.item)].path
+        return read_image(path) if path else None
+
+
+def refused(error: RsctirError) -> str:
+    """Say why there is no answer for a picture."""
+    unreadable = isinstance(error, ImageReadError)
+    title = "This picture cannot be used" if unreadable else "There is no answer"
+    return notice("error", title, without_folders(error))
+
+
+@dataclass(frozen=True)
+class PictureTab:
+    """The components of the tab that others refer to."""
+
+    picture: PictureInput
+    rerank: gr.Radio
+    samples: gr.HTML
+
+
+def build_picture_tab(bench: Workbench) -> PictureTab:
+    """Lay the tab out and bind its events; call inside ``gr.Tab``."""
+    handlers = PictureHandlers(bench)
+    shown = gr.State(Shown())
+    with gr.Row(elem_classes="rs-split"):
+        with gr.Column(scale=2, min_width=300):
+            picture = PictureInput(
+                label="Your picture",
+                sources=["upload", "clipboard"],
+                type="filepath",
+                format="png",
+                height=320,
+                elem_id="rs-picture",
+                alt_text="The picture you gave",
+                buttons=["fullscreen"],
+            )
+            samples = build_sample_strip("rs-picture-samples")
+            rerank = gr.Radio(
+                rerank_choices(can_match=False),
+                value=NO_RERANK,
+                label="Rerank",
+                info=RERANK_HELP,
+                elem_id="rs-picture-rerank",
+            )
+        with gr.Column(scale=3, min_width=300):
+            message = gr.HTML(_WELCOME, elem_id="rs-picture-message")
+            sentences = gr.HTML("", elem_id="rs-captions")
+    with gr.Column():
+        grid = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-similar-results")
+
+    for trigger in (picture.change, rerank.input):
+        trigger(
+            handlers.describe,
+            [picture, rerank],
+            [message, sentences],
+            concurrency_id="model",
+            concurrency_limit=1,
+            api_visibility="private",
+            show_progress="minimal",
+        ).then(
+            handlers.similar,
+            [picture, rerank],
+            [grid, shown],
+            concurrency_id="model",
+            concurrency_limit=1,
+            api_visibility="private",
+            show_progress="minimal",
+        )
+    samples.select(handlers.take_sample, None, picture, api_visibility="private")
+    grid.select(handlers.take_result, shown, picture, api_visibility="private")
+    return PictureTab(picture, rerank, samples)

@@ -1,0 +1,71 @@
+"""Pictures on their way to and from the browser."""
+
+import base64
+import io
+import re
+from functools import lru_cache
+
+import gradio as gr
+from gradio.data_classes import ImageData
+from PIL import Image
+
+from rsctir_hf.errors import ImageReadError
+from rsctir_hf.imagery import read_image
+
+CARD_SIDE = 300
+DETAIL_SIDE = 900
+_JPEG_QUALITY = 82
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\s,;:'\"]+/)+([^/\s,;:'\"]+)")
+# Shown for a file that vanished or broke after it was indexed.
+_PLACEHOLDER = (
+    "data:image/svg+xml;utf8,"
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 4 3'>"
+    "<rect width='4' height='3' fill='%23889'/></svg>"
+)
+
+
+class PictureInput(gr.Image):
+    """An image input that hands on the uploaded file as it is.
+
+    ``gr.Image`` opens the upload before the handler runs, so that a damaged file becomes an error
+    without words. Here the path goes through and ``imagery.read_image`` says what is wrong.
+    """
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        """Return the path of the upload, or None without one."""
+        if payload is None or payload.path is None:
+            decoded = super().preprocess(payload)
+            return decoded if isinstance(decoded, str) else None
+        return payload.path
+
+    def get_block_name(self) -> str:
+        """Use the stock image component of the page."""
+        return "image"
+
+
+@lru_cache(maxsize=512)
+def picture_uri(path: str, side: int = CARD_SIDE) -> str:
+    """Return a picture as a JPEG data URI of at most ``side`` pixels a side.
+
+    Any format that ``read_image`` knows is shown, also those that browsers do not (TIFF, CMYK,
+    16-bit), and no folder of the server has to be opened to visitors.
+    """
+    try:
+        picture = read_image(path)
+    except ImageReadError:
+        return _PLACEHOLDER
+    return encode_picture(picture, side)
+
+
+def encode_picture(picture: Image.Image, side: int) -> str:
+    """Return an RGB picture as a JPEG data URI of at most ``side`` pixels a side."""
+    small = picture.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=_JPEG_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def without_folders(text: object) -> str:
+    """Return a message or an error's text without the folders of this server in it."""
+    return _FOLDERS.sub(r"\1", str(text))

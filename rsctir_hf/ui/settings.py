@@ -1,0 +1,97 @@
+"""What the app is launched with: flags first, then environment variables, then the defaults."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SAMPLE_GALLERY = "sample"
+DEFAULT_MODEL = "checkpoints/cmpagl-ucm"
+DEFAULT_REGION_MODEL = "checkpoints/galr-ucm"
+
+
+@dataclass(frozen=True)
+class AppSettings:
+    """Everything a launch decides; visitors cannot change any of it.
+
+    Attributes:
+        model: model directory or Hub id that searches.
+        region_model: model that draws region graphs where ``model`` has none; None switches the
+            tab off in that case.
+        gallery: ``sample`` (drawn scenes), a folder of pictures, or a Hub data set id.
+        split: split of a Hub data set.
+        bank: text file of sentences, one a line, or None for the one that ships.
+        device: torch device of the models.
+        trust_remote_code: let a Hub model run the code in its repository.
+        host: address to listen on; None is loopback (or ``GRADIO_SERVER_NAME``).
+        port: port to listen on; None is the first free one from 7860 (or ``GRADIO_SERVER_PORT``).
+        open_browser: open the page once the server is up.
+    """
+
+    model: str = DEFAULT_MODEL
+    region_model: str | None = DEFAULT_REGION_MODEL
+    gallery: str = SAMPLE_GALLERY
+    split: str = "test"
+    bank: Path | None = None
+    device: str = "cpu"
+    trust_remote_code: bool = False
+    host: str | None = None
+    port: int | None = None
+    open_browser: bool = False
+
+
+def parse_settings(
+    arguments: Sequence[str], environ: Mapping[str, str], *, root: Path
+) -> AppSettings:
+    """Read the launch settings.
+
+    Args:
+        arguments: command line without the program's name.
+        environ: environment variables; ``RSCTIR_MODEL``, ``RSCTIR_REGION_MODEL``,
+            ``RSCTIR_GALLERY``, ``RSCTIR_GALLERY_SPLIT``, ``RSCTIR_BANK`` and ``RSCTIR_DEVICE``.
+        root: folder that the default checkpoints lie below.
+
+    Raises:
+        SystemExit: an unknown flag or a value of the wrong kind (argparse prints which).
+    """
+    given = vars(_parser(environ, root).parse_args(list(arguments)))
+    given["region_model"] = given["region_model"] or None
+    return AppSettings(**given)
+
+
+def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="app.py", description="Search remote-sensing pictures by words and by picture."
+    )
+    add = parser.add_argument
+    model = environ.get("RSCTIR_MODEL", str(root / DEFAULT_MODEL))
+    regions = environ.get("RSCTIR_REGION_MODEL", str(root / DEFAULT_REGION_MODEL))
+    add("--model", default=model, help="model directory or Hub id [RSCTIR_MODEL]")
+    add(
+        "--region-model",
+        default=regions,
+        help="used for region graphs if the model has none; '' for none [RSCTIR_REGION_MODEL]",
+    )
+    add(
+        "--gallery",
+        default=environ.get("RSCTIR_GALLERY", SAMPLE_GALLERY),
+        help="'sample', a folder, or a Hub data set id such as arampacha/rsicd [RSCTIR_GALLERY]",
+    )
+    add(
+        "--split",
+        default=environ.get("RSCTIR_GALLERY_SPLIT", "test"),
+        help="split of a Hub data set [RSCTIR_GALLERY_SPLIT]",
+    )
+    bank = environ.get("RSCTIR_BANK")
+    add(
+        "--bank",
+        type=Path,
+        default=Path(bank) if bank else None,
+        help="caption bank, one sentence a line [RSCTIR_BANK]",
+    )
+    add("--device", default=environ.get("RSCTIR_DEVICE", "cpu"), help="[RSCTIR_DEVICE]")
+    add("--trust-remote-code", action="store_true", help="run code that a Hub model brings along")
+    add("--host", default=None, help="address to listen on (default: loopback)")
+    add("--port", type=int, default=None, help="port to listen on (default: first free from 7860)")
+    add("--open-browser", action="store_true", help="open the page in a browser")
+    return parser

@@ -1,0 +1,220 @@
+"""What one launch serves: the model, the gallery and its index, made ready in the background.
+
+The page is up before the model is. ``Workbench.status`` says at any time how far things are, and
+a search waits until there is something to search.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from rsctir_hf.drawn import read_caption_bank
+from rsctir_hf.errors import ModelLoadError, QueryError, RsctirError, UnsupportedError
+from rsctir_hf.gallery.embedding import Skipped
+from rsctir_hf.protocols import RegionGraphModel
+from rsctir_hf.retriever import Retriever
+from rsctir_hf.ui.galleries import Gallery, open_gallery
+from rsctir_hf.ui.model_facts import ModelFacts, describe_model
+from rsctir_hf.ui.pictures import without_folders
+from rsctir_hf.ui.settings import AppSettings
+
+logger = logging.getLogger(__name__)
+
+LoadRetriever = Callable[..., Retriever]
+
+#: Seconds a search waits for the model and the first pictures.
+PATIENCE = 180.0
+_BATCH = 16  # pictures per step: small, so that the first can be searched early
+
+
+class Phase(StrEnum):
+    """Where the launch stands."""
+
+    WAITING = "waiting"
+    MODEL = "loading the model"
+    GALLERY = "opening the gallery"
+    INDEXING = "indexing"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far the launch is.
+
+    Attributes:
+        phase: the current step.
+        done: pictures indexed.
+        total: pictures to index.
+        seconds_left: estimate for the rest of the indexing; None before there is one.
+        message: what went wrong, when it failed.
+        skipped: pictures that could not be read.
+    """
+
+    phase: Phase = Phase.WAITING
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+    message: str = ""
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will change."""
+        return self.phase in (Phase.READY, Phase.FAILED)
+
+
+class Workbench:
+    """Holds what was launched.
+
+    Args:
+        settings: the launch settings.
+        load: makes a retriever from a model directory or id; tests hand in their own.
+        bank: sentences for captions and reranking; default: the file in the settings, else the
+            bank that ships.
+    """
+
+    def __init__(
+        self,
+        settings: AppSettings,
+        *,
+        load: LoadRetriever = Retriever.from_pretrained,
+        bank: Sequence[str] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.status = Status()
+        self.gallery: Gallery | None = None
+        self.facts: ModelFacts | None = None
+        self._load = load
+        self._bank = bank
+        self._retriever: Retriever | None = None
+        self._region_retriever: Retriever | None = None
+        self._usable = threading.Event()
+        self._started = threading.Lock()
+        self._loading_regions = threading.Lock()
+
+    @property
+    def model_name(self) -> str:
+        """Last part of the model's directory or id."""
+        return Path(self.settings.model).name or self.settings.model
+
+    def start(self) -> None:
+        """Begin loading and indexing in the background; a second call does nothing."""
+        if self._started.acquire(blocking=False):
+            threading.Thread(target=self._prepare, name="rsctir-prepare", daemon=True).start()
+
+    def retriever(self, patience: float = PATIENCE) -> Retriever:
+        """Return the retriever once pictures can be searched.
+
+        Raises:
+            RsctirError: loading failed, or it takes longer than ``patience`` seconds.
+        """
+        self.start()
+        if not self._usable.wait(patience):
+            raise QueryError("The model is still loading. Try again in a moment.")
+        if self._retriever is None or self.status.phase is Phase.FAILED:
+            raise ModelLoadError(self.status.message)
+        return self._retriever
+
+    def region_retriever(self) -> Retriever:
+        """Return a retriever whose model shows region graphs, loading it on first use.
+
+        Raises:
+            RsctirError: no such model was launched, or it cannot be loaded.
+        """
+        main = self.retriever()
+        if isinstance(main.model, RegionGraphModel):
+            return main
+        if self.settings.region_model is None:
+            raise UnsupportedError(
+                "The model that was launched has no region graph. Launch with --region-model "
+                "naming a GaLR model."
+            )
+        with self._loading_regions:
+            if self._region_retriever is None:
+                self._region_retriever = self._load_retriever(self.settings.region_model)
+        return self._region_retriever
+
+    def personal_retriever(self) -> Retriever:
+        """Return an empty retriever on the same model, for one visitor's own pictures."""
+        main = self.retriever()
+        return Retriever(main.model, main.processor, model_id=main.model_id, bank=main.bank)
+
+    def _prepare(self) -> None:
+        try:
+            self._make_ready()
+        except RsctirError as error:
+            logger.error("%s", error)
+            self._fail(without_folders(error))
+        except Exception as error:  # the thread's last line of defence: the page must say so
+            logger.exception("Preparing the app failed")
+            self._fail(f"{type(error).__name__}: {without_folders(error)}")
+        finally:
+            self._usable.set()
+
+    def _make_ready(self) -> None:
+        self.status = Status(Phase.MODEL)
+        retriever = self._load_retriever(self.settings.model)
+        self.facts = describe_model(retriever.model, self.settings.model)
+        self.status = Status(Phase.GALLERY)
+        self.gallery = open_gallery(self.settings.gallery, split=self.settings.split)
+        self._retriever = retriever
+        self._index(retriever, self.gallery)
+
+    def _load_retriever(self, model: str) -> Retriever:
+        return self._load(
+            model,
+            device=self.settings.device,
+            trust_remote_code=self.settings.trust_remote_code,
+            bank=self._sentences(),
+        )
+
+    def _sentences(self) -> Sequence[str]:
+        if self._bank is None:
+            self._bank = read_bank(self.settings.bank)
+        return self._bank
+
+    def _index(self, retriever: Retriever, gallery: Gallery) -> None:
+        began = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            left = (time.monotonic() - began) / max(done, 1) * (total - done)
+            self.status = Status(Phase.INDEXING, done, total, left)
+            if done:
+                self._usable.set()
+
+        self.status = Status(Phase.INDEXING, 0, len(gallery.paths))
+        made = retriever.index(gallery.paths, batch_size=_BATCH, progress=report)
+        self.status = Status(
+            Phase.READY, made.indexed, len(gallery.paths), skipped=tuple(made.skipped)
+        )
+        # Embeds the caption bank before anyone asks for it; it is kept.
+        retriever.caption_candidates(gallery.paths[0], top_k=1)
+
+    def _fail(self, message: str) -> None:
+        self.status = replace(self.status, phase=Phase.FAILED, message=message)
+
+
+def read_bank(file: Path | None) -> list[str]:
+    """Read a caption bank, one sentence a line; without a file the one that ships.
+
+    Raises:
+        QueryError: the file cannot be read or holds no sentence.
+    """
+    if file is None:
+        return read_caption_bank()
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise QueryError(
+            f"The caption bank {file} cannot be read ({error}). Expected a UTF-8 text file with "
+            "one sentence a line; change --bank or RSCTIR_BANK."
+        ) from error
+    sentences = [line for line in lines if line]
+    if not sentences:
+        raise QueryError(f"The caption bank {file} is empty. Put one sentence a line into it.")
+    return sentences

@@ -1,0 +1,137 @@
+"""Fixtures of several test modules: where the real data lie, a tiny CLIP, simple pictures."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPProcessor,
+    PreTrainedTokenizerFast,
+)
+
+WORDS = ("a", "the", "boats", "moored", "beside", "pier", "green", "tennis", "courts", "airport")
+WORDS += ("with", "many", "planes", "river")
+COLOURS = ("red", "green", "blue", "yellow", "white", "black", "purple", "orange")
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def development_data():
+    """The folder of real data: $RSCTIR_DEV_DATA, or ../shared/data beside the checkout."""
+    named = os.environ.get("RSCTIR_DEV_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real data absent: set RSCTIR_DEV_DATA to the folder that holds ucm_captions")
+    return folder
+
+
+@pytest.fixture
+def picture():
+    """A 32 x 24 px RGB picture without any symmetry."""
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((32, 24), Image.Resampling.NEAREST)
+
+
+@pytest.fixture(scope="session")
+def tiny_clip_processor():
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[EOS]": 2}
+    vocabulary |= {word: number for number, word in enumerate(WORDS, start=3)}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
+        single="$A [EOS]", special_tokens=[("[EOS]", 2)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        eos_token="[EOS]",
+        model_max_length=12,
+    )
+    size = {"height": 32, "width": 32}
+    image_processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size)
+    return CLIPProcessor(image_processor=image_processor, tokenizer=tokenizer)
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tiny_clip_processor):
+    torch.manual_seed(0)
+    small = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    text = small | {
+        "vocab_size": len(tiny_clip_processor.tokenizer),
+        "max_position_embeddings": 12,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "bos_token_id": 0,
+    }
+    vision = small | {"image_size": 32, "patch_size": 8}
+    config = CLIPConfig(projection_dim=16, text_config=text, vision_config=vision)
+    return CLIPModel(config).eval()
+
+
+@pytest.fixture
+def clip_folder(tmp_path, tiny_clip, tiny_clip_processor):
+    folder = tmp_path / "tiny-clip"
+    tiny_clip.save_pretrained(folder)
+    tiny_clip_processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def picture_folder(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for colour in COLOURS:
+        Image.new("RGB", (40, 40), colour).save(folder / f"{colour}.png")
+    return folder
+
+
+@pytest.fixture
+def captioned_rows():
+    captions = [
+        ["boats moored beside a pier", "Many boats."],
+        ["green tennis courts", "many boats"],
+        ["an airport with many planes", "planes", "the airport"],
+        ["a river"],
+    ]
+    return [
+        {"image": Image.new("RGB", (40, 40), colour), "captions": texts}
+        for colour, texts in zip(COLOURS, captions, strict=False)
+    ]
+
+
+def _refuse_skip(report):
+    """Turn a skip into a failure where RSCTIR_REQUIRE_ALL is set (as .ci/run does)."""
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("RSCTIR_REQUIRE_ALL"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"RSCTIR_REQUIRE_ALL is set, so this must not skip. {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    needs = any(item.get_closest_marker(name) for name in ("slow", "browser"))
+    if needs or "development_data" in item.fixturenames:
+        _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    report = yield
+    _refuse_skip(report)  # a whole module, as pytest.importorskip does
+    return report

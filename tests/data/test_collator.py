@@ -1,0 +1,175 @@
+"""Rows of an epoch become model inputs, the same in every process."""
+
+import io
+import pickle
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from rsctir_hf.data.augmentation import Augmentation
+from rsctir_hf.data.collator import (
+    EpochView,
+    RetrievalCollator,
+    TrainingRow,
+    draw_captions,
+    find_positives,
+)
+from rsctir_hf.data.sampler import CaptionAwareSampler
+from rsctir_hf.data.tables import standardise
+from rsctir_hf.errors import ImageReadError
+from tests.miniature import draw_picture, hub_table, sentences
+
+
+def stub_processor(images, text, return_tensors):
+    """Picture sums and caption lengths stand in for pixels and tokens."""
+    assert return_tensors == "pt"
+    return {
+        "pixel_values": torch.tensor([float(np.asarray(image).sum()) for image in images]),
+        "input_ids": torch.tensor([[len(caption)] for caption in text]),
+        "attention_mask": torch.ones(len(text), 1, dtype=torch.int64),
+    }
+
+
+@pytest.fixture
+def rows():
+    return [{"image": draw_picture(n), "captions": sentences(n)} for n in range(6)]
+
+
+def signature(row):
+    return np.asarray(row.image).tobytes(), row.captions, row.row
+
+
+def test_index_says_epoch_and_row(rows):
+    view = EpochView(rows, seed=0, augmentation=Augmentation())
+    assert len(view) == 6
+    assert view[2 * 6 + 4].row == 4
+    assert view[2 * 6 + 4].all_captions == tuple(sentences(4))
+
+
+def test_epochs_differ_and_repeat_exactly(rows):
+    view = EpochView(rows, seed=0, augmentation=Augmentation(crop_scale=(0.5, 1.0)))
+    again = EpochView(rows, seed=0, augmentation=Augmentation(crop_scale=(0.5, 1.0)))
+    first, second = ([signature(view[e * 6 + r]) for r in range(6)] for e in (0, 1))
+    assert first != second
+    assert [signature(again[6 + r]) for r in reversed(range(6))][::-1] == second
+    other = EpochView(rows, seed=1, augmentation=Augmentation(crop_scale=(0.5, 1.0)))
+    assert [signature(other[r]) for r in range(6)] != first
+
+
+def test_worker_processes_and_cache_see_the_same_rows(rows):
+    options = {"seed": 0, "augmentation": Augmentation(colour_jitter=0.1)}
+    plain, cached = EpochView(rows, **options), EpochView(rows, **options, cache=True)
+    indices = [e * 6 + r for e in (0, 1) for r in (3, 1, 5)]
+    expected = [signature(plain[index]) for index in indices]
+    assert [signature(cached[index]) for index in indices] == expected
+    loader = DataLoader(
+        plain, sampler=indices, batch_size=2, num_workers=2, collate_fn=lambda batch: batch
+    )
+    assert [signature(row) for batch in loader for row in batch] == expected
+
+
+def test_pickled_view_leaves_its_cache_behind(rows):
+    view = EpochView(rows, seed=0, cache=True)
+    view[0]
+    copy = pickle.loads(pickle.dumps(view))
+    assert len(view._pictures) == 1
+    assert len(copy._pictures) == 0
+    assert signature(copy[0]) == signature(view[0])
+
+
+def test_view_reads_what_datasets_itself_would_decode_otherwise():
+    deep = Image.fromarray((np.arange(1024).reshape(32, 32) * 4).astype(np.uint16))
+    stream = io.BytesIO()
+    deep.save(stream, "PNG")
+    table = datasets.Dataset.from_dict(
+        {"image": [{"bytes": stream.getvalue(), "path": None}], "captions": [["a ramp"]]},
+        features=datasets.Features(
+            image=datasets.Image(), captions=datasets.List(datasets.Value("string"))
+        ),
+    )
+    values = np.asarray(EpochView(table, seed=0)[0].image)
+    assert values.shape == (32, 32, 3)
+    assert values.max() == 255
+
+
+def test_view_of_a_table_gives_captions_for_the_sampler():
+    view = EpochView(standardise(hub_table(3), source="hub"), seed=0)
+    assert view.caption_sets == [sentences(n) for n in range(3)]
+
+
+def test_broken_picture_is_named_with_its_row():
+    rows = [{"image": b"junk", "captions": ["a"], "file_name": "b.jpg"}]
+    with pytest.raises(ImageReadError, match=r"Row 0 \(b\.jpg\) of the training data"):
+        EpochView(rows, seed=0)[0]
+
+
+def test_captions_are_drawn_evenly_over_epochs():
+    rows = [{"image": draw_picture(0), "captions": sentences(0)}]
+    view = EpochView(rows, seed=0)
+    drawn = [view[epoch].captions[0] for epoch in range(500)]
+    counts = [drawn.count(sentence) for sentence in sentences(0)]
+    # 100 expected each; the standard deviation is sqrt(500 * 0.2 * 0.8) = 9.
+    assert sum(counts) == 500
+    assert all(60 < count < 140 for count in counts)
+
+
+def test_no_sentence_is_drawn_twice_for_one_picture():
+    repeated = ["Many boats .", "many boats.", "A pier .", "many boats ."]
+    for seed in range(20):
+        drawn = draw_captions(repeated, 3, np.random.default_rng(seed))
+        assert len(drawn) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 0, "captions_per_image": 0}])
+def test_impossible_settings_are_refused(rows, wrong):
+    with pytest.raises(ValueError, match="expected"):
+        EpochView(rows, **wrong)
+
+
+def test_negative_index_is_refused(rows):
+    with pytest.raises(IndexError):
+        EpochView(rows, seed=0)[-1]
+
+
+def test_collator_counts_captions_not_fives():
+    rows = [
+        TrainingRow(draw_picture(0), ("a", "b"), ("a", "b", "c"), 0),
+        TrainingRow(draw_picture(1), ("d",), ("d",), 1),
+        TrainingRow(draw_picture(2), ("e", "c"), ("e", "C ."), 2),
+    ]
+    batch = RetrievalCollator(stub_processor)(rows)
+    assert batch["image_of_caption"].tolist() == [0, 0, 1, 2, 2]
+    assert batch["image_of_caption"].dtype == torch.int64
+    assert batch["input_ids"].shape == (5, 1)
+    assert batch["pixel_values"].shape == (3,)
+    # Columns a b d e c; the first picture also owns "c", drawn for the third.
+    assert batch["positives"].tolist() == [
+        [True, True, False, False, True],
+        [False, False, True, False, False],
+        [False, False, False, True, True],
+    ]
+
+
+def test_every_caption_is_true_of_its_own_picture(rows):
+    view = EpochView(rows, seed=0, captions_per_image=2)
+    batch = RetrievalCollator(stub_processor)([view[row] for row in range(6)])
+    own = batch["positives"][batch["image_of_caption"], torch.arange(12)]
+    assert own.all()
+
+
+def test_positives_compare_normalised_sentences():
+    assert find_positives([["Many boats ."], []], ["many  boats"]).tolist() == [[True], [False]]
+
+
+def test_collated_epoch_through_a_loader_with_the_sampler(rows):
+    view = EpochView(rows, seed=0, augmentation=Augmentation())
+    sampler = CaptionAwareSampler(view.caption_sets, batch_size=4, seed=0)
+    loader = DataLoader(
+        view, batch_size=4, sampler=sampler, collate_fn=RetrievalCollator(stub_processor)
+    )
+    sizes = [len(batch["pixel_values"]) for batch in loader]
+    assert sizes == [4, 2]

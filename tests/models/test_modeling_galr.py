@@ -1,0 +1,475 @@
+"""GaLR as a whole: the contract, the faithful size, every switch, odd regions, odd text."""
+
+import pytest
+import torch
+from torch import nn
+from transformers import BertConfig, BertModel
+
+from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
+from rsctir_hf.models.galr.fusion_galr import MIDF, MVSA, TokenAttention, UnbiasedLayerNorm
+from rsctir_hf.models.galr.text_galr import GRUTextEncoder, UniSkipTextEncoder
+
+from .contract import CAPTIONS, ModelContract, assert_close
+
+REGION_DIM, GRAPH_DIM, FUSION_DIM = 8, 6, 16
+
+
+def tiny_config(**settings):
+    small = {
+        "backbone": "test_efficientnet",
+        "image_size": 64,
+        "mvsa_grid": 4,
+        "max_regions": 5,
+        "region_dim": REGION_DIM,
+        "graph_dims": (GRAPH_DIM, GRAPH_DIM),
+        "fusion_dim": FUSION_DIM,
+        "fusion_heads": 2,
+        "vocab_size": 20,
+        "embedding_dim": 6,
+        "text_hidden_size": 10,
+        "projection_dim": 12,
+    }
+    return GaLRConfig(**{**small, **settings})
+
+
+def tiny_bert():
+    return BertConfig(
+        vocab_size=20,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=24,
+    )
+
+
+def tiny_faithful(**settings):
+    small = {
+        "backbone": "test_resnet",
+        "image_size": 64,
+        "mvsa_grid": 4,
+        "fusion_dim": FUSION_DIM,
+        "projection_dim": FUSION_DIM,
+        "vocab_size": 20,
+        "embedding_dim": 6,
+        "text_hidden_size": 10,
+    }
+    return GaLRConfig.faithful(**{**small, **settings})
+
+
+def model_of(config=None, **settings):
+    torch.manual_seed(0)
+    return GaLRModel(config or tiny_config(**settings)).eval()
+
+
+def pictures_of(count=2, size=(64, 64)):
+    return torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(3))
+
+
+def count_of(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+class GaLRContract(ModelContract):
+    """The word tokenizer; the families below differ in what they build."""
+
+    @pytest.fixture(scope="class")
+    def processor(self, model):
+        tokenizer = build_word_tokenizer(CAPTIONS, model_max_length=20)
+        return GaLRProcessor.build(tokenizer, image_size=model.config.image_size)
+
+
+class TestGRUContract(GaLRContract):
+    @pytest.fixture(scope="class")
+    def model(self):
+        return model_of()
+
+
+class TestBertContract(GaLRContract):
+    @pytest.fixture(scope="class")
+    def model(self):
+        return model_of(text_encoder="bert", text_config=tiny_bert())
+
+
+class TestFaithfulContract(GaLRContract):
+    @pytest.fixture(scope="class")
+    def model(self):
+        return model_of(tiny_faithful())
+
+
+class TestGlobalOnlyContract(GaLRContract):
+    @pytest.fixture(scope="class")
+    def model(self):
+        return model_of(use_regions=False, backbone_pool=False)
+
+
+def test_faithful_preset_has_the_published_number_of_parameters():
+    # The released code counts 46,892,998 for RSITMD's 1,349 words + padding, of which 513,000 are
+    # ResNet-18's unused classifier (512 * 1000 + 1000). Part by part:
+    with torch.device("meta"):
+        model = GaLRModel(GaLRConfig.faithful(vocab_size=1350))
+    # ResNet-18 without classifier 11,176,512, and the projection of its last level.
+    assert count_of(model.backbone) + count_of(model.mvsa.last) == 11_176_512 + 512 * 512 + 512
+    # 3 x 3 convolution 192 -> 3, 1 x 1 convolution 768 -> 3, two 1 x 1 convolutions 6 -> 1, and
+    # the mask's 256 -> 512: 5,187 + 2,307 + 14 + 131,584.
+    assert count_of(model.mvsa) - count_of(model.mvsa.last) == 139_092
+    # 20 * 20 + 20 * 10 + 10 * 20, and 400 -> 512.
+    assert count_of(model.region_branch) == 800 + 205_312
+    # An attention is 4 * (512 * 512 + 512) = 1,050,624; a feed-forward part 512 -> 1024 -> 512
+    # 1,050,112; a norm 1,024. Two blocks with one attention and two norms, two with two and
+    # three, and 512 -> 512 -> 2.
+    assert count_of(model.midf) == 2 * 2_102_784 + 2 * 3_154_432 + 262_656 + 1_026
+    # 3 gates of 620 -> 2400 with one bias each and of 2400 -> 2400; 1,350 words.
+    assert count_of(model.text_encoder) == 3 * 2400 * (620 + 2400 + 1) + 1_350 * 620
+    assert count_of(model.text_projection) == 2400 * 512 + 512
+    assert count_of(model) - model.logit_scale.numel() == 46_892_998 - 513_000  # scale is ours
+
+
+def test_default_model_stays_under_14_million_parameters():
+    with torch.device("meta"):
+        assert count_of(GaLRModel(GaLRConfig())) < 14_000_000
+
+
+@pytest.mark.parametrize("size", [(64, 64), (224, 224), (200, 300)])
+def test_regions_come_from_an_image_alone(size):
+    model, pictures = model_of(), pictures_of(size=size)
+    graph = model.get_region_graph(pictures)
+    assert graph.mask.any(dim=1).all() and graph.kept.any(dim=1).all()
+    limits = torch.tensor([size[1], size[0]] * 2)
+    assert (graph.boxes >= 0).all() and (graph.boxes <= limits).all()
+    assert graph.adjacency.shape == graph.similarity.shape == (2, 5, 5)
+    embeds = model.get_image_features(pictures)
+    assert embeds.shape == (2, 12) and torch.isfinite(embeds).all()
+
+
+def test_given_boxes_replace_the_proposals():
+    model, pictures = model_of(), pictures_of()
+    boxes = torch.tensor([[[5.0, 6, 30, 40]], [[1, 2, 20, 22]]])
+    graph = model.get_region_graph(pictures, region_boxes=boxes)
+    assert torch.equal(graph.boxes[:, 0], boxes[:, 0])
+    given = model.get_image_features(pictures, region_boxes=boxes)
+    assert not torch.allclose(given, model.get_image_features(pictures), atol=1e-5)
+
+
+BOXES_OF_ALL_KINDS = {
+    "none": torch.zeros(2, 0, 4),
+    "one": torch.tensor([[[3.0, 3, 20, 30]]]).expand(2, 1, 4),
+    "outside": torch.tensor([[[300.0, 300, 320, 330]]]).expand(2, 1, 4),
+    "many": torch.rand(2, 40, 4) * 20 + torch.tensor([0.0, 0, 30, 30]),
+    "empty": torch.zeros(2, 3, 4),
+    "not numbers": torch.full((2, 3, 4), float("nan")),
+}
+
+
+@pytest.mark.parametrize("kind", BOXES_OF_ALL_KINDS)
+def test_boxes_of_any_kind_give_finite_embeddings_and_gradients(kind):
+    model, boxes = model_of().train(), BOXES_OF_ALL_KINDS[kind]
+    scores = torch.full(boxes.shape[:2], float("nan"))
+    embeds = model.get_image_features(pictures_of(), region_boxes=boxes, region_scores=scores)
+    assert torch.isfinite(embeds).all()
+    embeds[:, 0].sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_uniform_picture_is_embedded(value):
+    model = model_of()
+    pictures = torch.full((1, 3, 64, 64), value)
+    assert torch.isfinite(model.get_image_features(pictures)).all()
+    assert torch.isfinite(model.get_region_graph(pictures).adjacency).all()
+
+
+def test_without_regions_only_global_information_counts():
+    model, pictures = model_of(), pictures_of()
+    nothing = {"region_boxes": torch.rand(2, 3, 4), "region_mask": torch.zeros(2, 3).bool()}
+    before = model.get_image_features(pictures, **nothing)
+    nn.init.normal_(model.region_branch.projection.weight)
+    nn.init.normal_(model.midf.guided_local.feed_forward[0].weight)
+    assert_close(model.get_image_features(pictures, **nothing), before)
+
+
+def test_region_dropout_of_all_regions_gives_the_global_only_embedding():
+    settings = {"fusion_dropout": 0.0, "projection_dropout": 0.0}
+    model = model_of(region_dropout=0.9999, **settings)
+    pictures = pictures_of()
+    model.region_branch.train()
+    dropped = model.get_image_features(pictures)
+    assert_close(dropped, model.get_image_features(pictures, region_boxes=torch.zeros(2, 0, 4)))
+
+
+def test_only_tensors_that_can_learn_get_no_gradient():
+    model = model_of().train()
+    model.midf.eval()
+    torch.manual_seed(5)  # region dropout leaves at least one of four pictures
+    output = model(torch.tensor([[3, 4, 0], [5, 6, 7]]), pixel_values=pictures_of(4))
+    output.logits_per_image[:, 0].sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_query_and_key_of_single_tokens_never_learn():
+    attention = TokenAttention(tiny_config(fusion_attention="full")).eval()
+    attention(torch.randn(3, FUSION_DIM), torch.randn(3, FUSION_DIM)).square().sum().backward()
+    gradient = attention.attention.in_proj_weight.grad
+    assert gradient[: 2 * FUSION_DIM].abs().max() < 1e-6 < gradient[2 * FUSION_DIM :].abs().max()
+
+
+def test_value_attention_is_the_same_function_as_full_attention():
+    full = TokenAttention(tiny_config(fusion_attention="full")).eval()
+    value = TokenAttention(tiny_config(fusion_attention="value")).eval()
+    value.value.weight.data = full.attention.in_proj_weight[2 * FUSION_DIM :].detach()
+    value.value.bias.data = full.attention.in_proj_bias[2 * FUSION_DIM :].detach()
+    value.output.load_state_dict(full.attention.out_proj.state_dict())
+    query, key = torch.randn(2, 3, FUSION_DIM)
+    assert_close(value(query, key), full(query, key))
+
+
+def test_released_norm_divides_by_unbiased_deviation_plus_eps():
+    vectors = torch.tensor([[1.0, 2, 3, 4]])
+    deviation = (5 / 3) ** 0.5  # sum of squares 5, over n - 1 = 3
+    expected = (vectors - 2.5) / (deviation + 1e-6)
+    assert_close(UnbiasedLayerNorm(4)(vectors), expected)
+    assert_close(UnbiasedLayerNorm(4)(torch.ones(1, 4)), torch.zeros(1, 4))
+
+
+def midf_of(**settings):
+    torch.manual_seed(0)
+    return MIDF(tiny_config(**settings)).eval()
+
+
+SIDES = torch.randn(2, 4, FUSION_DIM, generator=torch.Generator().manual_seed(1))
+ALL_PRESENT = torch.ones(4, dtype=torch.bool)
+
+
+def test_released_fusion_weights_cancel_in_the_cosine():
+    fusion = midf_of(fusion_weights="released")
+    before = nn.functional.normalize(fusion(*SIDES, ALL_PRESENT), dim=-1)
+    nn.init.normal_(fusion.weigh[-1].bias, std=3)
+    assert_close(nn.functional.normalize(fusion(*SIDES, ALL_PRESENT), dim=-1), before)
+
+
+def test_paper_fusion_weights_choose_between_the_sides():
+    fusion = midf_of(fusion_weights="paper", fusion_gate="paper", fusion_order="paper")
+    g, l = fusion.self_global(SIDES[0]), fusion.self_local(SIDES[1])
+    guided_g, guided_l = fusion.guided_global(g, l), fusion.guided_local(l, g)
+    for bias, expected in (((50.0, -50.0), guided_l * guided_g), ((-50, 50), guided_g + guided_l)):
+        fusion.weigh[-1].bias.data = torch.tensor(bias)
+        assert_close(fusion(*SIDES, ALL_PRESENT), expected)
+
+
+def test_released_gate_is_a_sigmoid():
+    fusion = midf_of(fusion_gate="released")
+    fusion.weigh[-1].bias.data = torch.tensor([50.0, -50.0])
+    g, l = fusion.self_global(SIDES[0]), fusion.self_local(SIDES[1])
+    expected = torch.sigmoid(fusion.guided_local(l, g)) * fusion.guided_global(g, l)
+    assert_close(fusion(*SIDES, ALL_PRESENT), expected)
+
+
+def test_released_order_guides_by_the_corrected_local_vector():
+    fusion = midf_of(fusion_order="released")
+    fusion.weigh[-1].bias.data = torch.tensor([-50.0, 50.0])
+    g = fusion.self_global(SIDES[0])
+    l = fusion.guided_local(fusion.self_local(SIDES[1]), g)
+    assert_close(fusion(*SIDES, ALL_PRESENT), fusion.guided_global(g, l) + l)
+    assert len(fusion.guided_local.attentions) == 2
+    assert len(midf_of(fusion_order="paper").guided_local.attentions) == 1
+
+
+@pytest.mark.parametrize(("prelu", "added"), [(False, 0), (True, 2)])
+def test_mvsa_prelu_adds_one_slope_per_convolution(prelu, added):
+    plain = MVSA(tiny_config(), [4, 4, 6, 6], [4, 8, 16, 32])
+    other = MVSA(tiny_config(mvsa_prelu=prelu), [4, 4, 6, 6], [4, 8, 16, 32])
+    assert count_of(other) - count_of(plain) == added
+
+
+def test_mvsa_l2_makes_the_mask_blind_to_scale():
+    maps = [
+        torch.randn(2, wide, 64 // s, 64 // s) for wide, s in ((4, 4), (4, 8), (6, 16), (6, 32))
+    ]
+    for normalised in (True, False):
+        mvsa = MVSA(tiny_config(mvsa_l2=normalised), [4, 4, 6, 6], [4, 8, 16, 32]).eval()
+        for layer in (mvsa.low, mvsa.high, mvsa.last):
+            nn.init.zeros_(layer.bias)
+        once, tenfold = mvsa(maps), mvsa([10 * level for level in maps])
+        assert torch.allclose(once, tenfold, atol=1e-5) == normalised
+
+
+def test_mvsa_grid_of_the_map_itself_changes_nothing():
+    # At 64 px the stride 16 map is 4 x 4: pooling to a grid of 4 is the identity, as released.
+    mvsa = MVSA(tiny_config(mvsa_grid=4), [4, 4, 6, 6], [4, 8, 16, 32]).eval()
+    maps = [
+        torch.randn(2, wide, 64 // s, 64 // s) for wide, s in ((4, 4), (4, 8), (6, 16), (6, 32))
+    ]
+    low = mvsa.low(torch.cat((maps[0], maps[1].repeat_interleave(2, 2).repeat_interleave(2, 3)), 1))
+    high = mvsa.high(
+        torch.cat((maps[2], maps[3].repeat_interleave(2, 2).repeat_interleave(2, 3)), 1)
+    )
+    joint = torch.cat((low, high), 1) + high.mean(1, keepdim=True)
+    flat = (mvsa.value(joint) * mvsa.gate(joint).sigmoid()).flatten(1)
+    vector = mvsa.last(maps[3].mean((2, 3))) * mvsa.mask(flat).sigmoid()
+    assert_close(mvsa(maps), vector / vector.norm(dim=-1, keepdim=True))
+
+
+def test_backbone_pool_reaches_the_embedding():
+    model = model_of(backbone_pool=True)
+    assert model.image_projection.linear.in_features == FUSION_DIM + 256  # its final convolution
+    assert model_of(backbone_pool=False).image_projection.linear.in_features == FUSION_DIM
+    nn.init.zeros_(model.image_projection.linear.weight.data[:, :FUSION_DIM])
+    assert not torch.allclose(*model.get_image_features(pictures_of()), atol=1e-3)
+
+
+def test_without_backbone_pool_the_final_convolution_is_not_built():
+    assert not hasattr(model_of(backbone_pool=False).backbone.conv_head, "weight")
+
+
+def test_any_timm_backbone_with_windows_fits():
+    settings = {"backbone": "swin_tiny_patch4_window7_224", "backbone_indices": (0, 1, 2, 3)}
+    model = model_of(**settings, backbone_pool=False)
+    assert torch.isfinite(model.get_image_features(pictures_of())).all()
+
+
+def test_gru_is_the_mean_of_both_directions_over_the_words():
+    encoder = GRUTextEncoder(tiny_config()).eval()
+    ids, mask = (
+        torch.tensor([[3, 4, 5, 0], [6, 7, 0, 0]]),
+        torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]]),
+    )
+    found = encoder(ids, mask)
+    for row, words in enumerate((ids[:1, :3], ids[1:, :2])):
+        states = encoder.gru(encoder.embedding(words))[0][0]  # (T, 2 * hidden)
+        assert_close(found[row], ((states[:, :10] + states[:, 10:]) / 2).mean(0))
+
+
+def test_uni_skip_equals_torch_gru_with_one_bias():
+    encoder = UniSkipTextEncoder(tiny_config()).eval()
+    gru = nn.GRU(6, 10, batch_first=True)
+    gru.weight_ih_l0, gru.bias_ih_l0 = encoder.input_gates.weight, encoder.input_gates.bias
+    gru.weight_hh_l0 = encoder.state_gates.weight
+    nn.init.zeros_(gru.bias_hh_l0)
+    ids, mask = (
+        torch.tensor([[3, 4, 5, 0], [6, 7, 0, 0]]),
+        torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]]),
+    )
+    found = encoder(ids, mask)
+    for row, words in enumerate((ids[:1, :3], ids[1:, :2])):
+        assert_close(found[row], gru(encoder.embedding(words))[1][0, 0])
+
+
+def test_uni_skip_drops_the_same_units_at_every_step():
+    torch.manual_seed(0)
+    encoder = UniSkipTextEncoder(tiny_config(text_dropout=0.5)).train()
+    seen = []
+    encoder.state_gates.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0] == 0))
+    encoder(torch.tensor([[3, 4, 5, 6]]), torch.ones(1, 4))
+    assert torch.equal(seen[1], seen[2]) and torch.equal(seen[2], seen[3]) and seen[1].any()
+
+
+def test_word_vectors_can_be_narrower_than_the_gru():
+    model = model_of(embedding_dim=5, embedding_projection_dim=9)
+    assert model.text_encoder.embedding.weight.shape == (20, 5)
+    assert model.text_encoder.gru.input_size == 9
+
+
+@pytest.mark.parametrize("text_encoder", ["gru", "uni_skip", "bert"])
+def test_captions_without_words_get_finite_embeddings(text_encoder):
+    model = model_of(text_encoder=text_encoder, text_config=tiny_bert())
+    for ids in (torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, 3, dtype=torch.long)):
+        assert torch.isfinite(model.get_text_features(ids)).all()
+
+
+def test_faithful_mode_reads_precomputed_nodes_in_their_order():
+    model = model_of(tiny_faithful())
+    pictures, nodes, adjacency = pictures_of(), torch.randn(2, 20, 20), torch.rand(2, 20, 20)
+    first = model.get_image_features(pictures, region_features=nodes, region_adjacency=adjacency)
+    turned = model.get_image_features(
+        pictures,
+        region_features=nodes.flip(1),
+        region_adjacency=adjacency.flip(1, 2),
+    )
+    assert not torch.allclose(first, turned, atol=1e-5)
+    assert not torch.allclose(first, model.get_image_features(pictures), atol=1e-5)
+
+
+def test_regions_of_the_wrong_kind_are_refused():
+    model, faithful, pictures = model_of(), model_of(tiny_faithful()), pictures_of()
+    nodes, adjacency = torch.randn(2, 20, 20), torch.rand(2, 20, 20)
+    with pytest.raises(ValueError, match="region_source is 'model'"):
+        model.get_image_features(pictures, region_features=nodes, region_adjacency=adjacency)
+    with pytest.raises(ValueError, match="region_source is 'precomputed'"):
+        faithful.get_image_features(pictures, region_boxes=torch.rand(2, 3, 4))
+    with pytest.raises(ValueError, match="give both"):
+        faithful.get_image_features(pictures, region_features=nodes)
+    with pytest.raises(ValueError, match=r"expected \(B, 20, 20\)"):
+        faithful.get_image_features(
+            pictures, region_features=nodes[:, :10], region_adjacency=adjacency
+        )
+    with pytest.raises(NotImplementedError, match="region_source='model'"):
+        faithful.get_region_graph(pictures)
+    with pytest.raises(NotImplementedError, match="use_regions=False"):
+        model_of(use_regions=False).get_region_graph(pictures)
+
+
+def test_forward_without_inputs_is_refused():
+    with pytest.raises(ValueError, match="input_ids nor pixel_values"):
+        model_of()()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"drea": "some"}, "both, denoise, enhanced, plain"),
+        ({"region_dropout": 1.0}, "0 <= region_dropout < 1"),
+        ({"low_levels": (0, 4)}, "4 levels"),
+        ({"image_head": "none", "backbone_pool": False}, r"fusion_dim \(16\).*\(12\)"),
+        ({"fusion_attention": "full", "fusion_heads": 3}, "multiple of fusion_heads"),
+        ({"image_size": 16}, "at least 32"),
+        ({"max_regions": 0}, "use_regions=False"),
+    ],
+)
+def test_contradictory_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_config(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"backbone": "resnet_eighteen"}, "no such model"),
+        ({"backbone_indices": (1, 2, 3, 9)}, "5 levels"),
+    ],
+)
+def test_backbones_that_cannot_serve_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        model_of(**settings)
+
+
+def test_towers_start_from_given_weights():
+    model = model_of(text_encoder="bert", text_config=tiny_bert())
+    weights = {f"{name}": value + 1 for name, value in model.backbone.state_dict().items()}
+    model.load_towers(image_state_dict={**weights, "classifier.weight": torch.zeros(3)})
+    assert torch.equal(model.backbone.conv_stem.weight, weights["conv_stem.weight"])
+    with pytest.raises(ValueError, match="missing or of another shape"):
+        model.load_backbone({"conv_stem.weight": weights["conv_stem.weight"]})
+
+
+def test_bert_weights_are_taken_from_a_folder(tmp_path):
+    source = BertModel(tiny_bert(), add_pooling_layer=False)
+    source.save_pretrained(tmp_path)
+    model = model_of(text_encoder="bert", text_config=tiny_bert())
+    model.load_towers(text=tmp_path)
+    name = "encoder.layer.1.output.dense.weight"
+    assert torch.equal(model.text_encoder.bert.state_dict()[name], source.state_dict()[name])
+    with pytest.raises(ValueError, match="load_word_vectors"):
+        model_of().load_towers(text=tmp_path)
+
+
+def test_word_vectors_fill_the_known_rows_and_leave_padding_zero():
+    model = model_of()
+    vectors, known = torch.randn(20, 6), torch.arange(20) % 2 == 0
+    model.load_word_vectors(vectors, known)
+    table = model.text_encoder.embedding.weight
+    assert torch.equal(table[2::2], vectors[2::2])
+    assert not table[0].any() and table[1::2].abs().min() > 0
+    assert 0.3 < table[1::2].std() / vectors.std() < 3
+    with pytest.raises(ValueError, match=r"\(20, 6\)"):
+        model.load_word_vectors(torch.randn(20, 7))

@@ -1,0 +1,178 @@
+"""The command line from end to end, in this process, with a tiny CLIP."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from rsctir_hf import cli
+
+CAPTIONS = {"red": "a river", "green": "green tennis courts", "blue": "boats beside a pier"}
+
+
+@pytest.fixture
+def rsctir(monkeypatch, capsys):
+    """Run a command; return exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rsctir", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def captioned_folder(tmp_path, picture_folder):
+    folder = tmp_path / "captioned"
+    (folder / "test").mkdir(parents=True)
+    lines = []
+    for colour, caption in CAPTIONS.items():
+        shutil.copy(picture_folder / f"{colour}.png", folder / "test")
+        lines.append(json.dumps({"file_name": f"{colour}.png", "captions": [caption]}))
+    (folder / "test" / "metadata.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture
+def bank_file(tmp_path):
+    file = tmp_path / "bank.txt"
+    file.write_text("a river\n\nmany planes\ntennis courts\n", encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def index_folder(rsctir, clip_folder, picture_folder, tmp_path):
+    (picture_folder / "broken.png").touch()
+    target = tmp_path / "index"
+    code, out, err = rsctir(
+        "index", "--model", clip_folder, "--images", picture_folder, "--index", target
+    )
+    assert code == 0
+    assert "8 pictures indexed" in out and "1 skipped" in out
+    assert "broken.png is empty" in err
+    return target
+
+
+def test_evaluate_prints_a_table_and_writes_json(rsctir, clip_folder, captioned_folder, tmp_path):
+    file = tmp_path / "new" / "report.json"
+    code, out, _ = rsctir(
+        "evaluate", "--model", clip_folder, "--data", captioned_folder, "--json", file
+    )
+    assert code == 0
+    assert "i2t_R@1" in out and "caption-aware" in out
+    report = json.loads(file.read_text())
+    assert {"i2t_R@1", "t2i_R@10", "mR", "seed", "model_revision", "regions"} <= set(report)
+    assert (report["images"], report["captions"], report["split"]) == (3, 3, "test")
+    assert report["model_revision"].startswith("weights:")
+    assert report["data"] == str(captioned_folder)
+
+
+def test_evaluate_puts_nothing_but_json_on_standard_output(
+    rsctir, clip_folder, captioned_folder, bank_file
+):
+    options = ("--data", captioned_folder, "--rerank", "smr", "--bank", bank_file, "--json", "-")
+    code, out, _ = rsctir("evaluate", "--model", clip_folder, *options)
+    report = json.loads(out)
+    assert code == 0
+    assert report["bank_size"] == 3
+    assert report["bank_metrics"]["mR"] >= 0
+
+
+def test_search_by_words_and_by_picture(rsctir, index_folder, picture_folder, bank_file):
+    code, out, _ = rsctir(
+        *("search", "--index", index_folder, "--text", "a river", "--top-k", 3),
+        *("--rerank", "smr", "--bank", bank_file, "--json"),
+    )
+    answer = json.loads(out)
+    assert code == 0
+    assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3]
+    assert answer["rerank"] == "smr" and answer["confident"] is True and answer["hint"] is None
+    code, out, _ = rsctir(
+        *("search", "--index", index_folder, "--image", picture_folder / "red.png"),
+        *("--bank", bank_file),
+    )
+    assert code == 0
+    assert out.splitlines()[0].endswith("red.png")
+    assert len(out.splitlines()) == 5
+
+
+def test_a_foreign_query_is_answered_with_a_hint(rsctir, index_folder, bank_file):
+    code, out, err = rsctir("search", "--index", index_folder, "--text", "🚢", "--bank", bank_file)
+    assert code == 0
+    assert "trained on English captions" in err
+    assert len(out.splitlines()) == 5
+
+
+def test_caption_finds_sentences_of_the_bank(rsctir, clip_folder, picture_folder, bank_file):
+    code, out, _ = rsctir(
+        *("caption", "--model", clip_folder, "--image", picture_folder / "red.png"),
+        *("--bank", bank_file, "--json"),
+    )
+    assert code == 0
+    found = {hit["caption"] for hit in json.loads(out)["hits"]}
+    assert found == {"a river", "many planes", "tennis courts"}
+
+
+def test_foreseen_errors_are_one_line_and_exit_code_two(
+    rsctir, clip_folder, index_folder, captioned_folder, bank_file, tmp_path
+):
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "broken.png").touch()
+    bank = ("--bank", bank_file)
+    evaluate = ("evaluate", "--model", clip_folder)
+    index = ("index", "--model", clip_folder, "--index", tmp_path / "i", "--images")
+    cases = [
+        (("search", "--index", tmp_path / "absent", "--text", "a", *bank), "rsctir index"),
+        (("search", "--index", index_folder, *bank), "no query"),
+        (("search", "--index", index_folder, "--text", " ", *bank), "query is empty"),
+        (("search", "--index", index_folder, "--text", "a", "--top-k", 0, *bank), "1 or more"),
+        (("search", "--index", index_folder, "--text", "a", "--bank", tmp_path / "x"), "bank"),
+        (
+            ("search", "--index", index_folder, "--image", tmp_path / "broken.png", *bank),
+            "0 bytes",
+        ),
+        (("search", "--index", index_folder, "--text", "a", "--rerank", "match", *bank), "match()"),
+        ((*evaluate, "--data", tmp_path / "absent"), "neither a folder nor a Hub id"),
+        ((*evaluate, "--data", captioned_folder, "--split", "train"), "train"),
+        ((*evaluate, "--data", captioned_folder, "--benchmark", "cars"), "ucm, rsicd"),
+        (("evaluate", "--model", tmp_path / "m", "--data", captioned_folder), "model folder"),
+        ((*index, tmp_path / "nothing"), "holds no picture"),
+        ((*index, tmp_path / "absent"), "does not exist"),
+        (("caption", "--model", clip_folder, "--image", tmp_path / "no.png", *bank), "not a file"),
+        (("push", "--model", tmp_path / "nothing", "--repo", "a/b"), "lacks config.json"),
+        (("convert", "--benchmark", "cars", "--data", "x", "--output", tmp_path / "o"), "ucm"),
+    ]
+    for arguments, message in cases:
+        code, out, err = rsctir(*arguments)
+        last = err.strip().splitlines()[-1]
+        assert (code, out) == (2, ""), arguments
+        assert last.startswith("error: ") and message in last, (arguments, err)
+        assert "Traceback" not in err
+
+
+def test_an_unknown_rerank_is_refused_with_the_choices(rsctir, index_folder):
+    code, _, err = rsctir("search", "--index", index_folder, "--text", "a", "--rerank", "best")
+    assert code == 2
+    assert "match" in err
+
+
+def test_convert_writes_what_evaluate_reads(rsctir, captioned_folder, clip_folder, tmp_path):
+    target = tmp_path / "converted"
+    code, out, _ = rsctir(
+        "convert", "--benchmark", "sydney", "--data", captioned_folder, "--output", target
+    )
+    assert code == 0 and "test 3" in out
+    assert rsctir("evaluate", "--model", clip_folder, "--data", target)[0] == 0
+
+
+def test_module_and_script_are_the_same_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "rsctir_hf", "--help"], capture_output=True, text=True, check=True
+    )
+    for command in ("evaluate", "index", "search", "caption", "convert", "push"):
+        assert command in done.stdout

@@ -1,0 +1,118 @@
+"""Pushing a folder and filling a card, without a Hub."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from huggingface_hub import HfApi, ModelCard
+
+from rsctir_hf.errors import ModelLoadError
+from rsctir_hf.hub import CardError, PushError, evaluation_reports, push_model, render_model_card
+
+CARDS = Path(__file__).parents[1] / "model_cards"
+
+
+def report(split="test", rerank="none", mr=48.123):
+    cells = {f"{way}_R@{k}": float(k) for way in ("i2t", "t2i") for k in (1, 5, 10)}
+    return cells | {
+        "mR": mr,
+        "rerank": rerank,
+        "data": "ucm",
+        "split": split,
+        "seed": 7,
+        "image_size": 224,
+        "caption_aware": {"mR": 71.0},
+        "bank_metrics": None,
+        "versions": {"torch": "2.14.1"},
+    }
+
+
+@pytest.fixture
+def results():
+    log = [{"epoch": 1.0, "eval_mR": 3.0}]
+    reports = {"validation": [report("validation")], "test": [report(), report(rerank="smr")]}
+    return {"git_revision": "abc1234", "best_epoch": 5, "log": log} | reports
+
+
+def test_reports_are_found_at_any_depth(results):
+    assert [r["split"] for r in evaluation_reports(results)] == ["validation", "test", "test"]
+
+
+@pytest.mark.parametrize("family", ["cmpagl", "galr"])
+def test_card_carries_the_figures_and_leaves_no_placeholder(results, family, tmp_path):
+    card = render_model_card(CARDS / f"{family}.md", results, model_id="org/model-ucm")
+    assert "| UCM-Captions | test | smr | 1.0 |" in card.text
+    assert "48.1" in card.text and "71.0" in card.text
+    assert "abc1234" in card.text and "import rsctir_hf" in card.text
+    assert "$" not in card.text
+    card.save(tmp_path / "README.md")
+    read = ModelCard.load(tmp_path / "README.md").data
+    assert (read.license, read.library_name) == ("other", "transformers")
+    assert read.pipeline_tag == "zero-shot-image-classification"
+    assert read.model_name == "model-ucm"
+    assert {cell.metric_value for cell in read.eval_results if cell.metric_type == "mR"} == {48.12}
+    assert len(read.eval_results) == 3 * 7
+
+
+def test_cmpagl_card_says_what_it_is_not():
+    text = (CARDS / "cmpagl.md").read_text()
+    assert "CMPAGL-style,\nfrom the published description" in text
+    assert "not a reproduction" in text
+
+
+def test_card_errors_are_named(results, tmp_path):
+    template = tmp_path / "card.md"
+    with pytest.raises(CardError, match="cannot be read"):
+        render_model_card(template, results, model_id="a/b")
+    template.write_text("---\nlicense: other\n---\n$unheard_of")
+    with pytest.raises(CardError, match="unheard_of"):
+        render_model_card(template, results, model_id="a/b")
+    with pytest.raises(CardError, match="no evaluation report"):
+        render_model_card(template, {"log": []}, model_id="a/b")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    made = {}
+
+    def record(name, answer=None):
+        def call(self, *args, **kwargs):
+            made[name] = (args, kwargs)
+            return answer
+
+        monkeypatch.setattr(HfApi, name, call)
+
+    record("create_repo")
+    record("create_branch")
+    record("upload_folder", SimpleNamespace(commit_url="https://hub/commit"))
+    return made
+
+
+def test_push_makes_the_repository_and_uploads_the_folder(clip_folder, calls):
+    url = push_model(clip_folder, "org/name", private=True, revision="dev")
+    assert url == "https://hub/commit"
+    assert calls["create_repo"] == (("org/name",), {"private": True, "exist_ok": True})
+    assert calls["create_branch"][1]["branch"] == "dev"
+    uploaded = calls["upload_folder"][1]
+    assert uploaded["folder_path"] == clip_folder
+    assert "checkpoint-*/**" in uploaded["ignore_patterns"]
+
+
+def test_push_refuses_what_is_no_model(tmp_path, calls):
+    with pytest.raises(ModelLoadError, match=r"lacks config\.json"):
+        push_model(tmp_path, "org/name")
+    with pytest.raises(ModelLoadError, match="not a folder"):
+        push_model(tmp_path / "absent", "org/name")
+    assert not calls
+
+
+def test_push_names_a_malformed_repository_and_a_refusal(clip_folder, monkeypatch):
+    with pytest.raises(PushError, match="Expected OWNER/NAME"):
+        push_model(clip_folder, "not a name!")
+
+    def refuse(self, *args, **kwargs):
+        raise OSError("401 Unauthorized")
+
+    monkeypatch.setattr(HfApi, "create_repo", refuse)
+    with pytest.raises(PushError, match="401 Unauthorized.*hf auth login"):
+        push_model(clip_folder, "org/name")
