@@ -1,11 +1,10 @@
-"""Turn the evaluation reports in ``results/`` into the tables of the README and the model cards.
+"""Turn the evaluation reports in ``results/`` into the tables of the README.
 
-    python benchmarks/results_table.py            # print the README's tables
-    python benchmarks/results_table.py --write    # replace the marked blocks
+    python benchmarks/results_table.py            # print them
+    python benchmarks/results_table.py --write    # put them between the README's two markers
 
 A report is what ``rsctir evaluate --json results/NAME.json`` writes; a file without ``mR`` is
-another kind of measurement and is left out. A document takes part if it holds the two markers
-below: the README gets every report, a card those of the models it is about.
+another kind of measurement and is left out. Model cards are filled by ``rsctir_hf.hub``.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from typing import Any
 from rsctir_hf.metrics import RECALL_AT
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN = "<!-- results:begin -->"
+BEGIN = "<!-- results:begin -->"  # the README's two markers
 END = "<!-- results:end -->"
 NO_RESULTS = "No results yet: write one with `rsctir evaluate ... --json results/NAME.json`."
 COLUMNS = (
@@ -159,7 +158,7 @@ def report_cells(report: Report) -> list[str]:
         recalls(values[f"t2i_R@{k}"] for k in RECALL_AT),
         f"**{values['mR']:.2f}**",
         *(f"{metrics['mR']:.2f}" if metrics else NONE for metrics in beside),
-        f"[`{report.file}`]({report.file})",
+        f"`{report.file}`",
     ]
 
 
@@ -194,33 +193,17 @@ def with_block(text: str, block: str) -> str:
     return f"{before}{BEGIN}\n{block}\n{END}{after}"
 
 
-def documents(root: Path, reports: Sequence[Report]) -> dict[Path, list[Report]]:
-    """Which documents hold a block, and the reports each one shows.
-
-    ``model_cards/NAME.md`` and ``checkpoints/NAME/README.md`` show models whose name begins
-    with NAME.
-    """
-    found = {root / "README.md": list(reports)}
-    cards = {path: path.stem for path in root.glob("model_cards/*.md")}
-    cards |= {path: path.parent.name for path in root.glob("checkpoints/*/README.md")}
-    for path, name in sorted(cards.items()):
-        if BEGIN in path.read_text(encoding="utf-8"):
-            found[path] = [report for report in reports if report.model.startswith(name)]
-    return found
-
-
 def main(arguments: Sequence[str]) -> None:
-    """Print the tables, or write them into the documents."""
+    """Print the tables, or write them into the README."""
     parser = argparse.ArgumentParser(description="Tables from the reports in results/.")
-    parser.add_argument("--write", action="store_true", help="replace the blocks in the documents")
-    reports = read_reports(ROOT / "results")
-    if not parser.parse_args(arguments).write:
-        print(tables(reports))
-        return
-    for path, shown in documents(ROOT, reports).items():
-        text = path.read_text(encoding="utf-8")
-        path.write_text(with_block(text, tables(shown)), encoding="utf-8")
-        print(f"{path.relative_to(ROOT)}: {len(shown)} reports")
+    parser.add_argument("--write", action="store_true", help="replace the block in README.md")
+    block = tables(read_reports(ROOT / "results"))
+    if parser.parse_args(arguments).write:
+        readme = ROOT / "README.md"
+        text = with_block(readme.read_text(encoding="utf-8"), block)
+        readme.write_text(text, encoding="utf-8")
+    else:
+        print(block)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, cast
 
-from huggingface_hub import EvalResult, HfApi, ModelCard
+from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
 from rsctir_hf.data import BENCHMARKS
@@ -122,8 +122,9 @@ def render_model_card(
             "Write $$ for a dollar sign."
         ) from error
     card = ModelCard(text)
-    card.data.model_name = fields["model_name"]
-    card.data.eval_results = [cell for report in reports for cell in _eval_results(report)]
+    front_matter = cast(ModelCardData, card.data)
+    front_matter.model_name = fields["model_name"]
+    front_matter.eval_results = [cell for report in reports for cell in _eval_results(report)]
     return card
 
 

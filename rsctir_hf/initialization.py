@@ -10,7 +10,6 @@ from transformers import (
     AutoProcessor,
     AutoTokenizer,
     BertConfig,
-    BertModel,
     PreTrainedModel,
     ProcessorMixin,
 )
@@ -78,7 +77,7 @@ def build_galr(
     """Build a GaLR model; a GRU's tokenizer is made from ``captions``."""
     options = dict(arguments.config)
     text = None
-    if options.get("text_encoder") == "bert":
+    if options.get("text_encoder_type") == "bert":
         text = text_source(arguments.text_weights)
         options.setdefault("text_config", BertConfig.from_pretrained(text) if text else None)
         tokenizer = AutoTokenizer.from_pretrained(text or minilm_folder())
@@ -91,13 +90,8 @@ def build_galr(
         options.setdefault("vocab_size", len(tokenizer))
     model = GaLRModel(GaLRConfig(**options))
     weights = image_weights(arguments, model.config.backbone)
-    if weights is not None:
-        model.load_backbone(weights)
-    if text:
-        model.text_encoder.bert.load_state_dict(
-            BertModel.from_pretrained(text, add_pooling_layer=False).state_dict()
-        )
-    elif arguments.text_weights == "glove":
+    model.load_towers(image_state_dict=weights, text=text)
+    if arguments.text_weights == "glove":
         words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
         model.load_word_vectors(*glove_vectors(words))
     processor = GaLRProcessor.build(

@@ -8,11 +8,13 @@ import logging
 import math
 import subprocess
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from huggingface_hub import ModelCard
 from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -36,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "results.json"
 RECIPE_FILE = "recipe.yaml"
+CARD_FILE = "README.md"
 CONFIDENT_SHARE = 0.95
 
 
@@ -90,27 +93,15 @@ def validation_reports(
     ]
 
 
-def save_run(
-    folder: Path,
-    model: PreTrainedModel,
-    processor: ProcessorMixin,
-    *,
-    results: dict[str, Any],
-    recipe: dict[str, Any],
+def write_record(
+    folder: Path, *, results: dict[str, Any], recipe: dict[str, Any], card: ModelCard
 ) -> None:
-    """Write model (half precision), processor, results and recipe to ``folder``.
-
-    Half precision halves the download; the configuration says float32, so the model is loaded
-    and run in float32.
-    """
+    """Write ``results.json``, ``recipe.yaml`` and the model card beside the model."""
     folder.mkdir(parents=True, exist_ok=True)
-    half = {name: value.to(torch.float16) if value.is_floating_point() else value
-            for name, value in model.state_dict().items()}  # fmt: skip
-    model.save_pretrained(folder, state_dict=half)
-    processor.save_pretrained(folder)
     (folder / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
     (folder / RECIPE_FILE).write_text(text, encoding="utf-8")
+    card.save(folder / CARD_FILE)
 
 
 def recipe_of(
@@ -121,7 +112,11 @@ def recipe_of(
     for arguments in (model, data, training):
         default = asdict(type(arguments)())
         given = asdict(arguments)
-        recipe |= {key: value for key, value in given.items() if value != default.get(key)}
+        changed = {key: value for key, value in given.items() if value != default.get(key)}
+        recipe |= {
+            key: value.value if isinstance(value, Enum) else value
+            for key, value in changed.items()
+        }
     for volatile in ("logging_dir", "resume_from_checkpoint", "accelerator_config"):
         recipe.pop(volatile, None)
     return recipe | {"family": model.family}

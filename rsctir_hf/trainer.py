@@ -36,6 +36,7 @@ from rsctir_hf.losses import (
 from rsctir_hf.protocols import PairMatcher
 from rsctir_hf.training_args import RetrievalTrainingArguments
 
+TRAINING_ARGS_NAME = "training_args.bin"
 AVERAGE_FILE = "averaged_weights.safetensors"
 
 
@@ -332,6 +333,27 @@ class RetrievalTrainer(Trainer):
 
     def _checkpoint_folder(self) -> str:
         return f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Write a checkpoint in full precision, and the finished model in half of it.
+
+        Half precision halves the download; the configuration says float32, so the model is
+        loaded and run in float32. ``training_args.bin`` is a pickle, which nobody should have to
+        load, so it stays out of the finished folder; the recipe says the same.
+        """
+        folder = Path(output_dir or self.args.output_dir)
+        if folder != Path(self.args.output_dir):
+            super()._save(output_dir, state_dict)
+            return
+        state_dict = {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in self.model.state_dict().items()
+        }
+        super()._save(str(folder), state_dict)
+        (folder / TRAINING_ARGS_NAME).unlink()
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Leave the card as the run has written it; ``Trainer`` would put its own over it."""
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None

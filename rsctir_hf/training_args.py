@@ -60,6 +60,8 @@ class DataArguments:
         complete: refuse a release whose counts differ from the official ones.
         test_split: name of a held-out split that the leakage check also looks at; it is
             never scored here.
+        validation_share: share of train held out for validation, for a benchmark without an
+            official validation split; 0 uses the official one.
         allow_leakage: go on although a picture stands in two splits.
         max_train_images: use the first so many training pictures (0: all); for smoke runs.
     """
@@ -69,6 +71,7 @@ class DataArguments:
     images: str | None = None
     complete: bool = True
     test_split: str = ""
+    validation_share: float = 0.0
     allow_leakage: bool = False
     max_train_images: int = 0
 
@@ -175,6 +178,8 @@ def read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any
 def read_recipe(path: Path) -> dict[str, Any]:
     """Read a recipe file as a flat mapping.
 
+    A line ``extends: other.yaml`` takes over the keys of a recipe beside it; own keys win.
+
     Raises:
         RecipeError: if it is missing, unreadable or no mapping.
     """
@@ -186,4 +191,5 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(recipe, dict):
         raise RecipeError(f"{path} must hold 'key: value' lines, not {type(recipe).__name__}.")
-    return recipe
+    parent = recipe.pop("extends", None)
+    return recipe if parent is None else {**read_recipe(path.parent / parent), **recipe}

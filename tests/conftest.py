@@ -16,6 +16,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from .tiers import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
+
 WORDS = ("a", "the", "boats", "moored", "beside", "pier", "green", "tennis", "courts", "airport")
 WORDS += ("with", "many", "planes", "river")
 COLOURS = ("red", "green", "blue", "yellow", "white", "black", "purple", "orange")
@@ -111,27 +113,3 @@ def captioned_rows():
         {"image": Image.new("RGB", (40, 40), colour), "captions": texts}
         for colour, texts in zip(COLOURS, captions, strict=False)
     ]
-
-
-def _refuse_skip(report):
-    """Turn a skip into a failure where RSCTIR_REQUIRE_ALL is set (as .ci/run does)."""
-    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("RSCTIR_REQUIRE_ALL"):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        report.outcome = "failed"
-        report.longrepr = f"RSCTIR_REQUIRE_ALL is set, so this must not skip. {reason}"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
-    report = yield
-    needs = any(item.get_closest_marker(name) for name in ("slow", "browser"))
-    if needs or "development_data" in item.fixturenames:
-        _refuse_skip(report)
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report():
-    report = yield
-    _refuse_skip(report)  # a whole module, as pytest.importorskip does
-    return report

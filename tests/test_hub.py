@@ -114,5 +114,5 @@ def test_push_names_a_malformed_repository_and_a_refusal(clip_folder, monkeypatc
         raise OSError("401 Unauthorized")
 
     monkeypatch.setattr(HfApi, "create_repo", refuse)
-    with pytest.raises(PushError, match="401 Unauthorized.*hf auth login"):
+    with pytest.raises(PushError, match=r"401 Unauthorized.*hf auth login"):
         push_model(clip_folder, "org/name")

@@ -5,8 +5,8 @@
     python training/run.py training/recipes/cmpagl_ucm.yaml --resume_from_checkpoint true
 
 Any field of ``rsctir_hf.training_args`` or of ``transformers.TrainingArguments`` can be given as
-a flag. ``OUTPUT_DIR/final`` then holds exactly what belongs on the Hub: model, processor, card,
-``results.json``, the recipe as run and the git revision of the code.
+a flag. ``OUTPUT_DIR`` then holds what belongs on the Hub: model, processor, card, ``results.json``
+(with the git revision of the code) and the recipe as run; checkpoints and logs lie beside them.
 """
 
 import logging
@@ -17,21 +17,25 @@ import datasets
 import torch
 from transformers import EarlyStoppingCallback, set_seed
 
-from rsctir_hf.data.benchmarks import load_benchmark
+from rsctir_hf.data.benchmarks import hold_out, load_benchmark
 from rsctir_hf.data.leakage import check_leakage
 from rsctir_hf.errors import DataLayoutError, RsctirError
+from rsctir_hf.hub import render_model_card
 from rsctir_hf.initialization import build_model
 from rsctir_hf.run_report import (
     choose_on_validation,
     git_revision,
     recipe_of,
-    save_run,
     validation_reports,
+    write_record,
 )
 from rsctir_hf.trainer import RetrievalTrainer
 from rsctir_hf.training_args import DataArguments, parse_recipe
 
 logger = logging.getLogger("training")
+
+CARDS = Path(__file__).parents[1] / "model_cards"
+HOLD_OUT_SEED = 0  # the same pictures whatever the run's seed, so that seeds compare
 
 
 def main(arguments: list[str]) -> None:
@@ -67,12 +71,16 @@ def main(arguments: list[str]) -> None:
         "validation": validation_reports(model, processor, validation, source=source),
         "log": trainer.state.log_history,
     }
-    recipe = recipe_of(model_args, data_args, training_args)
-    save_run(
-        Path(training_args.output_dir) / "final", model, processor, results=results, recipe=recipe
+    template = CARDS / f"{model_args.family}.md"
+    write_record(
+        Path(training_args.output_dir),
+        results=results,
+        recipe=recipe_of(model_args, data_args, training_args),
+        card=render_model_card(template, results, model_id=source["model"]),
     )
+    trainer.save_model(_internal_call=True)
     if training_args.push_to_hub:
-        trainer.push_to_hub()
+        trainer.push_to_hub(commit_message="End of training")
 
 
 def load_splits(arguments: DataArguments) -> tuple[datasets.Dataset, datasets.Dataset]:
@@ -81,7 +89,9 @@ def load_splits(arguments: DataArguments) -> tuple[datasets.Dataset, datasets.Da
     Raises:
         DataLayoutError: if data are missing, or a picture stands in two splits.
     """
-    names = ["train", "validation", *([arguments.test_split] if arguments.test_split else [])]
+    names = ["train", "validation", arguments.test_split]
+    if arguments.validation_share:
+        names.remove("validation")
     splits = {
         name: load_benchmark(
             arguments.benchmark,
@@ -90,8 +100,12 @@ def load_splits(arguments: DataArguments) -> tuple[datasets.Dataset, datasets.Da
             images=arguments.images,
             complete=arguments.complete,
         )
-        for name in names
+        for name in filter(None, names)
     }
+    if arguments.validation_share:
+        splits["train"], splits["validation"] = hold_out(
+            splits["train"], share=arguments.validation_share, seed=HOLD_OUT_SEED
+        )
     leakage = check_leakage(splits)
     for line in leakage.lines():
         logger.info(line)

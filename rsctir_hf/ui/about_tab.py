@@ -1,5 +1,7 @@
 """The tab *About*: what the models are, what was measured, how to use them, whom to cite."""
 
+from typing import Any
+
 import gradio as gr
 
 from rsctir_hf.ui.cards import escape
@@ -28,12 +30,13 @@ on aerial photographs of cities and countryside in daylight with English caption
 radar, night, clouds, other scales and other languages. Drawn scenes are drawings: how well a model
 does on them says little about how well it does on photographs.
 """
-_CODE = '''from rsctir_hf import Retriever
-retriever = Retriever.from_pretrained("{model}"); retriever.index("my_pictures")
-print(retriever.search("boats moored beside a pier", top_k=5))'''
-_CLIENT = '''from gradio_client import Client
+_CODE = """from rsctir_hf import Retriever
+finder = Retriever.from_pretrained("{model}"); finder.index("pictures")
+print(finder.search("boats beside a pier", top_k=5))"""
+_CLIENT = """from gradio_client import Client
 client = Client("http://127.0.0.1:7860")
-print(client.predict("boats moored beside a pier", api_name="/text_to_image"))'''
+client.predict("boats beside a pier", api_name="/text_to_image")"""
+_READ_ONLY: dict[str, Any] = {"language": "python", "interactive": False, "wrap_lines": True}
 _LICENCE = """
 ### Licence and citations
 Code and drawn scenes: Apache-2.0. Pictures of other galleries belong to their owners.
@@ -87,8 +90,8 @@ def build_about_tab(bench: Workbench) -> gr.HTML:
             gr.Markdown(_CAVEATS)
         with gr.Column(scale=2, min_width=300):
             gr.Markdown("### Three lines of Python")
-            code = _CODE.format(model=bench.model_name)
-            gr.Code(code, language="python", interactive=False, label="The library", lines=3)
-            gr.Code(_CLIENT, language="python", interactive=False, label="This page", lines=3)
+            code = _CODE.format(model=bench.model_address)
+            gr.Code(code, label="The library", **_READ_ONLY)
+            gr.Code(_CLIENT, label="This page", **_READ_ONLY)
             gr.Markdown(_LICENCE)
     return figures

@@ -1,6 +1,7 @@
 """The named endpoints for ``gradio_client``: JSON in, JSON out, on what was launched."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -10,7 +11,7 @@ from rsctir_hf.imagery import read_image
 from rsctir_hf.regions.graph import to_node_link_json
 from rsctir_hf.retriever import Hit, describe_query
 from rsctir_hf.ui.picture_tab import for_pictures
-from rsctir_hf.ui.pictures import PictureInput, without_folders
+from rsctir_hf.ui.pictures import picture_input, without_folders
 from rsctir_hf.ui.results import hit_record
 from rsctir_hf.ui.workbench import Workbench
 
@@ -78,13 +79,9 @@ class Endpoints:
             raise refuse(error) from error
         return json.loads(to_node_link_json(found))
 
-    def _answer(
-        self, hits: list[Hit], rerank: str, *, with_images: bool = False
-    ) -> dict[str, Any]:
+    def _answer(self, hits: list[Hit], rerank: str, *, with_images: bool = False) -> dict[str, Any]:
         gallery = self.bench.gallery
-        results = [
-            hit_record(hit, gallery, rerank=rerank, with_images=with_images) for hit in hits
-        ]
+        results = [hit_record(hit, gallery, rerank=rerank, with_images=with_images) for hit in hits]
         return {"results": results, "rerank": rerank, "model": self.bench.model_name}
 
 
@@ -103,13 +100,13 @@ def build_endpoints(bench: Workbench) -> None:
     calls = Endpoints(bench)
     with gr.Column(visible=False):
         query = gr.Textbox(label="What the picture shows")
-        picture = PictureInput(label="Picture", type="filepath")
+        picture = picture_input("Picture")
         rerank = gr.Textbox("none", label=_RERANK)
         top_k = gr.Number(5, precision=0, label="Number of results")
         with_images = gr.Checkbox(False, label="Return small pictures as data URIs")
         answer = gr.JSON(label="Answer")
         button = gr.Button("Call")
-    signatures = {
+    signatures: dict[Callable[..., Any], list[gr.components.Component]] = {
         calls.text_to_image: [query, rerank, top_k, with_images],
         calls.image_to_text: [picture, rerank, top_k],
         calls.image_to_image: [picture, rerank, top_k, with_images],

@@ -143,6 +143,7 @@ def _centres(graph: nx.Graph, nodes: list[int], scale: tuple[float, float]) -> g
             "color": [KEPT if record["kept"] else DROPPED for record in records],
             "symbol": ["circle" if record["kept"] else "square" for record in records],
             "line": {"color": _LABEL_INK, "width": 1},
+            "opacity": 1,
         },
         customdata=[_hover(record) for record in records],
         hovertemplate="%{customdata}<extra></extra>",

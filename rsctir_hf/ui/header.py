@@ -5,7 +5,7 @@ from rsctir_hf.ui.pictures import without_folders
 from rsctir_hf.ui.settings import SAMPLE_GALLERY
 from rsctir_hf.ui.workbench import Phase, Status, Workbench
 
-TITLE = "Find places from above, with words or with a picture"
+TITLE = "Search the earth from above"
 _WORDS = {
     Phase.WAITING: "Starting",
     Phase.MODEL: "Loading the model",
@@ -42,9 +42,7 @@ def _skipped(status: Status) -> str:
     reasons = [without_folders(skip.reason) for skip in status.skipped]
     more = f" And {len(reasons) - 5} more." if len(reasons) > 5 else ""
     pictures = "picture was" if len(reasons) == 1 else "pictures were"
-    return notice(
-        "warning", f"{len(reasons)} {pictures} left out", " ".join(reasons[:5]) + more
-    )
+    return notice("warning", f"{len(reasons)} {pictures} left out", " ".join(reasons[:5]) + more)
 
 
 def _model_badge(bench: Workbench) -> str:

@@ -11,7 +11,7 @@ from rsctir_hf.ui.header import header
 from rsctir_hf.ui.picture_tab import PictureTab, build_picture_tab
 from rsctir_hf.ui.region_tab import RegionTab, build_region_tab
 from rsctir_hf.ui.samples import sample_strip
-from rsctir_hf.ui.search_tab import SearchTab, build_search_tab, rerank_choices
+from rsctir_hf.ui.search_tab import SearchTab, build_search_tab, rerank_update
 from rsctir_hf.ui.settings import AppSettings
 from rsctir_hf.ui.workbench import Workbench
 
@@ -113,18 +113,16 @@ def theme() -> gr.themes.Base:
     )
 
 
-def _tie_tabs(
-    tabs: gr.Tabs, search: SearchTab, picture: PictureTab, regions: RegionTab
-) -> None:
+def _tie_tabs(tabs: gr.Tabs, search: SearchTab, picture: PictureTab, regions: RegionTab) -> None:
     """Let the detail of a search result open in another tab."""
     targets = (
         (search.find_similar, picture.picture, "picture"),
         (search.region_graph, regions.picture, "regions"),
     )
     for button, image, name in targets:
-        button.click(
-            search.handlers.picture, search.chosen, image, api_visibility="private"
-        ).then(lambda tab=name: gr.Tabs(selected=tab), None, tabs, api_visibility="private")
+        button.click(search.handlers.picture, search.chosen, image, api_visibility="private").then(
+            lambda tab=name: gr.Tabs(selected=tab), None, tabs, api_visibility="private"
+        )
 
 
 def _watcher(bench: Workbench, outputs: int) -> Any:  # noqa: ANN401 - a handler
@@ -135,7 +133,7 @@ def _watcher(bench: Workbench, outputs: int) -> Any:  # noqa: ANN401 - a handler
         if not bench.status.over:
             return (header(bench), *[gr.skip()] * (outputs - 1))
         can_match = bench.facts is not None and bench.facts.can_match
-        choices = gr.update(choices=rerank_choices(can_match=can_match))
+        choices = rerank_update(can_match=can_match)
         strip = sample_strip(bench.gallery)
         stopped = gr.Timer(active=False)
         return header(bench), stopped, choices, choices, strip, strip, figures_table(bench.facts)

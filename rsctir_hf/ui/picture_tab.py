@@ -8,7 +8,7 @@ from PIL import Image
 from rsctir_hf.errors import ImageReadError, RsctirError
 from rsctir_hf.imagery import read_image
 from rsctir_hf.ui.cards import heading, notice
-from rsctir_hf.ui.pictures import PictureInput, without_folders
+from rsctir_hf.ui.pictures import picture_input, without_folders
 from rsctir_hf.ui.results import (
     MATCH,
     NO_RERANK,
@@ -88,7 +88,7 @@ def refused(error: RsctirError) -> str:
 class PictureTab:
     """The components of the tab that others refer to."""
 
-    picture: PictureInput
+    picture: gr.Image
     rerank: gr.Radio
     samples: gr.HTML
 
@@ -99,11 +99,9 @@ def build_picture_tab(bench: Workbench) -> PictureTab:
     shown = gr.State(Shown())
     with gr.Row(elem_classes="rs-split"):
         with gr.Column(scale=2, min_width=300):
-            picture = PictureInput(
-                label="Your picture",
+            picture = picture_input(
+                "Your picture",
                 sources=["upload", "clipboard"],
-                type="filepath",
-                format="png",
                 height=320,
                 elem_id="rs-picture",
                 alt_text="The picture you gave",

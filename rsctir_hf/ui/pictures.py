@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from functools import lru_cache
+from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
@@ -24,23 +25,28 @@ _PLACEHOLDER = (
 )
 
 
-class PictureInput(gr.Image):
-    """An image input that hands on the uploaded file as it is.
+def picture_input(label: str, **options: Any) -> gr.Image:  # noqa: ANN401 - gradio's own
+    """Place an image input that hands on the uploaded file as it is.
 
     ``gr.Image`` opens the upload before the handler runs, so that a damaged file becomes an error
-    without words. Here the path goes through and ``imagery.read_image`` says what is wrong.
+    without words. Here the path goes through and ``imagery.read_image`` says what is wrong. One
+    method is replaced on the instance: a subclass would make gradio write a stub file beside
+    this one.
+
+    Args:
+        label: of the input.
+        options: for ``gr.Image``.
     """
+    picture = gr.Image(label=label, type="filepath", format="png", **options)
+    opened = picture.preprocess
 
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        """Return the path of the upload, or None without one."""
-        if payload is None or payload.path is None:
-            decoded = super().preprocess(payload)
-            return decoded if isinstance(decoded, str) else None
-        return payload.path
+    def hand_on(payload: ImageData | None) -> Any:  # noqa: ANN401 - a path or None
+        if payload is not None and payload.path is not None:
+            return payload.path
+        return opened(payload)
 
-    def get_block_name(self) -> str:
-        """Use the stock image component of the page."""
-        return "image"
+    picture.preprocess = hand_on  # type: ignore[method-assign]
+    return picture
 
 
 @lru_cache(maxsize=512)

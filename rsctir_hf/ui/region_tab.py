@@ -1,23 +1,28 @@
 """The tab *Region graph*: what a model looks at within a picture, and how it ties it together."""
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import networkx as nx
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
 from PIL import Image
 from plotly.graph_objects import Figure
 
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.imagery import read_image
-from rsctir_hf.regions.graph import NODE_COLUMNS, node_table, to_graphml, to_networkx
-from rsctir_hf.regions.graph import to_node_link_json
+from rsctir_hf.regions.graph import (
+    NODE_COLUMNS,
+    node_table,
+    to_graphml,
+    to_networkx,
+    to_node_link_json,
+)
 from rsctir_hf.ui.cards import notice
 from rsctir_hf.ui.figures import GraphView, graph_sentence, region_figure
 from rsctir_hf.ui.picture_tab import refused
-from rsctir_hf.ui.pictures import PictureInput
+from rsctir_hf.ui.pictures import picture_input
 from rsctir_hf.ui.samples import build_sample_strip, sample_paths
 from rsctir_hf.ui.session import FORGET_AFTER
 from rsctir_hf.ui.workbench import Workbench
@@ -57,20 +62,22 @@ class RegionHandlers:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
 
-    def find_regions(self, path: str | None) -> tuple[str, GraphShown | None, Any]:
+    def find_regions(
+        self, path: str | None
+    ) -> tuple[str, GraphShown | None, str | None, str | None]:
         """Return a message, the graph of a picture, and its files to download."""
         if not path:
-            return _WELCOME, None, gr.update(value=None, visible=False)
+            return _WELCOME, None, None, None
         try:
             picture = read_image(path)
             retriever = self.bench.region_retriever()
             found = retriever.region_graph(picture)
         except RsctirError as error:
-            return refused(error), None, gr.update(value=None, visible=False)
-        graph, side = to_networkx(found), int(retriever.model.config.image_size)
+            return refused(error), None, None, None
+        graph, side = to_networkx(found), model_side(retriever.model)
         shown = GraphShown(picture, graph, node_table(found), side)
-        files = write_files({"json": to_node_link_json(found), "graphml": to_graphml(found)})
-        return "", shown, gr.update(value=files, visible=True)
+        as_json = write_file("region_graph.json", to_node_link_json(found))
+        return "", shown, as_json, write_file("region_graph.graphml", to_graphml(found))
 
     def draw(
         self, shown: GraphShown | None, most_regions: float, least_weight: float
@@ -88,22 +95,21 @@ class RegionHandlers:
         return read_image(sample_paths(self.bench.gallery)[int(event.item)])
 
 
-def write_files(contents: dict[str, str]) -> list[str]:
-    """Write texts as ``region_graph.<suffix>`` into a temporary folder; gradio then serves them."""
-    folder = Path(tempfile.mkdtemp(prefix="rsctir_"))
-    files = []
-    for suffix, text in contents.items():
-        file = folder / f"region_graph.{suffix}"
-        file.write_text(text, encoding="utf-8")
-        files.append(str(file))
-    return files
+def model_side(model: Any) -> int:  # noqa: ANN401 - any model with a region graph
+    """Return the side of a model's square input in pixels."""
+    return int(model.config.image_size)
+
+
+def write_file(name: str, text: str) -> str:
+    """Put a text into gradio's cache, which serves it and deletes it after a day."""
+    return save_bytes_to_cache(text.encode("utf-8"), name, get_upload_folder())
 
 
 @dataclass(frozen=True)
 class RegionTab:
     """The components of the tab that others refer to."""
 
-    picture: PictureInput
+    picture: gr.Image
     samples: gr.HTML
 
 
@@ -113,11 +119,9 @@ def build_region_tab(bench: Workbench) -> RegionTab:
     shown = gr.State(None, time_to_live=FORGET_AFTER)
     with gr.Row(elem_classes="rs-split"):
         with gr.Column(scale=2, min_width=300):
-            picture = PictureInput(
-                label="Your picture",
+            picture = picture_input(
+                "Your picture",
                 sources=["upload", "clipboard"],
-                type="filepath",
-                format="png",
                 height=260,
                 elem_id="rs-region-picture",
                 alt_text="The picture whose regions are shown",
@@ -128,7 +132,11 @@ def build_region_tab(bench: Workbench) -> RegionTab:
                 1, MOST_REGIONS, value=MOST_REGIONS, step=1, label="Regions shown, salient first"
             )
             least = gr.Slider(
-                0, 1, value=0.3, step=0.05, label="Hide ties weaker than this share of the strongest"
+                0,
+                1,
+                value=0.3,
+                step=0.05,
+                label="Hide ties below this share of the strongest",
             )
         with gr.Column(scale=3, min_width=300):
             message = gr.HTML(_WELCOME, elem_id="rs-region-message")
@@ -142,15 +150,15 @@ def build_region_tab(bench: Workbench) -> RegionTab:
                     interactive=False,
                     elem_id="rs-region-table",
                 )
-            files = gr.File(
-                label="Download", file_count="multiple", interactive=False, visible=False
-            )
+                with gr.Row():
+                    as_json = gr.DownloadButton("Download JSON", size="sm", elem_id="rs-json")
+                    as_graphml = gr.DownloadButton("Download GraphML", size="sm")
 
     drawn = ([shown, most, least], [figure, sentence, table, panel])
     picture.change(
         handlers.find_regions,
         picture,
-        [message, shown, files],
+        [message, shown, as_json, as_graphml],
         concurrency_id="model",
         concurrency_limit=1,
         api_visibility="private",

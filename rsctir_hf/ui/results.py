@@ -45,7 +45,8 @@ def picture_detail(hit: Hit, gallery: Gallery | None, *, rerank: str) -> str:
         facts.append(("Size", f"{size[0]} x {size[1]} pixels"))
         invented = gallery is not None and gallery.invented_places
         facts.extend(_place(record, size, invented=invented))
-    facts.extend(("Also described as", sentence) for sentence in record.captions[1:3])
+    if len(record.captions) > 1:
+        facts.append(("Also described as", " ".join(record.captions[1:3])))
     return detail(picture_uri(path, DETAIL_SIDE), _title(hit, record), facts)
 
 

@@ -36,8 +36,9 @@ EXAMPLES = (
 GALLERY, OWN = "Gallery", "Your pictures"
 RERANK_HELP = (
     "SMR and MR also ask how well each picture fits other sentences, so that pictures "
-    "that fit everything move down. Match reads picture and sentence together."
+    "that fit everything move down."
 )
+MATCH_HELP = " Match reads picture and sentence together."
 _SHOW_DETAIL = "() => document.querySelector('#rs-detail')?.scrollIntoView({block: 'nearest'})"
 _WELCOME = notice(
     "info",
@@ -121,9 +122,7 @@ class SearchHandlers:
         except RsctirError as error:
             raise gr.Error(without_folders(error)) from error
 
-    def _collection(
-        self, where: str, own: OwnPictures | None
-    ) -> tuple[Retriever, Gallery | None]:
+    def _collection(self, where: str, own: OwnPictures | None) -> tuple[Retriever, Gallery | None]:
         if where == OWN and own is not None:
             return own.retriever, None
         return self.bench.retriever(), self.bench.gallery
@@ -150,6 +149,12 @@ class SearchTab:
     region_graph: gr.Button
     chosen: gr.State
     handlers: SearchHandlers
+
+
+def rerank_update(*, can_match: bool) -> Any:  # noqa: ANN401 - a gradio update
+    """Offer what the loaded model can do."""
+    info = RERANK_HELP + (MATCH_HELP if can_match else "")
+    return gr.update(choices=rerank_choices(can_match=can_match), info=info)
 
 
 def rerank_choices(*, can_match: bool) -> list[tuple[str, str]]:
@@ -197,9 +202,9 @@ def build_search_tab(bench: Workbench) -> SearchTab:
         ) as panel:
             detail = gr.HTML("")
             with gr.Row():
-                similar = gr.Button("Find similar", size="sm", elem_id="rs-similar")
-                graph = gr.Button("Region graph", size="sm", elem_id="rs-graph")
-                close = gr.Button("Close", size="sm", elem_id="rs-close")
+                similar = gr.Button("Find similar", size="sm", min_width=80, elem_id="rs-similar")
+                graph = gr.Button("Region graph", size="sm", min_width=80, elem_id="rs-graph")
+                close = gr.Button("Close", size="sm", min_width=60, elem_id="rs-close")
 
     inputs = [query, rerank, top_k, temperature, where, own]
     outputs = [message, grid, shown, panel]
@@ -210,9 +215,9 @@ def build_search_tab(bench: Workbench) -> SearchTab:
         _when_asked(trigger, handlers, inputs, outputs)
     for chip in chips:
         run(chip.click(lambda text: text, chip, query, queue=False, api_visibility="private").then)
-    grid.select(
-        handlers.show, shown, [detail, panel, chosen], api_visibility="private"
-    ).then(None, js=_SHOW_DETAIL, api_visibility="private")
+    grid.select(handlers.show, shown, [detail, panel, chosen], api_visibility="private").then(
+        None, js=_SHOW_DETAIL, api_visibility="private"
+    )
     close.click(lambda: gr.update(visible=False), None, panel, api_visibility="private")
     return SearchTab(rerank, similar, graph, chosen, handlers)
 

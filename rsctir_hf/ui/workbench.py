@@ -102,6 +102,11 @@ class Workbench:
         """Last part of the model's directory or id."""
         return Path(self.settings.model).name or self.settings.model
 
+    @property
+    def model_address(self) -> str:
+        """Hub id of the model, or the last two parts of its directory."""
+        return "/".join(Path(self.settings.model).parts[-2:])
+
     def start(self) -> None:
         """Begin loading and indexing in the background; a second call does nothing."""
         if self._started.acquire(blocking=False):

@@ -173,3 +173,21 @@ def test_collated_epoch_through_a_loader_with_the_sampler(rows):
     )
     sizes = [len(batch["pixel_values"]) for batch in loader]
     assert sizes == [4, 2]
+
+
+def test_skipping_seen_batches_goes_on_where_the_run_stopped(rows):
+    """What the Trainer does on resume: set the epoch, then skip the batches already trained on."""
+    accelerate = pytest.importorskip("accelerate", reason="accelerate comes with the train extra")
+    view = EpochView(rows, seed=0, augmentation=Augmentation())
+
+    def loader():
+        sampler = CaptionAwareSampler(view.caption_sets, batch_size=2, seed=0)
+        plain = DataLoader(view, batch_size=2, sampler=sampler, collate_fn=list)
+        return accelerate.Accelerator(cpu=True).prepare(plain)
+
+    whole, resumed = loader(), loader()
+    whole.set_epoch(3)
+    resumed.set_epoch(3)
+    expected = [signature(row) for batch in whole for row in batch]
+    rest = accelerate.skip_first_batches(resumed, 1)
+    assert [signature(row) for batch in rest for row in batch] == expected[2:]

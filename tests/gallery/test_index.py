@@ -54,5 +54,5 @@ def test_damaged_file_and_wrong_length_are_named(vectors, tmp_path):
         ExactIndex.load(tmp_path)
     index = ExactIndex()
     index.add(vectors)
-    with pytest.raises(IndexMismatchError, match="length 8.*length 4"):
+    with pytest.raises(IndexMismatchError, match=r"length 8.*length 4"):
         index.add(vectors[:, :4])

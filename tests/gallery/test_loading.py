@@ -43,7 +43,7 @@ def test_weights_of_another_shape_are_refused(clip_folder):
     config = json.loads((clip_folder / "config.json").read_text())
     config["projection_dim"] = 8
     (clip_folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelLoadError, match="another shape.*one and the same model"):
+    with pytest.raises(ModelLoadError, match=r"another shape.*one and the same model"):
         load_dual_encoder(clip_folder)
 
 
@@ -61,7 +61,7 @@ def test_a_model_that_is_no_dual_encoder_is_refused(clip_folder, tmp_path):
     )
     for name in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copy(clip_folder / name, tmp_path / "b")
-    with pytest.raises(ModelLoadError, match="BertModel.*dual encoder"):
+    with pytest.raises(ModelLoadError, match=r"BertModel.*dual encoder"):
         load_dual_encoder(tmp_path / "b")
 
 

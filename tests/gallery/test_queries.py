@@ -32,7 +32,7 @@ def test_plain_english_gives_no_hint(text):
         "🚢🌊",
         "many boats 🚢",
         "码头旁边的船",
-        "лодки у причала",
+        "лодки у причала",  # noqa: RUF001 - Cyrillic is meant
         "Boote neben einem Steg im Hafen",
         "des bateaux dans le port",
         "barcos en el puerto cerca del muelle",

@@ -6,8 +6,6 @@ from torch import nn
 from transformers import BertConfig, BertModel
 
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
-from rsctir_hf.models.galr.fusion_galr import MIDF, MVSA, TokenAttention, UnbiasedLayerNorm
-from rsctir_hf.models.galr.text_galr import GRUTextEncoder, UniSkipTextEncoder
 
 from .contract import CAPTIONS, ModelContract, assert_close
 
@@ -70,8 +68,10 @@ def count_of(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-class GaLRContract(ModelContract):
-    """The word tokenizer; the families below differ in what they build."""
+class TestGaLRContract(ModelContract):
+    @pytest.fixture(scope="class")
+    def model(self):
+        return model_of()
 
     @pytest.fixture(scope="class")
     def processor(self, model):
@@ -79,28 +79,32 @@ class GaLRContract(ModelContract):
         return GaLRProcessor.build(tokenizer, image_size=model.config.image_size)
 
 
-class TestGRUContract(GaLRContract):
-    @pytest.fixture(scope="class")
-    def model(self):
-        return model_of()
+VARIANTS = {
+    "bert": lambda: tiny_config(text_encoder_type="bert", text_config=tiny_bert()),
+    "faithful": tiny_faithful,
+    "global only": lambda: tiny_config(use_regions=False, backbone_pool=False),
+    "transformer": lambda: tiny_config(backbone="test_vit", backbone_indices=(0, 1, 2, 3)),
+    "all switches": lambda: tiny_config(
+        mvsa_prelu=True,
+        mvsa_l2=True,
+        region_pooling="flatten",
+        region_labels=("plane", "ship"),
+        fusion_order="released",
+        fusion_norm="released",
+    ),
+}
 
 
-class TestBertContract(GaLRContract):
-    @pytest.fixture(scope="class")
-    def model(self):
-        return model_of(text_encoder="bert", text_config=tiny_bert())
-
-
-class TestFaithfulContract(GaLRContract):
-    @pytest.fixture(scope="class")
-    def model(self):
-        return model_of(tiny_faithful())
-
-
-class TestGlobalOnlyContract(GaLRContract):
-    @pytest.fixture(scope="class")
-    def model(self):
-        return model_of(use_regions=False, backbone_pool=False)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_survives_saving(variant, tmp_path):
+    model = model_of(VARIANTS[variant]())
+    model.save_pretrained(tmp_path)
+    loaded = GaLRModel.from_pretrained(tmp_path)
+    assert loaded.config.to_diff_dict() == model.config.to_diff_dict()
+    ids, pictures = torch.tensor([[3, 4, 0], [5, 6, 7]]), pictures_of()
+    with torch.no_grad():
+        expected = model(ids, pixel_values=pictures).logits_per_image
+        assert_close(loaded(ids, pixel_values=pictures).logits_per_image, expected)
 
 
 def test_faithful_preset_has_the_published_number_of_parameters():
@@ -207,109 +211,6 @@ def test_only_tensors_that_can_learn_get_no_gradient():
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
-def test_query_and_key_of_single_tokens_never_learn():
-    attention = TokenAttention(tiny_config(fusion_attention="full")).eval()
-    attention(torch.randn(3, FUSION_DIM), torch.randn(3, FUSION_DIM)).square().sum().backward()
-    gradient = attention.attention.in_proj_weight.grad
-    assert gradient[: 2 * FUSION_DIM].abs().max() < 1e-6 < gradient[2 * FUSION_DIM :].abs().max()
-
-
-def test_value_attention_is_the_same_function_as_full_attention():
-    full = TokenAttention(tiny_config(fusion_attention="full")).eval()
-    value = TokenAttention(tiny_config(fusion_attention="value")).eval()
-    value.value.weight.data = full.attention.in_proj_weight[2 * FUSION_DIM :].detach()
-    value.value.bias.data = full.attention.in_proj_bias[2 * FUSION_DIM :].detach()
-    value.output.load_state_dict(full.attention.out_proj.state_dict())
-    query, key = torch.randn(2, 3, FUSION_DIM)
-    assert_close(value(query, key), full(query, key))
-
-
-def test_released_norm_divides_by_unbiased_deviation_plus_eps():
-    vectors = torch.tensor([[1.0, 2, 3, 4]])
-    deviation = (5 / 3) ** 0.5  # sum of squares 5, over n - 1 = 3
-    expected = (vectors - 2.5) / (deviation + 1e-6)
-    assert_close(UnbiasedLayerNorm(4)(vectors), expected)
-    assert_close(UnbiasedLayerNorm(4)(torch.ones(1, 4)), torch.zeros(1, 4))
-
-
-def midf_of(**settings):
-    torch.manual_seed(0)
-    return MIDF(tiny_config(**settings)).eval()
-
-
-SIDES = torch.randn(2, 4, FUSION_DIM, generator=torch.Generator().manual_seed(1))
-ALL_PRESENT = torch.ones(4, dtype=torch.bool)
-
-
-def test_released_fusion_weights_cancel_in_the_cosine():
-    fusion = midf_of(fusion_weights="released")
-    before = nn.functional.normalize(fusion(*SIDES, ALL_PRESENT), dim=-1)
-    nn.init.normal_(fusion.weigh[-1].bias, std=3)
-    assert_close(nn.functional.normalize(fusion(*SIDES, ALL_PRESENT), dim=-1), before)
-
-
-def test_paper_fusion_weights_choose_between_the_sides():
-    fusion = midf_of(fusion_weights="paper", fusion_gate="paper", fusion_order="paper")
-    g, l = fusion.self_global(SIDES[0]), fusion.self_local(SIDES[1])
-    guided_g, guided_l = fusion.guided_global(g, l), fusion.guided_local(l, g)
-    for bias, expected in (((50.0, -50.0), guided_l * guided_g), ((-50, 50), guided_g + guided_l)):
-        fusion.weigh[-1].bias.data = torch.tensor(bias)
-        assert_close(fusion(*SIDES, ALL_PRESENT), expected)
-
-
-def test_released_gate_is_a_sigmoid():
-    fusion = midf_of(fusion_gate="released")
-    fusion.weigh[-1].bias.data = torch.tensor([50.0, -50.0])
-    g, l = fusion.self_global(SIDES[0]), fusion.self_local(SIDES[1])
-    expected = torch.sigmoid(fusion.guided_local(l, g)) * fusion.guided_global(g, l)
-    assert_close(fusion(*SIDES, ALL_PRESENT), expected)
-
-
-def test_released_order_guides_by_the_corrected_local_vector():
-    fusion = midf_of(fusion_order="released")
-    fusion.weigh[-1].bias.data = torch.tensor([-50.0, 50.0])
-    g = fusion.self_global(SIDES[0])
-    l = fusion.guided_local(fusion.self_local(SIDES[1]), g)
-    assert_close(fusion(*SIDES, ALL_PRESENT), fusion.guided_global(g, l) + l)
-    assert len(fusion.guided_local.attentions) == 2
-    assert len(midf_of(fusion_order="paper").guided_local.attentions) == 1
-
-
-@pytest.mark.parametrize(("prelu", "added"), [(False, 0), (True, 2)])
-def test_mvsa_prelu_adds_one_slope_per_convolution(prelu, added):
-    plain = MVSA(tiny_config(), [4, 4, 6, 6], [4, 8, 16, 32])
-    other = MVSA(tiny_config(mvsa_prelu=prelu), [4, 4, 6, 6], [4, 8, 16, 32])
-    assert count_of(other) - count_of(plain) == added
-
-
-def test_mvsa_l2_makes_the_mask_blind_to_scale():
-    maps = [
-        torch.randn(2, wide, 64 // s, 64 // s) for wide, s in ((4, 4), (4, 8), (6, 16), (6, 32))
-    ]
-    for normalised in (True, False):
-        mvsa = MVSA(tiny_config(mvsa_l2=normalised), [4, 4, 6, 6], [4, 8, 16, 32]).eval()
-        for layer in (mvsa.low, mvsa.high, mvsa.last):
-            nn.init.zeros_(layer.bias)
-        once, tenfold = mvsa(maps), mvsa([10 * level for level in maps])
-        assert torch.allclose(once, tenfold, atol=1e-5) == normalised
-
-
-def test_mvsa_grid_of_the_map_itself_changes_nothing():
-    # At 64 px the stride 16 map is 4 x 4: pooling to a grid of 4 is the identity, as released.
-    mvsa = MVSA(tiny_config(mvsa_grid=4), [4, 4, 6, 6], [4, 8, 16, 32]).eval()
-    maps = [
-        torch.randn(2, wide, 64 // s, 64 // s) for wide, s in ((4, 4), (4, 8), (6, 16), (6, 32))
-    ]
-    low = mvsa.low(torch.cat((maps[0], maps[1].repeat_interleave(2, 2).repeat_interleave(2, 3)), 1))
-    high = mvsa.high(
-        torch.cat((maps[2], maps[3].repeat_interleave(2, 2).repeat_interleave(2, 3)), 1)
-    )
-    joint = torch.cat((low, high), 1) + high.mean(1, keepdim=True)
-    flat = (mvsa.value(joint) * mvsa.gate(joint).sigmoid()).flatten(1)
-    vector = mvsa.last(maps[3].mean((2, 3))) * mvsa.mask(flat).sigmoid()
-    assert_close(mvsa(maps), vector / vector.norm(dim=-1, keepdim=True))
-
-
 def test_backbone_pool_reaches_the_embedding():
     model = model_of(backbone_pool=True)
     assert model.image_projection.linear.in_features == FUSION_DIM + 256  # its final convolution
@@ -320,61 +221,6 @@ def test_backbone_pool_reaches_the_embedding():
 
 def test_without_backbone_pool_the_final_convolution_is_not_built():
     assert not hasattr(model_of(backbone_pool=False).backbone.conv_head, "weight")
-
-
-def test_any_timm_backbone_with_windows_fits():
-    settings = {"backbone": "swin_tiny_patch4_window7_224", "backbone_indices": (0, 1, 2, 3)}
-    model = model_of(**settings, backbone_pool=False)
-    assert torch.isfinite(model.get_image_features(pictures_of())).all()
-
-
-def test_gru_is_the_mean_of_both_directions_over_the_words():
-    encoder = GRUTextEncoder(tiny_config()).eval()
-    ids, mask = (
-        torch.tensor([[3, 4, 5, 0], [6, 7, 0, 0]]),
-        torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]]),
-    )
-    found = encoder(ids, mask)
-    for row, words in enumerate((ids[:1, :3], ids[1:, :2])):
-        states = encoder.gru(encoder.embedding(words))[0][0]  # (T, 2 * hidden)
-        assert_close(found[row], ((states[:, :10] + states[:, 10:]) / 2).mean(0))
-
-
-def test_uni_skip_equals_torch_gru_with_one_bias():
-    encoder = UniSkipTextEncoder(tiny_config()).eval()
-    gru = nn.GRU(6, 10, batch_first=True)
-    gru.weight_ih_l0, gru.bias_ih_l0 = encoder.input_gates.weight, encoder.input_gates.bias
-    gru.weight_hh_l0 = encoder.state_gates.weight
-    nn.init.zeros_(gru.bias_hh_l0)
-    ids, mask = (
-        torch.tensor([[3, 4, 5, 0], [6, 7, 0, 0]]),
-        torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]]),
-    )
-    found = encoder(ids, mask)
-    for row, words in enumerate((ids[:1, :3], ids[1:, :2])):
-        assert_close(found[row], gru(encoder.embedding(words))[1][0, 0])
-
-
-def test_uni_skip_drops_the_same_units_at_every_step():
-    torch.manual_seed(0)
-    encoder = UniSkipTextEncoder(tiny_config(text_dropout=0.5)).train()
-    seen = []
-    encoder.state_gates.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0] == 0))
-    encoder(torch.tensor([[3, 4, 5, 6]]), torch.ones(1, 4))
-    assert torch.equal(seen[1], seen[2]) and torch.equal(seen[2], seen[3]) and seen[1].any()
-
-
-def test_word_vectors_can_be_narrower_than_the_gru():
-    model = model_of(embedding_dim=5, embedding_projection_dim=9)
-    assert model.text_encoder.embedding.weight.shape == (20, 5)
-    assert model.text_encoder.gru.input_size == 9
-
-
-@pytest.mark.parametrize("text_encoder", ["gru", "uni_skip", "bert"])
-def test_captions_without_words_get_finite_embeddings(text_encoder):
-    model = model_of(text_encoder=text_encoder, text_config=tiny_bert())
-    for ids in (torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, 3, dtype=torch.long)):
-        assert torch.isfinite(model.get_text_features(ids)).all()
 
 
 def test_faithful_mode_reads_precomputed_nodes_in_their_order():
@@ -444,7 +290,7 @@ def test_backbones_that_cannot_serve_are_refused(settings, message):
 
 
 def test_towers_start_from_given_weights():
-    model = model_of(text_encoder="bert", text_config=tiny_bert())
+    model = model_of(text_encoder_type="bert", text_config=tiny_bert())
     weights = {f"{name}": value + 1 for name, value in model.backbone.state_dict().items()}
     model.load_towers(image_state_dict={**weights, "classifier.weight": torch.zeros(3)})
     assert torch.equal(model.backbone.conv_stem.weight, weights["conv_stem.weight"])
@@ -455,7 +301,7 @@ def test_towers_start_from_given_weights():
 def test_bert_weights_are_taken_from_a_folder(tmp_path):
     source = BertModel(tiny_bert(), add_pooling_layer=False)
     source.save_pretrained(tmp_path)
-    model = model_of(text_encoder="bert", text_config=tiny_bert())
+    model = model_of(text_encoder_type="bert", text_config=tiny_bert())
     model.load_towers(text=tmp_path)
     name = "encoder.layer.1.output.dense.weight"
     assert torch.equal(model.text_encoder.bert.state_dict()[name], source.state_dict()[name])

@@ -21,7 +21,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "fusion_gate": ("paper", "released"),
     "fusion_weights": ("paper", "released"),
     "fusion_norm": ("standard", "released"),
-    "text_encoder": ("gru", "uni_skip", "bert"),
+    "text_encoder_type": ("gru", "uni_skip", "bert"),
     "text_activation": ("none", "relu"),
     "image_head": ("linear", "none"),
 }
@@ -94,7 +94,7 @@ class GaLRConfig(PreTrainedConfig):
             dynamic fusion cancels in the cosine; ``paper`` reads one for each. Default: paper.
         fusion_norm: ``released`` divides by unbiased standard deviation + eps; ``standard`` is
             the usual layer norm.
-        text_encoder: ``gru`` (paper: bidirectional, mean of all steps), ``uni_skip`` (released:
+        text_encoder_type: ``gru`` (paper: bidirectional, mean of all steps), ``uni_skip`` (released:
             one-directional, last valid state) or ``bert`` (masked mean; our choice).
         vocab_size: rows of the word table of ``gru`` and ``uni_skip``, padding included.
         embedding_dim: width of a word vector. AMFMN: 300; released: 620.
@@ -161,7 +161,7 @@ class GaLRConfig(PreTrainedConfig):
     fusion_weights: str = "paper"
     fusion_norm: str = "standard"
 
-    text_encoder: str = "gru"
+    text_encoder_type: str = "gru"
     vocab_size: int = 1350
     embedding_dim: int = 300
     embedding_projection_dim: int | None = None
@@ -186,7 +186,7 @@ class GaLRConfig(PreTrainedConfig):
         """Turn sub-configurations and lists read from JSON into their types, then validate."""
         if isinstance(self.text_config, dict):
             self.text_config = BertConfig(**self.text_config)
-        if self.text_config is None and self.text_encoder == "bert":
+        if self.text_config is None and self.text_encoder_type == "bert":
             self.text_config = BertConfig()
         for name in ("backbone_indices", "low_levels", "high_levels", "region_levels"):
             setattr(self, name, [int(level) for level in getattr(self, name)])
@@ -242,7 +242,7 @@ class GaLRConfig(PreTrainedConfig):
             "fusion_gate": "released",
             "fusion_weights": "released",
             "fusion_norm": "released",
-            "text_encoder": "uni_skip",
+            "text_encoder_type": "uni_skip",
             "vocab_size": vocab_size,
             "embedding_dim": 620,
             "text_hidden_size": 2400,

@@ -108,7 +108,7 @@ class GaLRModel(GaLRPreTrainedModel):
         self.midf = MIDF(config) if config.use_regions else None
         linear = config.image_head == "linear"
         self.image_projection = ImageHead(config, pooled_dim=pooled_dim) if linear else None
-        text_encoder: Any = TEXT_ENCODERS[config.text_encoder](config)
+        text_encoder: Any = TEXT_ENCODERS[config.text_encoder_type](config)
         self.text_encoder = text_encoder
         self.text_projection = nn.Sequential(
             nn.Dropout(config.projection_dropout),
@@ -290,10 +290,10 @@ class GaLRModel(GaLRPreTrainedModel):
             self.load_backbone(image_state_dict)
         if text is None:
             return
-        if self.config.text_encoder != "bert":
+        if self.config.text_encoder_type != "bert":
             raise ValueError(
-                f"{text} is for text_encoder='bert', but this model's is "
-                f"{self.config.text_encoder!r}; use load_word_vectors for its word table."
+                f"{text} is for text_encoder_type='bert', but this model's is "
+                f"{self.config.text_encoder_type!r}; use load_word_vectors for its word table."
             )
         source = BertModel.from_pretrained(text, add_pooling_layer=False, dtype=self.dtype)
         try:
@@ -323,13 +323,18 @@ class GaLRModel(GaLRPreTrainedModel):
                 f"Word vectors are {tuple(vectors.shape)}; the model's table is "
                 f"{tuple(table.shape)} (vocab_size, embedding_dim)."
             )
-        known = torch.ones(len(vectors), dtype=torch.bool) if known is None else known.clone()
-        known[self.config.pad_token_id or 0] = True  # padding stays what it is: zero
-        vectors = vectors.to(table).index_fill(0, torch.tensor(self.config.pad_token_id or 0), 0.0)
-        spread = vectors[known].std() / table[1:].std().clamp(min=torch.finfo(table.dtype).tiny)
-        table.copy_(torch.where(known.unsqueeze(-1), vectors, table * spread))
+        vectors = vectors.to(table)
+        known = torch.ones(len(vectors), dtype=torch.bool) if known is None else known
+        spread = vectors[known].std() / table.std().clamp(min=torch.finfo(table.dtype).tiny)
+        table.copy_(torch.where(known.to(table.device).unsqueeze(-1), vectors, table * spread))
+        table[self.config.pad_token_id or 0] = 0.0
 
     def load_backbone(self, weights: Mapping[str, Tensor]) -> None:
+        """Start the backbone from weights with timm's keys; a classifier among them is left out.
+
+        Raises:
+            ValueError: if a weight of the backbone is missing or of another shape.
+        """
         wanted = self.backbone.state_dict()
         wrong = [
             name

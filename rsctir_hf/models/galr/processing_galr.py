@@ -84,6 +84,8 @@ class GaLRProcessor(ProcessorMixin):
         if tokenizer is not None:
             # Captions stand alone, so token types carry nothing.
             tokenizer.model_input_names = ["input_ids", "attention_mask"]
+            # A limit left in tokenizer.json by whoever wrote it must not outrank model_max_length.
+            tokenizer.init_kwargs.pop("max_length", None)
         super().__init__(image_processor, tokenizer)
 
     @classmethod

@@ -162,10 +162,16 @@ def roi_features(maps: list[Tensor], boxes: Tensor, image_size: tuple[int, int])
     for level in maps:
         rows, columns = level.shape[-2:]
         scale = boxes.new_tensor([columns / width, rows / height] * 2)
-        rois = list((boxes * scale).to(level.dtype))
-        cells = roi_align(level, rois, output_size=_ROI_CELLS, sampling_ratio=2, aligned=True)
+        # torchvision has no bfloat16 kernel for the CPU.
+        cells = roi_align(
+            level.float(),
+            list(boxes * scale),
+            output_size=_ROI_CELLS,
+            sampling_ratio=2,
+            aligned=True,
+        )
         pooled.append(cells.mean(dim=(-2, -1)).unflatten(0, boxes.shape[:2]))  # (B, N, C)
-    return torch.cat(pooled, dim=-1)
+    return torch.cat(pooled, dim=-1).to(maps[0].dtype)
 
 
 def centre_distance(boxes: Tensor) -> Tensor:

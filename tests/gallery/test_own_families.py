@@ -1,0 +1,141 @@
+"""Both of our model families behind the retriever and the evaluation."""
+
+import pytest
+import torch
+from PIL import Image
+from transformers import BertConfig, BertTokenizer
+
+from rsctir_hf.evaluation import evaluate_retrieval
+from rsctir_hf.gallery.embedding import embed_images, embed_texts, regions_name
+from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
+from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
+from rsctir_hf.protocols import Regions
+from rsctir_hf.retriever import Retriever
+
+BANK = ["boats beside a pier", "green tennis courts", "many planes", "a river"]
+WORDS = sorted({word for sentence in BANK for word in sentence.split()})
+
+
+class WholePicture:
+    """Proposes one region: the left half."""
+
+    name = "left-half"
+
+    def __call__(self, image):
+        box = torch.tensor([[0.0, 0.0, image.width / 2, image.height]])
+        return Regions(boxes=box, scores=torch.ones(1))
+
+
+@pytest.fixture
+def galr():
+    torch.manual_seed(0)
+    config = GaLRConfig(
+        backbone="test_efficientnet",
+        image_size=64,
+        mvsa_grid=4,
+        max_regions=5,
+        region_dim=8,
+        graph_dims=(6, 6),
+        fusion_dim=16,
+        fusion_heads=2,
+        vocab_size=20,
+        embedding_dim=6,
+        text_hidden_size=10,
+        projection_dim=12,
+    )
+    tokenizer = build_word_tokenizer(BANK, model_max_length=20)
+    return GaLRModel(config).eval(), GaLRProcessor.build(tokenizer, image_size=64)
+
+
+@pytest.fixture
+def cmpagl():
+    torch.manual_seed(0)
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    vocabulary = {word: number for number, word in enumerate((*special, *WORDS))}
+    text = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=20,
+    )
+    config = CMPAGLConfig(
+        image_size=32,
+        embed_dim=8,
+        depths=[2, 2],
+        num_heads=[2, 2],
+        window_size=2,
+        projection_dim=12,
+        fusion_layers=1,
+        text_config=text,
+        match_weight=0.5,
+    )
+    tokenizer = BertTokenizer(vocab=vocabulary, model_max_length=16)
+    return CMPAGLModel(config).eval(), CMPAGLProcessor.build(tokenizer, image_size=32)
+
+
+@pytest.fixture
+def pictures():
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (4, 8, 8, 3), dtype=torch.uint8, generator=generator)
+    return [Image.fromarray(p.numpy()).resize((48, 48), Image.Resampling.NEAREST) for p in pixels]
+
+
+def rows_of(pictures):
+    return [{"image": p, "captions": [text]} for p, text in zip(pictures, BANK, strict=True)]
+
+
+def test_galr_is_evaluated_with_its_own_regions_without_and_with_a_detectors(galr, pictures):
+    model, processor = galr
+    vectors = []
+    for regions, name in (("model", "model"), ("none", "none"), (WholePicture(), "left-half")):
+        assert regions_name(model, regions) == name
+        vectors.append(embed_images(model, processor, pictures, regions=regions).vectors)
+        report = evaluate_retrieval(model, processor, rows_of(pictures), regions=regions)
+        assert report.regions == name
+    assert not torch.allclose(vectors[0], vectors[1])
+    assert not torch.allclose(vectors[1], vectors[2])
+
+
+def test_galr_answers_words_it_does_not_know(galr, pictures):
+    retriever = Retriever(*galr, bank=BANK)
+    retriever.index(pictures)
+    for query in ("🚢🌊", "码头", "zeppelin", "boats " * 10_000):
+        hits = retriever.search(query, rerank="smr")
+        assert len(hits) == 4
+        assert all(abs(hit.score) <= 1.001 for hit in hits)
+    # one sentence without known words beside another one
+    assert embed_texts(*galr, ["🚢", "a river"]).isfinite().all()
+
+
+def test_galr_shows_its_region_graph(galr, pictures):
+    graph = Retriever(*galr).region_graph(pictures[0])
+    assert graph.boxes.shape[-1] == 4
+    assert graph.adjacency.shape[0] == 1
+
+
+def test_cmpagl_searches_in_two_stages(cmpagl, pictures):
+    model, processor = cmpagl
+    retriever = Retriever(model, processor, bank=BANK)
+    retriever.index(pictures)
+    for hits, texts in (
+        (retriever.search("a river", rerank="match"), ["a river"] * 4),
+        (retriever.caption_candidates(pictures[1], rerank="match"), None),
+    ):
+        for hit in hits:
+            picture = pictures[hit.item] if texts else pictures[1]
+            inputs = processor(
+                images=[picture], text=[hit.caption or "a river"], return_tensors="pt"
+            )
+            inputs.pop("token_type_ids", None)
+            with torch.no_grad():
+                chance = float(model.match(**inputs))
+            assert hit.rerank_score == pytest.approx(hit.score + 0.5 * chance, abs=1e-5)
+
+
+def test_cmpagl_is_evaluated_in_two_stages(cmpagl, pictures):
+    report = evaluate_retrieval(*cmpagl, rows_of(pictures), rerank="match")
+    assert report.match_weight == 0.5
+    assert report.regions == "none"
+    assert 0 <= report.metrics["mR"] <= 100

@@ -1,0 +1,67 @@
+"""The four endpoints through gradio_client, against app.py in its own process."""
+
+import pytest
+
+pytest.importorskip("gradio", reason="the app needs the extra 'app'")
+
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from .app_server import running_app
+from .ui.bad_uploads import write_bad, write_good
+from .ui.tiny_models import save_launch
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("app")
+    flags = save_launch(folder)
+    with running_app(flags, folder / "log.txt") as url:
+        yield folder, Client(url, verbose=False)
+
+
+def test_words_find_pictures(launch):
+    _, client = launch
+    answer = client.predict("boats moored beside a pier", "smr", 4, api_name="/text_to_image")
+    assert [hit["rank"] for hit in answer["results"]] == [1, 2, 3, 4]
+    assert answer["results"][0]["file"].startswith("block_")
+    assert answer["model"] == "cmpagl"
+
+
+def test_a_picture_finds_sentences_pictures_and_regions(launch):
+    folder, client = launch
+    picture = handle_file(folder / "gallery" / "block_03.png")
+    sentences = client.predict(picture, api_name="/image_to_text")
+    assert len(sentences["results"]) == 5
+    pictures = client.predict(picture, api_name="/image_to_image")
+    assert pictures["results"][0]["file"] == "block_03.png"
+    assert pictures["results"][0]["score"] == pytest.approx(1, abs=1e-4)
+    graph = client.predict(picture, api_name="/region_graph")
+    assert {"x1", "salience", "kept"} <= set(graph["nodes"][0])
+
+
+def test_bad_input_is_refused_with_words_and_the_app_stays_up(launch, tmp_path):
+    _, client = launch
+    with pytest.raises(AppError, match="query is empty"):
+        client.predict("", api_name="/text_to_image")
+    for path in write_bad(tmp_path):
+        with pytest.raises(AppError) as caught:
+            client.predict(handle_file(path), api_name="/image_to_text")
+        assert path.name in str(caught.value)
+        assert "Traceback" not in str(caught.value)
+    assert client.predict("🚤", api_name="/text_to_image")["hint"]
+
+
+def test_unusual_pictures_are_answered(launch, tmp_path):
+    _, client = launch
+    for path in write_good(tmp_path):
+        answer = client.predict(handle_file(path), api_name="/image_to_text")
+        assert len(answer["results"]) == 5, path.name
+
+
+def test_a_launch_without_its_model_shows_a_page_that_says_so(tmp_path):
+    flags = ["--model", str(tmp_path / "absent-model"), "--gallery", str(tmp_path)]
+    with running_app(flags, tmp_path / "log.txt") as url:
+        client = Client(url, verbose=False)
+        with pytest.raises(AppError, match="absent-model"):
+            client.predict("a pier", api_name="/text_to_image")

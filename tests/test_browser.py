@@ -1,0 +1,130 @@
+"""A visit in headless Chromium: search, rerank, upload, region graph; no error on the way."""
+
+from pathlib import Path
+
+import pytest
+
+from .app_server import running_app
+from .ui.tiny_models import save_launch
+
+pytest.importorskip("gradio", reason="the app needs the extra 'app'")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+SLOW = 60_000  # milliseconds a shared machine may take
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is absent: apt install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    flags = save_launch(folder)
+    with running_app(flags, folder / "log.txt") as url:
+        yield folder, url
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, launch):
+    opened = browser.new_page(viewport={"width": 1300, "height": 900})
+    opened.set_default_timeout(SLOW)
+    troubles = []
+    opened.on("pageerror", lambda error: troubles.append(str(error)))
+    opened.on("request", lambda request: _note_if_remote(request.url, troubles))
+    opened.goto(launch[1], wait_until="domcontentloaded")
+    opened.get_by_role("button", name="Search", exact=True).wait_for()
+    yield opened
+    opened.close()
+    assert troubles == []
+
+
+def _note_if_remote(url, troubles):
+    if not url.startswith(("http://127.0.0.1", "data:", "blob:")):
+        troubles.append(f"left loopback: {url}")
+
+
+def search(page, query):
+    box = page.get_by_label("What are you looking for?")
+    box.fill(query)
+    box.press("Enter")
+    page.locator("#rs-results .rs-card").first.wait_for()
+
+
+def test_a_query_shows_pictures_and_smr_shows_ranks_move(page):
+    search(page, "boats moored beside a pier")
+    cards = page.locator("#rs-results .rs-card")
+    assert cards.count() == 12
+    assert page.locator("#rs-results .rs-move").count() == 0
+    before = [cards.nth(place).get_attribute("aria-label") for place in range(12)]
+    page.locator("#rs-rerank").get_by_role("radio", name="SMR").check()
+    page.locator("#rs-results .rs-move").first.wait_for()
+    after = [cards.nth(place).get_attribute("aria-label") for place in range(12)]
+    assert any("up " in label or "down " in label for label in after)
+    assert [name.split(",")[0] for name in before] != [name.split(",")[0] for name in after]
+
+
+def test_an_example_searches_with_one_click_and_a_card_opens_by_keyboard(page):
+    page.get_by_role("button", name="a bridge over a wide river").click()
+    card = page.locator("#rs-results .rs-card").nth(2)
+    card.wait_for()
+    card.focus()
+    page.keyboard.press("Enter")
+    page.locator("#rs-detail .rs-detail img").wait_for()
+    page.locator("#rs-graph").click()
+    page.locator(".js-plotly-plot").wait_for()
+
+
+def test_an_upload_gets_sentences_and_similar_pictures(page, launch):
+    page.get_by_role("tab", name="Picture").click()
+    upload = page.locator("#rs-picture input[type=file]")
+    upload.set_input_files(launch[0] / "gallery" / "block_05.png")
+    page.locator("#rs-captions .rs-sentence").first.wait_for()
+    page.locator("#rs-similar-results .rs-card").first.wait_for()
+    assert page.locator("#rs-captions .rs-sentence").count() == 5
+
+
+def test_a_damaged_upload_is_refused_in_words(page, launch):
+    page.get_by_role("tab", name="Picture").click()
+    upload = page.locator("#rs-picture input[type=file]")
+    upload.set_input_files(launch[0] / "gallery" / "broken.png")
+    page.get_by_text("This picture cannot be used").wait_for()
+
+
+def test_a_sample_shows_its_region_graph_and_table(page):
+    page.get_by_role("tab", name="Region graph").click()
+    page.locator("#rs-region-samples .rs-sample").first.click()
+    page.locator(".js-plotly-plot").wait_for()
+    page.locator("#rs-region-table").get_by_text("salience").first.wait_for()
+    assert "The model looks at" in page.locator("#rs-region-sentence").inner_text()
+
+
+def test_every_image_has_a_description(page):
+    search(page, "planes")
+    assert page.locator("img:not([alt])").count() == 0
+
+
+def test_the_page_fits_a_phone(page):
+    page.set_viewport_size({"width": 400, "height": 860})
+    search(page, "planes")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    for name in ("Search", "Picture", "Region graph", "About"):
+        assert page.get_by_role("tab", name=name).is_visible()

@@ -1,0 +1,173 @@
+"""What a newcomer meets first: README commands, Space settings, requirements, versions, sizes."""
+
+import importlib.util
+import re
+import subprocess
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from packaging.requirements import Requirement
+
+from rsctir_hf.cli import app
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"```bash\n(.*?)\n```", README, flags=re.DOTALL)
+TEXT_SUFFIXES = {"", ".cfg", ".json", ".jsonl", ".md", ".py", ".toml", ".txt", ".yaml", ".yml"}
+MEGABYTE = 1_000_000
+CHECKPOINTS_LIMIT = 130 * MEGABYTE
+# Written in parts, or this file would hold what it looks for.
+MACHINE_PATHS = ("/" + "work/", "/" + "opt/pypi")
+REGISTRY_HOSTS = ("pypi" + ".org", "python" + "hosted", "registry." + "npmjs", "deb." + "debian")
+
+
+def requirements(lines):
+    return {r.name: r for r in map(Requirement, lines)}
+
+
+@pytest.fixture(scope="module")
+def results_table():
+    file = ROOT / "benchmarks" / "results_table.py"
+    spec = importlib.util.spec_from_file_location("results_table", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def tracked_files():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: which files belong to it is unknown")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    return [file for file in files if file.is_file()]
+
+
+def test_readme_opens_with_one_line_that_starts_the_demo_and_one_that_passes_the_tests():
+    demo, tests = COMMANDS[:2]
+    for command in (demo, tests):
+        assert "\n" not in command
+        venv, install, last = command.split(" && ")
+        assert venv == "python3 -m venv .venv"
+        assert install.startswith(".venv/bin/pip install ")
+        assert last.startswith(".venv/bin/python ")
+        extras = re.search(r'"\.\[(.+)\]"', install).group(1).split(",")
+        assert set(extras) <= set(PROJECT["optional-dependencies"])
+    assert demo.endswith(" app.py")
+    assert tests.endswith(" -m pytest")
+
+
+def test_files_that_readme_commands_name_exist():
+    named = re.findall(r"python (\S+\.py)|training/run\.py (\S+\.yaml)", "\n".join(COMMANDS))
+    files = {name for pair in named for name in pair if name}
+    assert {"app.py", "training/run.py"} <= files
+    assert [name for name in sorted(files) if not (ROOT / name).is_file()] == []
+
+
+def test_command_lines_of_the_readme_use_options_that_exist():
+    commands = typer.main.get_command(app).commands
+    lines = [line.split() for line in "\n".join(COMMANDS).splitlines() if "rsctir " in line[:7]]
+    assert {line[1] for line in lines} == set(commands)
+    for _, name, *words in lines:
+        known = {option for parameter in commands[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, name
+
+
+def test_ci_runs_the_test_command_of_the_readme_and_lets_nothing_skip():
+    command = COMMANDS[1].rsplit(".venv/bin/", 1)[-1]
+    last = CI.strip().splitlines()[-1]
+    assert last.startswith(f"RSCTIR_REQUIRE_ALL=1 {command}")
+    extras = re.search(r'"\.\[(.+?)\]"', COMMANDS[1]).group(1)
+    assert f'".[{extras},dev]"' in CI
+
+
+def test_space_settings_name_the_app_and_versions_the_package_admits():
+    settings = yaml.safe_load(README.split("---\n")[1])
+    core_and_app = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["app"]
+    assert settings["sdk"] == "gradio"
+    assert requirements(core_and_app)["gradio"].specifier.contains(settings["sdk_version"])
+    assert f">={settings['python_version']}" == PROJECT["requires-python"]
+    assert (ROOT / settings["app_file"]).is_file()
+    assert len(settings["short_description"]) <= 60  # the Hub refuses longer ones
+
+
+def test_a_space_installs_the_core_and_the_app_extra_and_pins_no_gradio():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    listed = [line for line in lines if line and not line.startswith("#")]
+    core_and_app = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["app"]
+    assert requirements(listed) == requirements(core_and_app)
+    assert "==" not in str(requirements(listed)["gradio"].specifier)
+
+
+def test_changelog_and_installed_package_agree_on_the_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## {re.escape(PROJECT['version'])}\b", changelog, flags=re.MULTILINE)
+    try:
+        installed = version("rsctir_hf")
+    except PackageNotFoundError:
+        pytest.skip("run from a checkout that was never installed")
+    assert installed == PROJECT["version"]
+
+
+def test_no_file_names_a_machine_of_ours_or_a_package_registry(tracked_files):
+    found = [
+        f"{file.relative_to(ROOT)}: {word}"
+        for file in tracked_files
+        if file.suffix in TEXT_SUFFIXES
+        for word in (*MACHINE_PATHS, *REGISTRY_HOSTS)
+        if word in file.read_text(encoding="utf-8", errors="replace")
+    ]
+    assert found == []
+
+
+def test_checkpoints_stay_within_their_size():
+    sizes = [file.stat().st_size for file in ROOT.glob("checkpoints/**/*") if file.is_file()]
+    assert sum(sizes) <= CHECKPOINTS_LIMIT
+
+
+def test_results_of_the_readme_are_those_of_the_results_files(results_table):
+    block = results_table.tables(results_table.read_reports(ROOT / "results"))
+    remedy = "run: python benchmarks/results_table.py --write"
+    assert results_table.with_block(README, block) == README, remedy
+
+
+def test_results_table_sets_published_rows_below_ours_and_leaves_other_measurements_out(
+    results_table, tmp_path
+):
+    keys = [f"{way}_R@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)]
+    figures = dict.fromkeys(keys, 50.0) | {"mR": 50.0}
+    report = figures | {"model": "checkpoints/m", "data": "ucm", "split": "test", "rerank": "smr"}
+    report |= {"images": 210, "captions": 1050, "distinct_captions": 377}
+    report |= {"metrics_stable": {"mR": 49.0}, "caption_aware": {"mR": 81.0}, "bank_metrics": None}
+    (tmp_path / "m.json").write_text(results_table.json.dumps(report), encoding="utf-8")
+    (tmp_path / "speed.json").write_text('{"pictures_per_second": 30}', encoding="utf-8")
+
+    lines = results_table.tables(results_table.read_reports(tmp_path)).splitlines()
+
+    assert lines[0] == "**ucm, test**: 210 pictures, 1,050 captions (377 different)"
+    ours = [cell.strip() for cell in lines[4].strip("|").split("|")]
+    assert ours[:5] == ["m", "SMR", "50.0 / 50.0 / 50.0", "50.0 / 50.0 / 50.0", "**50.00**"]
+    assert ours[5:8] == ["49.00", "81.00", results_table.NONE]
+    assert len(lines) == 5 + len(results_table.PUBLISHED_UCM)
+
+
+def test_published_rows_average_to_their_printed_mean(results_table):
+    for row in results_table.PUBLISHED_UCM:
+        assert sum(row.recalls) / 6 == pytest.approx(row.mean, abs=0.011), row.method
+
+
+def test_a_document_without_both_markers_is_refused(results_table):
+    with pytest.raises(ValueError, match="once each"):
+        results_table.with_block(f"text {results_table.END} {results_table.BEGIN}", "table")

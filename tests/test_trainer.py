@@ -1,0 +1,272 @@
+"""The Trainer: a resumed run equals the uninterrupted one; freezing, averaging and the loss joint."""
+
+import itertools
+
+import pytest
+import torch
+from transformers import AutoTokenizer, BertConfig, TrainerCallback, set_seed
+
+from rsctir_hf.losses import info_nce_loss, triplet_loss
+from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
+from rsctir_hf.models.galr import build_word_tokenizer
+from rsctir_hf.trainer import AVERAGE_FILE, RetrievalTrainer, WeightAverage, apply_freezing
+from rsctir_hf.training_args import RetrievalTrainingArguments
+from tests.miniature import draw_picture, sentences
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return [{"image": draw_picture(n), "captions": sentences(n)} for n in range(10)]
+
+
+@pytest.fixture(scope="module")
+def processor(rows):
+    tokenizer = build_word_tokenizer([c for row in rows for c in row["captions"]])
+    return CMPAGLProcessor.build(tokenizer, image_size=16)
+
+
+def tiny_model(processor, **options):
+    set_seed(0)
+    text = BertConfig(
+        vocab_size=len(processor.tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    sizes = {"image_size": 16, "embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 2}
+    return CMPAGLModel(
+        CMPAGLConfig(text_config=text, projection_dim=8, fusion_layers=1, **sizes, **options)
+    )
+
+
+def make_trainer(folder, rows, processor, *, callbacks=None, **options):
+    defaults = {
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 4,
+        "eval_strategy": "epoch",
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "logging_steps": 1,
+        "learning_rate": 1e-2,
+        "average_decay": 0.9,
+        "crop_scale": [0.5, 1.0],
+        "frozen_epochs": {"text_model": 1},
+        "matching_weight": 1.0,
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+    args = RetrievalTrainingArguments(output_dir=str(folder), **(defaults | options))
+    return RetrievalTrainer(
+        tiny_model(processor),
+        args,
+        processor=processor,
+        train_rows=rows,
+        validation_rows=rows[:4],
+        callbacks=callbacks,
+    )
+
+
+class StopAt(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step >= self.step
+
+
+def curve(trainer):
+    return [
+        (entry["step"], entry.get("loss"), entry.get("eval_mR"))
+        for entry in trainer.state.log_history
+        if "loss" in entry or "eval_mR" in entry
+    ]
+
+
+@pytest.mark.parametrize("step", [4, 6])  # within an epoch of three steps, and at its end
+def test_a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_one(
+    step, tmp_path, rows, processor
+):
+    whole = make_trainer(tmp_path / "whole", rows, processor)
+    whole.train()
+    make_trainer(tmp_path / "cut", rows, processor, callbacks=[StopAt(step)]).train()
+    resumed = make_trainer(tmp_path / "cut", rows, processor)
+    torch.manual_seed(99)  # whatever state the new process starts in
+    resumed.train(resume_from_checkpoint=str(tmp_path / "cut" / f"checkpoint-{step}"))
+    assert curve(resumed)[-3:] == curve(whole)[-3:]
+    for (name, left), (_, right) in zip(
+        whole.model.named_parameters(), resumed.model.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(left, right, msg=name)
+    for name, value in whole.average.weights.items():
+        torch.testing.assert_close(value, resumed.average.weights[name], msg=name)
+
+
+def test_another_seed_gives_another_run(tmp_path, rows, processor):
+    first = make_trainer(tmp_path / "a", rows, processor)
+    second = make_trainer(tmp_path / "b", rows, processor, seed=1)
+    first.train()
+    second.train()
+    assert curve(first) != curve(second)
+
+
+def test_epochs_see_different_augmentations_of_the_same_rows(tmp_path, rows, processor):
+    trainer = make_trainer(tmp_path, rows, processor)
+    loader = trainer.get_train_dataloader()
+    epochs = []
+    for epoch in (0, 1):
+        loader.set_epoch(epoch)
+        epochs.append(torch.cat([batch["pixel_values"] for batch in loader]))
+    assert len(epochs[0]) == len(epochs[1]) == len(rows)
+    assert not torch.equal(epochs[0], epochs[1])
+    sampled = list(trainer._get_train_sampler())
+    assert sorted(index % len(rows) for index in sampled) == list(range(len(rows)))
+
+
+def test_frozen_modules_do_not_move_until_their_epoch(tmp_path, rows, processor):
+    trainer = make_trainer(
+        tmp_path, rows, processor, frozen_epochs={"text_model": 2}, callbacks=[StopAt(6)]
+    )
+    before = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    trainer.train()
+    after = dict(trainer.model.named_parameters())
+    assert all(
+        torch.equal(value, after[name])
+        for name, value in before.items()
+        if name.startswith("text_model")
+    )
+    assert not torch.equal(before["text_projection.linear.weight"],
+                           after["text_projection.linear.weight"])  # fmt: skip
+    trainer = make_trainer(tmp_path / "b", rows, processor, frozen_epochs={"text_model": 2})
+    trainer.train()
+    name = "text_model.encoder.layer.0.output.dense.weight"
+    assert not torch.equal(before[name], dict(trainer.model.named_parameters())[name])
+
+
+def test_the_longest_prefix_decides_what_is_frozen(processor):
+    model = tiny_model(processor)
+    apply_freezing(model, {"text_model": -1, "text_model.encoder": 1}, epoch=1.0)
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    assert frozen
+    assert all(name.startswith("text_model.embeddings") for name in frozen)
+
+
+def test_a_prefix_that_fits_nothing_is_an_error(processor):
+    with pytest.raises(ValueError, match="no_such_part"):
+        apply_freezing(tiny_model(processor), {"no_such_part": 1}, epoch=0.0)
+
+
+def test_learning_rate_factors_reach_their_modules_and_decay_spares_biases(
+    tmp_path, rows, processor
+):
+    trainer = make_trainer(
+        tmp_path, rows, processor, lr_factors={"text_model": 0.1}, weight_decay=0.05
+    )
+    trainer.create_optimizer()
+    names = {id(value): name for name, value in trainer.model.named_parameters()}
+    groups = trainer.optimizer.param_groups
+    seen = [names[id(value)] for group in groups for value in group["params"]]
+    assert sorted(seen) == sorted(names.values())
+    for group, value in itertools.chain.from_iterable(
+        [(group, value) for value in group["params"]] for group in groups
+    ):
+        name = names[id(value)]
+        assert group["lr"] == pytest.approx(1e-3 if name.startswith("text_model.") else 1e-2)
+        assert group["weight_decay"] == (0.0 if name.endswith("bias") else group["weight_decay"])
+
+
+def test_the_average_is_the_closed_form_of_its_steps(processor):
+    # decay(step) = min(0.5, (1 + step) / (10 + step)): 2/11 at step 1, 3/12 at step 2.
+    model = tiny_model(processor)
+    average = WeightAverage(model, 0.5)
+    start = model.logit_scale.item()
+    state = type("State", (), {"global_step": 1})
+    for step, value in ((1, 1.0), (2, 2.0)):
+        state.global_step = step
+        model.logit_scale.data.fill_(value)
+        average.on_step_end(None, state, None, model=model)
+    first = 2 / 11 * start + 9 / 11 * 1.0
+    assert average.weights["logit_scale"].item() == pytest.approx(0.25 * first + 0.75 * 2.0)
+
+
+def test_evaluation_uses_the_average_and_gives_the_weights_back(tmp_path, rows, processor):
+    trainer = make_trainer(tmp_path, rows, processor)
+    trainer.train()
+    raw = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    before = trainer.evaluate()
+    assert all(torch.equal(raw[name], value) for name, value in trainer.model.named_parameters())
+    trainer.average.swap(trainer.model)
+    trainer.average = None
+    assert trainer.evaluate() == before
+
+
+def test_checkpoints_hold_the_average_in_the_order_it_was_saved(tmp_path, rows, processor):
+    trainer = make_trainer(tmp_path, rows, processor)
+    trainer.model.to(memory_format=torch.channels_last)
+    trainer.train()
+    assert (tmp_path / "checkpoint-2" / AVERAGE_FILE).is_file()
+
+
+def test_best_by_validation_is_loaded_with_its_average(tmp_path, rows, processor):
+    trainer = make_trainer(
+        tmp_path,
+        rows,
+        processor,
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+        metric_for_best_model="mR",
+        greater_is_better=True,
+    )
+    trainer.train()
+    best = max(entry["eval_mR"] for entry in trainer.state.log_history if "eval_mR" in entry)
+    trainer.average = None
+    assert trainer.evaluate()["eval_mR"] == pytest.approx(best)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms(tmp_path, rows, processor):
+    trainer = make_trainer(
+        tmp_path,
+        rows,
+        processor,
+        contrastive_weight=2.0,
+        triplet_weight=3.0,
+        matching_weight=0.0,
+        intra_weight=0.5,
+    )
+    model = trainer.model.eval()
+    batch = next(iter(trainer.get_train_dataloader()))
+    outputs = model(
+        **{key: batch[key] for key in ("pixel_values", "input_ids", "attention_mask")}
+    )
+    similarity = outputs.image_embeds @ outputs.text_embeds.T
+    expected = 2.0 * info_nce_loss(
+        similarity, batch["positives"], scale=model.logit_scale.exp()
+    ) + 3.0 * triplet_loss(
+        similarity,
+        batch["image_of_caption"],
+        batch["positives"],
+        margin=0.2,
+        negatives="mean",
+        intra_weight=0.5,
+    )
+    torch.testing.assert_close(trainer.compute_loss(model, dict(batch)), expected)
+
+
+def test_the_matching_loss_waits_for_the_end_of_pre_alignment(tmp_path, rows, processor):
+    trainer = make_trainer(tmp_path, rows, processor, pre_alignment_fraction=0.5)
+    trainer.state.max_steps = 10
+    trainer.state.global_step = 4
+    assert not trainer.matching_is_on(trainer.model)
+    trainer.state.global_step = 5
+    assert trainer.matching_is_on(trainer.model)
+    batch = next(iter(trainer.get_train_dataloader()))
+    trainer.compute_loss(trainer.model, dict(batch)).backward()
+    assert trainer.model.match_head.weight.grad.abs().sum() > 0
+
+
+def test_a_tokenizer_saved_with_the_checkpoint_reads_the_same(tmp_path, rows, processor):
+    trainer = make_trainer(tmp_path, rows, processor, num_train_epochs=1, save_steps=1)
+    trainer.train()
+    again = AutoTokenizer.from_pretrained(tmp_path / "checkpoint-1")
+    assert again("many boats")["input_ids"] == processor.tokenizer("many boats")["input_ids"]

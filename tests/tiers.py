@@ -1,0 +1,35 @@
+"""RSCTIR_REQUIRE_ALL=1 (set by .ci/run): what needs Chromium, weights or data may not skip.
+
+Without it, tests marked ``slow`` or ``browser`` and users of ``development_data`` skip with
+their reason where those things are absent, so the plain test command passes anywhere.
+"""
+
+import os
+
+import pytest
+
+MARKERS = ("slow", "browser")
+DATA_FIXTURE = "development_data"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if DATA_FIXTURE in item.fixturenames or any(map(item.get_closest_marker, MARKERS)):
+        refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    report = yield
+    refuse_skip(report)  # a whole module, as pytest.importorskip does
+    return report
+
+
+def refuse_skip(report):
+    """Turn a skip into a failure where everything is required; an expected failure stays one."""
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("RSCTIR_REQUIRE_ALL"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"RSCTIR_REQUIRE_ALL is set, so this must not skip. {reason}"

@@ -1,0 +1,155 @@
+"""The training story on miniature data in the released formats: every recipe, both families."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from rsctir_hf.errors import DataLayoutError, RecipeError
+from rsctir_hf.retriever import Retriever
+from tests import miniature
+from tests.conftest import ROOT
+
+RECIPES = sorted((ROOT / "training" / "recipes").glob("*.yaml"))
+TINY = {
+    "image_weights": "none",
+    "text_weights": "none",
+    "max_tokens": "12",
+    "num_train_epochs": "2",
+    "per_device_train_batch_size": "3",
+    "per_device_eval_batch_size": "4",
+    "frozen_epochs": "{}",
+    "lr_factors": "{}",
+    "report_to": "none",
+    "use_cpu": "true",
+    "complete": "false",
+}
+TINY_CONFIG = {
+    "cmpagl": """{image_size: 32, embed_dim: 8, depths: [1, 1], num_heads: [2, 2], window_size: 4,
+        projection_dim: 8, fusion_layers: 1, text_config: {vocab_size: 30522, hidden_size: 8,
+        num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 16}}""",
+    "galr": """{image_size: 32, backbone: resnet10t, mvsa_grid: 2, max_regions: 4, region_dim: 8,
+        graph_dims: [8, 8], fusion_dim: 8, text_hidden_size: 8, embedding_dim: 8,
+        projection_dim: 8}""",
+}
+
+
+@pytest.fixture(scope="module")
+def run():
+    return load_run_module()
+
+
+def load_run_module():
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("training_run", ROOT / "training" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_release(benchmark, root):
+    """Each benchmark in the form it was released in."""
+    if benchmark == "ucm":
+        return miniature.write_karpathy(root, {"train": 6, "val": 3, "test": 3})
+    if benchmark == "rsicd":
+        return miniature.write_imagefolder(root)
+    if benchmark == "rsitmd":
+        return miniature.write_precomp(root, {"train": 20, "test": 3}, blank=(4,))
+    return miniature.write_precomp(root, newline="\r\n")
+
+
+def arguments_for(recipe, data, output, **changes):
+    family = recipe.stem.split("_")[0]
+    options = {
+        **TINY,
+        "config": TINY_CONFIG[family],
+        "data": str(data),
+        "output_dir": str(output),
+        **changes,
+    }
+    return [str(recipe), *(part for key, value in options.items() for part in (f"--{key}", value))]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_trains_saves_and_can_be_searched_with(recipe, run, tmp_path):
+    benchmark = recipe.stem.split("_")[1]
+    data = write_release(benchmark, tmp_path / "data")
+    run.main(arguments_for(recipe, data, tmp_path / "out"))
+    final = tmp_path / "out"
+    results = json.loads((final / "results.json").read_text())
+    assert [row["rerank"] for row in results["validation"]][:3] == ["none", "smr", "mr"]
+    assert all(0 <= row["mR"] <= 100 for row in results["validation"])
+    assert results["validation"][0]["split"] == "validation"
+    assert results["git_revision"]
+    config = json.loads((final / "config.json").read_text())
+    assert config["smr_temperature"] > 0
+    assert -1 <= config["confident_score"] <= 1
+    assert (final / "README.md").is_file()
+    retriever = Retriever.from_pretrained(str(final))
+    pictures = miniature.write_pictures(tmp_path / "gallery", ["a.png", "b.png"])
+    assert retriever.index(pictures).indexed == 2
+    assert len(retriever.search("many boats", top_k=2)) == 2
+
+
+def test_the_saved_recipe_trains_the_same_model_again(run, tmp_path):
+    recipe = ROOT / "training" / "recipes" / "galr_ucm.yaml"
+    data = write_release("ucm", tmp_path / "data")
+    run.main(arguments_for(recipe, data, tmp_path / "out"))
+    saved = tmp_path / "again.yaml"
+    shutil.copy(tmp_path / "out" / "recipe.yaml", saved)
+    run.main([str(saved), "--output_dir", str(tmp_path / "out2")])
+    first, second = (
+        json.loads((tmp_path / name / "results.json").read_text())
+        for name in ("out", "out2")
+    )
+    keys = ("loss", "eval_mR")
+    assert [
+        {key: row[key] for key in keys if key in row} for row in first["log"]
+    ] == [{key: row[key] for key in keys if key in row} for row in second["log"]]
+
+
+def test_stored_weights_are_half_precision_and_load_as_float32(run, tmp_path):
+    from safetensors.torch import load_file
+    from transformers import AutoModel
+
+    recipe = ROOT / "training" / "recipes" / "galr_ucm.yaml"
+    run.main(arguments_for(recipe, write_release("ucm", tmp_path / "data"), tmp_path / "out"))
+    final = tmp_path / "out"
+    stored = load_file(final / "model.safetensors")
+    assert {value.dtype for value in stored.values() if value.is_floating_point()} == {
+        torch.float16
+    }
+    assert AutoModel.from_pretrained(final).dtype == torch.float32
+
+
+def test_a_picture_in_two_splits_stops_the_run_and_is_named(run, tmp_path):
+    root = miniature.write_imagefolder(tmp_path / "data")
+    shutil.copy(root / "train" / "scene00.png", root / "test" / "scene09.png")
+    recipe = ROOT / "training" / "recipes" / "cmpagl_ucm.yaml"
+    with pytest.raises(DataLayoutError, match="two splits"):
+        run.main(arguments_for(recipe, root, tmp_path / "out"))
+
+
+def test_an_unknown_key_in_a_recipe_is_named(run, tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("famly: galr\n")
+    with pytest.raises(RecipeError, match="famly"):
+        run.main([str(recipe)])
+
+
+def test_missing_data_name_root_tree_and_remedy(run, tmp_path):
+    recipe = ROOT / "training" / "recipes" / "cmpagl_ucm.yaml"
+    with pytest.raises(DataLayoutError) as caught:
+        run.main(arguments_for(recipe, tmp_path / "nowhere", tmp_path / "out"))
+    assert str(tmp_path / "nowhere") in str(caught.value)
+
+
+def test_every_recipe_is_valid_yaml_with_a_story():
+    for recipe in RECIPES:
+        text = recipe.read_text()
+        assert text.startswith("#"), f"{recipe.name} begins with a comment that says what it is"
+        assert yaml.safe_load(text)
+    assert len(RECIPES) == 8

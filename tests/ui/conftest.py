@@ -1,0 +1,35 @@
+"""Fixtures of the app's tests: a launch on tiny models, once per session."""
+
+import time
+
+import pytest
+
+from rsctir_hf.ui.settings import parse_settings
+from rsctir_hf.ui.workbench import Workbench
+
+from .tiny_models import save_launch
+
+
+@pytest.fixture(scope="session")
+def launch_flags(tmp_path_factory):
+    return save_launch(tmp_path_factory.mktemp("launch"))
+
+
+@pytest.fixture(scope="session")
+def settings(launch_flags):
+    return parse_settings(launch_flags, {}, root=None)
+
+
+@pytest.fixture(scope="session")
+def bench(settings):
+    ready = Workbench(settings)
+    ready.retriever()
+    wait_until_over(ready)
+    return ready
+
+
+def wait_until_over(bench, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not bench.status.over and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert bench.status.over

@@ -1,0 +1,79 @@
+"""Galleries: drawn scenes, folders, data sets of the Hub."""
+
+import json
+
+import pytest
+from datasets import Dataset
+from PIL import Image
+
+from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.ui import galleries
+from rsctir_hf.ui.galleries import PictureRecord, open_gallery
+
+from .tiny_models import PICTURES
+
+
+def test_a_folder_brings_captions_categories_and_places(settings):
+    gallery = open_gallery(settings.gallery)
+    assert len(gallery.paths) == PICTURES + 1  # the broken file is skipped by the index, not here
+    record = gallery.record(str(gallery.paths[1]))
+    assert record.captions == ("coloured block 0", "block number 0")
+    assert record.crs == "EPSG:32632"
+
+
+def test_the_centre_follows_gdal_s_geotransform():
+    record = PictureRecord(geotransform=(100.0, 0.5, 0.0, 200.0, 0.0, -0.5))
+    # 100 + 0.5 * 64 / 2 = 116 and 200 - 0.5 * 32 / 2 = 192
+    assert record.centre((64, 32)) == (116.0, 192.0)
+    assert PictureRecord().centre((64, 32)) is None
+
+
+def test_an_unreadable_metadata_line_is_left_out(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    good = json.dumps({"file_name": "a.png", "text": "a field"})
+    (tmp_path / "metadata.jsonl").write_text(f"{good}\nno json\n[1]\n{{}}\n")
+    gallery = open_gallery(str(tmp_path))
+    assert gallery.record(str(tmp_path / "a.png")).captions == ("a field",)
+    assert gallery.record("unknown") == PictureRecord()
+
+
+@pytest.mark.parametrize("source", ["/nowhere/at/all", "misspelt"])
+def test_a_gallery_that_does_not_exist_is_refused_with_the_remedy(source):
+    with pytest.raises(DataLayoutError, match="RSCTIR_GALLERY"):
+        open_gallery(source)
+
+
+def test_a_folder_without_pictures_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(DataLayoutError, match="--gallery sample"):
+        open_gallery(str(tmp_path))
+
+
+def test_a_hub_data_set_becomes_files_below_the_cache(tmp_path, monkeypatch):
+    picture = tmp_path / "p.png"
+    Image.new("RGB", (8, 8), "green").save(picture)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    rows = {"image": [str(picture), str(tmp_path / "bad.png")], "captions": [["grass"], ["x"]]}
+    dataset = Dataset.from_dict(rows).cast_column("image", galleries.ImageFeature())
+    monkeypatch.setattr(galleries, "HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(galleries, "load_dataset", lambda name, split: dataset)
+    gallery = open_gallery("org/scenes", split="valid")
+    assert len(gallery.paths) == 1
+    assert gallery.paths[0].is_relative_to(tmp_path / "cache")
+    assert gallery.record(str(gallery.paths[0])).captions == ("grass",)
+    assert gallery.origin == "valid split of org/scenes on the Hugging Face Hub."
+
+
+def test_a_hub_data_set_without_pictures_is_refused(monkeypatch):
+    dataset = Dataset.from_dict({"text": ["a"]})
+    monkeypatch.setattr(galleries, "load_dataset", lambda name, split: dataset)
+    with pytest.raises(DataLayoutError, match="no image column"):
+        open_gallery("org/words")
+
+
+def test_a_hub_that_cannot_be_reached_is_an_error_with_the_remedy(monkeypatch):
+    def refuse(name, split):
+        raise ConnectionError("offline")
+
+    monkeypatch.setattr(galleries, "load_dataset", refuse)
+    with pytest.raises(DataLayoutError, match="check|Check the id, the split and the network"):
+        open_gallery("org/scenes")

@@ -1,0 +1,177 @@
+"""What the events of the page call, on tiny models."""
+
+import json
+
+import gradio as gr
+import pytest
+
+from rsctir_hf.ui.endpoints import Endpoints
+from rsctir_hf.ui.picture_tab import PictureHandlers
+from rsctir_hf.ui.region_tab import RegionHandlers
+from rsctir_hf.ui.search_tab import GALLERY, OWN, SearchHandlers, Shown, search_message
+
+from .bad_uploads import write_bad, write_good
+from .tiny_models import BANK
+
+
+@pytest.fixture(scope="module")
+def good_uploads(tmp_path_factory):
+    return write_good(tmp_path_factory.mktemp("good"))
+
+
+@pytest.fixture(scope="module")
+def bad_uploads(tmp_path_factory):
+    return write_bad(tmp_path_factory.mktemp("bad"))
+
+
+def click(item):
+    return gr.EventData(None, {"item": item})
+
+
+def search(bench, query, *, rerank="none", top_k=6, where=GALLERY, own=None):
+    return SearchHandlers(bench).search(query, rerank, top_k, None, where, own)
+
+
+def test_a_search_shows_as_many_cards_as_asked(bench):
+    message, grid, shown, _ = search(bench, BANK[0], top_k=8)
+    assert message == ""
+    assert grid.count("rs-card") >= 8
+    assert len(shown.hits) == 8
+    assert "rs-move" not in grid
+
+
+@pytest.mark.parametrize("rerank", ["smr", "mr", "match"])
+def test_a_rerank_says_who_moved_and_how_far(bench, rerank):
+    message, grid, shown, _ = search(bench, BANK[0], rerank=rerank)
+    assert grid.count('class="rs-move ') == len(shown.hits)
+    assert message.startswith('<p class="rs-note">Reranking ')
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\n"])
+def test_an_empty_query_is_answered_with_a_request_for_words(bench, query):
+    message, grid, shown, _ = search(bench, query)
+    assert 'role="alert"' in message
+    assert "The query is empty" in message
+    assert (grid, shown) == ("", Shown())
+
+
+@pytest.mark.parametrize(
+    "query", ["🚤🚤🚤", "pier " * 10_000, "Boote neben einem Steg", "{{x}} ${y}"]
+)
+def test_odd_queries_get_results(bench, query):
+    message, grid, _, _ = search(bench, query)
+    assert "rs-card" in grid
+    assert ("About your query" in message) == ("x" not in query)
+
+
+def test_no_confident_match_is_said(bench):
+    shown = Shown(tuple(bench.retriever().search(BANK[0])))
+    assert "No confident match" in search_message(None, shown, confident=False)
+
+
+def test_the_detail_of_a_card_names_file_place_and_ranks(bench):
+    *_, shown, _ = search(bench, BANK[0], rerank="smr")
+    html, panel, path = SearchHandlers(bench).show(shown, click(1))
+    assert panel["visible"]
+    assert path == shown.hits[1].path
+    for words in ("block_", "EPSG:32632", "Before reranking", "test block", "64 x 64 pixels"):
+        assert words in html
+
+
+def test_own_pictures_are_searched_only_when_chosen(bench):
+    handlers = SearchHandlers(bench)
+    own, message, where = handlers.add_pictures([str(path) for path in bench.gallery.paths[1:4]])
+    assert "3 pictures of yours" in message
+    assert where["value"] == OWN
+    *_, shown, _ = search(bench, BANK[0], where=OWN, own=own)
+    assert len(shown.hits) == 3
+    assert shown.gallery is None
+    *_, shown, _ = search(bench, BANK[0], where=GALLERY, own=own)
+    assert len(shown.hits) == 6
+
+
+def test_taking_own_pictures_away_goes_back_to_the_gallery(bench):
+    own, _, where = SearchHandlers(bench).add_pictures(None)
+    assert own is None
+    assert where["value"] == GALLERY
+
+
+@pytest.mark.parametrize("rerank", ["none", "smr", "mr", "match"])
+def test_a_picture_gets_sentences_and_similar_pictures(bench, rerank):
+    handlers, path = PictureHandlers(bench), str(bench.gallery.paths[1])
+    _, sentences = handlers.describe(path, rerank)
+    grid, shown = handlers.similar(path, rerank)
+    assert sentences.count("rs-sentence-body") == 5
+    assert "Similar pictures" in grid
+    assert handlers.take_result(shown, click(0)).size == (64, 64)
+    assert handlers.take_sample(click(0)).size == (64, 64)
+
+
+def test_uploads_of_unusual_kinds_are_answered(bench, good_uploads):
+    for path in good_uploads:
+        assert "rs-sentence" in PictureHandlers(bench).describe(str(path), "none")[1], path.name
+        assert RegionHandlers(bench).find_regions(str(path))[1] is not None, path.name
+
+
+def test_uploads_that_are_no_pictures_are_refused_with_a_reason(bench, bad_uploads):
+    assert len(bad_uploads) == 5
+    for path in bad_uploads:
+        message, sentences = PictureHandlers(bench).describe(str(path), "none")
+        assert "This picture cannot be used" in message, path.name
+        assert path.name in message
+        assert str(path.parent) not in message
+        assert sentences == ""
+        assert PictureHandlers(bench).similar(str(path), "none") == ("", Shown())
+        message, shown, as_json, as_graphml = RegionHandlers(bench).find_regions(str(path))
+        assert "cannot be used" in message
+        assert (shown, as_json, as_graphml) == (None, None, None)
+
+
+def test_a_region_graph_is_drawn_listed_and_written(bench):
+    handlers = RegionHandlers(bench)
+    message, shown, as_json, as_graphml = handlers.find_regions(str(bench.gallery.paths[2]))
+    figure, sentence, rows, panel = handlers.draw(shown, 20, 0.0)
+    assert message == ""
+    assert panel["visible"]
+    assert len(figure.data[-1].text) == len(rows) >= 1
+    assert "regions" in sentence or "region" in sentence
+    with open(as_json, encoding="utf-8") as file:
+        assert len(json.load(file)["nodes"]) == len(rows)
+    with open(as_graphml, encoding="utf-8") as file:
+        assert "<graphml" in file.read()
+
+
+def test_nothing_is_drawn_without_a_picture(bench):
+    handlers = RegionHandlers(bench)
+    assert handlers.find_regions(None)[1:] == (None, None, None)
+    assert handlers.draw(None, 20, 0.0)[:3] == (None, "", [])
+
+
+def test_endpoints_answer_with_json_and_no_folders(bench):
+    calls = Endpoints(bench)
+    answers = [
+        calls.text_to_image(BANK[0], rerank="smr", top_k=3, with_images=True),
+        calls.image_to_text(str(bench.gallery.paths[1]), top_k=3),
+        calls.image_to_image(str(bench.gallery.paths[1]), top_k=3),
+        calls.region_graph(str(bench.gallery.paths[1])),
+    ]
+    for answer in answers:
+        assert str(bench.gallery.paths[1].parent) not in json.dumps(answer)
+    first = answers[0]["results"][0]
+    assert {"rank", "score", "caption", "file", "rank_before", "rerank_score", "image"} <= set(
+        first
+    )
+    assert len(answers[1]["results"]) == 3
+
+
+def test_endpoints_refuse_with_the_reason(bench, bad_uploads):
+    calls = Endpoints(bench)
+    with pytest.raises(gr.Error, match="query is empty"):
+        calls.text_to_image("")
+    with pytest.raises(gr.Error, match="rerank"):
+        calls.text_to_image("a pier", rerank="best")
+    for call in (calls.image_to_text, calls.image_to_image, calls.region_graph):
+        with pytest.raises(gr.Error, match=bad_uploads[0].name):
+            call(str(bad_uploads[0]))
+        with pytest.raises(gr.Error):
+            call(None)

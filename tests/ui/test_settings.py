@@ -1,0 +1,37 @@
+"""Launch settings: flags, then environment, then defaults."""
+
+from pathlib import Path
+
+import pytest
+
+from rsctir_hf.ui.settings import parse_settings
+
+ROOT = Path("checkout")
+
+
+def test_defaults_are_the_embedded_model_and_the_drawn_scenes():
+    settings = parse_settings([], {}, root=ROOT)
+    assert settings.model == str(ROOT / "checkpoints/cmpagl-ucm")
+    assert settings.region_model == str(ROOT / "checkpoints/galr-ucm")
+    assert settings.gallery == "sample"
+    assert settings.host is None  # gradio then listens on loopback
+
+
+def test_environment_overrides_the_default_and_flags_override_the_environment():
+    environ = {"RSCTIR_MODEL": "org/model", "RSCTIR_GALLERY": "some/folder", "RSCTIR_BANK": "b.txt"}
+    settings = parse_settings(["--gallery", "other"], environ, root=ROOT)
+    assert (settings.model, settings.gallery, settings.bank) == (
+        "org/model",
+        "other",
+        Path("b.txt"),
+    )
+
+
+def test_an_empty_region_model_switches_the_fallback_off():
+    assert parse_settings(["--region-model", ""], {}, root=ROOT).region_model is None
+
+
+def test_an_unknown_flag_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse_settings(["--galery", "x"], {}, root=ROOT)
+    assert "--galery" in capsys.readouterr().err

@@ -1,0 +1,91 @@
+"""A launch from start to ready, and what goes wrong on the way."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rsctir_hf.errors import ModelLoadError, QueryError, UnsupportedError
+from rsctir_hf.ui.header import header
+from rsctir_hf.ui.session import index_own_pictures
+from rsctir_hf.ui.workbench import Phase, Status, Workbench, read_bank
+
+from .conftest import wait_until_over
+from .tiny_models import PICTURES
+
+
+def test_a_ready_launch_lists_the_pictures_it_skipped(bench):
+    assert bench.status.phase is Phase.READY
+    assert bench.status.done == PICTURES
+    assert [Path(skip.path).name for skip in bench.status.skipped] == ["broken.png"]
+    shown = header(bench)
+    assert "1 picture was left out" in shown
+    assert "broken.png" in shown
+    assert str(Path(bench.settings.gallery).parent) not in shown
+
+
+@pytest.mark.parametrize(
+    "change", [{"model": "no/such/model"}, {"gallery": "missing"}, {"bank": Path("none.txt")}]
+)
+def test_a_launch_that_fails_says_why_and_keeps_the_page(settings, change):
+    bench = Workbench(replace(settings, **change))
+    with pytest.raises(ModelLoadError) as caught:
+        bench.retriever()
+    wait_until_over(bench)
+    assert bench.status.phase is Phase.FAILED
+    assert str(caught.value) == bench.status.message
+    assert str(*change.values()).rsplit("/")[-1] in bench.status.message
+    assert 'role="alert"' in header(bench)
+
+
+def test_an_unforeseen_error_is_told_too(settings):
+    def explode(*_, **__):
+        raise ZeroDivisionError("boom")
+
+    bench = Workbench(settings, load=explode)
+    with pytest.raises(ModelLoadError, match="ZeroDivisionError: boom"):
+        bench.retriever()
+
+
+def test_a_search_does_not_wait_for_ever(settings):
+    bench = Workbench(settings)
+    bench.start = lambda: None  # never begins
+    with pytest.raises(QueryError, match="still loading"):
+        bench.retriever(patience=0.01)
+
+
+def test_the_state_of_indexing_is_said_with_count_and_time(bench):
+    waiting = Workbench(bench.settings)
+    waiting.status = Status(Phase.INDEXING, done=40, total=200, seconds_left=12.3)
+    assert "40 of 200 pictures can be searched, about 12 s left" in header(waiting)
+
+
+def test_region_graphs_come_from_the_second_model_where_the_first_has_none(bench):
+    assert bench.region_retriever() is not bench.retriever()
+    assert bench.region_retriever() is bench.region_retriever()
+
+
+def test_without_a_region_model_the_remedy_is_named(bench):
+    alone = Workbench(replace(bench.settings, region_model=None))
+    with pytest.raises(UnsupportedError, match="--region-model"):
+        alone.region_retriever()
+
+
+def test_a_visitor_s_pictures_are_indexed_apart_from_the_gallery(bench):
+    uploads = [str(path) for path in bench.gallery.paths[:4]]
+    before = len(bench.retriever())
+    own = index_own_pictures(bench, uploads)
+    assert (own.indexed, len(own.skipped)) == (3, 1)
+    assert len(bench.retriever()) == before
+    assert "3 pictures of yours can be searched. Left out: broken.png" in own.in_words()
+
+
+def test_too_many_pictures_of_one_s_own_are_refused(bench):
+    with pytest.raises(QueryError, match="--gallery FOLDER"):
+        index_own_pictures(bench, ["x.png"] * 201)
+
+
+def test_an_empty_bank_is_refused(tmp_path):
+    (tmp_path / "bank.txt").write_text("\n \n")
+    with pytest.raises(QueryError, match="one sentence a line"):
+        read_bank(tmp_path / "bank.txt")
