@@ -43,7 +43,7 @@ from rsctir_hf.reranking import SMR_TEMPERATURE, multivariate_rerank, smr
 logger = logging.getLogger(__name__)
 
 SMR_TEMPERATURES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3)
-MATCH_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+MATCH_WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 LIBRARIES = ("torch", "torchvision", "transformers", "timm", "datasets", "numpy", "rsctir_hf")
 
 Rows = Sequence[Mapping[str, Any]]
@@ -333,7 +333,8 @@ def choose_match_weight(
         similarity: (B, C) cosine on the validation split.
         image_of_caption: (C,) int64.
         probabilities: what ``match_probabilities`` returned.
-        grid: weights to try; the first of equals wins, so 0 wins where matching does not help.
+        grid: weights to try, above 0; the first of equals wins. Where matching does not help the
+            smallest wins, and the reports show what it costs.
     """
     found = {}
     for weight in grid:

@@ -14,7 +14,7 @@ from transformers import (
     ProcessorMixin,
 )
 
-from rsctir_hf.errors import ModelLoadError, RecipeError
+from rsctir_hf.errors import RecipeError
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import (
     GaLRConfig,
@@ -103,9 +103,7 @@ def build_galr(
     return model, processor
 
 
-def image_weights(
-    arguments: ModelArguments, backbone: str | None
-) -> Mapping[str, Tensor] | None:
+def image_weights(arguments: ModelArguments, backbone: str | None) -> Mapping[str, Tensor] | None:
     """Return starting weights for a timm backbone or stem; ``None`` for a random start.
 
     Raises:
@@ -129,5 +127,7 @@ def text_source(name: str) -> Path | str | None:
     if name == "none":
         return None
     if name == "glove":
-        raise RecipeError("text_weights is 'glove', which starts a GRU, but this text side is BERT.")
+        raise RecipeError(
+            "text_weights is 'glove', which starts a GRU, but this text side is BERT."
+        )
     return minilm_folder() if name == "minilm" else name

@@ -60,7 +60,7 @@ class PairMatcher(Protocol):
 class RegionGraphModel(Protocol):
     """A model that can show the region graph it reasons over."""
 
-    def get_region_graph(self, pixel_values: Tensor) -> Any:
+    def get_region_graph(self, pixel_values: Tensor) -> Any:  # noqa: ANN401 (a GaLRRegionGraph)
         """Return boxes, scores, salience, kept nodes and adjacency of (B, 3, H, W) pictures."""
 
 

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -68,7 +69,8 @@ def confident_score(data: SimilarityData, *, share: float = CONFIDENT_SHARE) -> 
     picture that is there (our choice: it needs no examples of bad queries).
     """
     best: Tensor = (data.image_vectors @ data.text_vectors.T).amax(dim=0)  # (U,)
-    return math.floor(torch.quantile(best, 1 - share).item() * 1000) / 1000
+    threshold = torch.quantile(best, 1 - share, interpolation="lower").item()
+    return math.floor(threshold * 1000) / 1000
 
 
 def validation_reports(
@@ -76,6 +78,7 @@ def validation_reports(
     processor: ProcessorMixin,
     rows: Any,  # noqa: ANN401
     *,
+    bank: Sequence[str],
     source: dict[str, str | int | None],
 ) -> list[dict[str, Any]]:
     """Evaluate without rerank and with each rerank the model offers.
@@ -84,13 +87,14 @@ def validation_reports(
         model: the finished model.
         processor: its processor.
         rows: the validation split.
+        bank: sentences for the live form of SMR and MR.
         source: names for the report: model, data, split, seed.
     """
     reranks = ["none", "smr", "mr", *(["match"] if isinstance(model, PairMatcher) else [])]
-    return [
-        evaluate_retrieval(model, processor, rows, rerank=rerank).with_source(**source).to_dict()
-        for rerank in reranks
-    ]
+    reports = (
+        evaluate_retrieval(model, processor, rows, rerank=rerank, bank=bank) for rerank in reranks
+    )
+    return [report.with_source(**source).to_dict() for report in reports]
 
 
 def write_record(
@@ -114,8 +118,7 @@ def recipe_of(
         given = asdict(arguments)
         changed = {key: value for key, value in given.items() if value != default.get(key)}
         recipe |= {
-            key: value.value if isinstance(value, Enum) else value
-            for key, value in changed.items()
+            key: value.value if isinstance(value, Enum) else value for key, value in changed.items()
         }
     for volatile in ("logging_dir", "resume_from_checkpoint", "accelerator_config"):
         recipe.pop(volatile, None)

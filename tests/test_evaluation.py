@@ -8,6 +8,7 @@ from PIL import Image
 
 from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError, UnsupportedError
 from rsctir_hf.evaluation import (
+    MATCH_WEIGHTS,
     choose_match_weight,
     choose_smr_temperature,
     evaluate_retrieval,
@@ -79,11 +80,11 @@ def test_smr_temperature_with_the_best_recall_is_chosen():
         choose_smr_temperature(similarity, owners, grid=())
 
 
-def test_match_weight_is_zero_where_matching_does_not_help():
+def test_match_weight_is_the_smallest_where_matching_does_not_help():
     similarity, owners = torch.eye(3), torch.arange(3)
     wrong = 1 - torch.eye(3)
     chosen = choose_match_weight(similarity, owners, probabilities=(wrong, wrong))
-    assert chosen == 0.0
+    assert chosen == min(MATCH_WEIGHTS) > 0
 
 
 def test_match_weight_grows_where_matching_is_right():

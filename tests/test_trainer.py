@@ -1,4 +1,4 @@
-"""The Trainer: a resumed run equals the uninterrupted one; freezing, averaging and the loss joint."""
+"""The Trainer: resumed runs equal uninterrupted ones; freezing, averaging and the loss joint."""
 
 import itertools
 
@@ -236,9 +236,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(tmp_path, rows, processor):
     )
     model = trainer.model.eval()
     batch = next(iter(trainer.get_train_dataloader()))
-    outputs = model(
-        **{key: batch[key] for key in ("pixel_values", "input_ids", "attention_mask")}
-    )
+    outputs = model(**{key: batch[key] for key in ("pixel_values", "input_ids", "attention_mask")})
     similarity = outputs.image_embeds @ outputs.text_embeds.T
     expected = 2.0 * info_nce_loss(
         similarity, batch["positives"], scale=model.logit_scale.exp()

@@ -19,6 +19,7 @@ from transformers import EarlyStoppingCallback, set_seed
 
 from rsctir_hf.data.benchmarks import hold_out, load_benchmark
 from rsctir_hf.data.leakage import check_leakage
+from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.errors import DataLayoutError, RsctirError
 from rsctir_hf.hub import render_model_card
 from rsctir_hf.initialization import build_model
@@ -68,7 +69,9 @@ def main(arguments: list[str]) -> None:
     results = {
         "git_revision": git_revision(),
         "best_epoch": trainer.best_epoch,
-        "validation": validation_reports(model, processor, validation, source=source),
+        "validation": validation_reports(
+            model, processor, validation, bank=read_caption_bank(), source=source
+        ),
         "log": trainer.state.log_history,
     }
     template = CARDS / f"{model_args.family}.md"

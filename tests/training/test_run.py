@@ -102,13 +102,12 @@ def test_the_saved_recipe_trains_the_same_model_again(run, tmp_path):
     shutil.copy(tmp_path / "out" / "recipe.yaml", saved)
     run.main([str(saved), "--output_dir", str(tmp_path / "out2")])
     first, second = (
-        json.loads((tmp_path / name / "results.json").read_text())
-        for name in ("out", "out2")
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("out", "out2")
     )
     keys = ("loss", "eval_mR")
-    assert [
-        {key: row[key] for key in keys if key in row} for row in first["log"]
-    ] == [{key: row[key] for key in keys if key in row} for row in second["log"]]
+    assert [{key: row[key] for key in keys if key in row} for row in first["log"]] == [
+        {key: row[key] for key in keys if key in row} for row in second["log"]
+    ]
 
 
 def test_stored_weights_are_half_precision_and_load_as_float32(run, tmp_path):

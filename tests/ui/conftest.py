@@ -1,6 +1,7 @@
 """Fixtures of the app's tests: a launch on tiny models, once per session."""
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ def launch_flags(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def settings(launch_flags):
-    return parse_settings(launch_flags, {}, root=None)
+    return parse_settings(launch_flags, {}, root=Path())
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from .tiny_models import PICTURES
 def test_a_folder_brings_captions_categories_and_places(settings):
     gallery = open_gallery(settings.gallery)
     assert len(gallery.paths) == PICTURES + 1  # the broken file is skipped by the index, not here
-    record = gallery.record(str(gallery.paths[1]))
+    record = gallery.record(str(gallery.paths[0]))
     assert record.captions == ("coloured block 0", "block number 0")
     assert record.crs == "EPSG:32632"
 
@@ -75,5 +75,5 @@ def test_a_hub_that_cannot_be_reached_is_an_error_with_the_remedy(monkeypatch):
         raise ConnectionError("offline")
 
     monkeypatch.setattr(galleries, "load_dataset", refuse)
-    with pytest.raises(DataLayoutError, match="check|Check the id, the split and the network"):
+    with pytest.raises(DataLayoutError, match="Check the id, the split"):
         open_gallery("org/scenes")

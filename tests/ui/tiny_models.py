@@ -5,10 +5,10 @@ import json
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BertConfig
 
-from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
+
+from ..models.tiny_cmpagl import seeded_model, tiny_config, tiny_processor
 
 BANK = (
     "boats moored beside a pier",
@@ -26,27 +26,9 @@ def save_models(folder):
     """Write ``cmpagl`` and ``galr`` below ``folder``."""
     words = build_word_tokenizer(BANK, min_count=1, model_max_length=24)
     torch.manual_seed(0)
-    text = BertConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-    )
-    CMPAGLModel(
-        CMPAGLConfig(
-            image_size=32,
-            embed_dim=8,
-            depths=[1, 1],
-            num_heads=[2, 2],
-            window_size=2,
-            projection_dim=16,
-            fusion_layers=1,
-            text_config=text,
-        )
-    ).save_pretrained(folder / "cmpagl")
-    CMPAGLProcessor.build(words, image_size=32).save_pretrained(folder / "cmpagl")
+    model = seeded_model(tiny_config())
+    model.save_pretrained(folder / "cmpagl")
+    tiny_processor(model).save_pretrained(folder / "cmpagl")
     GaLRModel(
         GaLRConfig(
             image_size=SIDE,

@@ -94,8 +94,8 @@ class GaLRConfig(PreTrainedConfig):
             dynamic fusion cancels in the cosine; ``paper`` reads one for each. Default: paper.
         fusion_norm: ``released`` divides by unbiased standard deviation + eps; ``standard`` is
             the usual layer norm.
-        text_encoder_type: ``gru`` (paper: bidirectional, mean of all steps), ``uni_skip`` (released:
-            one-directional, last valid state) or ``bert`` (masked mean; our choice).
+        text_encoder_type: ``gru`` (paper: bidirectional, mean of all steps), ``uni_skip``
+            (released: one-directional, last valid state) or ``bert`` (masked mean; our choice).
         vocab_size: rows of the word table of ``gru`` and ``uni_skip``, padding included.
         embedding_dim: width of a word vector. AMFMN: 300; released: 620.
         embedding_projection_dim: width the word vectors are mapped to before the GRU (GloVe's

@@ -1,0 +1,52 @@
+"""What a run leaves behind: choices on validation, and a record that can be read again."""
+
+import torch
+import yaml
+from huggingface_hub import ModelCard
+
+from rsctir_hf.evaluation import similarity_matrix
+from rsctir_hf.run_report import (
+    choose_on_validation,
+    confident_score,
+    git_revision,
+    recipe_of,
+    write_record,
+)
+from rsctir_hf.training_args import DataArguments, parse_recipe
+
+
+def test_ninety_five_percent_of_validation_captions_reach_the_confident_score(
+    tiny_clip, tiny_clip_processor, captioned_rows
+):
+    data = similarity_matrix(tiny_clip, tiny_clip_processor, captioned_rows)
+    best = (data.image_vectors @ data.text_vectors.T).amax(dim=0)
+    assert (best >= confident_score(data)).float().mean() >= 0.95
+    assert (best >= confident_score(data, share=0.5)).float().mean() >= 0.5
+    assert confident_score(data, share=0.5) >= confident_score(data)
+
+
+def test_choices_are_written_to_the_configuration(tiny_clip, tiny_clip_processor, captioned_rows):
+    choose_on_validation(tiny_clip, tiny_clip_processor, captioned_rows)
+    assert tiny_clip.config.smr_temperature > 0
+    assert -1 <= tiny_clip.config.confident_score <= 1
+
+
+def test_the_recipe_holds_what_was_given_and_reads_back(tmp_path):
+    given = ["--family", "galr", "--learning_rate", "3e-4", "--lr_scheduler_type", "cosine"]
+    given += ["--frozen_epochs", "{a: 1}", "--output_dir", str(tmp_path), "--data", "here"]
+    model, data, training = parse_recipe(given)
+    recipe = recipe_of(model, data, training)
+    write_record(tmp_path, results={"x": 1}, recipe=recipe, card=ModelCard("---\n{}\n---\nhello"))
+    assert yaml.safe_load((tmp_path / "recipe.yaml").read_text())["lr_scheduler_type"] == "cosine"
+    again = parse_recipe([str(tmp_path / "recipe.yaml")])
+    assert again[0] == model
+    assert again[1] == data == DataArguments(data="here")
+    assert again[2].learning_rate == 3e-4
+    assert again[2].frozen_epochs == {"a": 1}
+
+
+def test_the_git_revision_is_a_commit_of_this_checkout():
+    revision = git_revision()
+    assert revision is not None
+    assert len(revision.removesuffix("-dirty")) == 40
+    assert torch.tensor([c in "0123456789abcdef" for c in revision[:40]]).all()

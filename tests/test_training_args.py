@@ -1,0 +1,69 @@
+"""Recipes: flags override, mappings, inheritance, and errors that name what is wrong."""
+
+import pytest
+
+from rsctir_hf.errors import RecipeError
+from rsctir_hf.training_args import ModelArguments, RetrievalTrainingArguments, parse_recipe
+
+
+def write(path, text):
+    path.write_text(text)
+    return str(path)
+
+
+def test_flags_override_the_recipe_which_overrides_the_defaults(tmp_path):
+    recipe = write(tmp_path / "r.yaml", "family: galr\nlearning_rate: 1.0e-3\nreport_to: none\n")
+    model, data, training = parse_recipe(
+        [recipe, "--learning_rate", "2e-3", "--output_dir", str(tmp_path / "o")]
+    )
+    assert model.family == "galr"
+    assert training.learning_rate == 2e-3
+    assert data.benchmark == "ucm"
+
+
+def test_mappings_come_from_yaml_or_from_a_flag(tmp_path):
+    recipe = write(tmp_path / "r.yaml", "config: {depths: [1, 2]}\nfrozen_epochs: {a.b: 3}\n")
+    model, _, training = parse_recipe(
+        [recipe, "--lr_factors", "{a: 0.1}", "--output_dir", str(tmp_path)]
+    )
+    assert model.config == {"depths": [1, 2]}
+    assert training.frozen_epochs == {"a.b": 3}
+    assert training.lr_factors == {"a": 0.1}
+
+
+def test_a_recipe_takes_over_what_it_extends_and_wins(tmp_path):
+    write(tmp_path / "base.yaml", "family: galr\nbenchmark: ucm\nseed: 3\n")
+    child = write(tmp_path / "child.yaml", "extends: base.yaml\nbenchmark: rsicd\n")
+    model, data, training = parse_recipe([child, "--output_dir", str(tmp_path)])
+    assert (model.family, data.benchmark, training.seed) == ("galr", "rsicd", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("unknown_key: 1\n", "unknown_key"),
+        ("- a\n- b\n", "key: value"),
+        ("a: [1\n", "not valid YAML"),
+        ("average_decay: 1.5\n", "average_decay is 1.5"),
+        ("crop_scale: [0.9, 0.2]\n", "crop_scale"),
+        ("pre_alignment_fraction: 2\n", "pre_alignment_fraction"),
+        ("family: clip\n", "clip"),
+        ("config: 3\n", "config must be a mapping"),
+        ("extends: missing.yaml\n", "missing.yaml"),
+    ],
+)
+def test_a_bad_recipe_is_refused_and_named(text, named, tmp_path):
+    recipe = write(tmp_path / "r.yaml", text)
+    with pytest.raises(RecipeError, match=named):
+        parse_recipe([recipe, "--output_dir", str(tmp_path)])
+
+
+def test_a_missing_recipe_says_where_the_shipped_ones_are(tmp_path):
+    with pytest.raises(RecipeError, match="training/recipes"):
+        parse_recipe([str(tmp_path / "none.yaml")])
+
+
+def test_without_a_recipe_flags_alone_do(tmp_path):
+    model, _, training = parse_recipe(["--family", "galr", "--output_dir", str(tmp_path)])
+    assert isinstance(model, ModelArguments)
+    assert isinstance(training, RetrievalTrainingArguments)
