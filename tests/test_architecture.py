@@ -22,7 +22,7 @@ GROUND = LEAVES | PURE
 SERVED = {"gallery", "metrics", "reranking", "protocols", "errors", "imagery"}
 BELOW_DOORS = GROUND | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
-TRAINING_DOORS = {"trainer", "hub", "initialization", "training_data", "training_report"}
+TRAINING_DOORS = {"trainer", "hub", "initialization", "run_report"}
 
 # the part of the package -> the parts it may import, besides itself
 PLACES: dict[str, set[str]] = (
@@ -34,7 +34,9 @@ PLACES: dict[str, set[str]] = (
     | {"cli": BELOW_DOORS | {"hub", ROOT_NAMES}, "ui": BELOW_DOORS | {ROOT_NAMES}}
     | {"__main__": {"cli"}, ROOT_NAMES: BELOW_DOORS | TRAINING_DOORS}
 )
-LEAF_PACKAGES = {"torch", "torchvision", "timm", "transformers"} | set(sys.stdlib_module_names)
+# tokenizers comes with transformers, whose tokenizers are built from it
+LEAF_PACKAGES = {"torch", "torchvision", "timm", "transformers", "tokenizers"}
+LEAF_PACKAGES |= set(sys.stdlib_module_names)
 HEAVY = ["gradio", "torch_geometric", "rasterio", "faiss"]
 HEAVY += ["matplotlib", "datasets", "plotly", "pandas"]
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "misc"}

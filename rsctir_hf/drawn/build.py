@@ -1,7 +1,7 @@
 """Draw the whole gallery again: 200 JPEGs, their ``metadata.jsonl`` and the caption bank.
 
-    python -m rsctir_hf.drawn.build                    # rewrites the committed files
-    python -m rsctir_hf.drawn.build --folder /tmp/out  # or draws them elsewhere
+python -m rsctir_hf.drawn.build                    # rewrites the committed files
+python -m rsctir_hf.drawn.build --folder /tmp/out  # or draws them elsewhere
 """
 
 import argparse

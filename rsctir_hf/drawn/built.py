@@ -60,11 +60,25 @@ def _house_row(canvas: Canvas, v: float, sign: int, roof: str) -> None:
             drive = shapes.box(canvas.x - u - length * 0.36, canvas.y - v + sign * 7.5, 1.5, 4.0)
             canvas.paint(canvas.cover(drive), (0.70, 0.68, 0.64))
             turn = 0.0 if rng.random() < 0.7 else np.pi / 2
-            house(canvas, u, v, turn + float(rng.normal(0, 0.02)), length=length, width=width, roof=kind)
+            house(
+                canvas,
+                u,
+                v,
+                turn + float(rng.normal(0, 0.02)),
+                length=length,
+                width=width,
+                roof=kind,
+            )
             outline = shapes.box(canvas.x - u, canvas.y - v, length / 2 + 0.8, width / 2 + 0.8)
             canvas.block(canvas.cover(outline))
             if rng.random() < 0.13:
-                pool(canvas, u + float(rng.uniform(-2, 2)), v + sign * (width / 2 + 3.4), 0.0, length=6.0)
+                pool(
+                    canvas,
+                    u + float(rng.uniform(-2, 2)),
+                    v + sign * (width / 2 + 3.4),
+                    0.0,
+                    length=6.0,
+                )
             if rng.random() < 0.45:
                 car(canvas, u + length * 0.36, v - sign * 8.0, np.pi / 2)
         u += length + float(rng.uniform(1.4, 3.6))
@@ -75,9 +89,14 @@ def sparse_residential(canvas: Canvas) -> Facts:
     rng = canvas.rng
     facts: Facts = {}
     reach = canvas.reach
-    canvas.paint(np.ones_like(canvas.height), ground.grass(canvas) if rng.random() < 0.7 else ground.scrub(canvas))
+    canvas.paint(
+        np.ones_like(canvas.height),
+        ground.grass(canvas) if rng.random() < 0.7 else ground.scrub(canvas),
+    )
     v_road = canvas.span[1] * float(rng.uniform(0.45, 0.75))
-    knots = [(u * reach, v_road + float(rng.normal(0, 0.05)) * reach) for u in (-1.4, -0.5, 0.4, 1.4)]
+    knots = [
+        (u * reach, v_road + float(rng.normal(0, 0.05)) * reach) for u in (-1.4, -0.5, 0.4, 1.4)
+    ]
     curve = shapes.smooth_curve(knots, 6)
     roof = ("grey", "brown", "red", "white")[rng.integers(4)]
     wanted = int(rng.integers(1, 4))
@@ -105,7 +124,9 @@ def _homestead(canvas: Canvas, u: float, v: float, v_road: float, roof: str) -> 
     length, width = float(rng.uniform(17, 23)), float(rng.uniform(11, 14))
     turn = float(rng.normal(0, 0.25))
     bend = float(rng.uniform(-8, 8))
-    drive = shapes.smooth_curve([(u + 4, v), (u + 4 + bend, (v + v_road) / 2), (u + bend, v_road)], 8)
+    drive = shapes.smooth_curve(
+        [(u + 4, v), (u + 4 + bend, (v + v_road) / 2), (u + bend, v_road)], 8
+    )
     track = shapes.follow(canvas.x, canvas.y, drive)
     canvas.paint(canvas.cover(track.distance - 1.9), ground.textured(
         canvas, (0.66, 0.63, 0.57), coarse=0.05, fine=0.04, scale=4.0))  # fmt: skip
@@ -118,7 +139,16 @@ def _homestead(canvas: Canvas, u: float, v: float, v_road: float, roof: str) -> 
         pool(canvas, u + float(rng.uniform(-4, 4)), v_pool, turn, length=9.0)
         canvas.block(canvas.cover(np.hypot(canvas.x - u, canvas.y - v_pool) - 7))
     if rng.random() < 0.5:
-        house(canvas, u + length * 0.8 + 6, v + 4, turn + np.pi / 2, length=8, width=6.5, roof=roof, name="shed")
+        house(
+            canvas,
+            u + length * 0.8 + 6,
+            v + 4,
+            turn + np.pi / 2,
+            length=8,
+            width=6.5,
+            roof=roof,
+            name="shed",
+        )
         canvas.block(canvas.cover(np.hypot(canvas.x - u - length * 0.8 - 6, canvas.y - v - 4) - 6))
     for at in (0.3, 0.45):
         (cu, cv), heading = shapes.point_along(drive, shapes.curve_length(drive) * at)
@@ -133,7 +163,10 @@ def storage_tanks(canvas: Canvas) -> Facts:
     facts: Facts = {}
     reach = canvas.reach * 1.1
     bare = rng.random() < 0.6
-    canvas.paint(np.ones_like(canvas.height), ground.soil(canvas, (0.62, 0.56, 0.47)) if bare else ground.grass(canvas, 0.6))
+    canvas.paint(
+        np.ones_like(canvas.height),
+        ground.soil(canvas, (0.62, 0.56, 0.47)) if bare else ground.grass(canvas, 0.6),
+    )
     radius = float(rng.uniform(7.0, 16.5))
     pitch = 2 * radius + float(rng.uniform(11, 17))
     first = rng.uniform(-0.5, 0.5, 2) * pitch
@@ -145,7 +178,9 @@ def storage_tanks(canvas: Canvas) -> Facts:
         for j in steps:
             u, v = first[0] + i * pitch, first[1] + j * pitch
             if rng.random() < 0.93 and abs(u) < reach * 1.2 and abs(v) < reach * 1.2:
-                _tank_in_bund(canvas, u, v, pitch, radius * float(rng.choice([1.0, 1.0, 0.72])), tall)
+                _tank_in_bund(
+                    canvas, u, v, pitch, radius * float(rng.choice([1.0, 1.0, 0.72])), tall
+                )
     if rng.random() < 0.6:
         scatter_trees(canvas, 40, radius=(1.5, 3.0))
     counted(facts, "tanks", canvas.count("storage tank"), "storage tank")
@@ -178,12 +213,17 @@ def solar_farm(canvas: Canvas) -> Facts:
     facts: Facts = {}
     reach = canvas.reach * 1.2
     dry = rng.random() < 0.5
-    canvas.paint(np.ones_like(canvas.height), ground.soil(canvas, (0.64, 0.56, 0.44)) if dry else ground.grass(canvas, 0.4))
+    canvas.paint(
+        np.ones_like(canvas.height),
+        ground.soil(canvas, (0.64, 0.56, 0.44)) if dry else ground.grass(canvas, 0.4),
+    )
     pitch, depth = float(rng.uniform(6.0, 9.0)), float(rng.uniform(3.4, 4.6))
     run = float(rng.uniform(26, 48))
     lane = np.mod(canvas.x, run + 5.0)
     row = np.mod(canvas.y, pitch)
-    field = shapes.box(canvas.x - rng.uniform(-0.2, 0.2) * reach, canvas.y, 1.5 * reach, 1.5 * reach)
+    field = shapes.box(
+        canvas.x - rng.uniform(-0.2, 0.2) * reach, canvas.y, 1.5 * reach, 1.5 * reach
+    )
     if rng.random() < 0.6:
         slant = float(rng.uniform(-0.3, 0.3))
         field = canvas.y - canvas.span[1] * float(rng.uniform(0.3, 0.7)) + slant * canvas.x
@@ -191,7 +231,9 @@ def solar_farm(canvas: Canvas) -> Facts:
     track = canvas.cover(np.abs(lane - run - 2.5) - 1.3, soft=0.8) * canvas.cover(field)
     canvas.paint(track * 0.7, (0.68, 0.62, 0.52))
     cell_row = np.floor(canvas.y / pitch) * pitch + pitch / 2
-    inside = canvas.cover(np.maximum(np.abs(lane - run / 2) - run / 2, np.abs(row - pitch / 2) - depth / 2))
+    inside = canvas.cover(
+        np.maximum(np.abs(lane - run / 2) - run / 2, np.abs(row - pitch / 2) - depth / 2)
+    )
     inside = inside * (field + (cell_row - canvas.y) < -3)
     blue = ground.tint(canvas, (0.13, 0.165, 0.26), 0.015)
     module = (np.mod(lane, 1.7) < 0.16) | (np.abs(row - pitch / 2) < 0.1)
@@ -207,9 +249,19 @@ def solar_farm(canvas: Canvas) -> Facts:
         tree_row(canvas, (-reach, v + 24), (reach, v + 24), radius=2.6)
         scatter_trees(canvas, 30, radius=(1.6, 3.2))
     hut_u = (np.floor(rng.uniform(-1, 1)) + 1) * (run + 5.0) - 2.5
-    block(canvas, hut_u, float(rng.uniform(-0.4, 0.2)) * canvas.span[1], np.pi / 2, length=7, width=3, tall=3)
+    block(
+        canvas,
+        hut_u,
+        float(rng.uniform(-0.4, 0.2)) * canvas.span[1],
+        np.pi / 2,
+        length=7,
+        width=3,
+        tall=3,
+    )
     visible = inside.mean()
     facts["rows"] = pick(rng, "many rows", "long rows", "parallel rows")
     facts["amount"] = "most" if visible > 0.35 else "part"
-    canvas.record("solar panels", 0, -0.1 * reach, length=1.2 * canvas.span[0], width=canvas.span[1])
+    canvas.record(
+        "solar panels", 0, -0.1 * reach, length=1.2 * canvas.span[0], width=canvas.span[1]
+    )
     return facts

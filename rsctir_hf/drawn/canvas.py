@@ -153,9 +153,7 @@ class Canvas(Patch):
             return None
         window = np.s_[y0:y1, x0:x1]
         x, y = _turn(self._right[window] - right, self._down[window] - down, self.angle + angle)
-        return Patch(
-            x, y, self.albedo[window], self.height[window], self.grain[window], self.pixel
-        )
+        return Patch(x, y, self.albedo[window], self.height[window], self.grain[window], self.pixel)
 
     def to_ground(self, u: float, v: float) -> tuple[float, float]:
         """Scene metres -> metres right of and below the centre of the picture."""
@@ -192,7 +190,11 @@ class Canvas(Patch):
         left, right = max(min(xs), 0.0), min(max(xs), float(self.size[0]))
         top, bottom = max(min(ys), 0.0), min(max(ys), float(self.size[1]))
         whole = (max(xs) - min(xs)) * (max(ys) - min(ys))
-        if left >= right or top >= bottom or (right - left) * (bottom - top) < LEAST_VISIBLE * whole:
+        if (
+            left >= right
+            or top >= bottom
+            or (right - left) * (bottom - top) < LEAST_VISIBLE * whole
+        ):
             return False
         bbox = tuple(round(n, 1) for n in (left, top, right - left, bottom - top))
         self.objects.append(DrawnObject(category, bbox))  # type: ignore[arg-type]

@@ -24,7 +24,9 @@ def forest(canvas: Canvas) -> Facts:
     kind = ("broadleaved", "conifer", "mixed")[rng.integers(3)]
     facts["kind"] = {"broadleaved": "broadleaved", "conifer": "coniferous", "mixed": "mixed"}[kind]
     canvas.raise_land(3.0 * canvas.noise(canvas.reach, 2))
-    canvas.paint(np.ones_like(canvas.height), ground.mix(ground.grass(canvas, 0.2), (0.2, 0.2, 0.14), 0.6))
+    canvas.paint(
+        np.ones_like(canvas.height), ground.mix(ground.grass(canvas, 0.2), (0.2, 0.2, 0.14), 0.6)
+    )
     density = np.ones_like(canvas.height)
     feature = rng.random()
     if feature < 0.35:
@@ -168,7 +170,11 @@ def terraced_fields(canvas: Canvas) -> Facts:
     within = hill / step - level
     canvas.raise_land((level + np.clip((within - 0.88) / 0.12, 0, 1)) * step * 0.34)
     flooded = rng.random() < 0.35
-    names = ("green", "dark green", "yellow", "green") if not flooded else ("green", "pale", "dark green")
+    names = (
+        ("green", "dark green", "yellow", "green")
+        if not flooded
+        else ("green", "pale", "dark green")
+    )
     base = rng.integers(0, 997)
     choice = (level.astype(int) * 7 + base) % len(names)
     colour = np.take(np.asarray([CROPS[name] for name in names], dtype=np.float32), choice, axis=0)
@@ -206,8 +212,12 @@ def circular_fields(canvas: Canvas) -> Facts:
     """Centre-pivot irrigation: big discs of crops on dry ground, with wheel tracks and sectors."""
     rng = canvas.rng
     facts: Facts = {}
-    dry = ground.mix((0.66, 0.57, 0.45), (0.56, 0.49, 0.39), 0.5 + 0.4 * canvas.noise(canvas.reach, 5))
-    canvas.paint(np.ones_like(canvas.height), ground.textured(canvas, dry, coarse=0.05, fine=0.04, scale=80))
+    dry = ground.mix(
+        (0.66, 0.57, 0.45), (0.56, 0.49, 0.39), 0.5 + 0.4 * canvas.noise(canvas.reach, 5)
+    )
+    canvas.paint(
+        np.ones_like(canvas.height), ground.textured(canvas, dry, coarse=0.05, fine=0.04, scale=80)
+    )
     pitch = canvas.reach * float(rng.uniform(0.42, 1.05))
     radius = pitch * float(rng.uniform(0.44, 0.485))
     grid = np.minimum(*(np.abs(np.mod(a, pitch) - pitch / 2) for a in (canvas.x, canvas.y)))
@@ -261,5 +271,8 @@ def _pivot(canvas: Canvas, u: float, v: float, radius: float) -> str | None:
 def _crossing(canvas: Canvas, *, bend: float) -> list[shapes.Point]:
     """Draw a random smooth curve right across the sheet, along its first axis."""
     rng, reach = canvas.rng, canvas.reach
-    knots = [(float(u) * reach, float(rng.normal(0, bend * 0.55)) * reach) for u in np.linspace(-1.4, 1.4, 6)]
+    knots = [
+        (float(u) * reach, float(rng.normal(0, bend * 0.55)) * reach)
+        for u in np.linspace(-1.4, 1.4, 6)
+    ]
     return shapes.smooth_curve(knots, 6)

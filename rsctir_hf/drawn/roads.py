@@ -113,7 +113,10 @@ def roundabout(canvas: Canvas) -> Facts:
     ring = island + lanes * LANE / 2 + 1.0
     arms = int(rng.integers(3, 6))
     turns = np.arange(arms) * 2 * np.pi / arms + rng.normal(0, 0.12, arms)
-    curves = [[(0.0, 0.0), (1.6 * reach * float(np.cos(t)), 1.6 * reach * float(np.sin(t)))] for t in turns]
+    curves = [
+        [(0.0, 0.0), (1.6 * reach * float(np.cos(t)), 1.6 * reach * float(np.sin(t)))]
+        for t in turns
+    ]
     tracks = [shapes.follow(canvas.x, canvas.y, curve) for curve in curves]
     distance = np.hypot(canvas.x, canvas.y)
     roads = shapes.union(*(t.distance for t in tracks))
@@ -162,18 +165,30 @@ def _island_garden(canvas: Canvas, island: float, facts: Facts) -> None:
     if style == 0:
         for t in np.linspace(0, 2 * np.pi, 9)[:-1]:
             r = island * 0.62
-            tree(canvas, r * float(np.cos(t)), r * float(np.sin(t)), radius=float(rng.uniform(1.6, 2.4)))
+            tree(
+                canvas,
+                r * float(np.cos(t)),
+                r * float(np.sin(t)),
+                radius=float(rng.uniform(1.6, 2.4)),
+            )
         facts["island"] = "a ring of trees"
     elif style == 1:
         bed = canvas.cover(np.abs(distance - island * 0.55) - 1.2)
-        canvas.paint(bed, ground.textured(canvas, (0.55, 0.28, 0.28), coarse=0.2, fine=0.1, scale=2))
+        canvas.paint(
+            bed, ground.textured(canvas, (0.55, 0.28, 0.28), coarse=0.2, fine=0.1, scale=2)
+        )
         canvas.paint(canvas.cover(distance - island * 0.28), (0.70, 0.67, 0.62), 0.5)
         canvas.paint(canvas.cover(distance - island * 0.2), ground.water(canvas, (0.2, 0.4, 0.46)))
         facts["island"] = "a fountain and flower beds"
     else:
         for _ in range(14):
             r, t = island * 0.75 * np.sqrt(rng.random()), rng.uniform(0, 6.3)
-            tree(canvas, float(r * np.cos(t)), float(r * np.sin(t)), radius=float(rng.uniform(1.4, 3.0)))
+            tree(
+                canvas,
+                float(r * np.cos(t)),
+                float(r * np.sin(t)),
+                radius=float(rng.uniform(1.4, 3.0)),
+            )
         facts["island"] = "a clump of trees"
 
 
@@ -187,7 +202,15 @@ def _corner_buildings(canvas: Canvas, turns: Array, ring: float, facts: Facts) -
         u, v = r * float(np.cos(t)), r * float(np.sin(t))
         if canvas.free(u, v, 9.0):
             length, width = rng.uniform(13, 20), rng.uniform(10, 13)
-            block(canvas, u, v, t + np.pi / 2, length=length, width=width, tall=float(rng.uniform(5, 11)))
+            block(
+                canvas,
+                u,
+                v,
+                t + np.pi / 2,
+                length=length,
+                width=width,
+                tall=float(rng.uniform(5, 11)),
+            )
             canvas.block(canvas.cover(np.hypot(canvas.x - u, canvas.y - v) - length * 0.6))
     counted(facts, "buildings", canvas.count("building"), "building")
 
@@ -237,7 +260,9 @@ def _ramp(reach: float, direction: tuple[float, float], sign: int) -> list[shape
     far = 1.25 * reach
     corner = (sign * 0.16 * reach + 0.1 * direction[0] * reach * sign, sign * 0.2 * reach)
     end = (sign * far * direction[0] + sign * 6, sign * far * direction[1])
-    return shapes.smooth_curve([(sign * far, sign * 13.0), (sign * 0.6 * reach, sign * 19.0), corner, end], 9)
+    return shapes.smooth_curve(
+        [(sign * far, sign * 13.0), (sign * 0.6 * reach, sign * 19.0), corner, end], 9
+    )
 
 
 def parking_lot(canvas: Canvas) -> Facts:
@@ -254,7 +279,11 @@ def parking_lot(canvas: Canvas) -> Facts:
     island_every = int(rng.integers(9, 14)) * bay
     row = np.mod(canvas.y - v0 + pitch / 2, pitch) - pitch / 2
     inside = canvas.y < edge
-    line = canvas.cover(np.abs(np.mod(canvas.x, bay) - bay / 2) - 0.10) * (np.abs(row) < depth) * inside
+    line = (
+        canvas.cover(np.abs(np.mod(canvas.x, bay) - bay / 2) - 0.10)
+        * (np.abs(row) < depth)
+        * inside
+    )
     spine = canvas.cover(np.abs(row) - 0.10) * inside
     canvas.paint(np.maximum(line, spine) * 0.8, WHITE_PAINT)
     strip = np.abs(np.mod(canvas.x, island_every) - island_every / 2) - 1.3

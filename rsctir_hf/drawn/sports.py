@@ -67,7 +67,9 @@ def _court(canvas: Canvas, u: float, v: float, play: Array) -> None:
     patch.paint(patch.cover(shapes.union(*lines) - 0.10) * 0.92, WHITE_PAINT)
     net = np.maximum(ax - 0.12, ay - half_width - 0.9)
     patch.paint(patch.cover(net) * 0.8, (0.22, 0.23, 0.24), patch.height + 1.0)
-    canvas.record("tennis court", u, v, length=2 * half_length, width=2 * half_width, angle=np.pi / 2)
+    canvas.record(
+        "tennis court", u, v, length=2 * half_length, width=2 * half_width, angle=np.pi / 2
+    )
 
 
 def _court_surroundings(canvas: Canvas, half_u: float, half_v: float, facts: Facts) -> None:
@@ -112,7 +114,9 @@ def baseball_diamond(canvas: Canvas) -> Facts:
     canvas.paint(canvas.cover(distance - 7.9 + ragged, soft=0.4), dirt)
     turf = np.abs(x) + np.abs(y - corner) - (corner - 3.0)
     if rng.random() < 0.75:
-        canvas.paint(canvas.cover(turf / np.sqrt(2), soft=0.4), ground.grass(canvas, 0.1) * mown[..., None])
+        canvas.paint(
+            canvas.cover(turf / np.sqrt(2), soft=0.4), ground.grass(canvas, 0.1) * mown[..., None]
+        )
         facts["infield"] = "a grass infield"
     mound = np.hypot(x, y - 18.4) - 2.8
     canvas.paint(canvas.cover(mound, soft=0.3), dirt * 1.03)
@@ -139,7 +143,16 @@ def _stands(canvas: Canvas, home: float, facts: Facts) -> None:
     backstop = np.maximum(np.abs(distance - 18.2) - 0.25, canvas.y - home + 6)
     canvas.paint(canvas.cover(backstop) * 0.7, (0.4, 0.4, 0.4), 4.0)
     for sign in (-1, 1):
-        block(canvas, sign * 21.0, home + 6.0, sign * np.pi / 4, length=11, width=3, tall=2.6, name="dugout")
+        block(
+            canvas,
+            sign * 21.0,
+            home + 6.0,
+            sign * np.pi / 4,
+            length=11,
+            width=3,
+            tall=2.6,
+            name="dugout",
+        )
     if rng.random() < 0.5:
         tier = np.maximum(np.abs(distance - 24) - 4.5, canvas.y - home + 8)
         steps = np.floor((distance - 19.5) / 0.9)
@@ -168,11 +181,16 @@ def running_track(canvas: Canvas) -> Facts:
     canvas.paint(canvas.cover(oval - width - 2.2), ground.concrete(canvas, 3.0))
     canvas.paint(canvas.cover(oval - width), rubber)
     lines = np.abs(np.mod(oval + 0.61, 1.22) - 0.61) - 0.09
-    canvas.paint(canvas.cover(np.maximum(lines, np.abs(oval - width / 2) - width / 2 - 0.1)) * 0.6, WHITE_PAINT)
+    canvas.paint(
+        canvas.cover(np.maximum(lines, np.abs(oval - width / 2) - width / 2 - 0.1)) * 0.6,
+        WHITE_PAINT,
+    )
     canvas.paint(canvas.cover(oval), rubber * 0.97)
     _pitch(canvas, oval)
     canvas.block(canvas.cover(oval - width - 3))
-    canvas.record("running track", 0, 0, length=2 * (straight + inner + width), width=2 * (inner + width))
+    canvas.record(
+        "running track", 0, 0, length=2 * (straight + inner + width), width=2 * (inner + width)
+    )
     if rng.random() < 0.7:
         _grandstand(canvas, float(rng.choice([-1, 1])) * (inner + width + 11), facts)
     if rng.random() < 0.5:
@@ -209,9 +227,15 @@ def _grandstand(canvas: Canvas, v: float, facts: Facts) -> None:
     length = float(rng.uniform(50, 95))
     stand = shapes.box(canvas.x, canvas.y - v, length / 2, 8.0)
     steps = np.floor((np.abs(canvas.y) - abs(v) + 8.0) / 1.0)
-    seats = ground.tint(canvas, ((0.30, 0.40, 0.58), (0.68, 0.67, 0.64), (0.60, 0.34, 0.28))[rng.integers(3)], 0.02)
+    seats = ground.tint(
+        canvas, ((0.30, 0.40, 0.58), (0.68, 0.67, 0.64), (0.60, 0.34, 0.28))[rng.integers(3)], 0.02
+    )
     aisle = 1 + 0.25 * (np.mod(canvas.x, 12.0) < 1.0)
-    canvas.paint(canvas.cover(stand), seats * ((0.95 + 0.06 * np.mod(steps, 2)) * aisle)[..., None], 1 + 0.5 * steps)
+    canvas.paint(
+        canvas.cover(stand),
+        seats * ((0.95 + 0.06 * np.mod(steps, 2)) * aisle)[..., None],
+        1 + 0.5 * steps,
+    )
     if rng.random() < 0.6:
         back = shapes.box(canvas.x, canvas.y - v - np.sign(v) * 4.5, length / 2 + 1, 4.5)
         canvas.paint(canvas.cover(back), ground.tint(canvas, (0.80, 0.80, 0.79), 0.02), 13.0)
@@ -229,16 +253,25 @@ def golf_course(canvas: Canvas) -> Facts:
     canvas.raise_land(1.6 * canvas.noise(reach * 0.5, 2))
     knots = [(u * reach, float(rng.normal(0, 0.17)) * reach) for u in (-1.4, -0.8, -0.25, 0.28)]
     curve = shapes.smooth_curve(knots, 8)
-    fairway = shapes.follow(canvas.x, canvas.y, curve).distance - 0.19 * reach + 2.5 * canvas.noise(25.0, 2)
+    fairway = (
+        shapes.follow(canvas.x, canvas.y, curve).distance
+        - 0.19 * reach
+        + 2.5 * canvas.noise(25.0, 2)
+    )
     stripes = 1 + 0.04 * np.sign(np.sin(2 * np.pi * canvas.x / 9.0))
-    canvas.paint(canvas.cover(fairway, soft=1.5), ground.grass(canvas, 0.05) * stripes[..., None] * 1.03)
+    canvas.paint(
+        canvas.cover(fairway, soft=1.5), ground.grass(canvas, 0.05) * stripes[..., None] * 1.03
+    )
     gu, gv = curve[-1]
     size = float(rng.uniform(10, 14))
     x, y = canvas.x - gu, canvas.y - gv
     wobble = 1.6 * canvas.noise(18.0, 2)
     green = shapes.ellipse(x, y, size * 1.25, size) + wobble
     canvas.paint(canvas.cover(green - 2.5, soft=1.0), (0.36, 0.47, 0.25))
-    canvas.paint(canvas.cover(green, soft=0.5), ground.textured(canvas, (0.45, 0.57, 0.33), coarse=0.02, fine=0.02, scale=6))
+    canvas.paint(
+        canvas.cover(green, soft=0.5),
+        ground.textured(canvas, (0.45, 0.57, 0.33), coarse=0.02, fine=0.02, scale=6),
+    )
     canvas.block(canvas.cover(shapes.union(fairway - 3, green - 4)))
     canvas.record("putting green", gu, gv, length=2.5 * size, width=2 * size)
     if rng.random() < 0.4:
@@ -278,10 +311,14 @@ def _pond(canvas: Canvas, fairway: Array, green: Array, facts: Facts) -> None:
     u, v = (float(n) for n in rng.uniform(-0.5, 0.5, 2) * canvas.reach)
     v = v + (0.3 if v > 0 else -0.3) * canvas.reach
     size = float(rng.uniform(0.16, 0.26)) * canvas.reach
-    shape = shapes.ellipse(canvas.x - u, canvas.y - v, size * 1.4, size * 0.8) + 4 * canvas.noise(30.0, 2)
+    shape = shapes.ellipse(canvas.x - u, canvas.y - v, size * 1.4, size * 0.8) + 4 * canvas.noise(
+        30.0, 2
+    )
     shape = np.maximum(shape, -np.minimum(fairway, green) + 6)
     canvas.paint(canvas.cover(shape - 1.2, soft=1.0), ground.soil(canvas))
-    canvas.paint(canvas.cover(shape, soft=0.6), ground.water(canvas, (0.22, 0.31, 0.30)), canvas.height - 0.6)
+    canvas.paint(
+        canvas.cover(shape, soft=0.6), ground.water(canvas, (0.22, 0.31, 0.30)), canvas.height - 0.6
+    )
     canvas.block(canvas.cover(shape - 2))
     if (shape < 0).mean() > 0.02:
         facts["pond"] = "a pond"

@@ -99,7 +99,9 @@ def block(
     if patch is None:
         return False
     ground = float(np.percentile(patch.height, 20))
-    base = tint(canvas, ((0.70, 0.69, 0.66), (0.60, 0.60, 0.60), (0.76, 0.74, 0.70))[rng.integers(3)], 0.02)
+    base = tint(
+        canvas, ((0.70, 0.69, 0.66), (0.60, 0.60, 0.60), (0.76, 0.74, 0.70))[rng.integers(3)], 0.02
+    )
     outline = shapes.box(patch.x, patch.y, length / 2, width / 2)
     mask = patch.cover(outline)
     seams = 1 - 0.03 * (np.abs(np.mod(patch.x, 3.0) - 1.5) < 0.12)
@@ -111,7 +113,9 @@ def block(
         dv = rng.uniform(-0.36, 0.36) * width
         a, b = rng.uniform(0.5, 1.5, 2)
         unit = patch.cover(shapes.box(patch.x - du, patch.y - dv, a, b))
-        patch.paint(unit, tint(canvas, (0.72, 0.73, 0.73), 0.06), ground + tall + rng.uniform(0.8, 1.8))
+        patch.paint(
+            unit, tint(canvas, (0.72, 0.73, 0.73), 0.06), ground + tall + rng.uniform(0.8, 1.8)
+        )
     return canvas.record(name, u, v, length=length, width=width, angle=angle)
 
 
@@ -123,7 +127,9 @@ def tank(canvas: Canvas, u: float, v: float, *, radius: float, tall: float) -> b
         return False
     ground = float(np.percentile(patch.height, 20))
     distance = np.hypot(patch.x, patch.y)
-    base = tint(canvas, ((0.84, 0.84, 0.82), (0.78, 0.78, 0.76), (0.72, 0.69, 0.63))[rng.integers(3)], 0.02)
+    base = tint(
+        canvas, ((0.84, 0.84, 0.82), (0.78, 0.78, 0.76), (0.72, 0.69, 0.63))[rng.integers(3)], 0.02
+    )
     turn = np.arctan2(patch.y, patch.x)
     plates = 1 - 0.035 * (np.abs(np.sin(8 * turn)) < 2.0 / (distance + 2.0) * 0.12)
     stains = 1 - 0.05 * np.clip(np.sin(5 * turn + rng.uniform(0, 6)) * distance / radius, 0, 1)

@@ -52,12 +52,22 @@ def _gates(canvas: Canvas, length: float, facts: Facts) -> None:
     for k in range(-3, 4):
         u = first + k * spacing
         _guide_line(canvas, shapes.capsule(canvas.x, canvas.y, (u, nose), (u, taxi), 0.0))
-        bridge = shapes.capsule(canvas.x, canvas.y, (u + 9, wall - 1), (u + 3.2, nose + length * 0.14), 1.6)
+        bridge = shapes.capsule(
+            canvas.x, canvas.y, (u + 9, wall - 1), (u + 3.2, nose + length * 0.14), 1.6
+        )
         canvas.paint(canvas.cover(bridge), (0.72, 0.73, 0.74), 6.0)
         canvas.block(canvas.cover(bridge - 3))
         if k == 0 or rng.random() < 0.82:
-            plane(canvas, u, nose + length / 2, -np.pi / 2, length=length * float(rng.uniform(0.93, 1.03)))
-            canvas.block(canvas.cover(shapes.box(canvas.x - u, canvas.y - nose - length / 2, 20, 20)))
+            plane(
+                canvas,
+                u,
+                nose + length / 2,
+                -np.pi / 2,
+                length=length * float(rng.uniform(0.93, 1.03)),
+            )
+            canvas.block(
+                canvas.cover(shapes.box(canvas.x - u, canvas.y - nose - length / 2, 20, 20))
+            )
     canvas.block(canvas.cover(canvas.y - wall - 2))
     facts["terminal"] = pick(rng, "the terminal building", "a long terminal")
 
@@ -80,7 +90,9 @@ def _taxiway(canvas: Canvas, length: float, facts: Facts) -> None:
     first = float(rng.uniform(-0.5, 0.5)) * spacing
     for k in range(-3, 4):
         u = first + k * spacing
-        _guide_line(canvas, shapes.capsule(canvas.x, canvas.y, (u, row), (u, row - length * 1.1), 0.0))
+        _guide_line(
+            canvas, shapes.capsule(canvas.x, canvas.y, (u, row), (u, row - length * 1.1), 0.0)
+        )
         if k == 0 or rng.random() < 0.75:
             plane(canvas, u, row, tilt, length=length * float(rng.uniform(0.85, 1.0)))
             canvas.block(canvas.cover(np.hypot(canvas.x - u, canvas.y - row) - length * 0.55))
@@ -165,7 +177,9 @@ def railway_yard(canvas: Canvas) -> Facts:
     bed = np.abs(canvas.y) - middle - 3.2 - 0.5 * canvas.noise(8.0)
     gravel = ground.mix((0.52, 0.47, 0.42), (0.43, 0.37, 0.33), 0.5 + 0.4 * canvas.noise(12.0, 4))
     rust = np.clip(canvas.streaks(60.0, 1.5), 0, 1) * 0.15
-    ballast = ground.textured(canvas, ground.mix(gravel, (0.40, 0.30, 0.24), rust), coarse=0.05, fine=0.09, scale=2)
+    ballast = ground.textured(
+        canvas, ground.mix(gravel, (0.40, 0.30, 0.24), rust), coarse=0.05, fine=0.09, scale=2
+    )
     canvas.paint(canvas.cover(bed, soft=1.0), ballast)
     canvas.block(canvas.cover(bed - 1))
     for k in range(tracks):
@@ -182,7 +196,15 @@ def railway_yard(canvas: Canvas) -> Facts:
     if rng.random() < 0.6:
         side = float(rng.choice([-1, 1]))
         v = side * (middle + 3.5 + 9)
-        block(canvas, float(rng.uniform(-20, 20)), v, 0, length=float(rng.uniform(40, 80)), width=13, tall=7)
+        block(
+            canvas,
+            float(rng.uniform(-20, 20)),
+            v,
+            0,
+            length=float(rng.uniform(40, 80)),
+            width=13,
+            tall=7,
+        )
         canvas.block(canvas.cover(np.abs(canvas.y - v) - 8))
         counted(facts, "buildings", canvas.count("building"), "building")
     scatter_trees(canvas, 60, radius=(1.5, 3.2))

@@ -49,7 +49,9 @@ def lorry(canvas: Canvas, u: float, v: float, angle: float) -> bool:
     trailer = shapes.box(patch.x + 1.5, patch.y, length / 2 - 1.5, width / 2, 0.1)
     shade = 1 + 0.03 * patch.grain
     patch.paint(
-        patch.cover(trailer), tint(canvas, (0.82, 0.82, 0.80), 0.06) * shade[..., None], ground + 3.6
+        patch.cover(trailer),
+        tint(canvas, (0.82, 0.82, 0.80), 0.06) * shade[..., None],
+        ground + 3.6,
     )
     return canvas.record("lorry", u, v, length=length, width=width, angle=angle)
 
@@ -138,9 +140,7 @@ def _wings(patch: Patch, length: float) -> Array:
 
 def _tailplane(patch: Patch, length: float) -> Array:
     corners = [(-0.38, 0.0), (-0.47, 0.17), (-0.50, 0.17), (-0.475, 0.0)]
-    return shapes.convex(
-        patch.x, np.abs(patch.y), [(a * length, b * length) for a, b in corners]
-    )
+    return shapes.convex(patch.x, np.abs(patch.y), [(a * length, b * length) for a, b in corners])
 
 
 def _engines(canvas: Canvas, patch: Patch, length: float, ground: float) -> None:
@@ -150,7 +150,9 @@ def _engines(canvas: Canvas, patch: Patch, length: float, ground: float) -> None
             patch.x, side, ((x - 0.035) * length, y * length), ((x + 0.03) * length, y * length),
             0.02 * length,
         )  # fmt: skip
-        patch.paint(patch.cover(pod), tint(canvas, (0.62, 0.63, 0.65), 0.03), ground + 0.09 * length)
+        patch.paint(
+            patch.cover(pod), tint(canvas, (0.62, 0.63, 0.65), 0.03), ground + 0.09 * length
+        )
 
 
 def wagon(canvas: Canvas, u: float, v: float, angle: float, *, kind: str) -> bool:
@@ -167,15 +169,15 @@ def wagon(canvas: Canvas, u: float, v: float, angle: float, *, kind: str) -> boo
     if kind == "tanker":
         tank = shapes.box(patch.x, patch.y, length / 2 - 0.8, width / 2 - 0.1, 1.2)
         dome = np.sqrt(np.clip(1 - (patch.y / (width / 2)) ** 2, 0, 1))
-        colour = tint(canvas, (0.30, 0.30, 0.31) if rng.random() < 0.5 else (0.78, 0.78, 0.76), 0.03)
+        colour = tint(
+            canvas, (0.30, 0.30, 0.31) if rng.random() < 0.5 else (0.78, 0.78, 0.76), 0.03
+        )
         patch.paint(patch.cover(tank), colour, ground + 2.2 + 1.4 * dome)
     elif kind == "open":
         patch.paint(patch.cover(body), paint, ground + 2.8)
         load = tint(canvas, (0.17, 0.17, 0.17) if rng.random() < 0.6 else (0.50, 0.42, 0.33), 0.03)
         heap = ground + 2.3 + 0.5 * np.cos(patch.y) + 0.15 * patch.grain
-        patch.paint(
-            patch.cover(body + 0.35), load * (1 + 0.10 * patch.grain)[..., None], heap
-        )
+        patch.paint(patch.cover(body + 0.35), load * (1 + 0.10 * patch.grain)[..., None], heap)
     else:
         ribs = 1 - 0.10 * (np.abs(np.mod(patch.x, 1.8) - 0.9) < 0.15)
         patch.paint(patch.cover(body), paint * ribs[..., None], ground + 3.8)

@@ -112,10 +112,12 @@ def _read_records(metadata: Path) -> dict[str, PictureRecord]:
     if not metadata.is_file():
         return {}
     records = {}
-    for number, line in enumerate(metadata.read_text(encoding="utf-8").splitlines(), start=1):
+    lines = metadata.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-            records[str(metadata.parent / row["file_name"])] = _record(row)
+            path = str(metadata.parent / row["file_name"])
+            records[path] = _record(row)
         except (ValueError, KeyError, TypeError) as error:
             logger.warning("%s, line %d is left out: %s", metadata, number, error)
     return records
