@@ -58,7 +58,7 @@ def build_cmpagl(
     """Build a CMPAGL-style model; ``captions`` are not needed, its tokenizer comes with BERT."""
     text = text_source(arguments.text_weights)
     text_config = BertConfig.from_pretrained(text) if text else BertConfig()
-    config = CMPAGLConfig(**{"text_config": text_config, **arguments.config})
+    config = CMPAGLConfig(**{"text_config": text_config, **arguments.options})
     model = CMPAGLModel(config)
     model.load_towers(image_state_dict=image_weights(arguments, config.stem), text=text)
     processor = CMPAGLProcessor.build(
@@ -75,7 +75,7 @@ def build_galr(
     arguments: ModelArguments, captions: Iterable[list[str]]
 ) -> tuple[GaLRModel, GaLRProcessor]:
     """Build a GaLR model; a GRU's tokenizer is made from ``captions``."""
-    options = dict(arguments.config)
+    options = arguments.options.copy()
     text = None
     if options.get("text_encoder_type") == "bert":
         text = text_source(arguments.text_weights)
@@ -92,7 +92,8 @@ def build_galr(
     weights = image_weights(arguments, model.config.backbone)
     model.load_towers(image_state_dict=weights, text=text)
     if arguments.text_weights == "glove":
-        words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+        rows = tokenizer.get_vocab()
+        words = sorted(rows, key=lambda word: rows[word])
         model.load_word_vectors(*glove_vectors(words))
     processor = GaLRProcessor.build(
         tokenizer,

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import (
+    PreTrainedModel,
     ProcessorMixin,
     Trainer,
     TrainerCallback,
@@ -146,6 +147,7 @@ class RetrievalTrainer(Trainer):
     """
 
     args: RetrievalTrainingArguments
+    model: PreTrainedModel
 
     def __init__(
         self,
@@ -160,7 +162,7 @@ class RetrievalTrainer(Trainer):
         args.remove_unused_columns = False
         self.validation_rows = validation_rows
         self.average = WeightAverage(model, args.average_decay) if args.average_decay else None
-        view = EpochView(
+        self.view = EpochView(
             train_rows,
             seed=args.seed,
             augmentation=Augmentation(
@@ -173,12 +175,12 @@ class RetrievalTrainer(Trainer):
         super().__init__(
             model=model,
             args=args,
-            train_dataset=view,
+            train_dataset=self.view,
             eval_dataset=validation_rows,
             data_collator=RetrievalCollator(processor),
             processing_class=processor,
             callbacks=[
-                StagedFreezing(args.frozen_epochs),
+                StagedFreezing(args.freezing),
                 *([self.average] if self.average else []),
                 *(callbacks or []),
             ],
@@ -199,7 +201,9 @@ class RetrievalTrainer(Trainer):
         positives = inputs.pop("positives")
         outputs = model(**inputs)
         similarity = outputs.image_embeds @ outputs.text_embeds.T  # (B, C)
-        loss = self.alignment_loss(similarity, image_of_caption, positives, model)
+        loss = self.alignment_loss(
+            similarity, image_of_caption, positives, logit_scale=model.logit_scale
+        )
         if self.matching_is_on(model):
             loss = loss + self.args.matching_weight * fusion_loss(
                 model,
@@ -213,15 +217,19 @@ class RetrievalTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def alignment_loss(
-        self, similarity: Tensor, image_of_caption: Tensor, positives: Tensor, model: nn.Module
+        self,
+        similarity: Tensor,
+        image_of_caption: Tensor,
+        positives: Tensor,
+        *,
+        logit_scale: Any,  # noqa: ANN401 (the model's log(1 / tau), a scalar parameter)
     ) -> Tensor:
         """Contrastive plus triplet loss on the similarity matrix (B, C)."""
         args = self.args
         loss = similarity.new_zeros(())
         if args.contrastive_weight:
-            scale = model.logit_scale.exp()
             loss = loss + args.contrastive_weight * info_nce_loss(
-                similarity, positives, scale=scale
+                similarity, positives, scale=logit_scale.exp()
             )
         if args.triplet_weight:
             loss = loss + args.triplet_weight * triplet_loss(
@@ -255,13 +263,14 @@ class RetrievalTrainer(Trainer):
         Modules frozen only for a while are included; an optimizer skips what has no gradient.
         """
         if self.optimizer is None:
-            model = model or self.model
+            model = self.model
+            factors = self.args.factors
             cls, options = self.get_optimizer_cls_and_kwargs(self.args, model)
             decayed = set(self.get_decay_parameter_names(model))
             groups: dict[tuple[float, float], list[nn.Parameter]] = {}
             for name, parameter in model.named_parameters():
-                fits = [prefix for prefix in self.args.lr_factors if has_prefix(name, prefix)]
-                factor = self.args.lr_factors[max(fits, key=len)] if fits else 1.0
+                fits = [prefix for prefix in factors if has_prefix(name, prefix)]
+                factor = factors[max(fits, key=len)] if fits else 1.0
                 decay = self.args.weight_decay if name in decayed else 0.0
                 groups.setdefault((factor, decay), []).append(parameter)
             self.optimizer = cls(
@@ -275,7 +284,7 @@ class RetrievalTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:  # noqa: ANN401
         return CaptionAwareSampler(
-            self.train_dataset.caption_sets,
+            self.view.caption_sets,
             batch_size=self.args.train_batch_size,
             seed=self.args.seed,
         )
@@ -341,8 +350,8 @@ class RetrievalTrainer(Trainer):
         loaded and run in float32. ``training_args.bin`` is a pickle, which nobody should have to
         load, so it stays out of the finished folder; the recipe says the same.
         """
-        folder = Path(output_dir or self.args.output_dir)
-        if folder != Path(self.args.output_dir):
+        folder = Path(output_dir) if output_dir else self.args.folder
+        if folder != self.args.folder:
             super()._save(output_dir, state_dict)
             return
         state_dict = {

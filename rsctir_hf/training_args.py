@@ -6,7 +6,7 @@ A recipe is a flat YAML file whose keys are the fields below (and those of
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
@@ -46,7 +46,12 @@ class ModelArguments:
     def __post_init__(self) -> None:
         if self.family not in ("cmpagl", "galr"):
             raise RecipeError(f"family is {self.family!r}; expected 'cmpagl' or 'galr'.")
-        self.config = read_mapping("config", self.config)
+        self.config = self.options
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """``config`` as a mapping; from a flag it comes as inline YAML."""
+        return read_mapping("config", self.config)
 
 
 @dataclass
@@ -108,10 +113,10 @@ class RetrievalTrainingArguments(TrainingArguments):
     matching_weight: float = 1.0
     pre_alignment_fraction: float = 0.2
     triplet_margin: float = 0.2
-    triplet_negatives: str = "mean"
+    triplet_negatives: Literal["sum", "hardest", "mean"] = "mean"
     intra_weight: float = 0.1
     intra_margin: float = 0.0
-    intra_positives: str = "pairs"
+    intra_positives: Literal["pairs", "all"] = "pairs"
     captions_per_image: int = 1
     crop_scale: list[float] = field(default_factory=list)
     colour_jitter: float = 0.0
@@ -122,8 +127,8 @@ class RetrievalTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.frozen_epochs = read_mapping("frozen_epochs", self.frozen_epochs)
-        self.lr_factors = read_mapping("lr_factors", self.lr_factors)
+        self.frozen_epochs = self.freezing
+        self.lr_factors = self.factors
         if not 0 <= self.average_decay < 1:
             raise RecipeError(f"average_decay is {self.average_decay}; expected 0 <= decay < 1.")
         if self.crop_scale and not 0 < self.crop_scale[0] <= self.crop_scale[-1] <= 1:
@@ -132,6 +137,21 @@ class RetrievalTrainingArguments(TrainingArguments):
             raise RecipeError(
                 f"pre_alignment_fraction is {self.pre_alignment_fraction}; expected 0..1."
             )
+
+    @property
+    def freezing(self) -> dict[str, float]:
+        """``frozen_epochs`` as a mapping; from a flag it comes as inline YAML."""
+        return read_mapping("frozen_epochs", self.frozen_epochs)
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """``lr_factors`` as a mapping; from a flag it comes as inline YAML."""
+        return read_mapping("lr_factors", self.lr_factors)
+
+    @property
+    def folder(self) -> Path:
+        """``output_dir`` as a path."""
+        return Path(self.output_dir or ".")
 
 
 def parse_recipe(
@@ -148,7 +168,8 @@ def parse_recipe(
     Raises:
         RecipeError: if the file is missing, is no mapping, or holds an unknown key.
     """
-    parser = HfArgumentParser((ModelArguments, DataArguments, RetrievalTrainingArguments))
+    groups: Any = [ModelArguments, DataArguments, RetrievalTrainingArguments]
+    parser = HfArgumentParser(groups)
     if arguments and not arguments[0].startswith("-"):
         recipe = read_recipe(Path(arguments[0]))
         known = {action.dest for action in parser._actions}

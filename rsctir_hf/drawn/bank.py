@@ -30,9 +30,9 @@ HEADER = """\
 
 PLACE_FORMS = (
     "There is {a_adj} in the picture.",
-    "This is {a_adj}.",
+    "The picture shows {a_adj}.",
     "{A_adj} can be seen.",
-    "An aerial view of {a_adj}.",
+    "We are looking down on {a_adj}.",
 )
 BESIDE_FORMS = (
     "{A_adj} is next to {beside}.",
@@ -43,7 +43,7 @@ BESIDE_FORMS = (
 THING_FORMS = (
     "There are {amount} {things} {state}.",
     "{Amount} {things} are {state}.",
-    "{Amount} {things} {state}, seen from above.",
+    "{Amount} {things} can be seen {state}.",
 )
 JOINT_FORMS = (
     "{A_place} with {amount} {things} near {beside}.",

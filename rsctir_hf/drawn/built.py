@@ -37,9 +37,7 @@ def dense_residential(canvas: Canvas) -> Facts:
     for v in streets:
         for sign in (-1, 1):
             _house_row(canvas, v + sign * (pitch / 4 + 2.5), sign, roof)
-        for u in np.arange(-reach, reach, 6.5):
-            if rng.random() < 0.4:
-                car(canvas, float(u), v + 2.7 * float(rng.choice([-1, 1])), 0.0)
+        _parked_cars(canvas, v)
     scatter_trees(canvas, 160, radius=(1.2, 2.6), clearance=0.8)
     counted(facts, "houses", canvas.count("house"), "house")
     counted(facts, "cars", canvas.count("car"), "car")
@@ -47,6 +45,14 @@ def dense_residential(canvas: Canvas) -> Facts:
         counted(facts, "pools", canvas.count("swimming pool"), "swimming pool")
     facts["roof"] = roof
     return facts
+
+
+def _parked_cars(canvas: Canvas, v: float) -> None:
+    """Cars at the kerbs of a street along ``v``."""
+    rng = canvas.rng
+    for u in np.arange(-canvas.reach, canvas.reach, 6.5) * 1.15:
+        if rng.random() < 0.4:
+            car(canvas, float(u), v + 2.7 * float(rng.choice([-1, 1])), 0.0)
 
 
 def _house_row(canvas: Canvas, v: float, sign: int, roof: str) -> None:
@@ -150,7 +156,7 @@ def _homestead(canvas: Canvas, u: float, v: float, v_road: float, roof: str) -> 
             name="shed",
         )
         canvas.block(canvas.cover(np.hypot(canvas.x - u - length * 0.8 - 6, canvas.y - v - 4) - 6))
-    for at in (0.3, 0.45):
+    for at in (0.52, 0.68):
         (cu, cv), heading = shapes.point_along(drive, shapes.curve_length(drive) * at)
         if rng.random() < 0.5:
             car(canvas, cu, cv, heading)

@@ -17,7 +17,7 @@ def mix(first: Colour, second: Colour, share: Array | float) -> Array:
 
 
 def tint(canvas: Canvas, colour: tuple[float, float, float], amount: float = 0.04) -> Array:
-    """Return the colour (3,) moved a little at random, as no two roofs or fields are quite alike."""
+    """Return the colour (3,) moved a little at random: no two roofs are quite alike."""
     shift = canvas.rng.normal(0, amount) + canvas.rng.normal(0, amount * 0.2, 3)
     return np.clip(np.asarray(colour) + shift, 0.03, 0.97).astype(np.float32)
 

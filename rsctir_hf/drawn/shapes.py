@@ -6,6 +6,7 @@ All functions take coordinate arrays ``x, y`` of equal shape and return an array
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def follow(x: Array, y: Array, curve: Sequence[Point]) -> Track:
     side = best.copy()
     along = np.zeros_like(best)
     travelled = 0.0
-    for (ax, ay), (bx, by) in zip(curve, curve[1:], strict=False):
+    for (ax, ay), (bx, by) in pairwise(curve):
         length = float(np.hypot(bx - ax, by - ay)) + 1e-9
         tx, ty = (bx - ax) / length, (by - ay) / length
         t = np.clip((x - ax) * tx + (y - ay) * ty, 0, length)
@@ -125,7 +126,7 @@ def point_along(curve: Sequence[Point], travelled: float, side: float = 0.0) -> 
     points = np.asarray(curve)
     steps = np.hypot(*np.diff(points, axis=0).T)
     ends = np.cumsum(steps)
-    i = int(min(np.searchsorted(ends, travelled), len(steps) - 1))
+    i = min(int(np.searchsorted(ends, travelled)), len(steps) - 1)
     tx, ty = (points[i + 1] - points[i]) / (steps[i] + 1e-9)
     rest = travelled - (ends[i] - steps[i])
     u, v = points[i, 0] + rest * tx - side * ty, points[i, 1] + rest * ty + side * tx

@@ -1,4 +1,4 @@
-"""Things that stand: houses with pitched roofs, flat blocks, tanks, pools, each in its own frame."""
+"""Things that stand: pitched houses, flat blocks, tanks, pools, each in its own frame."""
 
 import numpy as np
 

@@ -76,7 +76,9 @@ def _taxiway(canvas: Canvas, length: float, facts: Facts) -> None:
     """Open apron with parked aircraft and a grass strip with a runway beyond."""
     rng = canvas.rng
     grassy = canvas.y - canvas.span[1] * float(rng.uniform(0.4, 0.7))
-    canvas.paint(canvas.cover(-grassy + 0.5 * canvas.noise(6.0)), ground.grass(canvas, 0.5))
+    canvas.paint(
+        canvas.cover(-grassy + 0.15 * canvas.noise(9.0, 4), soft=0.5), ground.grass(canvas, 0.5)
+    )
     canvas.block(canvas.cover(-grassy))
     runway = np.abs(grassy - 32) - 12
     canvas.paint(canvas.cover(runway), ground.asphalt(canvas, 0.36))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -152,3 +153,30 @@ def test_every_recipe_is_valid_yaml_with_a_story():
         assert text.startswith("#"), f"{recipe.name} begins with a comment that says what it is"
         assert yaml.safe_load(text)
     assert len(RECIPES) == 8
+
+
+def test_push_to_hub_goes_through_the_trainer_and_uploads_the_finished_folder(
+    run, tmp_path, monkeypatch
+):
+    uploads = []
+
+    class Api:
+        def create_repo(self, repo_id, **options):
+            return type("Url", (), {"repo_id": repo_id})()
+
+        def upload_folder(self, *, folder_path, repo_id, commit_message, **options):
+            files = sorted(path.name for path in Path(folder_path).iterdir() if path.is_file())
+            uploads.append((repo_id, commit_message, files))
+
+    monkeypatch.setattr("transformers.trainer.hf_api", Api)
+    recipe = ROOT / "training" / "recipes" / "galr_ucm.yaml"
+    data = write_release("ucm", tmp_path / "data")
+    options = {"push_to_hub": "true", "hub_model_id": "org/galr-mini", "hub_strategy": "end"}
+    run.main(arguments_for(recipe, data, tmp_path / "out", **options))
+    repo_id, message, files = uploads[-1]
+    assert (repo_id, message) == ("org/galr-mini", "End of training")
+    expected = {"README.md", "config.json", "model.safetensors", "modeling_galr.py",
+                "processor_config.json", "recipe.yaml", "results.json", "modules.json"}  # fmt: skip
+    assert expected <= set(files)
+    assert "training_args.bin" not in files
+    assert "license: other" in (tmp_path / "out" / "README.md").read_text()
