@@ -13,8 +13,12 @@ class DataLayoutError(RsctirError, FileNotFoundError):
     """A data set or gallery folder does not hold what its format asks for."""
 
 
+class OutputExistsError(RsctirError, FileExistsError):
+    """The place to write to holds something already."""
+
+
 class QueryError(RsctirError, ValueError):
-    """A query or an option of a search cannot be answered."""
+    """A query, or an option of a command or function, that cannot be answered."""
 
 
 class ModelLoadError(RsctirError, OSError):

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rsctir_hf.captions import normalise_caption
 from rsctir_hf.errors import DataLayoutError, ImageReadError
 from rsctir_hf.gallery.bank import CaptionBank
 from rsctir_hf.gallery.embedding import (
@@ -34,7 +35,6 @@ from rsctir_hf.gallery.matching import (
     pair_probabilities,
     require_matcher,
 )
-from rsctir_hf.gallery.queries import same_sentence_key
 from rsctir_hf.imagery import read_image
 from rsctir_hf.metrics import directional_metrics
 from rsctir_hf.protocols import RegionProposer
@@ -59,8 +59,8 @@ class SimilarityData:
         image_of_caption: (C,) int64, the picture each caption was written for.
         caption_ids: (C,) int64, the distinct sentence of each caption.
         captions: the C captions.
-        distinct_captions: the U distinct sentences, in order of first appearance; case and
-            punctuation make no difference.
+        distinct_captions: the U distinct sentences, as ``captions.normalise_caption`` compares them, in
+            order of first appearance and each in its first spelling.
         text_vectors: (U, D) unit vectors of the distinct sentences.
         image_vectors: (B, D) unit vectors of the pictures.
     """
@@ -82,9 +82,11 @@ class RetrievalReport:
         metrics: expected value under a random order of ties; rerank over all queries at once.
         metrics_stable: the same scores with ties broken by position (stable argsort).
         caption_aware: any picture that carries the very same sentence counts as found.
-        bank_metrics: rerank as in a live search: each caption query is alone and the caption
-            bank stands in for the other queries; None without a bank. Image-to-text figures are
-            those of ``metrics``: there the gallery is the bank in both cases.
+        bank_metrics: as in a live search; None without a bank. Only the ``t2i`` cells are made
+            with the caption bank: each caption query is alone and the bank stands in for the other
+            queries. The ``i2t`` cells are those of ``metrics`` unchanged, because the other
+            queries of a picture are the gallery's pictures in a live search too; ``mR`` is the mean
+            of both kinds.
         rerank: ``none``, ``smr``, ``mr`` or ``match``.
         temperature: of SMR; None otherwise.
         match_weight: of the two-stage score; None otherwise.
@@ -240,9 +242,9 @@ def similarity_matrix(
     flat = [caption for row in captions for caption in row]
     distinct_captions: dict[str, str] = {}  # key of the sentence -> its first spelling
     for caption in flat:
-        distinct_captions.setdefault(same_sentence_key(caption), caption)
+        distinct_captions.setdefault(normalise_caption(caption), caption)
     ids = {key: number for number, key in enumerate(distinct_captions)}
-    caption_ids = torch.tensor([ids[same_sentence_key(caption)] for caption in flat])
+    caption_ids = torch.tensor([ids[normalise_caption(caption)] for caption in flat])
     counts = torch.tensor([len(row) for row in captions])
     text_vectors = embed_texts(model, processor, list(distinct_captions.values()))
     distinct = embedded.vectors @ text_vectors.T  # (B, U)
@@ -279,7 +281,8 @@ def match_probabilities(
     Returns:
         Probabilities for image-to-text and text-to-image, (B, C) each, 0 outside the top k.
     """
-    states = image_states(model, processor, [read_image(row["image"]) for row in dataset])
+    # One batch of decoded pictures at a time is in memory.
+    states = image_states(model, processor, (read_image(row["image"]) for row in dataset))
     distinct = data.image_vectors @ data.text_vectors.T  # (B, U)
     images, sentences = distinct.shape
     captions_of = distinct.topk(min(top_k, sentences), dim=1).indices  # (B, K)

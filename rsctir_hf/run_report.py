@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 RESULTS_FILE = "results.json"
 RECIPE_FILE = "recipe.yaml"
 CARD_FILE = "README.md"
+LEFT_OUT = ("hub_", "push_to_hub", "logging_dir", "resume_from_checkpoint", "accelerator_config")
 CONFIDENT_SHARE = 0.95
 
 
@@ -111,17 +112,20 @@ def write_record(
 def recipe_of(
     model: ModelArguments, data: DataArguments, training: RetrievalTrainingArguments
 ) -> dict[str, Any]:
-    """Return what the run was given, as a recipe that runs it again: values off their default."""
+    """Return what the run was given, as a recipe that runs it again: values off their default.
+
+    Secrets, Hub settings and paths of this run's folders are no part of a recipe.
+    """
     recipe: dict[str, Any] = {}
     for arguments in (model, data, training):
         default = asdict(type(arguments)())
         given = asdict(arguments)
         changed = {key: value for key, value in given.items() if value != default.get(key)}
         recipe |= {
-            key: value.value if isinstance(value, Enum) else value for key, value in changed.items()
+            key: value.value if isinstance(value, Enum) else value
+            for key, value in changed.items()
+            if not (key.endswith("_token") or key.startswith(LEFT_OUT))
         }
-    for volatile in ("logging_dir", "resume_from_checkpoint", "accelerator_config"):
-        recipe.pop(volatile, None)
     return recipe | {"family": model.family}
 
 

@@ -85,8 +85,9 @@ class WeightAverage(TrainerCallback):
         save_file(weights, folder / AVERAGE_FILE)
 
     def load(self, folder: Path) -> None:
-        """Read the average of a checkpoint."""
-        self.weights = load_file(folder / AVERAGE_FILE)
+        """Read the average of a checkpoint onto the device of the present one."""
+        for name, value in load_file(folder / AVERAGE_FILE).items():
+            self.weights[name].copy_(value)
 
 
 class StagedFreezing(TrainerCallback):
@@ -161,7 +162,6 @@ class RetrievalTrainer(Trainer):
     ) -> None:
         args.remove_unused_columns = False
         self.validation_rows = validation_rows
-        self.average = WeightAverage(model, args.average_decay) if args.average_decay else None
         self.view = EpochView(
             train_rows,
             seed=args.seed,
@@ -179,12 +179,12 @@ class RetrievalTrainer(Trainer):
             eval_dataset=validation_rows,
             data_collator=RetrievalCollator(processor),
             processing_class=processor,
-            callbacks=[
-                StagedFreezing(args.freezing),
-                *([self.average] if self.average else []),
-                *(callbacks or []),
-            ],
+            callbacks=[StagedFreezing(args.freezing), *(callbacks or [])],
         )
+        # Only now does the model lie on its device.
+        self.average = WeightAverage(self.model, args.average_decay) if args.average_decay else None
+        if self.average is not None:
+            self.add_callback(self.average)
         self.can_return_loss = True
         self.model_accepts_loss_kwargs = False
 
@@ -196,17 +196,19 @@ class RetrievalTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
         """Sum of the weighted losses of one batch; see ``losses`` for each term."""
-        hold_frozen_statistics(model)
+        inner = self.accelerator.unwrap_model(model)
+        if self.args.hold_batch_norm:
+            hold_statistics(inner)
         image_of_caption = inputs.pop("image_of_caption")
         positives = inputs.pop("positives")
         outputs = model(**inputs)
         similarity = outputs.image_embeds @ outputs.text_embeds.T  # (B, C)
         loss = self.alignment_loss(
-            similarity, image_of_caption, positives, logit_scale=model.logit_scale
+            similarity, image_of_caption, positives, logit_scale=inner.logit_scale
         )
-        if self.matching_is_on(model):
+        if self.matching_is_on(inner):
             loss = loss + self.args.matching_weight * fusion_loss(
-                model,
+                inner,
                 outputs,
                 inputs["attention_mask"],
                 similarity=similarity,
@@ -255,7 +257,8 @@ class RetrievalTrainer(Trainer):
 
     def step_generator(self) -> torch.Generator:
         """Random numbers of this step alone, so that a resumed run draws the same negatives."""
-        return torch.Generator().manual_seed(self.args.seed + 1_000_003 * self.state.global_step)
+        seed = self.args.seed + 1_000_003 * self.state.global_step
+        return torch.Generator(self.args.device).manual_seed(seed)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Group parameters by learning-rate factor and weight decay.
@@ -378,12 +381,8 @@ class RetrievalTrainer(Trainer):
             self.average.swap(self.model)
 
 
-def hold_frozen_statistics(model: nn.Module) -> None:
-    """Keep batch statistics fixed: every pretrained batch norm stays in ``eval``.
-
-    Small batches of one kind of imagery would otherwise overwrite ImageNet's running means
-    (our choice).
-    """
+def hold_statistics(model: nn.Module) -> None:
+    """Keep the running statistics of every batch norm fixed, by holding it in ``eval``."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
@@ -410,21 +409,22 @@ def fusion_loss(
         positives: (B, C) cells that may not serve as negatives.
         generator: draws the negatives.
     """
-    captions = torch.arange(similarity.shape[1])
+    device = similarity.device
+    captions = torch.arange(similarity.shape[1], device=device)
     scores = similarity.detach() * model.logit_scale.detach().exp()
     negative_captions, negative_images = hard_negative_indices(
         scores, positives, generator=generator
     )
-    images = torch.arange(similarity.shape[0])
+    images = torch.arange(similarity.shape[0], device=device)
     has_caption, has_image = negative_captions >= 0, negative_images >= 0
     pair_images = torch.cat(
         [image_of_caption, images[has_caption], negative_images[has_image]]
     )  # (P,)
     pair_captions = torch.cat([captions, negative_captions[has_caption], captions[has_image]])
-    labels = (torch.arange(len(pair_images)) < len(captions)).long()
+    labels = (torch.arange(len(pair_images), device=device) < len(captions)).long()
     logits = model.match_logits(
         text_states=outputs.text_states[pair_captions],
         attention_mask=attention_mask[pair_captions],
         image_tokens=outputs.image_tokens[pair_images],
     )  # (P, 2)
-    return matching_loss(logits, labels.to(logits.device))
+    return matching_loss(logits, labels)

@@ -91,7 +91,7 @@ class RetrievalTrainingArguments(TrainingArguments):
         triplet_weight: weight of the triplet loss.
         matching_weight: weight of the matching loss (families with a fusion encoder only).
         pre_alignment_fraction: share of training in which the matching loss rests, so
-            that the towers are aligned before fusion (papers.md 2.2; our choice 0.2).
+            that the towers are aligned before fusion (CMPAGL's pre-alignment; 0.2 is our choice).
         triplet_margin: margin m of the triplet loss.
         triplet_negatives: ``sum``, ``hardest`` or ``mean``.
         intra_weight: weight lambda of the intra-class term.
@@ -104,6 +104,9 @@ class RetrievalTrainingArguments(TrainingArguments):
         lr_factors: module prefix -> factor on the learning rate.
         average_decay: decay of the exponential moving average of weights that is
             evaluated and saved; 0 for none.
+        hold_batch_norm: keep the running statistics of every batch norm as they are. Right for
+            pretrained networks, whose statistics small batches of one kind of imagery would
+            spoil (our choice); switch it off for a random start.
         early_stopping_epochs: stop after so many evaluations without a better mR; 0: never.
     """
 
@@ -123,6 +126,7 @@ class RetrievalTrainingArguments(TrainingArguments):
     frozen_epochs: dict[str, float] | str | None = None
     lr_factors: dict[str, float] | str | None = None
     average_decay: float = 0.0
+    hold_batch_norm: bool = True
     early_stopping_epochs: int = 0
 
     def __post_init__(self) -> None:

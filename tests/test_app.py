@@ -60,7 +60,8 @@ def test_unusual_pictures_are_answered(launch, tmp_path):
 
 
 def test_a_launch_without_its_model_shows_a_page_that_says_so(tmp_path):
-    flags = ["--model", str(tmp_path / "absent-model"), "--gallery", str(tmp_path)]
+    (tmp_path / "bank.txt").write_text("a pier\n")
+    flags = ["--model", str(tmp_path / "absent-model"), "--bank", str(tmp_path / "bank.txt")]
     with running_app(flags, tmp_path / "log.txt") as url:
         client = Client(url, verbose=False)
         with pytest.raises(AppError, match="absent-model"):

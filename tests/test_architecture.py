@@ -16,10 +16,11 @@ PACKAGE = "rsctir_hf"
 
 LEAVES = {"models.galr", "models.cmpagl"}
 PURE = {"losses", "metrics", "reranking", "training_args", "protocols", "errors", "imagery"}
+PURE |= {"captions"}
 ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained"}
 SERVICES = {"retriever", "evaluation"}
 GROUND = LEAVES | PURE
-SERVED = {"gallery", "metrics", "reranking", "protocols", "errors", "imagery"}
+SERVED = {"gallery", "metrics", "reranking", "protocols", "errors", "imagery", "captions"}
 BELOW_DOORS = GROUND | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
 TRAINING_DOORS = {"trainer", "hub", "initialization", "run_report"}

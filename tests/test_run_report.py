@@ -45,6 +45,12 @@ def test_the_recipe_holds_what_was_given_and_reads_back(tmp_path):
     assert again[2].frozen_epochs == {"a": 1}
 
 
+def test_no_secret_and_no_hub_setting_reaches_the_recipe(tmp_path):
+    given = ["--hub_token", "hf_SECRET", "--hub_model_id", "org/x", "--output_dir", str(tmp_path)]
+    assert not any("hf_SECRET" in str(v) or k.startswith("hub") for k, v in
+                   recipe_of(*parse_recipe(given)).items())  # fmt: skip
+
+
 def test_the_git_revision_is_a_commit_of_this_checkout():
     revision = git_revision()
     assert revision is not None

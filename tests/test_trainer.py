@@ -9,7 +9,14 @@ from transformers import AutoTokenizer, BertConfig, TrainerCallback, set_seed
 from rsctir_hf.losses import info_nce_loss, triplet_loss
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import build_word_tokenizer
-from rsctir_hf.trainer import AVERAGE_FILE, RetrievalTrainer, WeightAverage, apply_freezing
+from rsctir_hf.trainer import (
+    AVERAGE_FILE,
+    RetrievalTrainer,
+    WeightAverage,
+    apply_freezing,
+    fusion_loss,
+    hold_statistics,
+)
 from rsctir_hf.training_args import RetrievalTrainingArguments
 from tests.miniature import draw_picture, sentences
 
@@ -173,7 +180,8 @@ def test_learning_rate_factors_reach_their_modules_and_decay_spares_biases(
     ):
         name = names[id(value)]
         assert group["lr"] == pytest.approx(1e-3 if name.startswith("text_model.") else 1e-2)
-        assert group["weight_decay"] == (0.0 if name.endswith("bias") else group["weight_decay"])
+        spared = "bias" in name or "norm" in name.lower()
+        assert group["weight_decay"] == (0.0 if spared else 0.05), name
 
 
 def test_the_average_is_the_closed_form_of_its_steps(processor):
@@ -261,6 +269,62 @@ def test_the_matching_loss_waits_for_the_end_of_pre_alignment(tmp_path, rows, pr
     batch = next(iter(trainer.get_train_dataloader()))
     trainer.compute_loss(trainer.model, dict(batch)).backward()
     assert trainer.model.match_head.weight.grad.abs().sum() > 0
+
+
+def test_the_matching_loss_judges_true_pairs_and_the_negatives_drawn_for_them():
+    # Pictures 0..2 and captions 0..2 of their own; caption 2 is also true of picture 0.
+    positives = torch.eye(3, dtype=torch.bool)
+    positives[0, 2] = True
+    similarity = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
+
+    class Judge:
+        logit_scale = torch.tensor(0.0)
+
+        def match_logits(self, *, text_states, attention_mask, image_tokens):
+            self.pairs = list(
+                zip(
+                    image_tokens[:, 0].int().tolist(), text_states[:, 0].int().tolist(), strict=True
+                )
+            )
+            self.logits = torch.stack([torch.zeros(len(self.pairs)), image_tokens[:, 0]], dim=1)
+            return self.logits
+
+    judge = Judge()
+    ids = torch.arange(3.0)[:, None]
+    outputs = type("Outputs", (), {"text_states": ids, "image_tokens": ids})
+    loss = fusion_loss(
+        judge,
+        outputs,
+        torch.ones(3, 1),
+        similarity=similarity,
+        image_of_caption=torch.arange(3),
+        positives=positives,
+        generator=torch.Generator().manual_seed(0),
+    )
+    true, negatives = judge.pairs[:3], judge.pairs[3:]
+    assert true == [(0, 0), (1, 1), (2, 2)]
+    assert len(negatives) == 6  # one caption for each picture, one picture for each caption
+    assert not any(positives[image, caption] for image, caption in negatives)
+    labels = torch.tensor([1] * 3 + [0] * 6)
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(judge.logits, labels))
+
+
+def test_batch_norm_statistics_stay_or_move_as_asked():
+    net = torch.nn.Sequential(torch.nn.BatchNorm1d(2)).train()
+    hold_statistics(net)
+    net(torch.randn(8, 2) + 5)
+    assert torch.equal(net[0].running_mean, torch.zeros(2))
+    net.train()
+    net(torch.randn(8, 2) + 5)
+    assert not torch.equal(net[0].running_mean, torch.zeros(2))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_run_on_a_gpu_trains_averages_and_resumes(tmp_path, rows, processor):
+    make_trainer(tmp_path, rows, processor, use_cpu=False, callbacks=[StopAt(4)]).train()
+    resumed = make_trainer(tmp_path, rows, processor, use_cpu=False)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert {value.device.type for value in resumed.average.weights.values()} == {"cuda"}
 
 
 def test_a_tokenizer_saved_with_the_checkpoint_reads_the_same(tmp_path, rows, processor):

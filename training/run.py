@@ -10,6 +10,7 @@ a flag. ``OUTPUT_DIR`` then holds what belongs on the Hub: model, processor, car
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def main(arguments: list[str]) -> None:
     """Recipe -> data -> model -> Trainer -> choices on validation -> saved model."""
     model_args, data_args, training_args = parse_recipe(arguments)
     set_seed(training_args.seed)
+    # Trainer pushes neither checkpoints nor what begins with an underscore; logs name this host.
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(training_args.folder / "_runs"))
     train, validation = load_splits(data_args)
     model, processor = build_model(model_args, train["captions"])
     # Half the time of a convolution on a CPU. Module's own .to: transformers wraps it untyped.
@@ -58,7 +61,8 @@ def main(arguments: list[str]) -> None:
     )
     trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
 
-    model.eval()
+    # What is scored from here on is what is stored: weights rounded to half precision.
+    model.half().float().eval()
     choose_on_validation(model, processor, validation)
     model.config.training_images = f"{data_args.benchmark} train, {len(train)} pictures"
     name = training_args.run_name or f"{model_args.family}-{data_args.benchmark}"

@@ -10,9 +10,10 @@ from rsctir_hf.data.benchmarks import (
     load_captioned_folder,
 )
 from rsctir_hf.data.collator import EpochView, RetrievalCollator, TrainingRow
-from rsctir_hf.data.conversion import OutputExistsError, convert
+from rsctir_hf.data.conversion import convert
 from rsctir_hf.data.leakage import LeakageReport, check_leakage
 from rsctir_hf.data.sampler import CaptionAwareSampler
+from rsctir_hf.errors import OutputExistsError
 
 __all__ = [
     "BENCHMARKS",

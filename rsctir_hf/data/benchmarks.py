@@ -37,6 +37,7 @@ from rsctir_hf.data.tables import (
     table_from_parquet,
     table_from_records,
 )
+from rsctir_hf.errors import QueryError
 
 logger = logging.getLogger(__name__)
 
@@ -127,12 +128,12 @@ def load_benchmark(
     Raises:
         DataLayoutError: files are missing, counts are wrong or pictures broken; the message names
             the root, the expected tree and the remedy.
-        ValueError: unknown name or split.
+        QueryError: unknown name or split.
     """
     benchmark = _benchmark(name)
     parts = split.split("+")
     if split not in (*SPLITS, TRAIN_AND_VALIDATION):
-        raise ValueError(f"split is {split!r}; expected {', '.join(SPLITS)} or train+validation.")
+        raise QueryError(f"split is {split!r}; expected {', '.join(SPLITS)} or train+validation.")
     path = Path(source).expanduser()
     if not path.exists() and _HUB_ID.match(str(source)):
         tables = [table_from_hub(str(source), part, revision=revision) for part in parts]
@@ -201,7 +202,7 @@ def hold_out(
     """
     held = round(len(table) * share)
     if not 0 < held < len(table):
-        raise ValueError(
+        raise QueryError(
             f"share is {share} of {len(table)} pictures; expected parts on both sides."
         )
     order = np.random.default_rng(seed).permutation(len(table))
@@ -290,5 +291,5 @@ class _Release:
 
 def _benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
-        raise ValueError(f"benchmark is {name!r}; expected one of {', '.join(NAMES)}.")
+        raise QueryError(f"benchmark is {name!r}; expected one of {', '.join(NAMES)}.")
     return BENCHMARKS[name]

@@ -14,15 +14,11 @@ from tqdm.auto import tqdm
 
 from rsctir_hf.data.benchmarks import available_splits, load_benchmark
 from rsctir_hf.data.tables import BAR_DELAY
-from rsctir_hf.errors import RsctirError
+from rsctir_hf.errors import DataLayoutError, OutputExistsError, QueryError
 
 FORMATS = ("imagefolder", "parquet")
 # The usual suffix of those picture formats that are not called like it.
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}
-
-
-class OutputExistsError(RsctirError, FileExistsError):
-    """The place to write to holds something already."""
 
 
 def convert(
@@ -55,11 +51,12 @@ def convert(
 
     Raises:
         OutputExistsError: ``output`` exists and is not an empty folder.
-        DataLayoutError: the source is missing something, as for ``load_benchmark``.
-        ValueError: unknown format or benchmark.
+        DataLayoutError: the source is missing something, as for ``load_benchmark``, or two of its
+            pictures would get one name.
+        QueryError: unknown format or benchmark.
     """
     if format not in FORMATS:
-        raise ValueError(f"format is {format!r}; expected {' or '.join(FORMATS)}.")
+        raise QueryError(f"format is {format!r}; expected {' or '.join(FORMATS)}.")
     target = Path(output).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise OutputExistsError(
@@ -92,7 +89,10 @@ def _write_imagefolder(table: datasets.Dataset, root: Path, split: str) -> None:
             content = _content(row["image"])
             name = Path(row["file_name"]).stem + _suffix(row, content)
             if (folder / name).exists():
-                raise ValueError(f"{split} has two pictures named {name}; rename one of them.")
+                raise DataLayoutError(
+                    f"{split} has two pictures named {name}, which an imagefolder cannot hold. "
+                    "Rename one of them, or write Parquet files (--format parquet)."
+                )
             (folder / name).write_bytes(content)
             line = {**{key: row[key] for key in row if key != "image"}, "file_name": name}
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -97,10 +97,13 @@ def detect_format(source: Path) -> str:
 
 
 def list_splits(source: Path, layout: str) -> tuple[str, ...]:
-    """List which of ``SPLITS`` a local source of a known layout holds."""
+    """List which of ``SPLITS`` a local source of a known layout holds.
+
+    Raises:
+        DataLayoutError: its caption file is damaged.
+    """
     if layout == "karpathy":
-        images = json.loads(karpathy_file(source).read_text(encoding="utf-8")).get("images", [])
-        names = {entry.get("split") for entry in images}
+        names = {entry["split"] for entry in _karpathy_entries(karpathy_file(source))}
     elif layout == "precomp":
         names = {path.name.removesuffix("_caps.txt") for path in precomp_root(source).glob("*")}
     elif layout == "imagefolder":
@@ -181,22 +184,14 @@ def read_karpathy(file: Path, split: str) -> list[CaptionRecord]:
     Raises:
         DataLayoutError: the file is no such JSON or has no picture in ``split``.
     """
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8"))["images"]
-        found = Counter(entry["split"] for entry in entries)
-        records = [
-            _record(entry["filename"], [sentence["raw"] for sentence in entry["sentences"]])
-            for entry in entries
-            if entry["split"] in SPLIT_ALIASES[split]
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise layout_error(
-            file,
-            f"is not a Karpathy-style caption file ({type(error).__name__}: {error})",
-            KARPATHY_TREE,
-            "Download the file again, or convert it to this schema.",
-        ) from error
+    entries = _karpathy_entries(file)
+    records = [
+        _record(entry["filename"], [sentence["raw"] for sentence in entry["sentences"]])
+        for entry in entries
+        if entry["split"] in SPLIT_ALIASES[split]
+    ]
     if not records:
+        found = Counter(entry["split"] for entry in entries)
         raise layout_error(
             file,
             f"has no picture in split {split!r}, only {dict(found)}",
@@ -309,6 +304,24 @@ def shorten(names: Iterable[str]) -> str:
     return ", ".join(listed[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
+def _karpathy_entries(file: Path) -> list[dict[str, Any]]:
+    """Read the pictures of a Karpathy-style file; each has filename, split and raw sentences."""
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))["images"]
+        for entry in entries:
+            texts = [entry["filename"], entry["split"], *(s["raw"] for s in entry["sentences"])]
+            if not all(isinstance(text, str) for text in texts):
+                raise TypeError(f"filename, split and raw are text, not {texts}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise layout_error(
+            file,
+            f"is not a Karpathy-style caption file ({type(error).__name__}: {error})",
+            KARPATHY_TREE,
+            "Download the file again, or convert it to this schema.",
+        ) from error
+    return entries
+
+
 def _record(name: str, captions: Iterable[str], category: str | None = None) -> CaptionRecord:
     kept = (caption.strip() for caption in captions)
     return CaptionRecord(name, tuple(caption for caption in kept if caption), category)
@@ -331,7 +344,16 @@ def _imagefolder_record(folder: Path, number: int, line: Mapping[str, Any]) -> C
 def _json_lines(folder: Path) -> list[tuple[int, dict[str, Any]]]:
     file = folder / "metadata.jsonl"
     rows: list[tuple[int, dict[str, Any]]] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise layout_error(
+            file,
+            f"is not UTF-8 text ({error.reason} at byte {error.start})",
+            IMAGEFOLDER_TREE,
+            "Save the file as UTF-8.",
+        ) from error
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:

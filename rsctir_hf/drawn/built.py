@@ -156,10 +156,10 @@ def _homestead(canvas: Canvas, u: float, v: float, v_road: float, roof: str) -> 
             name="shed",
         )
         canvas.block(canvas.cover(np.hypot(canvas.x - u - length * 0.8 - 6, canvas.y - v - 4) - 6))
-    for at in (0.52, 0.68):
-        (cu, cv), heading = shapes.point_along(drive, shapes.curve_length(drive) * at)
-        if rng.random() < 0.5:
-            car(canvas, cu, cv, heading)
+    way = shapes.curve_length(drive)
+    if rng.random() < 0.7:
+        (cu, cv), heading = shapes.point_along(drive, way * float(rng.uniform(0.5, 0.68)))
+        car(canvas, cu, cv, heading)
     canvas.block(canvas.cover(terrace))
 
 

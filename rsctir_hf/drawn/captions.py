@@ -171,7 +171,7 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "Waves slap a {sand} sand beach again and again.",
     ),
     "parking_lot": (
-        "There {cars_are} {cars} parked in the parking lot.",
+        "There {cars_are} {cars} in the marked bays of a parking lot.",
         "It is a {fill} parking lot with {cars}.",
         "{cars} {cars_are} parked neatly in rows.",
         "A {fill} parking lot with white lines on grey asphalt.",

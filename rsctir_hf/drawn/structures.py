@@ -108,14 +108,16 @@ def block(
     patch.paint(mask, base * 1.12, ground + tall + 0.7)
     tone = (seams + 0.03 * patch.grain)[..., None]
     patch.paint(patch.cover(outline + 0.5), base * 0.94 * tone, ground + tall)
+    c, s = np.cos(angle), np.sin(angle)
     for _ in range(min(int(length * width / 90) + 1, 24)):
         du = rng.uniform(-0.4, 0.4) * length
         dv = rng.uniform(-0.36, 0.36) * width
         a, b = rng.uniform(0.5, 1.5, 2)
-        unit = patch.cover(shapes.box(patch.x - du, patch.y - dv, a, b))
-        patch.paint(
-            unit, tint(canvas, (0.72, 0.73, 0.73), 0.06), ground + tall + rng.uniform(0.8, 1.8)
-        )
+        colour, top = tint(canvas, (0.72, 0.73, 0.73), 0.06), tall + rng.uniform(0.8, 1.8)
+        spot = (u + c * du - s * dv, v + s * du + c * dv)
+        unit = canvas.patch(*spot, angle, radius=2.5)
+        if unit is not None:
+            unit.paint(unit.cover(shapes.box(unit.x, unit.y, a, b)), colour, ground + top)
     return canvas.record(name, u, v, length=length, width=width, angle=angle)
 
 

@@ -8,7 +8,7 @@ from rsctir_hf.drawn.canvas import Array, Canvas, sample_grid
 from rsctir_hf.drawn.ground import tint
 
 GREENS = ((0.20, 0.28, 0.15), (0.24, 0.31, 0.17), (0.17, 0.25, 0.15), (0.28, 0.33, 0.18))
-CONIFERS = ((0.14, 0.21, 0.15), (0.16, 0.23, 0.16), (0.12, 0.19, 0.14))
+CONIFERS = ((0.19, 0.26, 0.18), (0.21, 0.28, 0.19), (0.17, 0.24, 0.17))
 
 
 def tree(

@@ -1,15 +1,14 @@
 """The caption bank: sentences that caption pictures and stand in for other people's queries."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from rsctir_hf.captions import normalise_caption
 from rsctir_hf.errors import QueryError
 from rsctir_hf.gallery.embedding import embed_texts
 from rsctir_hf.gallery.manifest import Item
-from rsctir_hf.gallery.queries import same_sentence_key
 
 
 class CaptionBank:
@@ -21,11 +20,11 @@ class CaptionBank:
         self._vectors: Tensor | None = None
         self._rows: dict[str, list[int]] = {}
         for row, sentence in enumerate(self.sentences):
-            self._rows.setdefault(same_sentence_key(sentence), []).append(row)
+            self._rows.setdefault(normalise_caption(sentence), []).append(row)
 
     def rows_of(self, sentence: str) -> list[int]:
-        """Return the rows that hold this sentence; case and punctuation make no difference."""
-        return self._rows.get(same_sentence_key(sentence), [])
+        """Return the rows that hold this sentence, as ``captions.normalise_caption`` compares."""
+        return self._rows.get(normalise_caption(sentence), [])
 
     def vectors(self, model: nn.Module, processor: Any) -> Tensor:  # noqa: ANN401
         """Return the sentences as unit vectors (C, D), embedded at the first call.
@@ -42,22 +41,3 @@ class CaptionBank:
         if self._vectors is None:
             self._vectors = embed_texts(model, processor, self.sentences)
         return self._vectors
-
-
-def read_sentences(file: Path) -> list[str]:
-    """Read a caption bank, one sentence a line; empty lines are passed over.
-
-    Raises:
-        QueryError: the file cannot be read or holds no sentence.
-    """
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise QueryError(
-            f"The caption bank {file} cannot be read ({error}). Expected a UTF-8 text file with "
-            "one sentence a line."
-        ) from error
-    sentences = [line for line in lines if line]
-    if not sentences:
-        raise QueryError(f"The caption bank {file} is empty. Put one sentence a line into it.")
-    return sentences

@@ -1,7 +1,7 @@
 """The exact vector index: a matrix of unit vectors, searched by one product.
 
-Exact search is fine up to some hundred thousand pictures; any other ``protocols.VectorIndex`` can
-take its place.
+Exact search is fine up to some hundred thousand pictures. The reranks need the score of every
+picture, so the gallery reads ``vectors`` too, which an approximate ``protocols.VectorIndex`` lacks.
 """
 
 import os

@@ -65,10 +65,11 @@ def load_dual_encoder(
             families of this package.
 
     Raises:
-        ModelLoadError: nothing there, files missing, damaged or not fitting each other, or a model
-            that is no dual encoder.
+        ModelLoadError: nothing there, files missing, damaged or not fitting each other, a model
+            that is no dual encoder, or no such device here.
     """
     name = str(source)
+    _check_device(device)
     if name and Path(name).is_dir():
         check_model_folder(Path(name))
     elif not name or Path(name).exists() or not _could_be_hub_id(name):
@@ -111,6 +112,17 @@ def weights_fingerprint(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that this machine lacks, before a long load."""
+    try:
+        torch.zeros(1).to(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ModelLoadError(
+            f"The model cannot run on device {device!r}: {str(error).strip().splitlines()[0]} "
+            "Use cpu, or cuda or mps where PyTorch supports them on this machine."
+        ) from error
 
 
 def _could_be_hub_id(name: str) -> bool:

@@ -6,6 +6,7 @@ crash while saving leaves the older index whole.
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from rsctir_hf.protocols import VectorIndex
 
 MANIFEST_FILE = "index.json"
 FORMAT = 1
+# Any other name could lead out of the index folder, and an older one is deleted.
+_VECTORS_NAME = re.compile(r"vectors-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,13 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise IndexMismatchError(f"{path} is damaged ({error}). Build the index anew.") from error
-    if manifest.format != FORMAT or Path(manifest.vectors).name != manifest.vectors:
+    if manifest.format != FORMAT:
         raise IndexMismatchError(
             f"{path} has format {manifest.format}; this version reads {FORMAT}. Build it anew."
+        )
+    if not _VECTORS_NAME.fullmatch(str(manifest.vectors)):
+        raise IndexMismatchError(
+            f"{path} is damaged: it names its vectors {manifest.vectors!r}; expected a folder such "
+            "as vectors-0123abcd beside it. Build the index anew."
         )
     return manifest

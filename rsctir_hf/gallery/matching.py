@@ -5,7 +5,8 @@ of each query. The second-stage score is ``cosine + weight * probability`` (pape
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
@@ -17,7 +18,7 @@ from rsctir_hf.gallery.embedding import evaluating, image_inputs, tokenize
 from rsctir_hf.protocols import PairMatcher
 
 MATCH_TOP_K = 16
-DEFAULT_MATCH_WEIGHT = 1.0
+DEFAULT_MATCH_WEIGHT = 1.0  # of a model whose weight was never chosen
 _KEPT_STATES = 256  # pictures whose tokens a matcher keeps, some 100 kB each
 
 
@@ -30,10 +31,11 @@ class ImageTokenEncoder(Protocol):
 
 
 def match_weight(model: nn.Module) -> float:
-    """Return ``config.match_weight``, or ``DEFAULT_MATCH_WEIGHT`` where it is 0 or absent.
+    """Return ``config.match_weight``; ``DEFAULT_MATCH_WEIGHT`` where it was never chosen.
 
-    A weight of 0 would leave the order as it was, which is not what someone asks for who
-    chooses ``match``; 0 is also what a model carries whose weight was never chosen.
+    None, 0 and no such field all mean "never chosen". 0 is free to mean that: it would leave the
+    order as it was, which nobody asks for who chooses ``match``, so the grid that validation
+    chooses from (``evaluation.MATCH_WEIGHTS``) starts above it.
     """
     return float(getattr(model.config, "match_weight", 0.0) or 0.0) or DEFAULT_MATCH_WEIGHT
 
@@ -50,18 +52,19 @@ def require_matcher(model: nn.Module) -> None:
 def image_states(
     model: nn.Module,
     processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
-    pictures: Sequence[Image.Image],
+    pictures: Iterable[Image.Image],
     *,
     batch_size: int = 16,
 ) -> Tensor:
     """Compute what the fusion encoder needs of B pictures: tokens (B, T, hidden) on the CPU.
 
-    A matcher without ``get_image_tokens`` gets the pixels (B, 3, H, W) themselves.
+    A matcher without ``get_image_tokens`` gets the pixels (B, 3, H, W) themselves. A lazy iterable
+    is read one batch at a time.
     """
-    parts = []
+    parts, remaining = [], iter(pictures)
     with evaluating(model):
-        for start in range(0, len(pictures), batch_size):
-            inputs = image_inputs(model, processor, pictures[start : start + batch_size])
+        while batch := list(islice(remaining, batch_size)):
+            inputs = image_inputs(model, processor, batch)
             pixels = inputs["pixel_values"]
             if isinstance(model, ImageTokenEncoder):
                 pixels = cast(ImageTokenEncoder, model).get_image_tokens(pixels)

@@ -1,6 +1,5 @@
 """Queries: what was asked for, and what to tell a user about a text before it is answered."""
 
-import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -88,14 +87,6 @@ def check_top_k(top_k: Any) -> None:  # noqa: ANN401 - it may come from anywhere
     """Raise ``QueryError`` unless ``top_k`` is a whole number above 0."""
     if not isinstance(top_k, int) or top_k < 1:
         raise QueryError(f"top_k is {top_k!r}; expected a whole number of hits, 1 or more.")
-
-
-def same_sentence_key(sentence: str) -> str:
-    """Reduce a sentence to what decides whether two are the same: letters and digits, no case.
-
-    A sentence without any is its own key.
-    """
-    return " ".join(re.findall(r"\w+", sentence.casefold())) or sentence.strip()
 
 
 def _language_hint(text: str, words: list[str]) -> str | None:

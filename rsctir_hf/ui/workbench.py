@@ -28,6 +28,7 @@ LoadRetriever = Callable[..., Retriever]
 
 #: Seconds a search waits for the model and the first pictures.
 PATIENCE = 180.0
+_OTHER_MODEL = " Launch with --model or RSCTIR_MODEL to use another model."
 _BATCH = 16  # pictures per step: small, so that the first can be searched early
 
 
@@ -154,7 +155,8 @@ class Workbench:
             self._make_ready()
         except RsctirError as error:
             logger.error("%s", error)
-            self._fail(without_folders(error))
+            remedy = _OTHER_MODEL if isinstance(error, ModelLoadError) else ""
+            self._fail(without_folders(error) + remedy)
         except Exception as error:  # the thread's last line of defence: the page must say so
             logger.exception("Preparing the app failed")
             self._fail(f"{type(error).__name__}: {without_folders(error)}")

@@ -102,7 +102,7 @@ def test_the_same_seed_gives_the_same_scene_and_another_seed_another():
 def test_numbers_in_captions_are_the_numbers_of_boxes(category, rows):
     thing, noun = COUNTED[category]
     words = "|".join((*NUMBER_WORDS[2:], "an?", "many"))
-    pattern = re.compile(rf"\b({words}) {noun}s?\b(?! of many)", re.IGNORECASE)
+    pattern = re.compile(rf"\b({words}) {noun}s?\b", re.IGNORECASE)
     checked = 0
     for row in (r for r in rows if r["category"] == category):
         number = row["objects"]["category"].count(thing)
@@ -111,9 +111,10 @@ def test_numbers_in_captions_are_the_numbers_of_boxes(category, rows):
                 word = said.lower()
                 if word == "many":
                     assert number >= len(NUMBER_WORDS), (row["file_name"], caption)
+                elif word in ("a", "an"):  # "a drive leads to a house" does not say it is alone
+                    assert number >= 1, (row["file_name"], caption)
                 else:
-                    told = 1 if word in ("a", "an") else NUMBER_WORDS.index(word)
-                    assert number == told, (row["file_name"], caption)
+                    assert number == NUMBER_WORDS.index(word), (row["file_name"], caption)
                 checked += 1
     assert checked >= 5
 

@@ -144,7 +144,10 @@ def test_missing_data_name_root_tree_and_remedy(run, tmp_path):
     recipe = ROOT / "training" / "recipes" / "cmpagl_ucm.yaml"
     with pytest.raises(DataLayoutError) as caught:
         run.main(arguments_for(recipe, tmp_path / "nowhere", tmp_path / "out"))
-    assert str(tmp_path / "nowhere") in str(caught.value)
+    message = str(caught.value)
+    assert str(tmp_path / "nowhere") in message
+    assert "metadata.jsonl" in message  # the tree that was expected
+    assert "--data" in message or "Hub id" in message  # what to do
 
 
 def test_every_recipe_is_valid_yaml_with_a_story():
