@@ -1,4 +1,4 @@
-"""The command line: evaluate, index, search, caption, convert, push.
+"""The command line: evaluate, index, search, caption, convert, leakage, card, push.
 
 Results go to standard output, hints, progress and errors to standard error. An error the user can
 do something about is one line and exit code 2.
@@ -14,17 +14,17 @@ from typing import Annotated, Any
 
 import typer
 from tqdm import tqdm
-from transformers import set_seed
 
 from rsctir_hf import data as captioned
 from rsctir_hf.data.formats import detect_format
+from rsctir_hf.data.leakage import check_leakage
 from rsctir_hf.data.tables import table_from_hub
 from rsctir_hf.drawn import read_caption_bank, sample_folder
 from rsctir_hf.errors import DataLayoutError, QueryError, RsctirError
-from rsctir_hf.evaluation import RetrievalReport, evaluate_retrieval
-from rsctir_hf.gallery.bank import read_sentences
+from rsctir_hf.evaluation import RetrievalReport, evaluate_retrieval, library_versions
+from rsctir_hf.gallery.embedding import regions_name
 from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
-from rsctir_hf.hub import push_model
+from rsctir_hf.hub import push_model, write_card
 from rsctir_hf.retriever import Hit, Retriever, Skipped, describe_query
 
 SAMPLE = "sample"  # the gallery drawn by our own code
@@ -59,7 +59,7 @@ Trust = Annotated[
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, mps.")]
 Bank = Annotated[
     Path | None,
-    typer.Option(help="Caption bank, one sentence a line. Default: the one that ships."),
+    typer.Option(help="Caption bank, a sentence a line. Default: the one that ships."),
 ]
 RerankOption = Annotated[Rerank, typer.Option(help="none, smr (our reading), mr or match.")]
 TopK = Annotated[int, typer.Option("--top-k", help="How many hits.")]
@@ -85,12 +85,13 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report here ('-': standard output).")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Recorded; an evaluation itself draws nothing.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the model's training, recorded; nothing is drawn here.")
+    ] = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
     """Score a model on a captioned data set: R@1, R@5, R@10 both ways, and their mean mR."""
-    set_seed(seed)
     if regions not in ("model", "none"):
         raise QueryError(f"--regions is {regions!r}; expected model or none.")
     rows = open_rows(data, split=split, benchmark=benchmark)
@@ -213,6 +214,43 @@ def convert(
 
 
 @app.command()
+def leakage(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[BENCHMARK=]DATA[:SPLIT]...",
+            help="Folders, Hub ids or 'sample'; without :SPLIT all splits of each.",
+        ),
+    ],
+) -> None:
+    """Look for pictures that stand in two splits or data sets; exit code 1 if there are any."""
+    tables = {name: table for source in data for name, table in named_tables(source).items()}
+    report = check_leakage(tables)
+    print("\n".join(report.lines()))
+    if report.crossing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def card(
+    model: Annotated[Path, typer.Option("--model", help="Model folder with results.json.")],
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(help="A further results file, such as evaluate --json wrote; repeatable."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name in the card, OWNER/NAME. Default: the folder's."),
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option(help="Default: model_cards/FAMILY.md of the repository.")
+    ] = None,
+) -> None:
+    """Write a model folder's README.md and LICENSE from its results files."""
+    print(write_card(model, results=results or (), model_id=name, template=template))
+
+
+@app.command()
 def push(
     model: Annotated[Path, typer.Option("--model", help="Model folder.")],
     repo: Annotated[str, typer.Option(help="OWNER/NAME on the Hub.")],
@@ -266,6 +304,20 @@ def open_rows(data: str, *, split: str, benchmark: str | None = None) -> Any:  #
     return captioned.load_captioned_folder(path, split)
 
 
+def named_tables(source: str) -> dict[str, Any]:
+    """Open ``[BENCHMARK=]DATA[:SPLIT]``: one table by name, or one for each split there is."""
+    benchmark, _, place = source.rpartition("=")
+    data, _, split = place.rpartition(":")
+    if not data or "/" in split or Path(place).expanduser().exists():
+        data, split = place, ""
+    if split or data == SAMPLE or (Path(data).expanduser() / "metadata.jsonl").is_file():
+        return {source: open_rows(data, split=split, benchmark=benchmark or None)}
+    return {
+        f"{source}:{part}": open_rows(data, split=part, benchmark=benchmark or None)
+        for part in captioned.available_splits(data)
+    }
+
+
 def check_benchmark(name: str) -> None:
     """Raise ``QueryError`` unless ``name`` is a known benchmark."""
     if name not in captioned.NAMES:
@@ -281,7 +333,7 @@ def picture_folder(images: str) -> Path:
 
 def read_bank(file: Path | None) -> Sequence[str]:
     """Return the sentences of ``file``, or of the bank that ships."""
-    return read_caption_bank() if file is None else read_sentences(file)
+    return read_caption_bank(file)
 
 
 def write_report(report: RetrievalReport, file: Path | None) -> None:
@@ -295,7 +347,7 @@ def write_report(report: RetrievalReport, file: Path | None) -> None:
         file.write_text(text, encoding="utf-8")
     rows = [("metric", report.metrics), ("ties in file order", report.metrics_stable)]
     rows += [("caption-aware", report.caption_aware)]
-    rows += [("with the bank", report.bank_metrics)] if report.bank_metrics else []
+    rows += [("t2i with the bank", report.bank_metrics)] if report.bank_metrics else []
     print(f"{report.images} pictures, {report.captions} captions, rerank {report.rerank}")
     print(" " * 20 + "".join(f"{key:>9}" for key in report.metrics))
     for title, metrics in rows:
@@ -308,7 +360,7 @@ def print_hits(
     """Print hits as JSON or as one line each; hints go to standard error."""
     confident = retriever.is_confident(hits)
     if as_json:
-        answer = {**query, "model": retriever.model_id, "confident": confident}
+        answer = {**query, **describe_retriever(retriever), "confident": confident}
         print(json.dumps({**answer, "hits": [asdict(hit) for hit in hits]}, indent=2))
         return
     if query["hint"]:
@@ -319,6 +371,16 @@ def print_hits(
         moved = "" if hit.rerank_score is None else f"  (was {hit.rank_before})"
         shown = "  ".join(part for part in (hit.path, hit.caption) if part)
         print(f"{hit.rank:>3}  {hit.score:+.3f}  {shown}{moved}")
+
+
+def describe_retriever(retriever: Retriever) -> dict[str, Any]:
+    """Return what decides the hits besides the query: model, revision, regions and versions."""
+    return {
+        "model": retriever.model_id,
+        "model_revision": retriever.revision or f"weights:{weights_fingerprint(retriever.model)}",
+        "regions": regions_name(retriever.model, retriever.regions),
+        "versions": library_versions(),
+    }
 
 
 def list_skipped(skipped: Sequence[Skipped]) -> None:

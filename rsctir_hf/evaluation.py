@@ -59,8 +59,8 @@ class SimilarityData:
         image_of_caption: (C,) int64, the picture each caption was written for.
         caption_ids: (C,) int64, the distinct sentence of each caption.
         captions: the C captions.
-        distinct_captions: the U distinct sentences, as ``captions.normalise_caption`` compares them, in
-            order of first appearance and each in its first spelling.
+        distinct_captions: the U distinct sentences as ``captions.normalise_caption`` compares
+            them, in order of first appearance and each in its first spelling.
         text_vectors: (U, D) unit vectors of the distinct sentences.
         image_vectors: (B, D) unit vectors of the pictures.
     """

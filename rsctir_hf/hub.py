@@ -1,7 +1,8 @@
 """The way to the Hub: pushing a model folder, and filling a model card from a results file."""
 
+import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any, cast
@@ -16,6 +17,23 @@ from rsctir_hf.gallery.loading import check_model_folder
 logger = logging.getLogger(__name__)
 
 CARD_FILE = "README.md"
+RESULTS_FILE = "results.json"
+LICENCE_FILE = "LICENSE"
+#: Templates lie in the repository, not in the installed package: who trains has a checkout.
+TEMPLATES = Path(__file__).parents[1] / "model_cards"
+WEIGHTS_LICENCE = Template("""\
+$model_name
+
+Weights (*.safetensors): offered for research only, without warranty of any kind. They were
+trained on the pictures and captions of
+
+    $training_data
+
+whose terms are research-only or unverified. Check them, and your own case, before any other use.
+
+Code and configuration in this folder (*.py, *.json, recipe.yaml): Apache License, Version 2.0,
+https://www.apache.org/licenses/LICENSE-2.0
+""")
 # What a training run leaves beside a model and nobody wants to download.
 LEFT_HERE = ["checkpoint-*/**", "runs/**", "*.part", "optimizer.pt", "scheduler.pt", "rng_state*"]
 LEFT_HERE += ["training_args.bin", "__pycache__/**", ".git/**"]
@@ -106,10 +124,10 @@ def render_model_card(
         "model_name": model_id.rsplit("/", 1)[-1],
         "results_table": results_table(reports),
         "training_data": _training_data(first),
-        "git_revision": results.get("git_revision") or "not recorded",
-        "best_epoch": results.get("best_epoch", "not recorded"),
-        "seed": first.get("seed", "not recorded"),
-        "image_size": first.get("image_size") or "not recorded",
+        "git_revision": _or_unknown(results.get("git_revision")),
+        "best_epoch": _or_unknown(results.get("best_epoch")),
+        "seed": _or_unknown(first.get("seed")),
+        "image_size": _or_unknown(first.get("image_size")),
         "versions": ", ".join(f"{k} {v}" for k, v in (first.get("versions") or {}).items()),
     }
     try:
@@ -126,6 +144,47 @@ def render_model_card(
     front_matter.model_name = fields["model_name"]
     front_matter.eval_results = [cell for report in reports for cell in _eval_results(report)]
     return card
+
+
+def write_card(
+    folder: str | Path,
+    *,
+    results: Sequence[str | Path] = (),
+    model_id: str | None = None,
+    template: str | Path | None = None,
+) -> Path:
+    """Write ``README.md`` and ``LICENSE`` of a model folder from its results files.
+
+    Args:
+        folder: holds ``config.json`` and the ``results.json`` of the training run.
+        results: further results files, such as ``rsctir evaluate --json`` writes for the test
+            split. Where two reports have data, split and rerank in common the later one counts.
+        model_id: the name the card's examples use; default: the folder's name.
+        template: default: ``model_cards/FAMILY.md`` of the repository.
+
+    Returns:
+        The path of the card.
+
+    Raises:
+        CardError: a file is missing or damaged, or there is no template for this model.
+    """
+    path = Path(folder)
+    recorded = _read_json(path / RESULTS_FILE)
+    reports: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for found in (recorded, *(_read_json(Path(file)) for file in results)):
+        for report in evaluation_reports(found):
+            reports[_data_title(report), report.get("split"), report["rerank"]] = report
+    name = model_id or path.resolve().name
+    merged = {key: recorded.get(key) for key in ("git_revision", "best_epoch")}
+    merged["reports"] = list(reports.values())
+    card = render_model_card(template or _template_for(path), merged, model_id=name)
+    licence = WEIGHTS_LICENCE.substitute(
+        model_name=name.rsplit("/", 1)[-1],
+        training_data=_training_data(next(iter(reports.values()))),
+    )
+    (path / LICENCE_FILE).write_text(licence, encoding="utf-8")
+    card.save(path / CARD_FILE)
+    return path / CARD_FILE
 
 
 def evaluation_reports(results: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - parsed JSON
@@ -145,7 +204,7 @@ def results_table(reports: list[Mapping[str, Any]]) -> str:
     """Lay reports out as a Markdown table, one line each, percent with one decimal."""
     keys = [key for key in reports[0] if key.startswith(DIRECTIONS) and "R@" in key] + ["mR"]
     head = ["data", "split", "rerank", *keys, "mR, ties in file order", "mR, caption-aware"]
-    head.append("mR, rerank with the caption bank")
+    head.append("mR, t2i with the caption bank, i2t as before")
     lines = [head, ["---"] * len(head)]
     for report in reports:
         others = [
@@ -175,6 +234,35 @@ def _eval_results(report: Mapping[str, Any]) -> Iterator[EvalResult]:
                 metric_value=round(value, 2),
                 metric_config=str(rerank),
             )
+
+
+def _template_for(folder: Path) -> Path:
+    """Return the repository's template for the family of a model folder."""
+    family = _read_json(folder / "config.json").get("model_type")
+    template = TEMPLATES / f"{family}.md"
+    if not template.is_file():
+        raise CardError(
+            f"There is no card template {template}. Run this from a checkout of the repository, "
+            "whose model_cards/ holds one for each of our families, or name a template."
+        )
+    return template
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CardError(
+            f"{file} is missing or damaged ({error}). Expected a model folder as training/run.py "
+            "writes it, and results files as `rsctir evaluate --json FILE` writes them."
+        ) from error
+    if not isinstance(content, dict):
+        raise CardError(f"{file} holds a {type(content).__name__}; expected a JSON object.")
+    return content
+
+
+def _or_unknown(value: Any) -> Any:  # noqa: ANN401 - a cell of a results file
+    return "not recorded" if value is None else value
 
 
 def _data_title(report: Mapping[str, Any]) -> str:

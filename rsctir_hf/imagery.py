@@ -38,9 +38,8 @@ MIN_SIDE = 4
 #: Percentiles that become black and white when 16-bit and float values are brought to 8 bits.
 STRETCH_PERCENTILES = (2.0, 98.0)
 
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".jp2", ".ppm", ".pgm")
-)
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif", ".bmp"))
+IMAGE_SUFFIXES |= frozenset((".dib", ".gif", ".jp2", ".ppm", ".pgm"))
 # Named one by one: Pillow also opens EPS, which it hands to Ghostscript, and other formats that
 # nobody stores imagery in.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "JPEG2000", "PPM", "AVIF")

@@ -57,7 +57,7 @@ def build_cmpagl(
 ) -> tuple[CMPAGLModel, CMPAGLProcessor]:
     """Build a CMPAGL-style model; ``captions`` are not needed, its tokenizer comes with BERT."""
     text = text_source(arguments.text_weights)
-    text_config = BertConfig.from_pretrained(text) if text else BertConfig()
+    text_config = text_configuration(arguments, text)
     config = CMPAGLConfig(**{"text_config": text_config, **arguments.options})
     model = CMPAGLModel(config)
     model.load_towers(image_state_dict=image_weights(arguments, config.stem), text=text)
@@ -79,7 +79,7 @@ def build_galr(
     text = None
     if options.get("text_encoder_type") == "bert":
         text = text_source(arguments.text_weights)
-        options.setdefault("text_config", BertConfig.from_pretrained(text) if text else None)
+        options.setdefault("text_config", text_configuration(arguments, text))
         tokenizer = AutoTokenizer.from_pretrained(text or minilm_folder())
         tokenizer.model_max_length = arguments.max_tokens
     else:
@@ -121,6 +121,23 @@ def image_weights(arguments: ModelArguments, backbone: str | None) -> Mapping[st
         f"image_weights is {source!r} with backbone {backbone!r}; expected 'packaged' or 'timm' "
         "together with a backbone, or 'none'."
     )
+
+
+def text_configuration(arguments: ModelArguments, text: Path | str | None) -> BertConfig:
+    """Return the sizes of the BERT ``text``, cut to its first ``text_layers`` layers.
+
+    Raises:
+        RecipeError: if the BERT has fewer layers than asked for.
+    """
+    if text is None:
+        return BertConfig()
+    config = BertConfig.from_pretrained(text)
+    if arguments.text_layers > config.num_hidden_layers:
+        raise RecipeError(
+            f"text_layers is {arguments.text_layers}, but {text} has {config.num_hidden_layers}."
+        )
+    config.num_hidden_layers = arguments.text_layers or config.num_hidden_layers
+    return config
 
 
 def text_source(name: str) -> Path | str | None:

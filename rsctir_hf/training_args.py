@@ -26,6 +26,7 @@ class ModelArguments:
             from the Hub) or ``none``.
         text_weights: ``minilm`` (packaged), ``glove`` (packaged word vectors for a GRU),
             a Hub id or folder of a BERT, or ``none``.
+        text_layers: use only the first so many layers of that BERT; 0: all of them.
         config: overrides of the family's configuration fields, as a mapping.
         image_mean: channel means the image weights expect, 0..1.
         image_std: channel deviations the image weights expect.
@@ -37,6 +38,7 @@ class ModelArguments:
     initial_model: str | None = None
     image_weights: str = "packaged"
     text_weights: str = "minilm"
+    text_layers: int = 0
     config: dict[str, Any] | str | None = None
     image_mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
     image_std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])

@@ -102,16 +102,39 @@ def test_an_upload_gets_sentences_and_similar_pictures(page, launch):
     assert page.locator("#rs-captions .rs-sentence").count() == 5
 
 
+def test_find_similar_asks_once(page):
+    search(page, "a bridge over a wide river")
+    page.locator("#rs-results .rs-card").first.click()
+    page.locator("#rs-detail .rs-detail img").wait_for()
+    page.locator("#rs-why .rs-boxes i").first.wait_for()
+    calls = []
+    page.on("request", lambda request: calls.append(request.url))
+    page.locator("#rs-similar").click()
+    page.locator("#rs-similar-results .rs-card").first.wait_for()
+    page.wait_for_timeout(1500)  # a second round would begin right after the first
+    # The tab, the picture, its sentences, its neighbours.
+    assert len([url for url in calls if url.endswith("/queue/join?")]) == 4
+
+
+def test_a_lower_threshold_leaves_regions_out(page):
+    page.get_by_role("tab", name="Region graph").click()
+    page.locator("#rs-region-picture-samples .rs-sample").first.click()
+    page.locator(".js-plotly-plot").wait_for()
+    page.locator("#rs-alike input[type=number]").fill("0")
+    page.locator("#rs-alike input[type=number]").press("Tab")
+    page.get_by_text("With this threshold the model would look at").wait_for()
+
+
 def test_a_damaged_upload_is_refused_in_words(page, launch):
     page.get_by_role("tab", name="Picture").click()
     upload = page.locator("#rs-picture input[type=file]")
-    upload.set_input_files(launch[0] / "gallery" / "broken.png")
+    upload.set_input_files(launch[0] / "gallery" / "aa_broken.png")
     page.get_by_text("This picture cannot be used").wait_for()
 
 
 def test_a_sample_shows_its_region_graph_and_table(page):
     page.get_by_role("tab", name="Region graph").click()
-    page.locator("#rs-region-samples .rs-sample").first.click()
+    page.locator("#rs-region-picture-samples .rs-sample").first.click()
     page.locator(".js-plotly-plot").wait_for()
     page.locator("#rs-region-table").get_by_text("salience").first.wait_for()
     assert "The model looks at" in page.locator("#rs-region-sentence").inner_text()

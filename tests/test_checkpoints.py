@@ -13,6 +13,8 @@ from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.evaluation import evaluate_retrieval
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 CHECKPOINTS = ROOT / "checkpoints"
 NAMES = ("cmpagl-ucm", "galr-ucm")
 TOLERANCE = 0.1  # percentage points of mR: rounding of half-precision weights across machines
@@ -25,7 +27,6 @@ def checkpoint(name):
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_weights_score_on_the_drawn_scenes_as_their_results_file_says(name):
     folder = checkpoint(name)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from rsctir_hf import cli
+from tests.miniature import write_imagefolder
 
 CAPTIONS = {"red": "a river", "green": "green tennis courts", "blue": "boats beside a pier"}
 
@@ -41,7 +42,7 @@ def captioned_folder(tmp_path, picture_folder):
 @pytest.fixture
 def bank_file(tmp_path):
     file = tmp_path / "bank.txt"
-    file.write_text("a river\n\nmany planes\ntennis courts\n", encoding="utf-8")
+    file.write_text("# our bank\na river\n\nmany planes\ntennis courts\n", encoding="utf-8")
     return file
 
 
@@ -80,7 +81,11 @@ def test_evaluate_puts_nothing_but_json_on_standard_output(
     report = json.loads(out)
     assert code == 0
     assert report["bank_size"] == 3
-    assert report["bank_metrics"]["mR"] >= 0
+    cells, mixed = [key for key in report if "R@" in key], report["bank_metrics"]
+    for key in cells[:3]:  # i2t: as on the full matrix
+        assert key.startswith("i2t") and mixed[key] == report[key]
+    assert mixed["mR"] == pytest.approx(sum(mixed[key] for key in cells) / 6)
+    assert report["seed"] is None
 
 
 def test_search_by_words_and_by_picture(rsctir, index_folder, picture_folder, bank_file):
@@ -91,6 +96,8 @@ def test_search_by_words_and_by_picture(rsctir, index_folder, picture_folder, ba
     answer = json.loads(out)
     assert code == 0
     assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3]
+    assert answer["model_revision"].startswith("weights:") and answer["regions"] == "none"
+    assert "torch" in answer["versions"]
     assert answer["rerank"] == "smr" and answer["confident"] is True and answer["hint"] is None
     code, out, _ = rsctir(
         *("search", "--index", index_folder, "--image", picture_folder / "red.png"),
@@ -123,6 +130,16 @@ def test_foreseen_errors_are_one_line_and_exit_code_two(
 ):
     (tmp_path / "nothing").mkdir()
     (tmp_path / "broken.png").touch()
+    (tmp_path / "dataset_UCM.json").write_text('{"images": [')
+    latin = tmp_path / "latin" / "test"
+    latin.mkdir(parents=True)
+    (latin / "metadata.jsonl").write_bytes(b'{"file_name": "a.png", "captions": ["caf\xe9"]}')
+    twice = write_imagefolder(tmp_path / "twice", {"test": 2}) / "test"
+    (twice / "other").mkdir()
+    (twice / "scene01.png").rename(twice / "other" / "scene00.png")
+    lines = (twice / "metadata.jsonl").read_text().replace("scene01", "other/scene00")
+    (twice / "metadata.jsonl").write_text(lines)
+    into = ("convert", "--benchmark", "ucm", "--output", tmp_path / "o", "--data")
     bank = ("--bank", bank_file)
     evaluate = ("evaluate", "--model", clip_folder)
     index = ("index", "--model", clip_folder, "--index", tmp_path / "i", "--images")
@@ -145,6 +162,18 @@ def test_foreseen_errors_are_one_line_and_exit_code_two(
         ((*index, tmp_path / "absent"), "does not exist"),
         (("caption", "--model", clip_folder, "--image", tmp_path / "no.png", *bank), "not a file"),
         (("push", "--model", tmp_path / "nothing", "--repo", "a/b"), "lacks config.json"),
+        ((*evaluate, "--data", captioned_folder, "--split", "tset"), "tset"),
+        (
+            (*evaluate, "--data", captioned_folder, "--benchmark", "ucm", "--split", "tset"),
+            "expected train, validation, test",
+        ),
+        ((*evaluate, "--data", captioned_folder, "--device", "nonsense"), "device 'nonsense'"),
+        ((*evaluate, "--data", tmp_path / "latin"), "not UTF-8"),
+        ((*into, tmp_path / "dataset_UCM.json"), "not a Karpathy-style caption file"),
+        ((*into, twice.parent), "two pictures named scene00.png"),
+        (("leakage", captioned_folder, tmp_path / "absent"), "does not exist"),
+        (("leakage", f"{captioned_folder}:tset"), "tset"),
+        (("card", "--model", clip_folder), "results.json is missing"),
         (("convert", "--benchmark", "cars", "--data", "x", "--output", tmp_path / "o"), "ucm"),
     ]
     for arguments, message in cases:
@@ -170,9 +199,39 @@ def test_convert_writes_what_evaluate_reads(rsctir, captioned_folder, clip_folde
     assert rsctir("evaluate", "--model", clip_folder, "--data", target)[0] == 0
 
 
+def test_leakage_reports_a_picture_in_two_data_sets_by_its_exit_code(rsctir, tmp_path):
+    one = write_imagefolder(tmp_path / "one", {"train": 3, "test": 2})
+    code, out, _ = rsctir("leakage", one)
+    assert code == 0
+    assert f"{one}:train 3, {one}:test 2" in out
+    other = write_imagefolder(tmp_path / "other", {"test": 1})  # the first picture of `one`
+    code, out, _ = rsctir("leakage", f"{one}:train", f"{other}:test")
+    assert code == 1
+    assert "in two data sets: 1 pairs" in out
+    assert f"{one}:train/scene00.png = {other}:test/scene00.png (same file)" in out
+    code, out, err = rsctir("leakage", f"ucm={one}:test", other / "test")
+    assert code == 0, err
+
+
+def test_card_is_written_from_the_results_files(rsctir, clip_folder, captioned_folder, tmp_path):
+    evaluate = ("evaluate", "--model", clip_folder, "--data", captioned_folder, "--json")
+    rsctir(*evaluate, clip_folder / "results.json")
+    rsctir(*evaluate, tmp_path / "smr.json", "--rerank", "smr")
+    template = tmp_path / "card.md"
+    template.write_text("---\nlicense: other\n---\n$model_name, seed $seed\n\n$results_table\n")
+    options = ("--results", tmp_path / "smr.json", "--name", "org/x", "--template", template)
+    code, out, err = rsctir("card", "--model", clip_folder, *options)
+    assert code == 0, err
+    assert out.strip() == str(clip_folder / "README.md")
+    text = (clip_folder / "README.md").read_text()
+    assert "x, seed not recorded" in text
+    assert "| captioned | test | none |" in text and "| captioned | test | smr |" in text
+    assert "research only" in (clip_folder / "LICENSE").read_text()
+
+
 def test_module_and_script_are_the_same_program():
     done = subprocess.run(
         [sys.executable, "-m", "rsctir_hf", "--help"], capture_output=True, text=True, check=True
     )
-    for command in ("evaluate", "index", "search", "caption", "convert", "push"):
+    for command in ("evaluate", "index", "search", "caption", "convert", "leakage", "card", "push"):
         assert command in done.stdout

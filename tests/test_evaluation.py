@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from rsctir_hf.captions import number_captions
 from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError, UnsupportedError
 from rsctir_hf.evaluation import (
     MATCH_WEIGHTS,
@@ -16,6 +17,15 @@ from rsctir_hf.evaluation import (
     two_stage_scores,
 )
 from rsctir_hf.metrics import retrieval_metrics
+
+
+def test_training_and_evaluation_agree_on_what_one_sentence_is(tiny_clip, tiny_clip_processor):
+    texts = ["boats, planes", "boats planes", "Boats , planes .", "boats  planes."]
+    rows = [{"image": Image.new("RGB", (40, 40)), "captions": texts}]
+    data = similarity_matrix(tiny_clip, tiny_clip_processor, rows)
+    numbers, distinct = number_captions([[text] for text in texts])
+    assert data.caption_ids.tolist() == [number for (number,) in numbers] == [0, 1, 0, 1]
+    assert len(data.distinct_captions) == distinct == 2
 
 
 def test_equal_sentences_share_one_id_and_one_score(tiny_clip, tiny_clip_processor, captioned_rows):
@@ -72,10 +82,13 @@ def test_training_mode_is_given_back(tiny_clip, tiny_clip_processor, captioned_r
 
 
 def test_smr_temperature_with_the_best_recall_is_chosen():
-    # Caption 0 is a hub: it wins both pictures until SMR takes its popularity off.
-    similarity = torch.tensor([[0.50, 0.10], [0.52, 0.45]])
-    owners = torch.tensor([0, 1])
-    assert choose_smr_temperature(similarity, owners, grid=(100.0, 0.01)) in (100.0, 0.01)
+    # Picture 1 must find caption 1 (0.45) before caption 0 (0.44). At tau = 100 SMR takes the mean
+    # of each column off: 0.44 - 0.01 > 0.45 - 0.43, wrong. At tau = 0.01 it takes about the
+    # largest off: 0.44 - 0.50 < 0.45 - 0.45, right, as is every other cell, so mR is 100.
+    similarity = torch.tensor([[0.50, 0.44, -0.90], [0.44, 0.45, -0.90], [-0.90, 0.40, 0.90]])
+    owners = torch.arange(3)
+    assert choose_smr_temperature(similarity, owners, grid=(100.0, 0.01)) == 0.01
+    assert choose_smr_temperature(similarity, owners, grid=(0.01, 100.0)) == 0.01
     with pytest.raises(ValueError):
         choose_smr_temperature(similarity, owners, grid=())
 

@@ -1,5 +1,6 @@
 """Pushing a folder and filling a card, without a Hub."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,7 +8,14 @@ import pytest
 from huggingface_hub import HfApi, ModelCard
 
 from rsctir_hf.errors import ModelLoadError
-from rsctir_hf.hub import CardError, PushError, evaluation_reports, push_model, render_model_card
+from rsctir_hf.hub import (
+    CardError,
+    PushError,
+    evaluation_reports,
+    push_model,
+    render_model_card,
+    write_card,
+)
 
 CARDS = Path(__file__).parents[1] / "model_cards"
 
@@ -69,6 +77,40 @@ def test_card_errors_are_named(results, tmp_path):
         render_model_card(template, results, model_id="a/b")
     with pytest.raises(CardError, match="no evaluation report"):
         render_model_card(template, {"log": []}, model_id="a/b")
+
+
+@pytest.mark.parametrize("family", ["cmpagl", "galr"])
+def test_card_takes_test_figures_from_further_results_files(results, family, tmp_path):
+    folder = tmp_path / "model-ucm"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": family}))
+    (folder / "results.json").write_text(json.dumps(results | {"test": []}))
+    card = write_card(folder)
+    assert "| UCM-Captions | validation | none |" in card.read_text()
+    assert "| test |" not in card.read_text()
+    tested = tmp_path / "test.json"
+    tested.write_text(json.dumps(report(mr=51.2)))
+    text = write_card(folder, results=[tested], model_id="org/x").read_text()
+    assert "| UCM-Captions | validation | none |" in text
+    assert "| 51.2 |" in text and "abc1234" in text and 'from_pretrained("org/x")' in text
+    assert "other queries of that split" in " ".join(text.split())
+    licence = (folder / "LICENSE").read_text()  # what the front matter's license_link names
+    assert ModelCard(text).data.to_dict()["license_link"] == "LICENSE"
+    assert "research-only or unverified" in licence and "UCM-Captions" in licence
+    assert "Apache License" in licence and "$" not in licence
+
+
+def test_card_without_template_or_with_damaged_results_is_an_error(results, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(CardError, match=r"results\.json is missing or damaged"):
+        write_card(tmp_path)
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(CardError, match=r"no card template .*clip\.md.*checkout"):
+        write_card(tmp_path)
+    (tmp_path / "more.json").write_text("[]")
+    with pytest.raises(CardError, match="expected a JSON object"):
+        write_card(tmp_path, results=[tmp_path / "more.json"])
+    assert not (tmp_path / "README.md").exists() and not (tmp_path / "LICENSE").exists()
 
 
 @pytest.fixture

@@ -268,3 +268,8 @@ def test_list_images_needs_a_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataLayoutError, match="is a file"):
         list_images(tmp_path / "file")
+
+
+def test_formats_that_are_read_and_suffixes_that_are_listed_agree():
+    formats = Image.registered_extensions()
+    assert {formats[suffix] for suffix in imagery.IMAGE_SUFFIXES} == set(imagery._FORMATS)

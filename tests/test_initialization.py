@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from transformers import BertModel
 
 from rsctir_hf.errors import RecipeError
 from rsctir_hf.initialization import build_model
 from rsctir_hf.models.cmpagl import CMPAGLModel
 from rsctir_hf.models.galr import GaLRModel
-from rsctir_hf.pretrained import backbone_state_dict, glove_vectors
+from rsctir_hf.pretrained import backbone_state_dict, glove_vectors, minilm_folder
 from rsctir_hf.training_args import ModelArguments
 
 CAPTIONS = [["Many boats in a harbor .", "A harbor."], ["An airport with planes."]]
@@ -49,6 +50,22 @@ def test_cmpagl_starts_from_random_towers_where_asked():
     model, processor = build_model(arguments, CAPTIONS)
     assert isinstance(model, CMPAGLModel)
     assert processor.tokenizer.model_max_length == arguments.max_tokens
+
+
+@pytest.mark.slow
+def test_a_bert_can_be_cut_to_its_first_layers():
+    arguments = ModelArguments(
+        family="galr", image_weights="none", text_layers=2,
+        config=TINY_GALR | {"text_encoder_type": "bert"},
+    )  # fmt: skip
+    model, _ = build_model(arguments, CAPTIONS)
+    whole = BertModel.from_pretrained(minilm_folder(), add_pooling_layer=False)
+    assert len(model.text_encoder.bert.encoder.layer) == 2
+    for name, value in model.text_encoder.bert.state_dict().items():
+        assert torch.equal(value, whole.state_dict()[name]), name
+    arguments.text_layers = 99
+    with pytest.raises(RecipeError, match="text_layers is 99"):
+        build_model(arguments, CAPTIONS)
 
 
 def test_a_trained_model_folder_is_gone_on_from(tmp_path):

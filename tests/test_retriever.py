@@ -1,5 +1,6 @@
 """The retriever on eight pictures of one colour each, with a tiny random CLIP."""
 
+import json
 import shutil
 
 import pytest
@@ -191,6 +192,20 @@ def test_an_index_of_another_model_is_refused(retriever, tiny_clip, tiny_clip_pr
     other = Retriever(CLIPModel(tiny_clip.config), tiny_clip_processor, model_id="other")
     with pytest.raises(IndexMismatchError, match=r"made with tiny.*at hand is other"):
         other.load_index(tmp_path / "index")
+
+
+@pytest.mark.parametrize("named", ["..", ".", "", "vectors-0123abcd/../..", "pictures", "x\n"])
+def test_a_manifest_cannot_name_a_folder_elsewhere(retriever, tmp_path, named):
+    folder = tmp_path / "kept" / "index"
+    retriever.save(folder)
+    (folder / "pictures").mkdir()
+    fields = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps(fields | {"vectors": named}))
+    with pytest.raises(IndexMismatchError, match="names its vectors"):
+        retriever.load_index(folder)
+    retriever.save(folder)  # nothing that the manifest named is deleted
+    assert (folder / "pictures").is_dir() and folder.is_dir()
+    retriever.load_index(folder)
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"items": 3}', '{"items": []}'])

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rsctir_hf.data.augmentation import Augmentation, row_generator
 from rsctir_hf.captions import normalise_caption
+from rsctir_hf.data.augmentation import Augmentation, row_generator
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.imagery import read_image
 

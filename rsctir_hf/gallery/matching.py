@@ -1,7 +1,8 @@
 """Judge (picture, sentence) pairs with a model's fusion encoder: stage two of a two-stage search.
 
 The fusion encoder is far dearer than a cosine, so it only sees the ``MATCH_TOP_K`` best candidates
-of each query. The second-stage score is ``cosine + weight * probability`` (papers.md 2.2).
+of each query (our choice: the issue's design has 32, at twice the time of a live query). The
+second-stage score is ``cosine + weight * probability`` (papers.md 2.2).
 """
 
 from collections import OrderedDict

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from rsctir_hf.errors import MissingDependencyError
+from rsctir_hf.models.galr import GaLRConfig
 
 try:
     import networkx as nx
@@ -24,6 +25,8 @@ try:
 except ImportError as error:
     raise MissingDependencyError("torch_geometric", "app") from error
 
+# Overlap above which DREA (our reading) calls two boxes one place.
+_SAME_PLACE = GaLRConfig.denoise_iou
 NODE_COLUMNS = ("#", "label", "score", "salience", "x", "y", "width", "height", "in the graph")
 
 
@@ -156,13 +159,20 @@ def to_graphml(
     return "\n".join(nx.generate_graphml(graph)) + "\n"
 
 
-def describe_drop(region_graph: RegionGraph, region: int, *, index: int = 0) -> str:
+def describe_drop(
+    region_graph: RegionGraph, region: int, *, index: int = 0, min_iou: float = _SAME_PLACE
+) -> str:
     """Return why a region left the graph, as in "0.97 alike and overlapping #3".
+
+    A region leaves when it looks like a stronger one and either their overlap (IoU) exceeds
+    ``min_iou``, which is called "overlapping", or only their centres are nearer than half the
+    longest side of the two, which is called "close to".
 
     Args:
         region_graph: of B pictures.
         region: which of the N regions, from 0.
         index: which picture of the batch.
+        min_iou: ``config.denoise_iou`` of the model; default: that of a new configuration.
 
     Returns:
         The reason; empty for a region that stayed.
@@ -180,7 +190,7 @@ def describe_drop(region_graph: RegionGraph, region: int, *, index: int = 0) -> 
         return ""
     alike = float(region_graph.similarity[index, region, cause])
     pair = region_graph.boxes[index, [region, cause]].float()  # (2, 4)
-    overlapping = box_iou(pair[:1], pair[1:]).item() > 0
+    overlapping = box_iou(pair[:1], pair[1:]).item() > min_iou
     return f"{alike:.2f} alike and {'overlapping' if overlapping else 'close to'} #{cause + 1}"
 
 

@@ -7,6 +7,7 @@ import gradio as gr
 from rsctir_hf.ui.cards import escape
 from rsctir_hf.ui.model_facts import ModelFacts
 from rsctir_hf.ui.results import RERANK_NAMES
+from rsctir_hf.ui.settings import HUB_GALLERY
 from rsctir_hf.ui.workbench import Workbench
 
 _WHAT = """
@@ -37,19 +38,26 @@ _CLIENT = """from gradio_client import Client
 client = Client("http://127.0.0.1:7860")
 client.predict("boats beside a pier", api_name="/text_to_image")"""
 _READ_ONLY: dict[str, Any] = {"language": "python", "interactive": False, "wrap_lines": True}
+_OTHER_PICTURES = f"""### Other pictures
+The person who starts the app chooses the gallery:
+
+- `python app.py --gallery {HUB_GALLERY}`: 1,093 photographs of the RSICD test split, fetched from
+  the Hugging Face Hub once;
+- `python app.py --gallery my_pictures`: a folder of your own.
+"""
 _LICENCE = """
 ### Licence and citations
 Code and drawn scenes: Apache-2.0. Pictures of other galleries belong to their owners.
 
 - Z. Yuan et al., *Remote Sensing Cross-Modal Text-Image Retrieval Based on Global and Local
   Information*, IEEE TGRS 2022, arXiv:2204.09860 (GaLR, MR).
-- H. Sun, Y. Zhao, X. Liu, A. Kaup, *Cross-Modal Pre-Aligned Method with Global and Local
+- Z. Sun, M. Zhao, G. Liu, A. Kaup, *Cross-Modal Pre-Aligned Method with Global and Local
   Information for Remote-Sensing Image and Text Retrieval*, IEEE TGRS 2024, arXiv:2411.14704
   (CMPAGL, SMR).
 - B. Qu, X. Li, D. Tao, X. Lu, *Deep Semantic Understanding of High Resolution Remote Sensing
   Image*, CITS 2016 (UCM-Captions, Sydney-Captions).
 - X. Lu, B. Wang, X. Zheng, X. Li, *Exploring Models and Data for Remote Sensing Image Caption
-  Generation*, IEEE TGRS 2018 (RSICD).
+  Generation*, IEEE TGRS 2017, doi:10.1109/TGRS.2017.2776321 (RSICD).
 
 Your pictures stay on the machine that runs this page, are shown to you alone and are deleted
 after a day. Nothing is reported to anyone.
@@ -93,5 +101,6 @@ def build_about_tab(bench: Workbench) -> gr.HTML:
             code = _CODE.format(model=bench.model_address)
             gr.Code(code, label="The library", **_READ_ONLY)
             gr.Code(_CLIENT, label="This page", **_READ_ONLY)
+            gr.Markdown(_OTHER_PICTURES)
             gr.Markdown(_LICENCE)
     return figures

@@ -10,6 +10,7 @@ from rsctir_hf.errors import RsctirError
 from rsctir_hf.imagery import read_image
 from rsctir_hf.regions.graph import to_node_link_json
 from rsctir_hf.retriever import Hit, describe_query
+from rsctir_hf.ui.events import MODEL
 from rsctir_hf.ui.picture_tab import for_pictures
 from rsctir_hf.ui.pictures import picture_input, without_folders
 from rsctir_hf.ui.results import hit_record
@@ -113,11 +114,5 @@ def build_endpoints(bench: Workbench) -> None:
         calls.region_graph: [picture],
     }
     for call, inputs in signatures.items():
-        button.click(
-            call,
-            inputs,
-            answer,
-            api_name=call.__name__,
-            concurrency_id="model",
-            concurrency_limit=1,
-        )
+        public = MODEL | {"api_name": call.__name__, "api_visibility": "public"}
+        button.click(call, inputs, answer, **public)

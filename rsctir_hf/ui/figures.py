@@ -1,4 +1,4 @@
-"""The region graph as a plotly figure over its picture, as a table and as a sentence."""
+"""The region graph as a plotly figure over its picture, and as a sentence."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from rsctir_hf.ui.pictures import DETAIL_SIDE, encode_picture
 
 KEPT, DROPPED, EDGE = "#ffd166", "#c3ccd1", "#4cc9f0"
 _BASE_WIDTH, _MORE_WIDTH = 0.8, 6.0  # pixels of the weakest and above it of the strongest edge
+_VARIANT = ("With this threshold the model would look at", "leave")
 _LABEL_INK = "#10222b"
 
 
@@ -72,13 +73,20 @@ def region_figure(
     return figure
 
 
-def graph_sentence(graph: nx.Graph, view: GraphView) -> str:
-    """Say in one or two sentences what the graph shows and what it does for the result."""
+def graph_sentence(graph: nx.Graph, view: GraphView, *, own: bool = True) -> str:
+    """Say in one or two sentences what the graph shows and what it does for the result.
+
+    Args:
+        graph: of ``regions.graph.to_networkx``.
+        view: what of it is shown.
+        own: it is the model's own graph, not a variant under another threshold.
+    """
     kept = [node for node in graph if graph.nodes[node]["kept"]]
     dropped = len(graph) - len(kept)
+    looks, leaves = ("The model looks at", "leaves") if own else _VARIANT
     text = (
-        f"The model looks at {len(kept)} {'region' if len(kept) == 1 else 'regions'} of this "
-        f"picture{f' and leaves {dropped} out as repetition' if dropped else ''}; what they show "
+        f"{looks} {len(kept)} {'region' if len(kept) == 1 else 'regions'} of this picture"
+        f"{f' and {leaves} {dropped} out as repetition' if dropped else ''}; what they show "
         "corrects the picture's overall embedding, so that small objects count in a search."
     )
     edges = view.edges(graph)

@@ -17,11 +17,12 @@ from PIL import Image
 from rsctir_hf.drawn import sample_folder
 from rsctir_hf.errors import DataLayoutError, ImageReadError
 from rsctir_hf.imagery import list_images, read_image
-from rsctir_hf.ui.settings import SAMPLE_GALLERY
+from rsctir_hf.ui.settings import HUB_GALLERY, SAMPLE_GALLERY
 
 logger = logging.getLogger(__name__)
 
 _METADATA = "metadata.jsonl"
+_OTHER_NAMES = {"validation": "valid", "valid": "validation"}
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ class Gallery:
         origin: one sentence on where the pictures come from.
         paths: the picture files, in index order.
         records: what is known of them, by path.
-        invented_places: the coordinates in the records are made up.
+        drawn: drawn by our own code: no photographs, and the coordinates are made up.
     """
 
     name: str
     origin: str
     paths: tuple[Path, ...]
     records: Mapping[str, PictureRecord] = field(default_factory=dict)
-    invented_places: bool = False
+    drawn: bool = False
 
     def record(self, path: str) -> PictureRecord:
         """Return what is known of a picture; an empty record if nothing is."""
@@ -85,7 +86,7 @@ def open_gallery(source: str, *, split: str = "test") -> Gallery:
     """
     if source == SAMPLE_GALLERY:
         gallery = _open_folder(sample_folder())
-        origin = "Scenes drawn by this project's own code. They are not photographs."
+        origin = "Drawn by this project's own code: these are not photographs."
         return Gallery("drawn scenes", origin, gallery.paths, gallery.records, True)
     if Path(source).expanduser().exists():
         return _open_folder(Path(source).expanduser())
@@ -93,7 +94,7 @@ def open_gallery(source: str, *, split: str = "test") -> Gallery:
         return _open_hub(source, split)
     raise DataLayoutError(
         f"There is no gallery at {source}. Expected 'sample', a folder of pictures, or a Hub data "
-        "set id such as arampacha/rsicd. Change --gallery or RSCTIR_GALLERY."
+        f"set id such as {HUB_GALLERY}. Change --gallery or RSCTIR_GALLERY."
     )
 
 
@@ -141,7 +142,7 @@ def _system(crs: object) -> str | None:
 
 def _open_hub(name: str, split: str) -> Gallery:
     try:
-        dataset = load_dataset(name, split=split)
+        dataset, split = _load_split(name, split)
     except (DatasetNotFoundError, OSError, ValueError, RuntimeError) as error:
         raise DataLayoutError(
             f"The Hub data set {name} ({split}) could not be loaded: {error}. Check the id, the "
@@ -152,10 +153,22 @@ def _open_hub(name: str, split: str) -> Gallery:
         raise DataLayoutError(
             f"The Hub data set {name} has no image column (found {', '.join(dataset.features)})."
         )
-    folder = Path(HF_HOME) / "rsctir_hf" / "galleries" / name.replace("/", "--") / split
+    # The fingerprint changes with the data set, so that a new revision never meets old pictures.
+    version = f"{split}-{dataset._fingerprint}"
+    folder = Path(HF_HOME) / "rsctir_hf" / "galleries" / name.replace("/", "--") / version
     records = _write_pictures(dataset, column, folder)
     origin = f"{split} split of {name} on the Hugging Face Hub."
     return Gallery(name, origin, tuple(map(Path, records)), records)
+
+
+def _load_split(name: str, split: str) -> tuple[Dataset, str]:
+    """Load a split under the name it has there: ``validation`` is also known as ``valid``."""
+    try:
+        return load_dataset(name, split=split), split
+    except ValueError:
+        if split not in _OTHER_NAMES:
+            raise
+        return load_dataset(name, split=_OTHER_NAMES[split]), _OTHER_NAMES[split]
 
 
 def _write_pictures(dataset: Dataset, column: str, folder: Path) -> dict[str, PictureRecord]:

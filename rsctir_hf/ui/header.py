@@ -2,10 +2,11 @@
 
 from rsctir_hf.ui.cards import badge, notice, progress_bar
 from rsctir_hf.ui.pictures import without_folders
-from rsctir_hf.ui.settings import SAMPLE_GALLERY
+from rsctir_hf.ui.settings import HUB_GALLERY, SAMPLE_GALLERY
 from rsctir_hf.ui.workbench import Phase, Status, Workbench
 
 TITLE = "Search the earth from above"
+_PHOTOGRAPHS = f"For photographs launch with --gallery {HUB_GALLERY}."
 _WORDS = {
     Phase.WAITING: "Starting",
     Phase.MODEL: "Loading the model",
@@ -19,7 +20,7 @@ def header(bench: Workbench) -> str:
         f'<header class="rs-header"><div class="rs-brand"><span class="rs-mark" '
         f'aria-hidden="true"></span><h1>{TITLE}</h1></div>'
         f'<div class="rs-badges">{_model_badge(bench)}{_gallery_badge(bench)}</div></header>'
-        f"{state(bench.status)}"
+        f"{state(bench.status)}{_note(bench)}"
     )
 
 
@@ -34,6 +35,12 @@ def state(status: Status) -> str:
     if status.phase is Phase.READY:
         return _skipped(status)
     return progress_bar(_WORDS[status.phase], 0, 0)
+
+
+def _note(bench: Workbench) -> str:
+    """Say that other pictures are shown than were launched."""
+    text = bench.gallery_note
+    return notice("warning", "Other pictures than planned", text) if text else ""
 
 
 def _skipped(status: Status) -> str:
@@ -58,5 +65,6 @@ def _gallery_badge(bench: Workbench) -> str:
         name = "drawn scenes" if source == SAMPLE_GALLERY else without_folders(source)
         return badge("Gallery", name, "not open")
     count = f"{len(bench.gallery.paths):,}"
-    pictures = f"{count} {'drawn scenes' if source == SAMPLE_GALLERY else 'pictures'}"
-    return badge("Gallery", pictures, bench.gallery.origin)
+    if not bench.gallery.drawn:
+        return badge("Gallery", f"{count} pictures", bench.gallery.origin)
+    return badge("Gallery", f"{count} drawn scenes", f"{bench.gallery.origin} {_PHOTOGRAPHS}")

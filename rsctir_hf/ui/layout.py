@@ -7,6 +7,7 @@ import gradio as gr
 
 from rsctir_hf.ui.about_tab import build_about_tab, figures_table
 from rsctir_hf.ui.endpoints import build_endpoints
+from rsctir_hf.ui.events import PRIVATE, REDRAW
 from rsctir_hf.ui.header import header
 from rsctir_hf.ui.picture_tab import PictureTab, build_picture_tab
 from rsctir_hf.ui.region_tab import RegionTab, build_region_tab
@@ -48,8 +49,8 @@ def build_app(bench: Workbench) -> gr.Blocks:
             top, timer, search.rerank, picture.rerank, picture.samples, regions.samples, figures
         ]  # fmt: skip
         watch = _watcher(bench, len(watched))
-        demo.load(watch, None, watched, api_visibility="private", show_progress="hidden")
-        timer.tick(watch, None, watched, api_visibility="private", show_progress="hidden")
+        demo.load(watch, None, watched, **REDRAW)
+        timer.tick(watch, None, watched, **REDRAW)
     demo.queue(max_size=_MOST_WAITING)
     return demo
 
@@ -120,8 +121,9 @@ def _tie_tabs(tabs: gr.Tabs, search: SearchTab, picture: PictureTab, regions: Re
         (search.region_graph, regions.picture, "regions"),
     )
     for button, image, name in targets:
-        button.click(search.handlers.picture, search.chosen, image, api_visibility="private").then(
-            lambda tab=name: gr.Tabs(selected=tab), None, tabs, api_visibility="private"
+        # The tab first: a picture set before its tab is mounted would be answered twice.
+        button.click(lambda tab=name: gr.Tabs(selected=tab), None, tabs, **PRIVATE).then(
+            search.handlers.picture, search.chosen, image, **PRIVATE
         )
 
 

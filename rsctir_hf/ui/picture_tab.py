@@ -8,7 +8,8 @@ from PIL import Image
 from rsctir_hf.errors import ImageReadError, RsctirError
 from rsctir_hf.imagery import read_image
 from rsctir_hf.ui.cards import heading, notice
-from rsctir_hf.ui.pictures import picture_input, without_folders
+from rsctir_hf.ui.events import MODEL, PRIVATE
+from rsctir_hf.ui.pictures import without_folders
 from rsctir_hf.ui.results import (
     MATCH,
     NO_RERANK,
@@ -16,7 +17,7 @@ from rsctir_hf.ui.results import (
     caption_results,
     picture_results,
 )
-from rsctir_hf.ui.samples import SELECT_ITEM, build_sample_strip, sample_paths
+from rsctir_hf.ui.samples import SELECT_ITEM, build_picture_chooser
 from rsctir_hf.ui.search_tab import RERANK_HELP, Shown, rerank_choices
 from rsctir_hf.ui.workbench import Workbench
 
@@ -67,10 +68,6 @@ class PictureHandlers:
         cards = picture_results(hits, gallery, rerank=order, label="Similar pictures")
         return heading("Most similar pictures in the gallery") + cards, shown
 
-    def take_sample(self, event: gr.EventData) -> Image.Image:
-        """Return the sample that was clicked."""
-        return read_image(sample_paths(self.bench.gallery)[int(event.item)])
-
     def take_result(self, shown: Shown, event: gr.EventData) -> Image.Image | None:
         """Return the similar picture that was clicked, as the next query."""
         path = shown.hits[int(event.item)].path
@@ -99,15 +96,9 @@ def build_picture_tab(bench: Workbench) -> PictureTab:
     shown = gr.State(Shown())
     with gr.Row(elem_classes="rs-split"):
         with gr.Column(scale=2, min_width=300):
-            picture = picture_input(
-                "Your picture",
-                sources=["upload", "clipboard"],
-                height=320,
-                elem_id="rs-picture",
-                alt_text="The picture you gave",
-                buttons=["fullscreen"],
+            picture, samples = build_picture_chooser(
+                bench, "rs-picture", alt_text="The picture you gave", height=320
             )
-            samples = build_sample_strip("rs-picture-samples")
             rerank = gr.Radio(
                 rerank_choices(can_match=False),
                 value=NO_RERANK,
@@ -121,24 +112,10 @@ def build_picture_tab(bench: Workbench) -> PictureTab:
     with gr.Column():
         grid = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-similar-results")
 
+    given = [picture, rerank]
     for trigger in (picture.change, rerank.input):
-        trigger(
-            handlers.describe,
-            [picture, rerank],
-            [message, sentences],
-            concurrency_id="model",
-            concurrency_limit=1,
-            api_visibility="private",
-            show_progress="minimal",
-        ).then(
-            handlers.similar,
-            [picture, rerank],
-            [grid, shown],
-            concurrency_id="model",
-            concurrency_limit=1,
-            api_visibility="private",
-            show_progress="minimal",
+        trigger(handlers.describe, given, [message, sentences], **MODEL).then(
+            handlers.similar, given, [grid, shown], **MODEL
         )
-    samples.select(handlers.take_sample, None, picture, api_visibility="private")
-    grid.select(handlers.take_result, shown, picture, api_visibility="private")
+    grid.select(handlers.take_result, shown, picture, **PRIVATE)
     return PictureTab(picture, rerank, samples)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-import networkx as nx
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
@@ -14,20 +13,23 @@ from rsctir_hf.errors import RsctirError
 from rsctir_hf.imagery import read_image
 from rsctir_hf.regions.graph import (
     NODE_COLUMNS,
+    RegionGraph,
     node_table,
     to_graphml,
     to_networkx,
     to_node_link_json,
 )
 from rsctir_hf.ui.cards import notice
+from rsctir_hf.ui.denoising import own_threshold, with_threshold
+from rsctir_hf.ui.events import MODEL, REDRAW
 from rsctir_hf.ui.figures import GraphView, graph_sentence, region_figure
 from rsctir_hf.ui.picture_tab import refused
-from rsctir_hf.ui.pictures import picture_input
-from rsctir_hf.ui.samples import build_sample_strip, sample_paths
+from rsctir_hf.ui.samples import build_picture_chooser
 from rsctir_hf.ui.session import FORGET_AFTER
 from rsctir_hf.ui.workbench import Workbench
 
 MOST_REGIONS = 20
+Rows = list[list[str | int | float]]
 _WELCOME = notice(
     "info",
     "Give a picture",
@@ -45,15 +47,13 @@ class GraphShown:
 
     Attributes:
         picture: the RGB picture.
-        graph: its regions and edges.
-        rows: the node table.
-        input_side: side of the model input in pixels.
+        found: its region graph as the model returned it.
+        config: the configuration of that model.
     """
 
     picture: Image.Image
-    graph: nx.Graph
-    rows: list[list[str | int | float]]
-    input_side: int
+    found: RegionGraph
+    config: Any
 
 
 class RegionHandlers:
@@ -62,42 +62,40 @@ class RegionHandlers:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
 
-    def find_regions(
-        self, path: str | None
-    ) -> tuple[str, GraphShown | None, str | None, str | None]:
-        """Return a message, the graph of a picture, and its files to download."""
+    def find_regions(self, path: str | None) -> tuple[str, GraphShown | None, Any]:
+        """Return a message, the graph of a picture, and the slider at the model's threshold."""
         if not path:
-            return _WELCOME, None, None, None
+            return _WELCOME, None, gr.skip()
         try:
             picture = read_image(path)
             retriever = self.bench.region_retriever()
             found = retriever.region_graph(picture)
         except RsctirError as error:
-            return refused(error), None, None, None
-        graph, side = to_networkx(found), model_side(retriever.model)
-        shown = GraphShown(picture, graph, node_table(found), side)
-        as_json = write_file("region_graph.json", to_node_link_json(found))
-        return "", shown, as_json, write_file("region_graph.graphml", to_graphml(found))
+            return refused(error), None, gr.skip()
+        shown = GraphShown(picture, found, retriever.model.config)
+        own = own_threshold(shown.config)
+        if own is None:
+            return "", shown, gr.update(visible=False)
+        info = (
+            f"The model's own is {own:.2f}. Moving it shows a variant; searches stay as they are."
+        )
+        return "", shown, gr.update(value=own, info=info, visible=True)
 
     def draw(
-        self, shown: GraphShown | None, most_regions: float, least_weight: float
-    ) -> tuple[Figure | None, str, list[list[str | int | float]], Any]:
-        """Return the figure, the sentence and the table of a graph, and show or hide them."""
+        self, shown: GraphShown | None, alike: float, most_regions: float, least_weight: float
+    ) -> tuple[Figure | None, str, Rows, Any, str | None, str | None]:
+        """Return figure, sentence, table, panel and the files to download of a graph."""
         if shown is None:
-            return None, "", [], gr.update(visible=False)
-        view = GraphView(int(most_regions), least_weight)
-        figure = region_figure(shown.picture, shown.graph, view, input_side=shown.input_side)
-        sentence = f'<p class="rs-lead">{graph_sentence(shown.graph, view)}</p>'
-        return figure, sentence, shown.rows, gr.update(visible=True)
-
-    def take_sample(self, event: gr.EventData) -> Image.Image:
-        """Return the sample that was clicked."""
-        return read_image(sample_paths(self.bench.gallery)[int(event.item)])
-
-
-def model_side(model: Any) -> int:  # noqa: ANN401 - any model with a region graph
-    """Return the side of a model's square input in pixels."""
-    return int(model.config.image_size)
+            return None, "", [], gr.update(visible=False), None, None
+        found = with_threshold(shown.found, shown.config, min_similarity=alike)
+        graph, view = to_networkx(found), GraphView(int(most_regions), least_weight)
+        side = int(shown.config.image_size)
+        figure = region_figure(shown.picture, graph, view, input_side=side)
+        own = own_threshold(shown.config) in (None, alike)
+        sentence = f'<p class="rs-lead">{graph_sentence(graph, view, own=own)}</p>'
+        as_json = write_file("region_graph.json", to_node_link_json(found))
+        as_graphml = write_file("region_graph.graphml", to_graphml(found))
+        return figure, sentence, node_table(found), gr.update(visible=True), as_json, as_graphml
 
 
 def write_file(name: str, text: str) -> str:
@@ -119,15 +117,21 @@ def build_region_tab(bench: Workbench) -> RegionTab:
     shown = gr.State(None, time_to_live=FORGET_AFTER)
     with gr.Row(elem_classes="rs-split"):
         with gr.Column(scale=2, min_width=300):
-            picture = picture_input(
-                "Your picture",
-                sources=["upload", "clipboard"],
-                height=260,
-                elem_id="rs-region-picture",
+            picture, samples = build_picture_chooser(
+                bench,
+                "rs-region-picture",
                 alt_text="The picture whose regions are shown",
-                buttons=["fullscreen"],
+                height=260,
             )
-            samples = build_sample_strip("rs-region-samples")
+            alike = gr.Slider(
+                0,
+                1,
+                value=1,
+                step=0.01,
+                label="Leave out regions more alike than this",
+                elem_id="rs-alike",
+                visible=False,
+            )
             most = gr.Slider(
                 1, MOST_REGIONS, value=MOST_REGIONS, step=1, label="Regions shown, salient first"
             )
@@ -154,17 +158,11 @@ def build_region_tab(bench: Workbench) -> RegionTab:
                     as_json = gr.DownloadButton("Download JSON", size="sm", elem_id="rs-json")
                     as_graphml = gr.DownloadButton("Download GraphML", size="sm")
 
-    drawn = ([shown, most, least], [figure, sentence, table, panel])
-    picture.change(
-        handlers.find_regions,
-        picture,
-        [message, shown, as_json, as_graphml],
-        concurrency_id="model",
-        concurrency_limit=1,
-        api_visibility="private",
-        show_progress="minimal",
-    ).then(handlers.draw, *drawn, api_visibility="private", show_progress="hidden")
-    for slider in (most, least):
-        slider.release(handlers.draw, *drawn, api_visibility="private", show_progress="hidden")
-    samples.select(handlers.take_sample, None, picture, api_visibility="private")
+    drawn = [figure, sentence, table, panel, as_json, as_graphml]
+    draw = (handlers.draw, [shown, alike, most, least], drawn)
+    picture.change(handlers.find_regions, picture, [message, shown, alike], **MODEL).then(
+        *draw, **REDRAW
+    )
+    for slider in (alike, most, least):
+        slider.release(*draw, **REDRAW)
     return RegionTab(picture, samples)

@@ -43,7 +43,7 @@ def picture_detail(hit: Hit, gallery: Gallery | None, *, rerank: str) -> str:
     size = picture_size(path)
     if size:
         facts.append(("Size", f"{size[0]} x {size[1]} pixels"))
-        invented = gallery is not None and gallery.invented_places
+        invented = gallery is not None and gallery.drawn
         facts.extend(_place(record, size, invented=invented))
     if len(record.captions) > 1:
         facts.append(("Also described as", " ".join(record.captions[1:3])))

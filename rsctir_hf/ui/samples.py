@@ -1,13 +1,17 @@
-"""A strip of sample pictures to choose from: a few of the launched gallery, spread over it."""
+"""How a visitor gives a picture: an upload, the clipboard, or a sample of the launched gallery."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
+from PIL import Image
 
+from rsctir_hf.imagery import read_image
 from rsctir_hf.ui.cards import escape
+from rsctir_hf.ui.events import PRIVATE
 from rsctir_hf.ui.galleries import Gallery
-from rsctir_hf.ui.pictures import picture_uri
+from rsctir_hf.ui.pictures import picture_input, picture_uri
+from rsctir_hf.ui.workbench import Workbench
 
 SAMPLES = 8
 _SAMPLE_SIDE = 160
@@ -45,7 +49,33 @@ def _strip(paths: Sequence[Path], gallery: Gallery | None) -> str:
     return f'<div class="rs-samples" role="group" aria-label="Samples">{"".join(buttons)}</div>'
 
 
-def build_sample_strip(elem_id: str) -> gr.HTML:
-    """Place an empty strip; ``layout`` fills it once the gallery is open."""
+def build_picture_chooser(
+    bench: Workbench, elem_id: str, *, alt_text: str, height: int
+) -> tuple[gr.Image, gr.HTML]:
+    """Place a picture input and, below it, a strip of samples that fill it when clicked.
+
+    Args:
+        bench: what was launched.
+        elem_id: of the input; the strip's ends in ``-samples``.
+        alt_text: what the picture is, for screen readers.
+        height: of the input in pixels.
+
+    Returns:
+        The input and the strip, which is empty until ``layout`` fills it with an open gallery.
+    """
+    picture = picture_input(
+        "Your picture",
+        sources=["upload", "clipboard"],
+        height=height,
+        elem_id=elem_id,
+        alt_text=alt_text,
+        buttons=["fullscreen"],
+    )
     gr.HTML('<p class="rs-note">Or choose a sample from the gallery</p>')
-    return gr.HTML("", js_on_load=SELECT_ITEM, elem_id=elem_id)
+    samples = gr.HTML("", js_on_load=SELECT_ITEM, elem_id=f"{elem_id}-samples")
+
+    def take_sample(event: gr.EventData) -> Image.Image:
+        return read_image(sample_paths(bench.gallery)[int(event.item)])
+
+    samples.select(take_sample, None, picture, **PRIVATE)
+    return picture, samples

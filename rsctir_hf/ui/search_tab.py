@@ -1,5 +1,6 @@
 """The tab *Search*: words in, pictures out."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from rsctir_hf.errors import RsctirError
 from rsctir_hf.imagery import read_image
 from rsctir_hf.retriever import Hit, Retriever, describe_query
 from rsctir_hf.ui.cards import notice
+from rsctir_hf.ui.events import MODEL, PRIVATE
 from rsctir_hf.ui.galleries import Gallery
 from rsctir_hf.ui.pictures import without_folders
 from rsctir_hf.ui.results import (
@@ -23,7 +25,10 @@ from rsctir_hf.ui.results import (
 )
 from rsctir_hf.ui.samples import SELECT_ITEM
 from rsctir_hf.ui.session import FORGET_AFTER, OwnPictures, index_own_pictures
+from rsctir_hf.ui.why_here import regions_in_view
 from rsctir_hf.ui.workbench import Workbench
+
+logger = logging.getLogger(__name__)
 
 EXAMPLES = (
     "boats moored beside a pier",
@@ -93,14 +98,24 @@ class SearchHandlers:
         grid = picture_results(hits, gallery, rerank=rerank, label=f"Pictures for {query}")
         return message, grid, shown, closed
 
-    def show(self, shown: Shown, event: gr.EventData) -> tuple[str, Any, str | None]:
-        """Open the detail panel on the card that was clicked."""
+    def show(self, shown: Shown, event: gr.EventData) -> tuple[str, Any, str | None, str]:
+        """Open the detail panel on the card that was clicked; ``why`` fills its last part."""
         hit = shown.hits[int(event.item)]
         return (
             picture_detail(hit, shown.gallery, rerank=shown.rerank),
             gr.update(visible=True),
             hit.path,
+            "",
         )
+
+    def why(self, path: str | None) -> str:
+        """Draw the regions of the opened result; nothing where no model shows regions."""
+        try:
+            picture = read_image(path or "")
+            return regions_in_view(self.bench.region_retriever(), picture)
+        except RsctirError as error:
+            logger.info("No regions below a result: %s", error)
+            return ""
 
     def add_pictures(self, uploads: list[str] | None) -> tuple[OwnPictures | None, str, Any]:
         """Index a visitor's uploads and switch the search to them."""
@@ -201,6 +216,7 @@ def build_search_tab(bench: Workbench) -> SearchTab:
             visible=False, scale=2, min_width=300, elem_id="rs-detail", elem_classes="rs-panel"
         ) as panel:
             detail = gr.HTML("")
+            why = gr.HTML("", elem_id="rs-why")
             with gr.Row():
                 similar = gr.Button("Find similar", size="sm", min_width=80, elem_id="rs-similar")
                 graph = gr.Button("Region graph", size="sm", min_width=80, elem_id="rs-graph")
@@ -208,17 +224,18 @@ def build_search_tab(bench: Workbench) -> SearchTab:
 
     inputs = [query, rerank, top_k, temperature, where, own]
     outputs = [message, grid, shown, panel]
-    run = _model_event(handlers.search, inputs, outputs)
     for trigger in (query.submit, button.click):
-        run(trigger)
+        trigger(handlers.search, inputs, outputs, **MODEL)
     for trigger in (rerank.input, top_k.release, where.input):
         _when_asked(trigger, handlers, inputs, outputs)
     for chip in chips:
-        run(chip.click(lambda text: text, chip, query, queue=False, api_visibility="private").then)
-    grid.select(handlers.show, shown, [detail, panel, chosen], api_visibility="private").then(
-        None, js=_SHOW_DETAIL, api_visibility="private"
-    )
-    close.click(lambda: gr.update(visible=False), None, panel, api_visibility="private")
+        chip.click(lambda text: text, chip, query, queue=False, **PRIVATE).then(
+            handlers.search, inputs, outputs, **MODEL
+        )
+    opened = grid.select(handlers.show, shown, [detail, panel, chosen, why], **PRIVATE)
+    opened.then(None, js=_SHOW_DETAIL, **PRIVATE)
+    opened.then(handlers.why, chosen, why, **MODEL)
+    close.click(lambda: gr.update(visible=False), None, panel, **PRIVATE)
     return SearchTab(rerank, similar, graph, chosen, handlers)
 
 
@@ -242,34 +259,8 @@ def _build_more(handlers: SearchHandlers, own: gr.State) -> tuple[gr.Number, gr.
                 maximum=10,
                 step=0.01,
             )
-    uploads.change(
-        handlers.add_pictures,
-        uploads,
-        [own, report, where],
-        concurrency_id="model",
-        concurrency_limit=1,
-        api_visibility="private",
-    )
+    uploads.change(handlers.add_pictures, uploads, [own, report, where], **MODEL)
     return temperature, where
-
-
-def _model_event(
-    handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]
-) -> Callable[[Callable[..., Any]], Any]:
-    """Return a function that binds ``handler`` to a trigger; one model call runs at a time."""
-
-    def bind(trigger: Callable[..., Any]) -> Any:  # noqa: ANN401 - a gradio dependency
-        return trigger(
-            handler,
-            inputs,
-            outputs,
-            concurrency_id="model",
-            concurrency_limit=1,
-            api_visibility="private",
-            show_progress="minimal",
-        )
-
-    return bind
 
 
 def _when_asked(
@@ -282,4 +273,4 @@ def _when_asked(
             return tuple(gr.skip() for _ in outputs)
         return handlers.search(query, *controls)
 
-    _model_event(search_again, inputs, outputs)(trigger)
+    trigger(search_again, inputs, outputs, **MODEL)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLE_GALLERY = "sample"
+#: Photographs: the gallery of a Space, and of a laptop whose user asks for it.
+HUB_GALLERY = "arampacha/rsicd"
 DEFAULT_MODEL = "checkpoints/cmpagl-ucm"
 DEFAULT_REGION_MODEL = "checkpoints/galr-ucm"
 
@@ -19,6 +21,7 @@ class AppSettings:
         region_model: model that draws region graphs where ``model`` has none; None switches the
             tab off in that case.
         gallery: ``sample`` (drawn scenes), a folder of pictures, or a Hub data set id.
+        fall_back: show the drawn scenes, and say so, where ``gallery`` cannot be opened.
         split: split of a Hub data set.
         bank: text file of sentences, one a line, or None for the one that ships.
         device: torch device of the models.
@@ -31,6 +34,7 @@ class AppSettings:
     model: str = DEFAULT_MODEL
     region_model: str | None = DEFAULT_REGION_MODEL
     gallery: str = SAMPLE_GALLERY
+    fall_back: bool = False
     split: str = "test"
     bank: Path | None = None
     device: str = "cpu"
@@ -49,6 +53,7 @@ def parse_settings(
         arguments: command line without the program's name.
         environ: environment variables; ``RSCTIR_MODEL``, ``RSCTIR_REGION_MODEL``,
             ``RSCTIR_GALLERY``, ``RSCTIR_GALLERY_SPLIT``, ``RSCTIR_BANK`` and ``RSCTIR_DEVICE``.
+            ``SPACE_ID``, which a Space sets, makes ``HUB_GALLERY`` the default gallery.
         root: folder that the default checkpoints lie below.
 
     Raises:
@@ -56,7 +61,10 @@ def parse_settings(
     """
     given = vars(_parser(environ, root).parse_args(list(arguments)))
     given["region_model"] = given["region_model"] or None
-    return AppSettings(**given)
+    chosen = given.pop("gallery")
+    on_space = bool(environ.get("SPACE_ID"))
+    gallery = chosen or (HUB_GALLERY if on_space else SAMPLE_GALLERY)
+    return AppSettings(gallery=gallery, fall_back=on_space and not chosen, **given)
 
 
 def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
@@ -74,8 +82,9 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
     )
     add(
         "--gallery",
-        default=environ.get("RSCTIR_GALLERY", SAMPLE_GALLERY),
-        help="'sample', a folder, or a Hub data set id such as arampacha/rsicd [RSCTIR_GALLERY]",
+        default=environ.get("RSCTIR_GALLERY"),
+        help=f"'{SAMPLE_GALLERY}' (the default: drawn scenes), a folder, or a Hub data set id: "
+        f"{HUB_GALLERY} brings 1,093 photographs from the network [RSCTIR_GALLERY]",
     )
     add(
         "--split",

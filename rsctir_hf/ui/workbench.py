@@ -12,15 +12,23 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from PIL import Image
+
 from rsctir_hf.drawn import read_caption_bank
-from rsctir_hf.errors import ModelLoadError, QueryError, RsctirError, UnsupportedError
+from rsctir_hf.errors import (
+    DataLayoutError,
+    ModelLoadError,
+    QueryError,
+    RsctirError,
+    UnsupportedError,
+)
 from rsctir_hf.gallery.embedding import Skipped
 from rsctir_hf.protocols import RegionGraphModel
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.ui.galleries import Gallery, open_gallery
 from rsctir_hf.ui.model_facts import ModelFacts, describe_model
 from rsctir_hf.ui.pictures import without_folders
-from rsctir_hf.ui.settings import AppSettings
+from rsctir_hf.ui.settings import SAMPLE_GALLERY, AppSettings
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +37,7 @@ LoadRetriever = Callable[..., Retriever]
 #: Seconds a search waits for the model and the first pictures.
 PATIENCE = 180.0
 _OTHER_MODEL = " Launch with --model or RSCTIR_MODEL to use another model."
+_BLANK_SIDE = 32  # pixels of a picture that nobody sees
 _BATCH = 16  # pictures per step: small, so that the first can be searched early
 
 
@@ -89,6 +98,7 @@ class Workbench:
         self.settings = settings
         self.status = Status()
         self.gallery: Gallery | None = None
+        self.gallery_note = ""  # why the gallery is not the one that was launched
         self.facts: ModelFacts | None = None
         self._load = load
         self._bank = bank
@@ -147,8 +157,7 @@ class Workbench:
 
     def personal_retriever(self) -> Retriever:
         """Return an empty retriever on the same model, for one visitor's own pictures."""
-        main = self.retriever()
-        return Retriever(main.model, main.processor, model_id=main.model_id, bank=main.bank)
+        return self.retriever().with_empty_gallery()
 
     def _prepare(self) -> None:
         try:
@@ -168,9 +177,22 @@ class Workbench:
         retriever = self._load_retriever(self.settings.model)
         self.facts = describe_model(retriever.model, self.settings.model)
         self.status = Status(Phase.GALLERY)
-        self.gallery = open_gallery(self.settings.gallery, split=self.settings.split)
+        self.gallery = self._open_gallery()
         self._retriever = retriever
         self._index(retriever, self.gallery)
+
+    def _open_gallery(self) -> Gallery:
+        try:
+            return open_gallery(self.settings.gallery, split=self.settings.split)
+        except RsctirError as error:
+            if not self.settings.fall_back:
+                raise
+            logger.warning("%s", error)
+            self.gallery_note = (
+                f"{self.settings.gallery} could not be loaded, so the drawn scenes are shown "
+                "instead. Restart the app to try again, or set RSCTIR_GALLERY to another gallery."
+            )
+        return open_gallery(SAMPLE_GALLERY)
 
     def _load_retriever(self, model: str) -> Retriever:
         return self._load(
@@ -182,7 +204,7 @@ class Workbench:
 
     def _sentences(self) -> Sequence[str]:
         if self._bank is None:
-            self._bank = read_bank(self.settings.bank)
+            self._bank = read_caption_bank(self.settings.bank)
         return self._bank
 
     def _index(self, retriever: Retriever, gallery: Gallery) -> None:
@@ -196,32 +218,16 @@ class Workbench:
 
         self.status = Status(Phase.INDEXING, 0, len(gallery.paths))
         made = retriever.index(gallery.paths, batch_size=_BATCH, progress=report)
+        if not made.indexed:
+            raise DataLayoutError(
+                f"None of the {len(gallery.paths)} pictures of {gallery.name} can be read: "
+                f"{made.skipped[0].reason} Change --gallery or RSCTIR_GALLERY."
+            )
         self.status = Status(
             Phase.READY, made.indexed, len(gallery.paths), skipped=tuple(made.skipped)
         )
-        # Embeds the caption bank before anyone asks for it; it is kept.
-        retriever.caption_candidates(gallery.paths[0], top_k=1)
+        # Embeds the caption bank before anyone asks for it; any picture will do.
+        retriever.caption_candidates(Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE)), top_k=1)
 
     def _fail(self, message: str) -> None:
         self.status = replace(self.status, phase=Phase.FAILED, message=message)
-
-
-def read_bank(file: Path | None) -> list[str]:
-    """Read a caption bank, one sentence a line; without a file the one that ships.
-
-    Raises:
-        QueryError: the file cannot be read or holds no sentence.
-    """
-    if file is None:
-        return read_caption_bank()
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise QueryError(
-            f"The caption bank {file} cannot be read ({error}). Expected a UTF-8 text file with "
-            "one sentence a line; change --bank or RSCTIR_BANK."
-        ) from error
-    sentences = [line for line in lines if line]
-    if not sentences:
-        raise QueryError(f"The caption bank {file} is empty. Put one sentence a line into it.")
-    return sentences

@@ -14,7 +14,7 @@ from rsctir_hf.data.benchmarks import (
     load_benchmark,
     load_captioned_folder,
 )
-from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.errors import DataLayoutError, QueryError
 from tests.miniature import (
     hub_table,
     sentences,
@@ -169,7 +169,7 @@ def test_hub_id_is_loaded_from_the_hub(monkeypatch):
     [("flickr", "test", "expected one of ucm"), ("ucm", "dev", "expected train, validation")],
 )
 def test_unknown_names_are_refused(tmp_path, name, split, complaint):
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(QueryError, match=complaint):
         load_benchmark(name, tmp_path, split=split)
 
 

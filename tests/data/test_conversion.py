@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from rsctir_hf.data.benchmarks import load_benchmark
-from rsctir_hf.data.conversion import OutputExistsError, convert
-from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.data.conversion import convert
+from rsctir_hf.errors import DataLayoutError, OutputExistsError
 from tests.miniature import hub_table, write_imagefolder, write_karpathy, write_precomp
 
 
@@ -101,3 +101,13 @@ def test_missing_source_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(DataLayoutError, match="does not exist"):
         convert("ucm", tmp_path / "absent", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_pictures_of_one_name_are_refused(tmp_path):
+    source = write_imagefolder(tmp_path / "source", {"test": 2})
+    (source / "test" / "other").mkdir()
+    (source / "test" / "scene01.png").rename(source / "test" / "other" / "scene00.png")
+    metadata = source / "test" / "metadata.jsonl"
+    metadata.write_text(metadata.read_text().replace("scene01", "other/scene00"))
+    with pytest.raises(DataLayoutError, match=r"two pictures named scene00\.png"):
+        convert("ucm", source, tmp_path / "out")

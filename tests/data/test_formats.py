@@ -98,6 +98,14 @@ def test_imagefolder_names_the_malformed_line(tmp_path, line, complaint):
         read_imagefolder(root, "train")
 
 
+def test_imagefolder_metadata_of_another_encoding_is_named(tmp_path):
+    root = write_imagefolder(tmp_path)
+    text = json.dumps({"file_name": "a.png", "captions": ["a café"]}, ensure_ascii=False)
+    (root / "train" / "metadata.jsonl").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataLayoutError, match=r"metadata\.jsonl is not UTF-8 text"):
+        read_imagefolder(root, "train")
+
+
 def test_imagefolder_takes_one_caption_as_a_string(tmp_path):
     write_pictures(tmp_path / "train", ["a.png"])
     row = json.dumps({"file_name": "a.png", "captions": "one river"})
@@ -123,6 +131,8 @@ def test_other_json_is_refused(tmp_path, content):
     (tmp_path / "dataset_x.json").write_text(content, encoding="utf-8")
     with pytest.raises(DataLayoutError, match="is not a Karpathy-style caption file"):
         read_karpathy(tmp_path / "dataset_x.json", "train")
+    with pytest.raises(DataLayoutError, match="is not a Karpathy-style caption file"):
+        list_splits(tmp_path, "karpathy")
 
 
 def test_names_once_per_picture_and_once_per_caption_read_alike(tmp_path):

@@ -74,6 +74,12 @@ def test_unknown_ids_and_paths_are_named(tmp_path, monkeypatch):
             load_dual_encoder(source)
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_is_named(clip_folder, device):
+    with pytest.raises(ModelLoadError, match=f"cannot run on device '{device}'"):
+        load_dual_encoder(clip_folder, device=device)
+
+
 def test_fingerprint_changes_with_any_weight(clip_folder):
     model = load_dual_encoder(clip_folder).model
     before = weights_fingerprint(model)

@@ -7,6 +7,7 @@ from transformers import BertConfig, BertTokenizer
 
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.gallery.embedding import embed_images, embed_texts, regions_name
+from rsctir_hf.gallery.matching import image_states, match_weight
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
 from rsctir_hf.protocols import Regions
@@ -132,6 +133,35 @@ def test_cmpagl_searches_in_two_stages(cmpagl, pictures):
             with torch.no_grad():
                 chance = float(model.match(**inputs))
             assert hit.rerank_score == pytest.approx(hit.score + 0.5 * chance, abs=1e-5)
+
+
+def test_pictures_are_read_one_batch_at_a_time_for_matching(cmpagl, pictures, monkeypatch):
+    model, processor = cmpagl
+    read, seen = [], []
+    whole = model.get_image_tokens
+
+    def spy(pixel_values):
+        seen.append(len(read))
+        return whole(pixel_values)
+
+    monkeypatch.setattr(model, "get_image_tokens", spy)
+    lazy = (read.append(number) or picture for number, picture in enumerate(pictures))
+    states = image_states(model, processor, lazy, batch_size=2)
+    assert seen == [2, 4] and len(states) == 4
+    read.clear()
+    seen.clear()
+    monkeypatch.setattr(
+        "rsctir_hf.evaluation.read_image", lambda p: read.append(p) or p.convert("RGB")
+    )
+    many = rows_of(pictures) * 5
+    evaluate_retrieval(model, processor, many, rerank="match")
+    assert seen == [16, 20]
+
+
+@pytest.mark.parametrize(("chosen", "used"), [(0.25, 0.25), (0.0, 1.0), (None, 1.0)])
+def test_a_match_weight_that_was_never_chosen_counts_as_one(cmpagl, monkeypatch, chosen, used):
+    monkeypatch.setattr(cmpagl[0].config, "match_weight", chosen)
+    assert match_weight(cmpagl[0]) == used
 
 
 def test_cmpagl_is_evaluated_in_two_stages(cmpagl, pictures):

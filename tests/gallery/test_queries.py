@@ -3,7 +3,7 @@
 import pytest
 
 from rsctir_hf.errors import QueryError
-from rsctir_hf.gallery.queries import describe_query, same_sentence_key, split_query
+from rsctir_hf.gallery.queries import describe_query, split_query
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t"])
@@ -45,11 +45,6 @@ def test_emoji_and_other_languages_are_answered_with_a_hint(text):
 
 def test_a_very_long_query_is_said_to_be_cut():
     assert "10,000 words" in describe_query("boats " * 10_000)
-
-
-def test_case_and_punctuation_do_not_make_another_sentence():
-    assert same_sentence_key("A pier , with boats .") == same_sentence_key("a pier with boats")
-    assert same_sentence_key("a pier") != same_sentence_key("a piers")
 
 
 def test_contradictory_and_absent_queries_are_refused():

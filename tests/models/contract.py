@@ -14,6 +14,8 @@ Use (``tests`` is a package, so a relative import works with pytest's importlib 
 The model takes 32 px pictures or whatever size its processor makes.
 """
 
+import copy
+import json
 import os
 import subprocess
 import sys
@@ -42,36 +44,41 @@ CAPTIONS = (
 )
 WORDS = tuple(dict.fromkeys(" ".join(CAPTIONS).split()))
 
-# Loads a folder in a process of its own; with "alone" our package cannot be imported there.
+# Loads a folder in a process of its own, twice: first while our package cannot be imported, as on
+# the Hub, then as an installed package. In this order nothing of ours is known to the first.
 LOAD = """
 import sys
 import torch
-folder, how = sys.argv[1:]
-if how == "alone":
-    sys.modules["rsctir_hf"] = None
-else:
-    import rsctir_hf
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, pipeline
-trust = {"trust_remote_code": how == "alone"}
-model = AutoModel.from_pretrained(folder, **trust)
-processor = AutoProcessor.from_pretrained(folder, **trust)
+folder, root = sys.argv[1:]
 picture = Image.open(folder + "/picture.png")
-inputs = processor(images=[picture], text=["a river", "green tennis courts"], return_tensors="pt")
-with torch.no_grad():
-    output = model(**inputs)
-classify = pipeline("zero-shot-image-classification", model=folder, **trust)
-scores = classify(picture, candidate_labels=["river", "planes"], hypothesis_template="a {}")
-torch.save(
-    {
-        "module": type(model).__module__,
+
+def load(how, **trust):
+    model = AutoModel.from_pretrained(folder, **trust)
+    processor = AutoProcessor.from_pretrained(folder, **trust)
+    inputs = processor(
+        images=[picture], text=["a river", "green tennis courts"], return_tensors="pt"
+    )
+    with torch.no_grad():
+        output = model(**inputs)
+    classify = pipeline("zero-shot-image-classification", model=folder, **trust)
+    scores = classify(picture, candidate_labels=["river", "planes"], hypothesis_template="a {}")
+    found = {
+        "modules": [type(part).__module__ for part in (model, processor)],
         "image_embeds": output.image_embeds,
         "text_embeds": output.text_embeds,
         "logits": output.logits_per_image,
         "labels": sorted(score["label"] for score in scores),
-    },
-    folder + "/" + how + ".pt",
-)
+    }
+    torch.save(found, folder + "/" + how + ".pt")
+
+sys.modules["rsctir_hf"] = None
+load("alone", trust_remote_code=True)
+del sys.modules["rsctir_hf"]
+sys.path.insert(0, root)
+import rsctir_hf
+load("packaged")
 """
 
 
@@ -196,35 +203,32 @@ class ModelContract(EmbeddingContract):
         with torch.no_grad():
             return model(**inputs)
 
-    def load_in_fresh_process(self, folder, how, *, cwd, flags=()):
+    @pytest.fixture(scope="class")
+    def fresh_process(self, folder, tmp_path_factory):
+        """Return what a process of its own computed: one start for all checks, as it is slow."""
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment |= {"HF_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(
-            [sys.executable, *flags, "-c", LOAD, str(folder), how],
-            cwd=cwd,
+            [sys.executable, "-I", "-c", LOAD, str(folder), str(ROOT)],
+            cwd=tmp_path_factory.mktemp("elsewhere"),
             env=environment,
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        return torch.load(folder / f"{how}.pt")
+        return {how: torch.load(folder / f"{how}.pt") for how in ("alone", "packaged")}
 
-    def assert_same(self, found, expected):
+    @pytest.mark.parametrize(
+        ("how", "home"), [("alone", "transformers_modules."), ("packaged", "rsctir_hf.models.")]
+    )
+    def test_a_fresh_process_gives_the_same_outputs(self, fresh_process, expected, how, home):
+        found = fresh_process[how]
+        assert all(module.startswith(home) for module in found["modules"])
         assert_close(found["image_embeds"], expected.image_embeds)
         assert_close(found["text_embeds"], expected.text_embeds)
         assert_close(found["logits"], expected.logits_per_image, tolerance=1e-4)
         assert found["labels"] == ["planes", "river"]
-
-    def test_a_fresh_process_with_the_package_gives_the_same_outputs(self, folder, expected):
-        found = self.load_in_fresh_process(folder, "packaged", cwd=ROOT)
-        assert found["module"].startswith("rsctir_hf.models.")
-        self.assert_same(found, expected)
-
-    def test_a_process_without_the_package_gives_the_same_outputs(self, folder, expected, tmp_path):
-        found = self.load_in_fresh_process(folder, "alone", cwd=tmp_path, flags=["-I"])
-        assert found["module"].startswith("transformers_modules.")
-        self.assert_same(found, expected)
 
     def test_auto_classes_know_the_family_without_trusting_remote_code(
         self, folder, model, processor
@@ -257,6 +261,23 @@ class ModelContract(EmbeddingContract):
         loaded = AutoModel.from_pretrained(tmp_path)
         floating = {value.dtype for value in loaded.parameters() if value.is_floating_point()}
         assert floating == {torch.float32}
+
+    def test_saving_changes_nothing_in_the_configuration_but_writes_float32(self, model, tmp_path):
+        config = copy.deepcopy(model.config)
+        config.dtype = torch.bfloat16
+        config.save_pretrained(tmp_path)
+        assert config.dtype == torch.bfloat16
+        assert config.to_dict()["dtype"] == "float32"
+        assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "float32"
+
+    def test_the_saved_configuration_names_every_auto_class(self, folder, model):
+        written = json.loads((folder / "config.json").read_text())["auto_map"]
+        family, name = model.config.model_type, type(model).__name__
+        assert written == {
+            "AutoConfig": f"configuration_{family}.{type(model.config).__name__}",
+            "AutoModel": f"modeling_{family}.{name}",
+            "AutoModelForZeroShotImageClassification": f"modeling_{family}.{name}",
+        }
 
     def test_a_dtype_asked_for_is_obeyed_and_embeddings_stay_float32(self, folder, inputs):
         loaded = AutoModel.from_pretrained(folder, dtype=torch.bfloat16)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from timm.models import SwinTransformer, SwinTransformerV2, register_model
 from torch import nn
 from transformers import BertConfig, BertModel
 
@@ -93,6 +94,56 @@ VARIANTS = {
         fusion_norm="released",
     ),
 }
+
+
+SWIN = {"embed_dim": 8, "depths": (2, 2), "num_heads": (2, 2), "window_size": 4}
+
+
+@register_model
+def tiny_swin(pretrained=False, pretrained_cfg=None, **settings):
+    return SwinTransformer(**SWIN, **settings)
+
+
+@register_model
+def tiny_swinv2(pretrained=False, pretrained_cfg=None, **settings):
+    return SwinTransformerV2(**SWIN, **settings)
+
+
+@register_model
+def tiny_one_size(pretrained=False, pretrained_cfg=None, num_classes=0):
+    """A Swin that, like some of timm's transformers, takes no other size."""
+    return SwinTransformer(**SWIN, num_classes=num_classes)
+
+
+def swin_of(backbone):
+    levels = {"backbone_indices": (0, 1), "low_levels": (0,), "high_levels": (1,)}
+    return model_of(backbone=backbone, region_levels=(1,), **levels)
+
+
+@pytest.mark.parametrize("backbone", ["tiny_swin", "tiny_swinv2"])
+def test_a_backbone_with_unsaved_buffers_survives_saving_and_takes_other_sizes(backbone, tmp_path):
+    model = swin_of(backbone)
+    unsaved = set(dict(model.backbone.named_buffers())) - set(model.backbone.state_dict())
+    assert any("relative_position_index" in name for name in unsaved)
+    model.save_pretrained(tmp_path)
+    loaded = GaLRModel.from_pretrained(tmp_path).eval()
+    for size in ((64, 64), (96, 64), (128, 160), (32, 32)):
+        pictures = pictures_of(size=size)
+        with torch.no_grad():
+            expected = model.get_image_features(pictures)
+            assert_close(loaded.get_image_features(pictures), expected)
+        assert expected.isfinite().all()
+
+
+def test_a_vision_transformer_takes_other_sizes():
+    model = model_of(VARIANTS["transformer"]())
+    assert model.get_image_features(pictures_of(size=(96, 128))).isfinite().all()
+
+
+def test_a_size_the_backbone_cannot_take_is_refused_with_a_remedy():
+    model = swin_of("tiny_one_size")
+    with pytest.raises(ValueError, match=r"96 x 64 pixels.*'tiny_one_size'.*Resize.* 64 x 64"):
+        model.get_image_features(pictures_of(size=(96, 64)))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -236,6 +287,17 @@ def test_faithful_mode_reads_precomputed_nodes_in_their_order():
     assert not torch.allclose(first, model.get_image_features(pictures), atol=1e-5)
 
 
+def test_precomputed_nodes_follow_the_precision_of_the_model():
+    model, nodes = model_of(tiny_faithful()), torch.rand(2, 20, 20)
+    expected = model.get_image_features(
+        pictures_of(), region_features=nodes, region_adjacency=nodes
+    )
+    half = model.to(torch.bfloat16)
+    found = half.get_image_features(pictures_of(), region_features=nodes, region_adjacency=nodes)
+    assert found.dtype == torch.float32
+    assert (found * expected).sum(-1).min() > 0.95
+
+
 def test_regions_of_the_wrong_kind_are_refused():
     model, faithful, pictures = model_of(), model_of(tiny_faithful()), pictures_of()
     nodes, adjacency = torch.randn(2, 20, 20), torch.rand(2, 20, 20)
@@ -245,9 +307,13 @@ def test_regions_of_the_wrong_kind_are_refused():
         faithful.get_image_features(pictures, region_boxes=torch.rand(2, 3, 4))
     with pytest.raises(ValueError, match="give both"):
         faithful.get_image_features(pictures, region_features=nodes)
-    with pytest.raises(ValueError, match=r"expected \(B, 20, 20\)"):
+    with pytest.raises(ValueError, match=r"expects \(2, 20, 20\) and \(2, 20, 20\)"):
         faithful.get_image_features(
             pictures, region_features=nodes[:, :10], region_adjacency=adjacency
+        )
+    with pytest.raises(ValueError, match="for 2 pictures"):
+        faithful.get_image_features(
+            pictures, region_features=nodes[:1], region_adjacency=adjacency[:1]
         )
     with pytest.raises(NotImplementedError, match="region_source='model'"):
         faithful.get_region_graph(pictures)
@@ -270,6 +336,8 @@ def test_forward_without_inputs_is_refused():
         ({"fusion_attention": "full", "fusion_heads": 3}, "multiple of fusion_heads"),
         ({"image_size": 16}, "at least 32"),
         ({"max_regions": 0}, "use_regions=False"),
+        ({"smr_temperature": 0.0}, "smr_temperature is 0.0; expected more than 0"),
+        ({"confident_score": 30.0}, "confident_score is 30.0; expected a cosine"),
     ],
 )
 def test_contradictory_settings_are_refused(settings, message):

@@ -2,12 +2,15 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 from transformers import AutoProcessor
 
-from rsctir_hf.models.galr import GaLRProcessor, build_word_tokenizer
+from rsctir_hf.models.cmpagl import processing_cmpagl
+from rsctir_hf.models.galr import GaLRProcessor, build_word_tokenizer, processing_galr
 
 CAPTIONS = (
     "Many planes are parked at the airport.",
@@ -116,3 +119,71 @@ def test_region_labels_survive_saving(tmp_path):
     assert loaded.region_labels == ["plane", "ship"]
     assert loaded.tokenizer.get_vocab() == processor_of().tokenizer.get_vocab()
     assert loaded.tokenizer.model_max_length == 48
+
+
+def test_both_families_write_the_same_files_for_sentence_transformers():
+    # A leaf folder may not import the other, so the constant stands in both.
+    ours, other = processing_galr, processing_cmpagl
+    assert ours.SENTENCE_TRANSFORMERS_FILES == other.SENTENCE_TRANSFORMERS_FILES
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.as_tensor])
+def test_precomputed_nodes_become_float32_tensors(form):
+    nodes, edges = np.random.default_rng(0).random((2, 2, 20, 20))  # float64
+    inputs = processor_of()(
+        images=[Image.new("RGB", (9, 9))] * 2,
+        region_features=form(nodes),
+        region_adjacency=form(edges),
+    )
+    assert inputs["region_features"].dtype == inputs["region_adjacency"].dtype == torch.float32
+    np.testing.assert_allclose(inputs["region_features"].numpy(), nodes, atol=1e-7)
+    np.testing.assert_allclose(inputs["region_adjacency"].numpy(), edges, atol=1e-7)
+    assert {"region_features", "region_adjacency"} <= set(processor_of().model_input_names)
+
+
+def test_a_converted_release_file_is_read_as_the_module_says(tmp_path):
+    rows = {f"{stem}.txt": np.random.default_rng(stem).random((20, 20)) for stem in (3, 7)}
+    local = {"local_rep": rows, "adj_matrix": {name: row.T for name, row in rows.items()}}
+    arrays = {f"{part}/{name}": local[part][name] for part in local for name in local[part]}
+    save_file(arrays, tmp_path / "local.safetensors")
+    local = load_file(tmp_path / "local.safetensors")
+    inputs = processor_of()(
+        images=[Image.new("RGB", (9, 9))] * 2,
+        region_features=np.stack([local[f"local_rep/{stem}.txt"] for stem in (7, 3)]),
+        region_adjacency=np.stack([local[f"adj_matrix/{stem}.txt"] for stem in (7, 3)]),
+    )
+    np.testing.assert_allclose(inputs["region_features"][0].numpy(), rows["7.txt"], atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"region_features": torch.rand(1, 20, 20)}, "give both"),
+        (
+            {"region_features": torch.rand(2, 4, 6), "region_adjacency": torch.rand(2, 4, 4)},
+            r"\(2, 4, 6\).*for 1 pictures; expected \(1, N, F\)",
+        ),
+        (
+            {"region_features": torch.rand(1, 4, 6), "region_adjacency": torch.rand(1, 4, 6)},
+            r"\(1, N, N\)",
+        ),
+        (
+            {"region_features": torch.rand(4, 6), "region_adjacency": torch.rand(4, 4)},
+            r"\(1, N, N\)",
+        ),
+        (
+            {
+                "region_features": torch.full((1, 4, 6), float("nan")),
+                "region_adjacency": torch.rand(1, 4, 4),
+            },
+            "not finite",
+        ),
+        (
+            {"region_features": torch.rand(1, 4, 6), "regions": [regions_of([], [])]},
+            "Both regions and region_features",
+        ),
+    ],
+)
+def test_precomputed_nodes_that_do_not_fit_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        processor_of()(images=[Image.new("RGB", (9, 9))], **given)

@@ -98,10 +98,13 @@ def test_exports_read_back_as_the_same_graph(graph):
         assert list(read.edges(data=True)) == list(drawn.edges(data=True))
 
 
-def test_a_drop_without_overlap_is_called_close(graph):
+def test_a_drop_by_its_centre_alone_is_called_close(graph):
     graph.boxes = graph.boxes.clone()
-    graph.boxes[0, 2] = torch.tensor([9.0, 0.0, 17.0, 8.0])
+    # 5 x 8 of 11 x 8 pixels: IoU 40 / 88 is below 0.5, the centres are 3 < 8 / 2 apart
+    graph.boxes[0, 2] = torch.tensor([3.0, 0.0, 11.0, 8.0])
     assert region_graphs.describe_drop(graph, 2) == "0.97 alike and close to #1"
+    lower = region_graphs.describe_drop(graph, 2, min_iou=0.4)
+    assert lower == "0.97 alike and overlapping #1"
     assert region_graphs.describe_drop(graph, 0) == ""
 
 

@@ -17,6 +17,7 @@ RECIPES = sorted((ROOT / "training" / "recipes").glob("*.yaml"))
 TINY = {
     "image_weights": "none",
     "text_weights": "none",
+    "text_layers": "0",
     "max_tokens": "12",
     "num_train_epochs": "2",
     "per_device_train_batch_size": "3",
@@ -155,7 +156,7 @@ def test_every_recipe_is_valid_yaml_with_a_story():
         text = recipe.read_text()
         assert text.startswith("#"), f"{recipe.name} begins with a comment that says what it is"
         assert yaml.safe_load(text)
-    assert len(RECIPES) == 8
+    assert len(RECIPES) == 9
 
 
 def test_push_to_hub_goes_through_the_trainer_and_uploads_the_finished_folder(

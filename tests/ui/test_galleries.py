@@ -16,7 +16,8 @@ from .tiny_models import PICTURES
 def test_a_folder_brings_captions_categories_and_places(settings):
     gallery = open_gallery(settings.gallery)
     assert len(gallery.paths) == PICTURES + 1  # the broken file is skipped by the index, not here
-    record = gallery.record(str(gallery.paths[0]))
+    assert gallery.paths[0].name == "aa_broken.png"
+    record = gallery.record(str(gallery.paths[1]))
     assert record.captions == ("coloured block 0", "block number 0")
     assert record.crs == "EPSG:32632"
 
@@ -61,6 +62,37 @@ def test_a_hub_data_set_becomes_files_below_the_cache(tmp_path, monkeypatch):
     assert gallery.paths[0].is_relative_to(tmp_path / "cache")
     assert gallery.record(str(gallery.paths[0])).captions == ("grass",)
     assert gallery.origin == "valid split of org/scenes on the Hugging Face Hub."
+
+
+def test_a_new_revision_of_a_hub_data_set_does_not_meet_old_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(galleries, "HF_HOME", str(tmp_path / "cache"))
+    folders = []
+    for colour in ("green", "blue", "blue"):
+        Image.new("RGB", (8, 8), colour).save(tmp_path / f"{colour}.png")
+        rows = {"image": [str(tmp_path / f"{colour}.png")]}
+        dataset = Dataset.from_dict(rows).cast_column("image", galleries.ImageFeature())
+        monkeypatch.setattr(galleries, "load_dataset", lambda name, split, got=dataset: got)
+        folders.append(open_gallery("org/scenes").paths[0].parent)
+    assert folders[0] != folders[1]
+    assert folders[1] == folders[2]
+
+
+@pytest.mark.parametrize(("asked", "there"), [("validation", "valid"), ("valid", "validation")])
+def test_the_validation_split_goes_by_two_names(asked, there, tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
+    rows = {"image": [str(tmp_path / "p.png")]}
+    dataset = Dataset.from_dict(rows).cast_column("image", galleries.ImageFeature())
+
+    def load(name, split):
+        if split != there:
+            raise ValueError(f'Unknown split "{split}".')
+        return dataset
+
+    monkeypatch.setattr(galleries, "HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(galleries, "load_dataset", load)
+    assert open_gallery("org/scenes", split=asked).origin.startswith(f"{there} split")
+    with pytest.raises(DataLayoutError, match="could not be loaded"):
+        open_gallery("org/scenes", split="training")
 
 
 def test_a_hub_data_set_without_pictures_is_refused(monkeypatch):

@@ -1,6 +1,7 @@
 """What the events of the page call, on tiny models."""
 
 import json
+from dataclasses import replace
 
 import gradio as gr
 import pytest
@@ -9,6 +10,7 @@ from rsctir_hf.ui.endpoints import Endpoints
 from rsctir_hf.ui.picture_tab import PictureHandlers
 from rsctir_hf.ui.region_tab import RegionHandlers
 from rsctir_hf.ui.search_tab import GALLERY, OWN, SearchHandlers, Shown, search_message
+from rsctir_hf.ui.workbench import Workbench
 
 from .bad_uploads import write_bad, write_good
 from .tiny_models import BANK
@@ -71,11 +73,22 @@ def test_no_confident_match_is_said(bench):
 
 def test_the_detail_of_a_card_names_file_place_and_ranks(bench):
     *_, shown, _ = search(bench, BANK[0], rerank="smr")
-    html, panel, path = SearchHandlers(bench).show(shown, click(1))
+    html, panel, path, _ = SearchHandlers(bench).show(shown, click(1))
     assert panel["visible"]
     assert path == shown.hits[1].path
     for words in ("block_", "EPSG:32632", "Before reranking", "test block", "64 x 64 pixels"):
         assert words in html
+
+
+def test_below_a_result_stand_the_regions_the_region_model_looks_at(bench, bad_uploads):
+    handlers = SearchHandlers(bench)
+    shown = handlers.why(str(bench.gallery.paths[2]))
+    assert 1 <= shown.count("<i style=") <= 6
+    assert "do not depend on what you searched for" in shown
+    assert handlers.why(str(bad_uploads[0])) == handlers.why(None) == ""
+    alone = Workbench(replace(bench.settings, region_model=None))
+    alone.retriever = bench.retriever
+    assert SearchHandlers(alone).why(str(bench.gallery.paths[2])) == ""
 
 
 def test_own_pictures_are_searched_only_when_chosen(bench):
@@ -104,7 +117,6 @@ def test_a_picture_gets_sentences_and_similar_pictures(bench, rerank):
     assert sentences.count("rs-sentence-body") == 5
     assert "Similar pictures" in grid
     assert handlers.take_result(shown, click(0)).size == (64, 64)
-    assert handlers.take_sample(click(0)).size == (64, 64)
 
 
 def test_uploads_of_unusual_kinds_are_answered(bench, good_uploads):
@@ -122,29 +134,41 @@ def test_uploads_that_are_no_pictures_are_refused_with_a_reason(bench, bad_uploa
         assert str(path.parent) not in message
         assert sentences == ""
         assert PictureHandlers(bench).similar(str(path), "none") == ("", Shown())
-        message, shown, as_json, as_graphml = RegionHandlers(bench).find_regions(str(path))
+        message, shown, _ = RegionHandlers(bench).find_regions(str(path))
         assert "cannot be used" in message
-        assert (shown, as_json, as_graphml) == (None, None, None)
+        assert shown is None
 
 
 def test_a_region_graph_is_drawn_listed_and_written(bench):
     handlers = RegionHandlers(bench)
-    message, shown, as_json, as_graphml = handlers.find_regions(str(bench.gallery.paths[2]))
-    figure, sentence, rows, panel = handlers.draw(shown, 20, 0.0)
+    message, shown, slider = handlers.find_regions(str(bench.gallery.paths[2]))
+    drawn = handlers.draw(shown, slider["value"], 20, 0.0)
+    figure, sentence, rows, panel, as_json, as_graphml = drawn
+    assert slider["value"] == bench.region_retriever().model.config.denoise_similarity
     assert message == ""
     assert panel["visible"]
     assert len(figure.data[-1].text) == len(rows) >= 1
-    assert "regions" in sentence or "region" in sentence
+    assert "The model looks at" in sentence
     with open(as_json, encoding="utf-8") as file:
         assert len(json.load(file)["nodes"]) == len(rows)
     with open(as_graphml, encoding="utf-8") as file:
         assert "<graphml" in file.read()
 
 
+def test_another_threshold_keeps_and_drops_other_regions(bench):
+    handlers = RegionHandlers(bench)
+    _, shown, _ = handlers.find_regions(str(bench.gallery.paths[2]))
+    _, sentence, strict, *_ = handlers.draw(shown, 0.0, 20, 0.0)
+    _, _, lenient, *_ = handlers.draw(shown, 1.0, 20, 0.0)
+    assert "would look at" in sentence
+    assert all(row[-1] == "yes" for row in lenient)
+    assert any("alike" in row[-1] for row in strict)
+
+
 def test_nothing_is_drawn_without_a_picture(bench):
     handlers = RegionHandlers(bench)
-    assert handlers.find_regions(None)[1:] == (None, None, None)
-    assert handlers.draw(None, 20, 0.0)[:3] == (None, "", [])
+    assert handlers.find_regions(None)[1] is None
+    assert handlers.draw(None, 0.85, 20, 0.0)[:3] == (None, "", [])
 
 
 def test_endpoints_answer_with_json_and_no_folders(bench):

@@ -13,7 +13,7 @@ def test_defaults_are_the_embedded_model_and_the_drawn_scenes():
     settings = parse_settings([], {}, root=ROOT)
     assert settings.model == str(ROOT / "checkpoints/cmpagl-ucm")
     assert settings.region_model == str(ROOT / "checkpoints/galr-ucm")
-    assert settings.gallery == "sample"
+    assert (settings.gallery, settings.fall_back) == ("sample", False)
     assert settings.host is None  # gradio then listens on loopback
 
 
@@ -25,6 +25,13 @@ def test_environment_overrides_the_default_and_flags_override_the_environment():
         "other",
         Path("b.txt"),
     )
+
+
+def test_a_space_shows_photographs_unless_told_otherwise():
+    settings = parse_settings([], {"SPACE_ID": "org/space"}, root=ROOT)
+    assert (settings.gallery, settings.fall_back) == ("arampacha/rsicd", True)
+    told = parse_settings([], {"SPACE_ID": "org/space", "RSCTIR_GALLERY": "sample"}, root=ROOT)
+    assert (told.gallery, told.fall_back) == ("sample", False)
 
 
 def test_an_empty_region_model_switches_the_fallback_off():

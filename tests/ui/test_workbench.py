@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from rsctir_hf.errors import ModelLoadError, QueryError, UnsupportedError
+from rsctir_hf.errors import DataLayoutError, ModelLoadError, QueryError, UnsupportedError
+from rsctir_hf.ui import workbench
+from rsctir_hf.ui.galleries import open_gallery
 from rsctir_hf.ui.header import header
 from rsctir_hf.ui.session import index_own_pictures
-from rsctir_hf.ui.workbench import Phase, Status, Workbench, read_bank
+from rsctir_hf.ui.settings import HUB_GALLERY
+from rsctir_hf.ui.workbench import Phase, Status, Workbench
 
 from .conftest import wait_until_over
 from .tiny_models import PICTURES
@@ -17,10 +20,10 @@ from .tiny_models import PICTURES
 def test_a_ready_launch_lists_the_pictures_it_skipped(bench):
     assert bench.status.phase is Phase.READY
     assert bench.status.done == PICTURES
-    assert [Path(skip.path).name for skip in bench.status.skipped] == ["broken.png"]
+    assert [Path(skip.path).name for skip in bench.status.skipped] == ["aa_broken.png"]
     shown = header(bench)
     assert "1 picture was left out" in shown
-    assert "broken.png" in shown
+    assert "aa_broken.png" in shown
     assert str(Path(bench.settings.gallery).parent) not in shown
 
 
@@ -72,12 +75,13 @@ def test_without_a_region_model_the_remedy_is_named(bench):
 
 
 def test_a_visitor_s_pictures_are_indexed_apart_from_the_gallery(bench):
-    uploads = [str(path) for path in bench.gallery.paths[-4:]]
+    uploads = [str(path) for path in bench.gallery.paths[:4]]
     before = len(bench.retriever())
     own = index_own_pictures(bench, uploads)
     assert (own.indexed, len(own.skipped)) == (3, 1)
+    assert own.retriever._bank is bench.retriever()._bank  # embedded once for all visitors
     assert len(bench.retriever()) == before
-    assert "3 pictures of yours can be searched. Left out: broken.png" in own.in_words()
+    assert "3 pictures of yours can be searched. Left out: aa_broken.png" in own.in_words()
 
 
 def test_too_many_pictures_of_one_s_own_are_refused(bench):
@@ -85,7 +89,40 @@ def test_too_many_pictures_of_one_s_own_are_refused(bench):
         index_own_pictures(bench, ["x.png"] * 201)
 
 
-def test_an_empty_bank_is_refused(tmp_path):
-    (tmp_path / "bank.txt").write_text("\n \n")
-    with pytest.raises(QueryError, match="one sentence a line"):
-        read_bank(tmp_path / "bank.txt")
+def test_comments_of_a_bank_are_no_sentences(settings, tmp_path):
+    (tmp_path / "bank.txt").write_text("# mine\na pier\n\n# more\na river\n")
+    bench = Workbench(replace(settings, bank=tmp_path / "bank.txt"))
+    assert bench.retriever().bank == ("a pier", "a river")
+
+
+def test_a_gallery_of_which_nothing_can_be_read_is_told(settings, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    bench = Workbench(replace(settings, gallery=str(tmp_path)))
+    bench.start()
+    wait_until_over(bench)
+    assert bench.status.phase is Phase.FAILED
+    assert "None of the 2 pictures" in bench.status.message
+    assert "a.png" in header(bench)
+
+
+def test_a_gallery_of_a_space_that_cannot_be_loaded_gives_way_to_the_drawn_scenes(
+    settings, monkeypatch
+):
+    opened = []
+
+    def open_or_refuse(source, *, split="test"):
+        opened.append(source)
+        if source == HUB_GALLERY:
+            raise DataLayoutError("offline")
+        return replace(open_gallery(settings.gallery), drawn=True)
+
+    monkeypatch.setattr(workbench, "open_gallery", open_or_refuse)
+    bench = Workbench(replace(settings, gallery=HUB_GALLERY, fall_back=True))
+    bench.retriever()
+    wait_until_over(bench)
+    assert bench.status.phase is Phase.READY
+    assert opened == [HUB_GALLERY, "sample"]
+    assert "arampacha/rsicd could not be loaded" in header(bench)
+    assert f"{PICTURES + 1} drawn scenes" in header(bench)
+    assert "--gallery arampacha/rsicd" in header(bench)

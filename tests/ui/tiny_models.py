@@ -50,7 +50,7 @@ def save_models(folder):
 
 
 def save_gallery(folder):
-    """Write coloured blocks with captions and places, and one broken file."""
+    """Write coloured blocks with captions and places; a broken file comes first."""
     folder.mkdir()
     random, rows = np.random.default_rng(0), []
     for number in range(PICTURES):
@@ -62,7 +62,7 @@ def save_gallery(folder):
         row = {"file_name": name, "captions": captions, "category": "test_block"}
         rows.append(row | {"geotransform": place, "crs": 32632})
     (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n cut short")
+    (folder / "aa_broken.png").write_bytes(b"\x89PNG\r\n\x1a\n cut short")
 
 
 def save_launch(folder):

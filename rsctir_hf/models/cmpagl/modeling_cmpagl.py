@@ -288,7 +288,10 @@ class CMPAGLModel(CMPAGLPreTrainedModel):
         if image_state_dict is not None:
             self.image_model.load_pretrained(image_state_dict)
         if text is not None:
-            source = BertModel.from_pretrained(text, add_pooling_layer=False, dtype=self.dtype)
+            layers = self.config.text_config.num_hidden_layers
+            source = BertModel.from_pretrained(
+                text, add_pooling_layer=False, dtype=self.dtype, num_hidden_layers=layers
+            )
             try:
                 self.text_model.load_state_dict(source.state_dict())
             except RuntimeError as error:

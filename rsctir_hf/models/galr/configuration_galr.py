@@ -7,7 +7,6 @@ says, what our default is and why. ``GaLRConfig.faithful()`` sets all of them as
 
 import math
 from collections.abc import Sequence
-from os import PathLike
 from typing import Any, Self
 
 from transformers import BertConfig, PreTrainedConfig
@@ -33,7 +32,9 @@ class GaLRConfig(PreTrainedConfig):
     """Everything that decides the shape and behaviour of a ``GaLRModel``.
 
     Args:
-        image_size: side in pixels the processor resizes to. The model itself takes any size.
+        image_size: side in pixels the processor resizes to. The model itself takes any size that
+            its backbone takes: convolutional ones any, Swin and ViT multiples of their patch, a
+            few transformers this one alone.
         backbone: name of a timm model with ``forward_intermediates`` (most have it).
         backbone_indices: its levels used, finest first. 1..4 are strides 4, 8, 16, 32.
         low_levels: positions in ``backbone_indices`` of MVSA's low-level features. Released: the
@@ -111,7 +112,8 @@ class GaLRConfig(PreTrainedConfig):
             vector itself, as released.
         logit_scale_init_value: log(1 / temperature) at the start; 0.07 by default.
         smr_temperature: temperature of the SMR rerank, chosen on validation.
-        match_weight: weight of a matching head's score; GaLR has no such head.
+        match_weight: unused, since GaLR has no matching head; kept because callers read the same
+            fields of every family.
         confident_score: cosine below which there is "no confident match"; ``None``: not chosen.
         training_images: what the weights were trained on, in words.
         initializer_range: standard deviation of random word vectors.
@@ -195,27 +197,23 @@ class GaLRConfig(PreTrainedConfig):
         self._check_choices()
         self._check_levels()
         self._check_widths()
+        self._check_scores()
         super().__post_init__(**kwargs)
+        if getattr(self, "auto_map", None) is None:
+            # One class under several Auto classes; AutoConfig and AutoModel are added on saving.
+            self.auto_map = {"AutoModelForZeroShotImageClassification": "modeling_galr.GaLRModel"}
 
-    def save_pretrained(
-        self,
-        save_directory: str | PathLike,
-        push_to_hub: bool = False,
-        **kwargs: Any,  # noqa: ANN401
-    ) -> None:
-        """Save for loading in float32 and without the package.
+    def to_dict(self) -> dict[str, Any]:
+        """Return all values; ``dtype`` is float32 whatever precision the weights are stored in.
 
-        transformers would record the dtype of the stored tensors, and then load and run
-        half-precision files in half precision. The zero-shot pipeline finds the model by the
-        third entry of ``auto_map``.
+        transformers 5 runs a model in the dtype its config names, so a file stored in half
+        precision to save space would otherwise also run in it.
         """
-        self.dtype = "float32"
-        self.auto_map = {
-            "AutoConfig": "configuration_galr.GaLRConfig",
-            "AutoModel": "modeling_galr.GaLRModel",
-            "AutoModelForZeroShotImageClassification": "modeling_galr.GaLRModel",
-        }
-        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        values = super().to_dict()
+        values["dtype"] = "float32"
+        if values["text_config"] is not None:
+            values["text_config"]["dtype"] = "float32"
+        return values
 
     @classmethod
     def faithful(cls, vocab_size: int = 1350, **overrides: Any) -> Self:  # noqa: ANN401
@@ -296,6 +294,14 @@ class GaLRConfig(PreTrainedConfig):
                 f"image_head='none' takes the fused vector as it is: fusion_dim "
                 f"({self.fusion_dim}) and projection_dim ({self.projection_dim}) must be equal and "
                 f"backbone_pool ({self.backbone_pool}) off."
+            )
+
+    def _check_scores(self) -> None:
+        if self.smr_temperature <= 0:
+            raise ValueError(f"smr_temperature is {self.smr_temperature}; expected more than 0.")
+        if self.confident_score is not None and not -1.0 <= self.confident_score <= 1.0:
+            raise ValueError(
+                f"confident_score is {self.confident_score}; expected a cosine in -1..1 or None."
             )
 
 

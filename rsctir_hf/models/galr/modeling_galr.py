@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +18,7 @@ from transformers import BertModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .backbone_galr import build_backbone, run_backbone
 from .configuration_galr import GaLRConfig
 from .fusion_galr import MIDF, MVSA
 from .graph_galr import GaLRRegionGraph, RegionBranch
@@ -145,10 +145,13 @@ class GaLRModel(GaLRPreTrainedModel):
             (B, D) float32 unit vectors.
 
         Raises:
-            ValueError: if regions are given that this configuration cannot use.
+            ValueError: if regions are given that this configuration cannot use, or the backbone
+                cannot take pictures of this size (some transformers).
         """
-        self._check_region_inputs(region_boxes, region_features, region_adjacency)
-        maps, pooled = self._run_backbone(pixel_values)
+        self._check_region_inputs(
+            len(pixel_values), region_boxes, region_features, region_adjacency
+        )
+        maps, pooled = run_backbone(self.backbone, pixel_values.to(self.dtype), self.config)
         vector = self.mvsa(maps)  # (B, fusion_dim)
         if self.region_branch is not None and self.midf is not None:
             if self.config.region_source == "model":
@@ -204,7 +207,7 @@ class GaLRModel(GaLRPreTrainedModel):
                 f"region_source={self.config.region_source!r}; a region graph needs "
                 "use_regions=True and region_source='model'."
             )
-        maps, _ = self._run_backbone(pixel_values)
+        maps, _ = run_backbone(self.backbone, pixel_values.to(self.dtype), self.config)
         size = (pixel_values.shape[-2], pixel_values.shape[-1])
         regions = self.region_branch.find_regions(
             maps, size, region_boxes, region_scores, region_labels, region_mask
@@ -295,7 +298,10 @@ class GaLRModel(GaLRPreTrainedModel):
                 f"{text} is for text_encoder_type='bert', but this model's is "
                 f"{self.config.text_encoder_type!r}; use load_word_vectors for its word table."
             )
-        source = BertModel.from_pretrained(text, add_pooling_layer=False, dtype=self.dtype)
+        layers = self.config.text_config.num_hidden_layers
+        source = BertModel.from_pretrained(
+            text, add_pooling_layer=False, dtype=self.dtype, num_hidden_layers=layers
+        )
         try:
             self.text_encoder.bert.load_state_dict(source.state_dict())
         except RuntimeError as error:
@@ -358,17 +364,6 @@ class GaLRModel(GaLRPreTrainedModel):
             for module in self.backbone.modules():
                 module._is_hf_initialized = True
 
-    def _run_backbone(self, pixel_values: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """Return the levels (B, C_level, h, w), finest first, and the pooled features (B, C)."""
-        indices = self.config.backbone_indices
-        pixel_values = pixel_values.to(self.dtype)
-        if not self.config.backbone_pool:
-            return self.backbone.forward_intermediates(
-                pixel_values, indices=indices, intermediates_only=True
-            ), None
-        final, maps = self.backbone.forward_intermediates(pixel_values, indices=indices)
-        return maps, self.backbone.forward_head(final, pre_logits=True)
-
     def _precomputed_nodes(
         self, vector: Tensor, features: Tensor | None, adjacency: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -378,10 +373,15 @@ class GaLRModel(GaLRPreTrainedModel):
             features = vector.new_zeros(batch, count, self.config.region_feature_dim)
             adjacency = vector.new_zeros(batch, count, count)
             return features, adjacency, features.new_zeros(batch, count, dtype=torch.bool)
-        return features, adjacency, features.new_ones(batch, count, dtype=torch.bool)
+        present = vector.new_ones(batch, count, dtype=torch.bool)
+        return features.to(vector), adjacency.to(vector), present
 
     def _check_region_inputs(
-        self, boxes: Tensor | None, features: Tensor | None, adjacency: Tensor | None
+        self,
+        batch: int,
+        boxes: Tensor | None,
+        features: Tensor | None,
+        adjacency: Tensor | None,
     ) -> None:
         source = self.config.region_source
         if (features is None) != (adjacency is None):
@@ -398,46 +398,13 @@ class GaLRModel(GaLRPreTrainedModel):
             )
         if features is not None and adjacency is not None:
             count, width = self.config.max_regions, self.config.region_feature_dim
-            given = (*features.shape[1:], *adjacency.shape[1:])
-            if given != (count, width, count, count):
+            expected = (batch, count, width), (batch, count, count)
+            if (features.shape, adjacency.shape) != expected:
                 raise ValueError(
                     f"region_features are {tuple(features.shape)} and region_adjacency "
-                    f"{tuple(adjacency.shape)}; expected (B, {count}, {width}) and "
-                    f"(B, {count}, {count})."
+                    f"{tuple(adjacency.shape)}; for {batch} pictures this model expects "
+                    f"{expected[0]} and {expected[1]}."
                 )
-
-
-def build_backbone(config: GaLRConfig) -> Any:  # noqa: ANN401 - timm models share no base
-    """Build the timm model ``config.backbone`` without classifier.
-
-    Raises:
-        ValueError: if timm has no such model, or it cannot give intermediate features.
-    """
-    if not timm.is_model(config.backbone):
-        raise ValueError(
-            f"backbone is {config.backbone!r}; timm {timm.__version__} has no such model. "
-            "List its models with timm.list_models()."
-        )
-    backbone: Any = timm.create_model(config.backbone, pretrained=False, num_classes=0)
-    if not hasattr(backbone, "forward_intermediates"):
-        raise ValueError(
-            f"backbone {config.backbone!r} has no forward_intermediates in timm "
-            f"{timm.__version__}; choose another."
-        )
-    highest = max(config.backbone_indices)
-    if highest >= len(backbone.feature_info):
-        raise ValueError(
-            f"backbone_indices ends at {highest}, but {config.backbone!r} has "
-            f"{len(backbone.feature_info)} levels (0 to {len(backbone.feature_info) - 1})."
-        )
-    # Window and patch transformers are built for one size of picture.
-    if hasattr(backbone, "set_input_size"):
-        backbone.set_input_size((config.image_size, config.image_size))
-    if not config.backbone_pool:
-        backbone.prune_intermediate_layers(
-            config.backbone_indices, prune_norm=True, prune_head=True
-        )
-    return backbone
 
 
 GaLRModel.register_for_auto_class("AutoModel")

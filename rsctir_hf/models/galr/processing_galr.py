@@ -3,6 +3,21 @@
 The image processor is a stock transformers one, the only home of size, mean and standard
 deviation. The tokenizer is BERT's, or for the GRU a word-level one made by
 ``build_word_tokenizer``; both are plain files beside the model.
+
+The released code reads node features and adjacency from ``*_local.npy``: a pickled dict of
+``local_rep`` and ``adj_matrix``, each keyed by "<image stem>.txt" with a (20, 20) array. A pickle
+runs code when it is opened, so nothing here reads one. Whoever trusts the file converts it once,
+with numpy, to a safetensors file of the same names, and hands over the rows of a batch::
+
+    arrays = {f"{part}/{name}": local[part][name] for part in local for name in local[part]}
+    safetensors.numpy.save_file(arrays, "local.safetensors")
+
+    local = safetensors.numpy.load_file("local.safetensors")
+    inputs = processor(
+        images=pictures,
+        region_features=np.stack([local[f"local_rep/{stem}.txt"] for stem in stems]),
+        region_adjacency=np.stack([local[f"adj_matrix/{stem}.txt"] for stem in stems]),
+    )
 """
 
 import json
@@ -126,6 +141,8 @@ class GaLRProcessor(ProcessorMixin):
         text: str | Sequence[str] | None = None,
         *,
         regions: Sequence[ImageRegions] | None = None,
+        region_features: Any = None,  # noqa: ANN401 - a numpy array or a tensor
+        region_adjacency: Any = None,  # noqa: ANN401
         **kwargs: Any,  # noqa: ANN401 - transformers' processing arguments
     ) -> BatchFeature:
         """Prepare model inputs.
@@ -134,31 +151,45 @@ class GaLRProcessor(ProcessorMixin):
             images: one picture or B.
             text: one caption or C.
             regions: one per picture, boxes in pixels of that picture.
+            region_features: (B, N, F) nodes made elsewhere, for a model with
+                ``region_source="precomputed"``; 20 x 20 in the released files.
+            region_adjacency: (B, N, N) beside them.
             kwargs: processing arguments of transformers, such as ``padding="max_length"``.
 
         Returns:
             What applies of ``pixel_values`` (B, 3, S, S), ``input_ids`` and ``attention_mask``
             (C, T), ``region_boxes`` (B, M, 4) in model-input pixels, ``region_scores``,
-            ``region_labels`` and ``region_mask`` (B, M).
+            ``region_labels`` and ``region_mask`` (B, M), or ``region_features`` and
+            ``region_adjacency`` in float32.
 
         Raises:
-            ValueError: if there is nothing to do, or not one set of regions per picture.
+            ValueError: if there is nothing to do, not one set of regions per picture, or regions
+                are given in both forms or in the wrong shape.
         """
+        precomputed = region_features is not None or region_adjacency is not None
+        if precomputed and regions is not None:
+            raise ValueError(
+                "Both regions and region_features were given; give regions where the model's "
+                "region_source is 'model', region_features where it is 'precomputed'."
+            )
         kwargs.setdefault("return_tensors", "pt")
         text = list(text) if text is not None and not isinstance(text, str) else text
         inputs = super().__call__(images=images, text=text, **kwargs)
         inputs.pop("token_type_ids", None)
-        if regions is not None:
-            flat: Any = [] if images is None else make_flat_list_of_images(images)
-            pictures = list(flat)
-            if len(pictures) != len(regions):
-                raise ValueError(
-                    f"{len(regions)} sets of regions were given for {len(pictures)} pictures; "
-                    "give one set per picture (one without boxes where nothing was found)."
-                )
-            sizes = [_size_of(picture) for picture in pictures]
-            target = (inputs["pixel_values"].shape[-2], inputs["pixel_values"].shape[-1])
-            inputs.update(self.prepare_regions(regions, sizes=sizes, target=target))
+        if regions is None and not precomputed:
+            return inputs
+        pictures: list[Any] = [] if images is None else list(make_flat_list_of_images(images))
+        if regions is None:
+            inputs.update(_check_nodes(region_features, region_adjacency, pictures=len(pictures)))
+            return inputs
+        if len(pictures) != len(regions):
+            raise ValueError(
+                f"{len(regions)} sets of regions were given for {len(pictures)} pictures; "
+                "give one set per picture (one without boxes where nothing was found)."
+            )
+        sizes = [_size_of(picture) for picture in pictures]
+        target = (inputs["pixel_values"].shape[-2], inputs["pixel_values"].shape[-1])
+        inputs.update(self.prepare_regions(regions, sizes=sizes, target=target))
         return inputs
 
     def prepare_regions(
@@ -216,7 +247,8 @@ class GaLRProcessor(ProcessorMixin):
     def model_input_names(self) -> list[str]:
         """Names of the tensors a call can give."""
         regions = ["region_boxes", "region_scores", "region_labels", "region_mask"]
-        return ["input_ids", "attention_mask", "pixel_values", *regions]
+        nodes = ["region_features", "region_adjacency"]
+        return ["input_ids", "attention_mask", "pixel_values", *regions, *nodes]
 
     def _label_numbers(self, regions: Sequence[ImageRegions]) -> dict[str, int]:
         names = self.region_labels or sorted({name for each in regions for name in each.labels})
@@ -272,6 +304,31 @@ def build_word_tokenizer(
         padding_side="right",
         model_input_names=["input_ids", "attention_mask"],
     )
+
+
+def _check_nodes(
+    features: Any,  # noqa: ANN401 - a numpy array or a tensor
+    adjacency: Any,  # noqa: ANN401
+    *,
+    pictures: int,
+) -> dict[str, Tensor]:
+    """Return precomputed nodes and adjacency as float32 tensors, or say what does not fit."""
+    if features is None or adjacency is None:
+        raise ValueError("region_features and region_adjacency belong together; give both.")
+    nodes = torch.as_tensor(features, dtype=torch.float32)
+    edges = torch.as_tensor(adjacency, dtype=torch.float32)
+    square = nodes.ndim == 3 and edges.shape == (pictures, nodes.shape[1], nodes.shape[1])
+    if not square or len(nodes) != pictures:
+        raise ValueError(
+            f"region_features are {tuple(nodes.shape)} and region_adjacency {tuple(edges.shape)} "
+            f"for {pictures} pictures; expected ({pictures}, N, F) and ({pictures}, N, N)."
+        )
+    if not (nodes.isfinite().all() and edges.isfinite().all()):
+        raise ValueError(
+            "region_features or region_adjacency hold values that are not finite; give zeros where "
+            "a picture has no region."
+        )
+    return {"region_features": nodes, "region_adjacency": edges}
 
 
 def _size_of(picture: Any) -> tuple[int, int]:  # noqa: ANN401

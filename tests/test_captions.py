@@ -2,7 +2,7 @@
 
 import pytest
 
-from rsctir_hf.data.captions import normalise_caption, number_captions
+from rsctir_hf.captions import normalise_caption, number_captions
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,9 @@ def test_sentences_are_numbered_once_each():
     rows, total = number_captions([["a b .", "c"], ["C.", "A b"], ["d", "d"], []])
     assert rows == [[0, 1], [0, 1], [2], []]
     assert total == 3
+
+
+def test_a_comma_makes_another_sentence_and_bare_stops_are_kept():
+    assert normalise_caption("A pier , with boats .") == normalise_caption("a pier, with boats")
+    assert normalise_caption("a pier, with boats") != normalise_caption("a pier with boats")
+    assert normalise_caption(" ... ") == "..."

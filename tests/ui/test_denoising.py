@@ -1,0 +1,45 @@
+"""The region graph under another threshold."""
+
+from dataclasses import dataclass
+
+import torch
+
+from rsctir_hf.ui.denoising import own_threshold, with_threshold
+
+
+@dataclass
+class Plain:
+    """A configuration without denoising."""
+
+    drea: str = "plain"
+    denoise_similarity: float = 0.85
+
+
+def found(bench):
+    retriever = bench.region_retriever()
+    graph = retriever.region_graph(bench.gallery.paths[2])
+    return graph, retriever.model.config
+
+
+def test_almost_the_own_threshold_gives_the_model_s_own_graph(bench):
+    graph, config = found(bench)
+    again = with_threshold(graph, config, min_similarity=config.denoise_similarity + 1e-9)
+    assert again is not graph
+    for name in ("kept", "dropped_by", "adjacency"):
+        torch.testing.assert_close(again[name], graph[name])
+
+
+def test_a_threshold_of_one_keeps_every_region_and_leaves_the_model_alone(bench):
+    graph, config = found(bench)
+    before = config.denoise_similarity
+    assert torch.equal(with_threshold(graph, config, min_similarity=1.0).kept, graph.mask)
+    assert config.denoise_similarity == before
+    retriever = bench.region_retriever()
+    assert torch.equal(retriever.region_graph(bench.gallery.paths[2]).kept, graph.kept)
+
+
+def test_a_model_that_drops_nothing_has_no_threshold(bench):
+    graph, _ = found(bench)
+    assert own_threshold(Plain()) is None
+    assert own_threshold(object()) is None
+    assert with_threshold(graph, Plain(), min_similarity=0.1) is graph
