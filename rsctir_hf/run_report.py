@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 import yaml
-from huggingface_hub import ModelCard
 from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -39,7 +38,6 @@ logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "results.json"
 RECIPE_FILE = "recipe.yaml"
-CARD_FILE = "README.md"
 LEFT_OUT = ("hub_", "push_to_hub", "logging_dir", "resume_from_checkpoint", "accelerator_config")
 CONFIDENT_SHARE = 0.95
 
@@ -98,15 +96,12 @@ def validation_reports(
     return [report.with_source(**source).to_dict() for report in reports]
 
 
-def write_record(
-    folder: Path, *, results: dict[str, Any], recipe: dict[str, Any], card: ModelCard
-) -> None:
-    """Write ``results.json``, ``recipe.yaml`` and the model card beside the model."""
+def write_record(folder: Path, *, results: dict[str, Any], recipe: dict[str, Any]) -> None:
+    """Write ``results.json`` and ``recipe.yaml`` beside the model."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
     (folder / RECIPE_FILE).write_text(text, encoding="utf-8")
-    card.save(folder / CARD_FILE)
 
 
 def recipe_of(

@@ -12,7 +12,6 @@ a flag. ``OUTPUT_DIR`` then holds what belongs on the Hub: model, processor, car
 import logging
 import os
 import sys
-from pathlib import Path
 
 import datasets
 import torch
@@ -22,7 +21,7 @@ from rsctir_hf.data.benchmarks import hold_out, load_benchmark
 from rsctir_hf.data.leakage import check_leakage
 from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.errors import DataLayoutError, RsctirError
-from rsctir_hf.hub import render_model_card
+from rsctir_hf.hub import write_card
 from rsctir_hf.initialization import build_model
 from rsctir_hf.run_report import (
     choose_on_validation,
@@ -36,7 +35,6 @@ from rsctir_hf.training_args import DataArguments, parse_recipe
 
 logger = logging.getLogger("training")
 
-CARDS = Path(__file__).parents[1] / "model_cards"
 HOLD_OUT_SEED = 0  # the same pictures whatever the run's seed, so that seeds compare
 
 
@@ -80,14 +78,10 @@ def main(arguments: list[str]) -> None:
         ),
         "log": trainer.state.log_history,
     }
-    template = CARDS / f"{model_args.family}.md"
-    write_record(
-        training_args.folder,
-        results=results,
-        recipe=recipe_of(model_args, data_args, training_args),
-        card=render_model_card(template, results, model_id=name),
-    )
+    recipe = recipe_of(model_args, data_args, training_args)
+    write_record(training_args.folder, results=results, recipe=recipe)
     trainer.save_model(_internal_call=True)
+    write_card(training_args.folder, model_id=name)
     if training_args.push_to_hub:
         trainer.push_to_hub(commit_message="End of training")
 

@@ -114,8 +114,9 @@ def build_picture_tab(bench: Workbench) -> PictureTab:
 
     given = [picture, rerank]
     for trigger in (picture.change, rerank.input):
-        trigger(handlers.describe, given, [message, sentences], **MODEL).then(
-            handlers.similar, given, [grid, shown], **MODEL
+        # Similar pictures first: sentences may have to wait until the caption bank is embedded.
+        trigger(handlers.similar, given, [grid, shown], **MODEL).then(
+            handlers.describe, given, [message, sentences], **MODEL
         )
     grid.select(handlers.take_result, shown, picture, **PRIVATE)
     return PictureTab(picture, rerank, samples)

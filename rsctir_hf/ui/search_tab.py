@@ -26,7 +26,7 @@ from rsctir_hf.ui.results import (
 from rsctir_hf.ui.samples import SELECT_ITEM
 from rsctir_hf.ui.session import FORGET_AFTER, OwnPictures, index_own_pictures
 from rsctir_hf.ui.why_here import regions_in_view
-from rsctir_hf.ui.workbench import Workbench
+from rsctir_hf.ui.workbench import Phase, Workbench
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,8 @@ class SearchHandlers:
             return notice("error", "This search cannot be answered", text), "", Shown(), closed
         shown = Shown(tuple(hits), rerank, gallery)
         message = search_message(hint, shown, confident=retriever.is_confident(hits))
+        if gallery is not None:
+            message += self._still_indexing()
         grid = picture_results(hits, gallery, rerank=rerank, label=f"Pictures for {query}")
         return message, grid, shown, closed
 
@@ -136,6 +138,14 @@ class SearchHandlers:
             return read_image(path) if path else None
         except RsctirError as error:
             raise gr.Error(without_folders(error)) from error
+
+    def _still_indexing(self) -> str:
+        """Say that the search saw a part of the gallery only; empty once all is indexed."""
+        status = self.bench.status
+        if status.phase is not Phase.INDEXING:
+            return ""
+        text = f"{status.done} of {status.total} pictures were ready. Search again for all of them."
+        return notice("info", "A part of the gallery was searched", text)
 
     def _collection(self, where: str, own: OwnPictures | None) -> tuple[Retriever, Gallery | None]:
         if where == OWN and own is not None:
@@ -216,11 +226,11 @@ def build_search_tab(bench: Workbench) -> SearchTab:
             visible=False, scale=2, min_width=300, elem_id="rs-detail", elem_classes="rs-panel"
         ) as panel:
             detail = gr.HTML("")
-            why = gr.HTML("", elem_id="rs-why")
             with gr.Row():
                 similar = gr.Button("Find similar", size="sm", min_width=80, elem_id="rs-similar")
                 graph = gr.Button("Region graph", size="sm", min_width=80, elem_id="rs-graph")
                 close = gr.Button("Close", size="sm", min_width=60, elem_id="rs-close")
+            why = gr.HTML("", elem_id="rs-why")
 
     inputs = [query, rerank, top_k, temperature, where, own]
     outputs = [message, grid, shown, panel]

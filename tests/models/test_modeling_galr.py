@@ -99,20 +99,28 @@ VARIANTS = {
 SWIN = {"embed_dim": 8, "depths": (2, 2), "num_heads": (2, 2), "window_size": 4}
 
 
-@register_model
-def tiny_swin(pretrained=False, pretrained_cfg=None, **settings):
-    return SwinTransformer(**SWIN, **settings)
+def of_the_model(settings):
+    """Leave out what timm hands to its own builder and not to the model."""
+    builder = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+    return {name: value for name, value in settings.items() if name not in builder}
 
 
 @register_model
-def tiny_swinv2(pretrained=False, pretrained_cfg=None, **settings):
-    return SwinTransformerV2(**SWIN, **settings)
+def tiny_swin(pretrained=False, **settings):
+    return SwinTransformer(**SWIN, **of_the_model(settings))
 
 
 @register_model
-def tiny_one_size(pretrained=False, pretrained_cfg=None, num_classes=0):
+def tiny_swinv2(pretrained=False, **settings):
+    return SwinTransformerV2(**SWIN, **of_the_model(settings))
+
+
+@register_model
+def tiny_one_size(pretrained=False, **settings):
     """A Swin that, like some of timm's transformers, takes no other size."""
-    return SwinTransformer(**SWIN, num_classes=num_classes)
+    if set(of_the_model(settings)) != {"num_classes"}:
+        raise TypeError(f"unexpected {settings}")
+    return SwinTransformer(**SWIN, num_classes=0)
 
 
 def swin_of(backbone):

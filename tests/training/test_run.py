@@ -179,8 +179,8 @@ def test_push_to_hub_goes_through_the_trainer_and_uploads_the_finished_folder(
     run.main(arguments_for(recipe, data, tmp_path / "out", **options))
     repo_id, message, files = uploads[-1]
     assert (repo_id, message) == ("org/galr-mini", "End of training")
-    expected = {"README.md", "config.json", "model.safetensors", "modeling_galr.py",
-                "processor_config.json", "recipe.yaml", "results.json", "modules.json"}  # fmt: skip
+    expected = {"README.md", "LICENSE", "config.json", "model.safetensors", "modeling_galr.py"}
+    expected |= {"processor_config.json", "recipe.yaml", "results.json", "modules.json"}
     assert expected <= set(files)
     assert "training_args.bin" not in files
     assert "license: other" in (tmp_path / "out" / "README.md").read_text()

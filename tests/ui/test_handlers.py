@@ -10,7 +10,7 @@ from rsctir_hf.ui.endpoints import Endpoints
 from rsctir_hf.ui.picture_tab import PictureHandlers
 from rsctir_hf.ui.region_tab import RegionHandlers
 from rsctir_hf.ui.search_tab import GALLERY, OWN, SearchHandlers, Shown, search_message
-from rsctir_hf.ui.workbench import Workbench
+from rsctir_hf.ui.workbench import Phase, Status, Workbench
 
 from .bad_uploads import write_bad, write_good
 from .tiny_models import BANK
@@ -64,6 +64,12 @@ def test_odd_queries_get_results(bench, query):
     message, grid, _, _ = search(bench, query)
     assert "rs-card" in grid
     assert ("About your query" in message) == ("x" not in query)
+
+
+def test_a_search_while_indexing_says_how_much_it_saw(bench, monkeypatch):
+    monkeypatch.setattr(bench, "status", Status(Phase.INDEXING, done=16, total=200))
+    message, *_ = search(bench, BANK[0])
+    assert "16 of 200 pictures were ready" in message
 
 
 def test_no_confident_match_is_said(bench):

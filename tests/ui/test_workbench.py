@@ -11,7 +11,7 @@ from rsctir_hf.ui.galleries import open_gallery
 from rsctir_hf.ui.header import header
 from rsctir_hf.ui.session import index_own_pictures
 from rsctir_hf.ui.settings import HUB_GALLERY
-from rsctir_hf.ui.workbench import Phase, Status, Workbench
+from rsctir_hf.ui.workbench import Phase, Status, Workbench, spread
 
 from .conftest import wait_until_over
 from .tiny_models import PICTURES
@@ -87,6 +87,11 @@ def test_a_visitor_s_pictures_are_indexed_apart_from_the_gallery(bench):
 def test_too_many_pictures_of_one_s_own_are_refused(bench):
     with pytest.raises(QueryError, match="--gallery FOLDER"):
         index_own_pictures(bench, ["x.png"] * 201)
+
+
+def test_the_first_pictures_to_be_indexed_span_the_gallery():
+    assert spread(range(200))[:3] == [0, 10, 20]
+    assert sorted(spread(range(203))) == list(range(203))
 
 
 def test_comments_of_a_bank_are_no_sentences(settings, tmp_path):

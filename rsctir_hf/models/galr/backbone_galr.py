@@ -10,7 +10,7 @@ from .configuration_galr import GaLRConfig
 
 #: How timm's window and patch transformers are asked to take pictures of any size; a network
 #: that knows neither (a convolutional one needs none) refuses the argument with a TypeError.
-_ANY_SIZE: tuple[dict[str, bool], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True})
+_ANY_SIZE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True})
 
 
 def build_backbone(config: GaLRConfig) -> Any:  # noqa: ANN401 - timm models share no base

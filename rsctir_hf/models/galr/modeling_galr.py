@@ -9,12 +9,12 @@ sphere.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import BertModel, PreTrainedModel
+from transformers import BertConfig, BertModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -45,6 +45,7 @@ class GaLROutput(ModelOutput):
 class GaLRPreTrainedModel(PreTrainedModel):
     """Loading, saving and starting weights."""
 
+    config: GaLRConfig
     config_class = GaLRConfig
     base_model_prefix = "galr"
     main_input_name = "pixel_values"
@@ -298,7 +299,7 @@ class GaLRModel(GaLRPreTrainedModel):
                 f"{text} is for text_encoder_type='bert', but this model's is "
                 f"{self.config.text_encoder_type!r}; use load_word_vectors for its word table."
             )
-        layers = self.config.text_config.num_hidden_layers
+        layers = cast(BertConfig, self.config.text_config).num_hidden_layers
         source = BertModel.from_pretrained(
             text, add_pooling_layer=False, dtype=self.dtype, num_hidden_layers=layers
         )

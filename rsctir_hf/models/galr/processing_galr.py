@@ -178,7 +178,8 @@ class GaLRProcessor(ProcessorMixin):
         inputs.pop("token_type_ids", None)
         if regions is None and not precomputed:
             return inputs
-        pictures: list[Any] = [] if images is None else list(make_flat_list_of_images(images))
+        flat: Any = [] if images is None else make_flat_list_of_images(images)
+        pictures = list(flat)
         if regions is None:
             inputs.update(_check_nodes(region_features, region_adjacency, pictures=len(pictures)))
             return inputs
