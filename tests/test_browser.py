@@ -103,6 +103,7 @@ def test_an_upload_gets_sentences_and_similar_pictures(page, launch):
 
 
 def test_find_similar_asks_once(page):
+    page.get_by_text("1 picture was left out").wait_for()  # ready: the page asks no more by itself
     search(page, "a bridge over a wide river")
     page.locator("#rs-results .rs-card").first.click()
     page.locator("#rs-detail .rs-detail img").wait_for()

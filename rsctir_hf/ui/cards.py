@@ -127,7 +127,7 @@ def _score(card: Card) -> str:
     return (
         f'<span class="rs-score" title="Cosine similarity, 1 is identical">'
         f'<span class="rs-bar" aria-hidden="true"><i style="width:{width:.0f}%"></i></span>'
-        f"<span>{card.score:.2f}</span></span>"
+        f"<span>{round(card.score, 2) + 0.0:.2f}</span></span>"
     )
 
 

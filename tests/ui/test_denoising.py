@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from rsctir_hf.models.galr import GaLRConfig, GaLRRegionGraph
 from rsctir_hf.ui.denoising import own_threshold, with_threshold
 
 
@@ -36,6 +37,21 @@ def test_a_threshold_of_one_keeps_every_region_and_leaves_the_model_alone(bench)
     assert config.denoise_similarity == before
     retriever = bench.region_retriever()
     assert torch.equal(retriever.region_graph(bench.gallery.paths[2]).kept, graph.kept)
+
+
+def test_a_lower_threshold_drops_what_looks_alike_at_the_same_place():
+    boxes = torch.tensor([[[0.0, 0, 16, 16], [2, 2, 18, 18], [40, 40, 60, 60]]])
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    alike = torch.tensor([[[1.0, 0.7, 0.7], [0.7, 1.0, 0.7], [0.7, 0.7, 1.0]]])
+    graph = GaLRRegionGraph(
+        boxes=boxes, scores=torch.ones(1, 3), mask=mask, kept=mask, similarity=alike,
+        salience=torch.ones(1, 3),
+    )  # fmt: skip
+    fewer = with_threshold(graph, GaLRConfig(image_size=64), min_similarity=0.6)
+    # Regions 1 and 2 are 2 pixels apart and 0.7 alike; region 3 is as alike but far away.
+    assert fewer.kept.tolist() == [[True, False, True]]
+    assert fewer.dropped_by.tolist() == [[-1, 0, -1]]
+    assert fewer.adjacency[0, 1].abs().sum() == 0
 
 
 def test_a_model_that_drops_nothing_has_no_threshold(bench):
