@@ -1,0 +1,87 @@
+"""The timm backbone of GaLR: built for pictures of any size where timm can, and run."""
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor
+
+from .configuration_galr import GaLRConfig
+
+#: How timm's window and patch transformers are asked to take pictures of any size; a network
+#: that knows neither (a convolutional one needs none) refuses the argument with a TypeError.
+_ANY_SIZE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True})
+
+
+def build_backbone(config: GaLRConfig) -> Any:  # noqa: ANN401 - timm models share no base
+    """Build the timm model ``config.backbone`` without classifier.
+
+    Raises:
+        ValueError: if timm has no such model, or it cannot give intermediate features.
+    """
+    if not timm.is_model(config.backbone):
+        raise ValueError(
+            f"backbone is {config.backbone!r}; timm {timm.__version__} has no such model. "
+            "List its models with timm.list_models()."
+        )
+    backbone = _create_backbone(config.backbone)
+    if not hasattr(backbone, "forward_intermediates"):
+        raise ValueError(
+            f"backbone {config.backbone!r} has no forward_intermediates in timm "
+            f"{timm.__version__}; choose another."
+        )
+    highest = max(config.backbone_indices)
+    if highest >= len(backbone.feature_info):
+        raise ValueError(
+            f"backbone_indices ends at {highest}, but {config.backbone!r} has "
+            f"{len(backbone.feature_info)} levels (0 to {len(backbone.feature_info) - 1})."
+        )
+    # Windows and position tables fit image_size; other sizes are interpolated or padded.
+    if hasattr(backbone, "set_input_size"):
+        backbone.set_input_size((config.image_size, config.image_size))
+    if not config.backbone_pool:
+        backbone.prune_intermediate_layers(
+            config.backbone_indices, prune_norm=True, prune_head=True
+        )
+    return backbone
+
+
+def run_backbone(
+    backbone: Any,  # noqa: ANN401
+    pixel_values: Tensor,
+    config: GaLRConfig,
+) -> tuple[list[Tensor], Tensor | None]:
+    """Return the levels (B, C_level, h, w), finest first, and the pooled features (B, C) or None.
+
+    Raises:
+        ValueError: if this backbone cannot take pictures of this size.
+    """
+    try:
+        if not config.backbone_pool:
+            maps = backbone.forward_intermediates(
+                pixel_values, indices=config.backbone_indices, intermediates_only=True
+            )
+            return maps, None
+        final, maps = backbone.forward_intermediates(pixel_values, indices=config.backbone_indices)
+        return maps, backbone.forward_head(final, pre_logits=True)
+    except (AssertionError, RuntimeError) as error:
+        height, width = pixel_values.shape[-2:]
+        built_for = (config.image_size, config.image_size)
+        if (height, width) == built_for or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ValueError(
+            f"pixel_values are {height} x {width} pixels, which backbone {config.backbone!r} "
+            f"(built for image_size={config.image_size}) cannot take: {error} Resize the pictures "
+            f"to {config.image_size} x {config.image_size}, as the processor does, or choose a "
+            "convolutional backbone."
+        ) from error
+
+
+def _create_backbone(name: str) -> Any:  # noqa: ANN401
+    """Create the network so that it takes pictures of any size, if timm lets it."""
+    for option in _ANY_SIZE:
+        try:
+            return timm.create_model(name, pretrained=False, num_classes=0, **option)
+        except TypeError:
+            continue
+    return timm.create_model(name, pretrained=False, num_classes=0)

@@ -1,0 +1,411 @@
+"""GaLR: remote-sensing image-text retrieval from global and local information.
+
+Source: Yuan et al., TGRS 2022, arXiv 2204.09860, with the switches of ``configuration_galr``.
+A picture passes a timm backbone, MVSA (global vector), the region branch (local vector), MIDF
+(fusion) and a projection; a caption passes a GRU or BERT and a projection. Both end on one unit
+sphere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import BertConfig, BertModel, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .backbone_galr import build_backbone, run_backbone
+from .configuration_galr import GaLRConfig
+from .fusion_galr import MIDF, MVSA
+from .graph_galr import GaLRRegionGraph, RegionBranch
+from .text_galr import TEXT_ENCODERS, prepare_text
+
+
+@dataclass
+class GaLROutput(ModelOutput):
+    """What ``GaLRModel`` returns; a side that was not given is ``None``.
+
+    Attributes:
+        logits_per_image: (B, C) cosine times exp(logit_scale).
+        logits_per_text: (C, B) its transpose.
+        image_embeds: (B, D) unit vectors.
+        text_embeds: (C, D) unit vectors.
+    """
+
+    logits_per_image: Tensor | None = None
+    logits_per_text: Tensor | None = None
+    image_embeds: Tensor | None = None
+    text_embeds: Tensor | None = None
+
+
+class GaLRPreTrainedModel(PreTrainedModel):
+    """Loading, saving and starting weights."""
+
+    config: GaLRConfig
+    config_class = GaLRConfig
+    base_model_prefix = "galr"
+    main_input_name = "pixel_values"
+    input_modalities = ["image", "text"]  # noqa: RUF012 - transformers' own form
+    accepts_loss_kwargs = False
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        # from_pretrained builds without memory: timm's unsaved buffers must be made again.
+        if hasattr(module, "init_non_persistent_buffers"):
+            module.init_non_persistent_buffers()  # type: ignore[operator]
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            init.xavier_uniform_(module.weight)
+        if isinstance(module, GaLRModel):
+            init.constant_(module.logit_scale, module.config.logit_scale_init_value)
+
+
+class ImageHead(nn.Module):
+    """Projects the fused vector, joined with the backbone's pooled features, to (B, D)."""
+
+    def __init__(self, config: GaLRConfig, *, pooled_dim: int) -> None:
+        super().__init__()
+        self.fused_norm = nn.LayerNorm(config.fusion_dim)
+        # Both parts on one scale, so that neither drowns the other in the projection.
+        self.pooled_norm = nn.LayerNorm(pooled_dim) if pooled_dim else None
+        self.dropout = nn.Dropout(config.projection_dropout)
+        self.linear = nn.Linear(config.fusion_dim + pooled_dim, config.projection_dim)
+
+    def forward(self, fused: Tensor, pooled: Tensor | None) -> Tensor:
+        """Project fused (B, ``fusion_dim``) and pooled (B, C)."""
+        joint = self.fused_norm(fused)
+        if self.pooled_norm is not None:
+            joint = torch.cat((joint, self.pooled_norm(pooled)), dim=-1)
+        return self.linear(self.dropout(joint))
+
+
+class GaLRModel(GaLRPreTrainedModel):
+    """The dual encoder.
+
+    Attributes:
+        backbone: timm model without classifier (and without its final convolution where
+            ``backbone_pool`` is off).
+        mvsa: global vector.
+        region_branch: local vector; with ``midf`` ``None`` where ``use_regions`` is off.
+        midf: fusion of both.
+        image_projection: head into the shared space; ``None`` for ``image_head="none"``.
+        text_encoder: ``GRUTextEncoder``, ``UniSkipTextEncoder`` or ``BertTextEncoder``.
+        text_projection: head into the shared space.
+        logit_scale: log(1 / temperature).
+    """
+
+    def __init__(self, config: GaLRConfig) -> None:
+        super().__init__(config)
+        self.backbone: Any = build_backbone(config)  # timm's methods are beyond nn.Module
+        levels = [self.backbone.feature_info[index] for index in config.backbone_indices]
+        channels = [level["num_chs"] for level in levels]
+        pooled_dim = self.backbone.head_hidden_size if config.backbone_pool else 0
+        self.mvsa = MVSA(config, channels, [level["reduction"] for level in levels])
+        self.region_branch = RegionBranch(config, channels) if config.use_regions else None
+        self.midf = MIDF(config) if config.use_regions else None
+        linear = config.image_head == "linear"
+        self.image_projection = ImageHead(config, pooled_dim=pooled_dim) if linear else None
+        text_encoder: Any = TEXT_ENCODERS[config.text_encoder_type](config)
+        self.text_encoder = text_encoder
+        self.text_projection = nn.Sequential(
+            nn.Dropout(config.projection_dropout),
+            nn.Linear(text_encoder.output_dim, config.projection_dim),
+            nn.ReLU() if config.text_activation == "relu" else nn.Identity(),
+        )
+        self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
+        self._keep_backbone_initialisation()
+        self.post_init()
+
+    def get_image_features(
+        self,
+        pixel_values: Tensor,
+        *,
+        region_boxes: Tensor | None = None,
+        region_scores: Tensor | None = None,
+        region_labels: Tensor | None = None,
+        region_mask: Tensor | None = None,
+        region_features: Tensor | None = None,
+        region_adjacency: Tensor | None = None,
+    ) -> Tensor:
+        """Embed pictures.
+
+        Args:
+            pixel_values: (B, 3, H, W), normalised as the processor does.
+            region_boxes: (B, M, 4) in pixels of ``pixel_values``; replaces the proposals.
+            region_scores: (B, M).
+            region_labels: (B, M) int64, -1 for none.
+            region_mask: (B, M) bool; all false: global information only.
+            region_features: (B, N, F) precomputed nodes, for ``region_source="precomputed"``.
+            region_adjacency: (B, N, N) beside them.
+
+        Returns:
+            (B, D) float32 unit vectors.
+
+        Raises:
+            ValueError: if regions are given that this configuration cannot use, or the backbone
+                cannot take pictures of this size (some transformers).
+        """
+        self._check_region_inputs(
+            len(pixel_values), region_boxes, region_features, region_adjacency
+        )
+        maps, pooled = run_backbone(self.backbone, pixel_values.to(self.dtype), self.config)
+        vector = self.mvsa(maps)  # (B, fusion_dim)
+        if self.region_branch is not None and self.midf is not None:
+            if self.config.region_source == "model":
+                size = (pixel_values.shape[-2], pixel_values.shape[-1])
+                regions = self.region_branch.find_regions(
+                    maps, size, region_boxes, region_scores, region_labels, region_mask
+                )
+                graph, nodes = self.region_branch.build_graph(maps, size, regions)
+                adjacency, kept = graph.adjacency, graph.kept
+            else:
+                nodes, adjacency, kept = self._precomputed_nodes(
+                    vector, region_features, region_adjacency
+                )
+            vector = self.midf(vector, *self.region_branch(nodes, adjacency, kept))
+        if self.image_projection is not None:
+            vector = self.image_projection(vector, pooled)  # (B, D)
+        return F.normalize(vector.float(), dim=-1)
+
+    def get_text_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Embed captions.
+
+        Args:
+            input_ids: (C, T), padded on the right.
+            attention_mask: (C, T); made from the padding id where absent.
+
+        Returns:
+            (C, D) float32 unit vectors.
+        """
+        input_ids, attention_mask = prepare_text(
+            input_ids, attention_mask, pad_token_id=self.config.pad_token_id or 0
+        )
+        vector = self.text_projection(self.text_encoder(input_ids, attention_mask))
+        return F.normalize(vector.float(), dim=-1)
+
+    @torch.no_grad()
+    def get_region_graph(
+        self,
+        pixel_values: Tensor,
+        *,
+        region_boxes: Tensor | None = None,
+        region_scores: Tensor | None = None,
+        region_labels: Tensor | None = None,
+        region_mask: Tensor | None = None,
+    ) -> GaLRRegionGraph:
+        """Return the region graph the model reasons over; arguments as ``get_image_features``.
+
+        Raises:
+            NotImplementedError: if the model has no graph of its own.
+        """
+        if self.region_branch is None or self.config.region_source != "model":
+            raise NotImplementedError(
+                f"This model was built with use_regions={self.config.use_regions} and "
+                f"region_source={self.config.region_source!r}; a region graph needs "
+                "use_regions=True and region_source='model'."
+            )
+        maps, _ = run_backbone(self.backbone, pixel_values.to(self.dtype), self.config)
+        size = (pixel_values.shape[-2], pixel_values.shape[-1])
+        regions = self.region_branch.find_regions(
+            maps, size, region_boxes, region_scores, region_labels, region_mask
+        )
+        return self.region_branch.build_graph(maps, size, regions)[0]
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        *,
+        region_boxes: Tensor | None = None,
+        region_scores: Tensor | None = None,
+        region_labels: Tensor | None = None,
+        region_mask: Tensor | None = None,
+        region_features: Tensor | None = None,
+        region_adjacency: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> GaLROutput | tuple[Tensor, ...]:
+        """Embed both sides (or one) and compare them.
+
+        Args:
+            input_ids: (C, T).
+            attention_mask: (C, T).
+            pixel_values: (B, 3, H, W).
+            region_boxes: as in ``get_image_features``, like the other ``region_*``.
+            region_scores: (B, M).
+            region_labels: (B, M).
+            region_mask: (B, M).
+            region_features: (B, N, F).
+            region_adjacency: (B, N, N).
+            token_type_ids: taken because BERT tokenizers give them; of no effect.
+            return_dict: ``False`` for a tuple.
+
+        Raises:
+            ValueError: if neither side is given.
+        """
+        if input_ids is None and pixel_values is None:
+            raise ValueError("Neither input_ids nor pixel_values was given; give one or both.")
+        images = texts = per_image = per_text = None
+        if pixel_values is not None:
+            images = self.get_image_features(
+                pixel_values,
+                region_boxes=region_boxes,
+                region_scores=region_scores,
+                region_labels=region_labels,
+                region_mask=region_mask,
+                region_features=region_features,
+                region_adjacency=region_adjacency,
+            )
+        if input_ids is not None:
+            texts = self.get_text_features(input_ids, attention_mask)
+        if images is not None and texts is not None:
+            per_image = self.logit_scale.exp() * (images @ texts.t())  # (B, C)
+            per_text = per_image.t()  # (C, B)
+        output = GaLROutput(
+            logits_per_image=per_image,
+            logits_per_text=per_text,
+            image_embeds=images,
+            text_embeds=texts,
+        )
+        return output.to_tuple() if return_dict is False else output
+
+    def load_towers(
+        self,
+        *,
+        image_state_dict: Mapping[str, Tensor] | None = None,
+        text: str | PathLike | None = None,
+    ) -> None:
+        """Start backbone and BERT from pretrained weights; everything else stays new.
+
+        Args:
+            image_state_dict: weights with the keys of the timm backbone; a classifier among
+                them is left out.
+            text: name or folder of a BERT with the sizes of ``config.text_config``.
+
+        Raises:
+            ValueError: if the weights do not fit.
+        """
+        if image_state_dict is not None:
+            self.load_backbone(image_state_dict)
+        if text is None:
+            return
+        if self.config.text_encoder_type != "bert":
+            raise ValueError(
+                f"{text} is for text_encoder_type='bert', but this model's is "
+                f"{self.config.text_encoder_type!r}; use load_word_vectors for its word table."
+            )
+        layers = cast(BertConfig, self.config.text_config).num_hidden_layers
+        source = BertModel.from_pretrained(
+            text, add_pooling_layer=False, dtype=self.dtype, num_hidden_layers=layers
+        )
+        try:
+            self.text_encoder.bert.load_state_dict(source.state_dict())
+        except RuntimeError as error:
+            raise ValueError(
+                f"{text} does not fit config.text_config; build the configuration with "
+                f"BertConfig.from_pretrained({str(text)!r}). {error}"
+            ) from error
+
+    @torch.no_grad()
+    def load_word_vectors(self, vectors: Tensor, known: Tensor | None = None) -> None:
+        """Start the word table of a GRU text side from vectors such as GloVe's.
+
+        Rows of unknown words keep their random direction, at the spread of the known vectors.
+
+        Args:
+            vectors: (vocab_size, embedding_dim), row i for token id i.
+            known: (vocab_size,) bool, false where ``vectors`` has no entry; ``None``: all known.
+
+        Raises:
+            ValueError: if the shapes do not fit.
+        """
+        table = self.text_encoder.embedding.weight
+        if vectors.shape != table.shape:
+            raise ValueError(
+                f"Word vectors are {tuple(vectors.shape)}; the model's table is "
+                f"{tuple(table.shape)} (vocab_size, embedding_dim)."
+            )
+        vectors = vectors.to(table)
+        known = torch.ones(len(vectors), dtype=torch.bool) if known is None else known
+        spread = vectors[known].std() / table.std().clamp(min=torch.finfo(table.dtype).tiny)
+        table.copy_(torch.where(known.to(table.device).unsqueeze(-1), vectors, table * spread))
+        table[self.config.pad_token_id or 0] = 0.0
+
+    def load_backbone(self, weights: Mapping[str, Tensor]) -> None:
+        """Start the backbone from weights with timm's keys; a classifier among them is left out.
+
+        Raises:
+            ValueError: if a weight of the backbone is missing or of another shape.
+        """
+        wanted = self.backbone.state_dict()
+        wrong = [
+            name
+            for name, value in wanted.items()
+            if name not in weights or weights[name].shape != value.shape
+        ]
+        if wrong:
+            raise ValueError(
+                f"{len(wrong)} of {len(wanted)} weights of backbone {self.config.backbone!r} are "
+                f"missing or of another shape, first {wrong[0]!r}; give that timm model's weights."
+            )
+        self.backbone.load_state_dict({name: weights[name] for name in wanted})
+
+    def _keep_backbone_initialisation(self) -> None:
+        """Let timm's own initialisation stand where the backbone was built for real.
+
+        On the meta device (``from_pretrained``) there is nothing to keep, and ``_init_weights``
+        must fill whatever the checkpoint does not hold.
+        """
+        if not next(self.backbone.parameters()).is_meta:
+            for module in self.backbone.modules():
+                module._is_hf_initialized = True
+
+    def _precomputed_nodes(
+        self, vector: Tensor, features: Tensor | None, adjacency: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return nodes, adjacency and which pictures' nodes count; none without features."""
+        batch, count = len(vector), self.config.max_regions
+        if features is None or adjacency is None:
+            features = vector.new_zeros(batch, count, self.config.region_feature_dim)
+            adjacency = vector.new_zeros(batch, count, count)
+            return features, adjacency, features.new_zeros(batch, count, dtype=torch.bool)
+        present = vector.new_ones(batch, count, dtype=torch.bool)
+        return features.to(vector), adjacency.to(vector), present
+
+    def _check_region_inputs(
+        self,
+        batch: int,
+        boxes: Tensor | None,
+        features: Tensor | None,
+        adjacency: Tensor | None,
+    ) -> None:
+        source = self.config.region_source
+        if (features is None) != (adjacency is None):
+            raise ValueError("region_features and region_adjacency belong together; give both.")
+        if features is not None and source != "precomputed":
+            raise ValueError(
+                f"region_features were given, but region_source is {source!r}; give region_boxes, "
+                "or build the model with region_source='precomputed'."
+            )
+        if boxes is not None and self.config.use_regions and source != "model":
+            raise ValueError(
+                f"region_boxes were given, but region_source is {source!r}; give region_features "
+                "and region_adjacency, or build the model with region_source='model'."
+            )
+        if features is not None and adjacency is not None:
+            count, width = self.config.max_regions, self.config.region_feature_dim
+            expected = (batch, count, width), (batch, count, count)
+            if (features.shape, adjacency.shape) != expected:
+                raise ValueError(
+                    f"region_features are {tuple(features.shape)} and region_adjacency "
+                    f"{tuple(adjacency.shape)}; for {batch} pictures this model expects "
+                    f"{expected[0]} and {expected[1]}."
+                )
+
+
+GaLRModel.register_for_auto_class("AutoModel")
