@@ -5,7 +5,6 @@ The output folder becomes exactly what belongs on the Hub. Nothing here touches 
 
 import json
 import logging
-import math
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,13 +19,13 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from rsctir_hf.evaluation import (
     MATCH_TOP_K,
-    SimilarityData,
     choose_match_weight,
     choose_smr_temperature,
     evaluate_retrieval,
     match_probabilities,
     similarity_matrix,
 )
+from rsctir_hf.gallery.embedding import embed_texts
 from rsctir_hf.protocols import PairMatcher
 from rsctir_hf.training_args import (
     DataArguments,
@@ -40,6 +39,29 @@ RESULTS_FILE = "results.json"
 RECIPE_FILE = "recipe.yaml"
 LEFT_OUT = ("hub_", "push_to_hub", "logging_dir", "resume_from_checkpoint", "accelerator_config")
 CONFIDENT_SHARE = 0.95
+#: What no overhead picture shows; the other end of the confidence scale.
+OFF_TOPIC = (
+    "A cat sleeps on a sofa.",
+    "The quarterly report shows rising costs.",
+    "She plays the violin in an orchestra.",
+    "A bowl of soup with fresh bread.",
+    "Two people shake hands in an office.",
+    "He reads a book by the fire.",
+    "A close-up of a red flower.",
+    "The dog catches a ball.",
+    "A bottle of wine and a glass.",
+    "Children sing a song at school.",
+    "A portrait of an old woman.",
+    "Please restart the computer.",
+    "A plate of pasta with cheese.",
+    "The football team won the cup.",
+    "A pair of leather shoes.",
+    "He asks the doctor a question.",
+    "A black and white cartoon.",
+    "The clock shows half past nine.",
+    "A keyboard and a mouse on a desk.",
+    "They watch a film at night.",
+)
 
 
 def choose_on_validation(model: PreTrainedModel, processor: ProcessorMixin, rows: Any) -> None:  # noqa: ANN401
@@ -53,7 +75,11 @@ def choose_on_validation(model: PreTrainedModel, processor: ProcessorMixin, rows
     data = similarity_matrix(model, processor, rows)
     config = model.config
     config.smr_temperature = choose_smr_temperature(data.similarity, data.image_of_caption)
-    config.confident_score = confident_score(data)
+    off_topic = embed_texts(model, processor, OFF_TOPIC)
+    config.confident_score = confident_score(
+        (data.image_vectors @ data.text_vectors.T).amax(dim=0),
+        (data.image_vectors @ off_topic.T).amax(dim=0),
+    )
     if isinstance(model, PairMatcher):
         found = match_probabilities(model, processor, rows, data=data, top_k=MATCH_TOP_K)
         config.match_weight = choose_match_weight(
@@ -61,15 +87,19 @@ def choose_on_validation(model: PreTrainedModel, processor: ProcessorMixin, rows
         )
 
 
-def confident_score(data: SimilarityData, *, share: float = CONFIDENT_SHARE) -> float:
-    """Return the cosine that the best picture reaches for ``share`` of the validation captions.
+def confident_score(on_topic: Tensor, off_topic: Tensor) -> float:
+    """Return the cosine below which the best picture is no confident match.
 
-    A query whose best picture stays below it fares worse than nearly every caption of a
-    picture that is there (our choice: it needs no examples of bad queries).
+    It lies midway between what nearly all captions of the validation pictures reach and what
+    nearly all sentences about other things stay below (our choice).
+
+    Args:
+        on_topic: (U,) best cosine of each validation caption over the validation pictures.
+        off_topic: (V,) best cosine of each sentence of ``OFF_TOPIC``.
     """
-    best: Tensor = (data.image_vectors @ data.text_vectors.T).amax(dim=0)  # (U,)
-    threshold = torch.quantile(best, 1 - share, interpolation="lower").item()
-    return math.floor(threshold * 1000) / 1000
+    reached = torch.quantile(on_topic, 1 - CONFIDENT_SHARE).item()
+    stayed_below = torch.quantile(off_topic, CONFIDENT_SHARE).item()
+    return round((reached + stayed_below) / 2, 3)
 
 
 def validation_reports(

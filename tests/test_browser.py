@@ -83,7 +83,7 @@ def test_a_query_shows_pictures_and_smr_shows_ranks_move(page):
 
 
 def test_an_example_searches_with_one_click_and_a_card_opens_by_keyboard(page):
-    page.get_by_role("button", name="a bridge over a wide river").click()
+    page.get_by_role("button", name="a golf course with bunkers").click()
     card = page.locator("#rs-results .rs-card").nth(2)
     card.wait_for()
     card.focus()

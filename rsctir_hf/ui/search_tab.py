@@ -31,12 +31,12 @@ from rsctir_hf.ui.workbench import Phase, Workbench
 logger = logging.getLogger(__name__)
 
 EXAMPLES = (
-    "boats moored beside a pier",
-    "planes parked next to a terminal",
-    "white storage tanks on bare ground",
+    "many boats are docked neatly at the harbor",
+    "some planes at the airport",
     "two tennis courts between trees",
-    "a bridge over a wide river",
-    "round fields of green crops",
+    "white storage tanks on bare ground",
+    "lots of cars in a parking lot",
+    "a golf course with bunkers",
 )
 GALLERY, OWN = "Gallery", "Your pictures"
 RERANK_HELP = (
