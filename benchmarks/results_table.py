@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.metrics import RECALL_AT
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,7 +125,10 @@ def read_reports(folder: Path) -> list[Report]:
         values = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(values, dict) and "mR" in values:
             reports.append(Report(f"{folder.name}/{path.name}", values))
-    return sorted(reports, key=lambda report: (report.data, report.model, report.file))
+    return sorted(
+        reports,
+        key=lambda report: (report.data[0] == "sample", report.data, report.model, report.file),
+    )
 
 
 def tables(reports: Sequence[Report]) -> str:
@@ -135,8 +139,9 @@ def tables(reports: Sequence[Report]) -> str:
     for (data, split), group in groupby(reports, key=lambda report: report.data):
         found = list(group)
         counts = found[0].values
+        name = "Drawn scenes" if data == "sample" else f"{data_title(data)}, {split}"
         title = (
-            f"**{data}, {split}**: {counts['images']:,} pictures, {counts['captions']:,} captions "
+            f"**{name}**: {counts['images']:,} pictures, {counts['captions']:,} captions "
             f"({counts['distinct_captions']:,} different)"
         )
         rows = [report_cells(report) for report in found]
@@ -146,10 +151,15 @@ def tables(reports: Sequence[Report]) -> str:
     return "\n\n".join(parts)
 
 
+def data_title(data: str) -> str:
+    """Name of a benchmark as in papers; other data sets keep theirs."""
+    return BENCHMARKS[data].title if data in BENCHMARKS else data
+
+
 def report_cells(report: Report) -> list[str]:
     """Cells of one of our reports."""
     values = report.values
-    rerank = "none" if values["rerank"] == "none" else values["rerank"].upper()
+    rerank = {"smr": "SMR", "mr": "MR"}.get(values["rerank"], values["rerank"])
     beside = (values.get(key) for key in ("metrics_stable", "caption_aware", "bank_metrics"))
     return [
         report.model,

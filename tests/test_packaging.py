@@ -156,7 +156,7 @@ def test_results_table_sets_published_rows_below_ours_and_leaves_other_measureme
 
     lines = results_table.tables(results_table.read_reports(tmp_path)).splitlines()
 
-    assert lines[0] == "**ucm, test**: 210 pictures, 1,050 captions (377 different)"
+    assert lines[0] == "**UCM-Captions, test**: 210 pictures, 1,050 captions (377 different)"
     ours = [cell.strip() for cell in lines[4].strip("|").split("|")]
     assert ours[:5] == ["m", "SMR", "50.0 / 50.0 / 50.0", "50.0 / 50.0 / 50.0", "**50.00**"]
     assert ours[5:8] == ["49.00", "81.00", results_table.NONE]
