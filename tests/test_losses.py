@@ -81,7 +81,7 @@ def test_triplet_sum_matches_a_slow_loop(batch):
 def test_triplet_sum_is_the_released_double_loop_on_plain_pairs():
     s = torch.rand(4, 4, generator=torch.Generator().manual_seed(1))
     expected = 0.0
-    for i in range(4):  # papers.md 1.3: sum over i and j != i of both hinges
+    for i in range(4):  # the released loss: sum over i and j != i of both hinges
         for j in range(4):
             if i != j:
                 expected += max(0.0, 0.2 + (s[i, j] - s[i, i]).item())

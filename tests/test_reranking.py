@@ -20,7 +20,7 @@ def order(scores):
 
 
 def slow_mr(s, k, mode, xi=0.05, w1=0.30, w2=1.1):
-    """Port papers.md 1.4 as loops: query rows, candidate columns; {(row, column): score}."""
+    """Port the released rerank as loops: query rows, candidate columns; {(row, column): score}."""
     rank_in_row = s.argsort(dim=1, descending=True).argsort(dim=1)
     rank_in_column = s.argsort(dim=0, descending=True).argsort(dim=0)
     out = {}

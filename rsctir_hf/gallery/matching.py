@@ -2,7 +2,7 @@
 
 The fusion encoder is far dearer than a cosine, so it only sees the ``MATCH_TOP_K`` best candidates
 of each query (our choice: the issue's design has 32, at twice the time of a live query). The
-second-stage score is ``cosine + weight * probability`` (papers.md 2.2).
+second-stage score is ``cosine + weight * probability`` (our choice).
 """
 
 from collections import OrderedDict
