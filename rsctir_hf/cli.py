@@ -21,7 +21,12 @@ from rsctir_hf.data.leakage import check_leakage
 from rsctir_hf.data.tables import table_from_hub
 from rsctir_hf.drawn import read_caption_bank, sample_folder
 from rsctir_hf.errors import DataLayoutError, QueryError, RsctirError
-from rsctir_hf.evaluation import RetrievalReport, evaluate_retrieval, library_versions
+from rsctir_hf.evaluation import (
+    RetrievalReport,
+    evaluate_retrieval,
+    library_versions,
+    results_json,
+)
 from rsctir_hf.gallery.embedding import regions_name
 from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
 from rsctir_hf.hub import push_model, write_card
@@ -67,7 +72,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0913 - an argument is an option of the command
     model: Model,
     data: Annotated[
         str,
@@ -82,6 +87,9 @@ def evaluate(
     temperature: Annotated[float | None, typer.Option(help="Of SMR. Default: the model's.")] = None,
     bank: Bank = None,
     regions: Annotated[str, typer.Option(help="model, or none: without region branch.")] = "model",
+    symmetries: Annotated[
+        int, typer.Option(help="8: average each picture's turned and mirrored views. Or 1.")
+    ] = 1,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report here ('-': standard output).")
     ] = None,
@@ -106,6 +114,7 @@ def evaluate(
             bank=read_bank(bank) if rerank in (Rerank.SMR, Rerank.MR) else None,
             progress=bar.show,
             regions=regions,
+            symmetries=symmetries,
         )
     revision = loaded.revision or f"weights:{weights_fingerprint(loaded.model)}"
     named = report.with_source(
@@ -338,7 +347,7 @@ def read_bank(file: Path | None) -> Sequence[str]:
 
 def write_report(report: RetrievalReport, file: Path | None) -> None:
     """Print a report as a table; with a file, write it there as JSON."""
-    text = json.dumps(report.to_dict(), indent=2) + "\n"
+    text = results_json(report.to_dict())
     if str(file) == "-":
         print(text, end="")
         return
@@ -348,10 +357,13 @@ def write_report(report: RetrievalReport, file: Path | None) -> None:
     rows = [("metric", report.metrics), ("ties in file order", report.metrics_stable)]
     rows += [("caption-aware", report.caption_aware)]
     rows += [("t2i with the bank", report.bank_metrics)] if report.bank_metrics else []
-    print(f"{report.images} pictures, {report.captions} captions, rerank {report.rerank}")
+    views = "" if report.symmetries == 1 else f", {report.symmetries} views of each picture"
+    print(f"{report.images} pictures, {report.captions} captions, rerank {report.rerank}{views}")
     print(" " * 20 + "".join(f"{key:>9}" for key in report.metrics))
     for title, metrics in rows:
         print(f"{title:<20}" + "".join(f"{metrics[key]:9.2f}" for key in report.metrics))
+    low, high = report.interval
+    print(f"mR {low:.2f} to {high:.2f}: 95 % bootstrap interval over pictures")
 
 
 def print_hits(

@@ -5,8 +5,9 @@ Each distinct caption is embedded once and its column copied, so equal captions 
 scores; recall is the expected value under a random order of ties (``metrics``).
 """
 
-import logging
+import json
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import Distribution
@@ -36,12 +37,11 @@ from rsctir_hf.gallery.matching import (
     require_matcher,
 )
 from rsctir_hf.imagery import read_image
-from rsctir_hf.metrics import directional_metrics
+from rsctir_hf.metrics import bootstrap_interval, directional_metrics, recall_by_picture
 from rsctir_hf.protocols import RegionProposer
 from rsctir_hf.reranking import SMR_TEMPERATURE, multivariate_rerank, smr
 
-logger = logging.getLogger(__name__)
-
+#: What validation chooses from (``run_report``); a weight of 0 would mean "never chosen".
 SMR_TEMPERATURES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3)
 MATCH_WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 LIBRARIES = ("torch", "torchvision", "transformers", "timm", "datasets", "numpy", "rsctir_hf")
@@ -88,6 +88,7 @@ class RetrievalReport:
             queries of a picture are the gallery's pictures in a live search too; ``mR`` is the mean
             of both kinds.
         rerank: ``none``, ``smr``, ``mr`` or ``match``.
+        symmetries: views of each picture whose vectors were averaged, 1 or 8.
         temperature: of SMR; None otherwise.
         match_weight: of the two-stage score; None otherwise.
         images: number of pictures B.
@@ -96,6 +97,11 @@ class RetrievalReport:
         bank_size: sentences of the bank, 0 without one.
         regions: ``model``, ``none`` or a detector's name.
         image_size: side of the model's input in pixels, where the configuration says.
+        interval: 95 % bootstrap interval of mR over pictures; what it leaves out is said in
+            ``metrics.bootstrap_interval``.
+        caption_counts: B numbers of captions, the weights of the t2i columns below.
+        per_image: B rows of 6 percentages, what each picture contributes to the six cells
+            (``metrics.recall_by_picture``), two decimals.
         model: id or folder.
         model_revision: commit on the Hub or fingerprint of the weights.
         data: what was evaluated on.
@@ -109,6 +115,7 @@ class RetrievalReport:
     caption_aware: dict[str, float]
     bank_metrics: dict[str, float] | None
     rerank: str
+    symmetries: int
     temperature: float | None
     match_weight: float | None
     images: int
@@ -117,6 +124,9 @@ class RetrievalReport:
     bank_size: int
     regions: str
     image_size: int | None
+    interval: tuple[float, float]
+    caption_counts: list[int]
+    per_image: list[list[float]]
     model: str = ""
     model_revision: str | None = None
     data: str = ""
@@ -129,9 +139,18 @@ class RetrievalReport:
         return replace(self, **names)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping whose top level holds the metrics themselves."""
+        """Return a JSON-ready mapping: the metrics themselves on top, the long table last."""
         fields = asdict(self)
-        return {**fields.pop("metrics"), **fields}
+        per_image = fields.pop("per_image")
+        return {**fields.pop("metrics"), **fields, "per_image": per_image}
+
+
+def results_json(results: Mapping[str, Any]) -> str:
+    """Return the text of a results file: indented JSON, but each list of numbers on one line."""
+    text = json.dumps(results, indent=2)
+    # A line break cannot stand within a JSON string, so only lists of plain values match.
+    flat = re.compile(r"\[\n[^\[\]{}\"]*\]")
+    return flat.sub(lambda found: f"[{' '.join(found[0][1:-1].split())}]", text) + "\n"
 
 
 def evaluate_retrieval(
@@ -145,6 +164,7 @@ def evaluate_retrieval(
     batch_size: int = 32,
     progress: Progress | None = None,
     regions: str | RegionProposer = MODEL_REGIONS,
+    symmetries: int = 1,
 ) -> RetrievalReport:
     """Score a dual encoder on a captioned data set in both directions.
 
@@ -158,9 +178,12 @@ def evaluate_retrieval(
         batch_size: pictures per forward pass.
         progress: called with (done, total) pictures.
         regions: ``model``, ``none`` or a proposer.
+        symmetries: 1, or 8 to average the vectors of each picture's turned and mirrored views
+            (``gallery.embedding.embed_images``). ``rerank="match"`` takes its candidates from
+            those vectors and judges each pair on the picture as it is.
 
     Raises:
-        QueryError: unknown ``rerank``.
+        QueryError: unknown ``rerank`` or number of ``symmetries``.
         UnsupportedError: ``rerank="match"`` with a model that cannot judge pairs.
         ImageReadError: a picture cannot be read.
         DataLayoutError: no rows, or a row without captions.
@@ -169,7 +192,13 @@ def evaluate_retrieval(
     if rerank == "match":
         require_matcher(model)
     data = similarity_matrix(
-        model, processor, dataset, batch_size=batch_size, progress=progress, regions=regions
+        model,
+        processor,
+        dataset,
+        batch_size=batch_size,
+        progress=progress,
+        regions=regions,
+        symmetries=symmetries,
     )
     tau = smr_temperature(model, temperature) if rerank == "smr" else None
     weight = match_weight(model) if rerank == "match" else None
@@ -185,12 +214,16 @@ def evaluate_retrieval(
         t2i = _alone(data, sentences, others, rerank=rerank, temperature=tau)
         banked = directional_metrics(scores[0], t2i, data.image_of_caption)
     owners = data.image_of_caption
+    caption_counts = owners.bincount()  # (B,)
+    # Rounded first, so that the interval can be remade from the report to the last digit.
+    per_image = recall_by_picture(*scores, owners).round(decimals=2)  # (B, 6)
     return RetrievalReport(
         metrics=directional_metrics(*scores, owners),
         metrics_stable=directional_metrics(*scores, owners, ties="stable"),
         caption_aware=directional_metrics(*scores, owners, caption_ids=data.caption_ids),
         bank_metrics=banked,
         rerank=rerank,
+        symmetries=symmetries,
         temperature=tau,
         match_weight=weight,
         images=len(data.similarity),
@@ -199,6 +232,9 @@ def evaluate_retrieval(
         bank_size=len(bank) if bank and banked else 0,
         regions=regions_name(model, regions),
         image_size=getattr(model.config, "image_size", None),
+        interval=bootstrap_interval(per_image, caption_counts),
+        caption_counts=caption_counts.tolist(),
+        per_image=per_image.tolist(),
         versions=library_versions(),
     )
 
@@ -211,10 +247,14 @@ def similarity_matrix(
     batch_size: int = 32,
     progress: Progress | None = None,
     regions: str | RegionProposer = MODEL_REGIONS,
+    symmetries: int = 1,
 ) -> SimilarityData:
     """Embed a data set once and compare every picture with every caption.
 
+    The arguments are those of ``evaluate_retrieval``.
+
     Raises:
+        QueryError: ``symmetries`` is neither 1 nor 8.
         ImageReadError: a picture cannot be read.
         DataLayoutError: no rows, or a row without captions.
     """
@@ -227,6 +267,7 @@ def similarity_matrix(
         batch_size=batch_size,
         progress=progress and (lambda done, _: progress(done, total)),
         regions=regions,
+        symmetries=symmetries,
     )
     if embedded.skipped:
         first = embedded.skipped[0]
@@ -303,48 +344,6 @@ def two_stage_scores(similarity: Tensor, probabilities: Scores, *, weight: float
     A probability is never negative, so with ``weight >= 0`` the judged top k stay ahead.
     """
     return similarity + weight * probabilities[0], similarity + weight * probabilities[1]
-
-
-def choose_smr_temperature(
-    similarity: Tensor, image_of_caption: Tensor, *, grid: Sequence[float] = SMR_TEMPERATURES
-) -> float:
-    """Return the temperature of ``grid`` with the best mR after SMR; use validation data.
-
-    Args:
-        similarity: (B, C) cosine on the validation split.
-        image_of_caption: (C,) int64.
-        grid: temperatures to try; the first of equals wins.
-    """
-    found = {
-        tau: directional_metrics(*smr(similarity, temperature=tau), image_of_caption)["mR"]
-        for tau in grid
-    }
-    logger.info("mR after SMR by temperature: %s", found)
-    return max(found, key=lambda tau: found[tau])
-
-
-def choose_match_weight(
-    similarity: Tensor,
-    image_of_caption: Tensor,
-    *,
-    probabilities: Scores,
-    grid: Sequence[float] = MATCH_WEIGHTS,
-) -> float:
-    """Return the weight of ``grid`` with the best mR of the two-stage score; use validation data.
-
-    Args:
-        similarity: (B, C) cosine on the validation split.
-        image_of_caption: (C,) int64.
-        probabilities: what ``match_probabilities`` returned.
-        grid: weights to try, above 0; the first of equals wins. Where matching does not help the
-            smallest wins, and the reports show what it costs.
-    """
-    found = {}
-    for weight in grid:
-        scores = two_stage_scores(similarity, probabilities, weight=weight)
-        found[weight] = directional_metrics(*scores, image_of_caption)["mR"]
-    logger.info("mR of the two-stage score by weight: %s", found)
-    return max(found, key=lambda weight: found[weight])
 
 
 def library_versions() -> dict[str, str]:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ MAX_PIXELS = 178_956_970
 DRAFT_PIXELS = 50_000_000
 #: Pictures with a shorter side below this many pixels show nothing that could be searched for.
 MIN_SIDE = 4
+#: The 8 symmetries of the square: None is the picture as it is, Pillow's members are exactly the
+#: other seven. An overhead picture keeps its meaning under each; none needs interpolation.
+SYMMETRIES: tuple[Image.Transpose | None, ...] = (None, *Image.Transpose)
 #: Percentiles that become black and white when 16-bit and float values are brought to 8 bits.
 STRETCH_PERCENTILES = (2.0, 98.0)
 
@@ -128,6 +131,25 @@ def list_images(folder: str | Path) -> list[Path]:
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
         and path.is_file()
     )
+
+
+def first_symmetries(count: int) -> tuple[Image.Transpose | None, ...]:
+    """Return the symmetries whose views are embedded: the picture as it is, or all 8.
+
+    Raises:
+        QueryError: ``count`` is neither 1 nor 8.
+    """
+    if count not in (1, len(SYMMETRIES)):
+        raise QueryError(
+            f"symmetries is {count}; expected 1 (each picture as it is) or {len(SYMMETRIES)} "
+            "(all turned and mirrored views of a picture are averaged)."
+        )
+    return SYMMETRIES[:count]
+
+
+def turned(picture: Image.Image, symmetry: Image.Transpose | None) -> Image.Image:
+    """Return a picture under one of ``SYMMETRIES``; quarter turns swap width and height."""
+    return picture if symmetry is None else picture.transpose(symmetry)
 
 
 def stretch_to_bytes(values: NDArray) -> NDArray[np.uint8]:

@@ -5,6 +5,9 @@ first K; mR is the mean of R@1, R@5 and R@10 in both directions, all in percent.
 in these data sets, so equal scores are common and their order is an accident of the file. By
 default R@K is therefore the *expected* value when tied candidates stand in uniformly random order,
 in closed form; ``ties="stable"`` gives the figure of a stable sort beside it.
+
+How sure a figure is over pictures: ``recall_by_picture`` splits the six cells into what each
+picture contributes, ``bootstrap_interval`` resamples those contributions.
 """
 
 from collections.abc import Sequence
@@ -15,6 +18,8 @@ from torch import Tensor
 
 RECALL_AT = (1, 5, 10)
 TIE_TOLERANCE = 1e-6
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
 
 Ties = Literal["expected", "stable"]
 
@@ -83,11 +88,7 @@ def directional_metrics(
     Raises:
         ValueError: as ``retrieval_metrics``, or the two matrices differ in shape.
     """
-    if i2t_scores.shape != t2i_scores.shape:
-        raise ValueError(
-            f"i2t_scores are {tuple(i2t_scores.shape)} and t2i_scores {tuple(t2i_scores.shape)}; "
-            "expected both as (pictures, captions). Transpose the caption-first one."
-        )
+    _check_both_directions(i2t_scores, t2i_scores)
     relevant = relevance(i2t_scores, image_of_caption, caption_ids=caption_ids)  # (B, C)
     if ties not in ("expected", "stable"):
         raise ValueError(f"ties is {ties!r}; expected 'expected' or 'stable'.")
@@ -95,6 +96,90 @@ def directional_metrics(
     metrics = {f"i2t_R@{k}": value for k, value in recall(i2t_scores, relevant).items()}
     metrics |= {f"t2i_R@{k}": value for k, value in recall(t2i_scores.T, relevant.T).items()}
     return metrics | {"mR": sum(metrics.values()) / len(metrics)}
+
+
+def recall_by_picture(i2t_scores: Tensor, t2i_scores: Tensor, image_of_caption: Tensor) -> Tensor:
+    """Return what each picture contributes to the six expected recalls of ``directional_metrics``.
+
+    A picture brings one image-to-text query and the text-to-image queries of its own captions, so
+    the i2t cells are plain means of the first three columns, and the t2i cells are means of the
+    last three weighted by each picture's number of captions.
+
+    Args:
+        i2t_scores: (B, C) scores that order the captions of each picture.
+        t2i_scores: (B, C) scores that order the pictures of each caption; also picture x caption.
+        image_of_caption: (C,) int64, the picture each caption belongs to.
+
+    Returns:
+        (B, 6) float64, percent: i2t R@1, 5, 10, then the mean over the picture's captions of
+        t2i R@1, 5, 10. Tied candidates count by their expected value.
+
+    Raises:
+        ValueError: as ``directional_metrics``.
+    """
+    _check_both_directions(i2t_scores, t2i_scores)
+    relevant = relevance(i2t_scores, image_of_caption)  # (B, C)
+    i2t = expected_hits(i2t_scores, relevant)  # (B, 3)
+    hits = expected_hits(t2i_scores.T, relevant.T)  # (C, 3)
+    owners = image_of_caption.to(hits.device)
+    captions = owners.bincount(minlength=len(i2t))[:, None]  # (B, 1)
+    t2i = torch.zeros_like(i2t).index_add_(0, owners, hits) / captions  # (B, 3)
+    return 100 * torch.cat([i2t, t2i], dim=1)  # (B, 6)
+
+
+def bootstrap_interval(
+    by_picture: Tensor,
+    caption_counts: Tensor,
+    *,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    chunk: int = 1_000,
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of mR over pictures (Efron & Tibshirani 1993, 13).
+
+    Queries are resampled, the gallery stays as it is: B pictures are drawn with replacement, each
+    brings its picture query and all its caption queries, and every query keeps the outcome it had
+    against all B pictures and C captions. mR of each resample is computed as always; the interval
+    lies between its (1 - confidence) / 2 quantiles. Contributions of several seeds are averaged
+    first, so the interval is that of the seeds' mean.
+
+    What it does not say: the models are given, so the spread over seeds is not in it; a new set
+    of pictures would also be a new gallery; pictures count as independent draws, while many here
+    share scene and sentences, so the true interval is rather wider; and the choice of a model on
+    these same pictures would make any interval too good.
+
+    Args:
+        by_picture: (B, 6) or (S, B, 6) for S seeds, what ``recall_by_picture`` returned.
+        caption_counts: (B,) number of captions of each picture.
+        resamples: how many sets of B pictures are drawn.
+        confidence: share of the resamples inside.
+        seed: of the draws; the same seed gives the same interval.
+        chunk: resamples computed at once.
+
+    Returns:
+        Least and greatest mR of the interval, percent.
+
+    Raises:
+        ValueError: wrong shapes, NaN, a picture without captions, or a confidence outside 0..1.
+    """
+    _check_contributions(by_picture, caption_counts, confidence)
+    mean = by_picture.double().reshape(-1, *by_picture.shape[-2:]).mean(dim=0)  # (B, 6)
+    pictures, cells = mean.shape
+    captions = caption_counts.double()  # (B,)
+    i2t = mean[:, : cells // 2].sum(dim=1)  # (B,)
+    t2i = mean[:, cells // 2 :].sum(dim=1) * captions  # (B,)
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for start in range(0, resamples, chunk):
+        shape = (min(chunk, resamples - start), pictures)
+        drawn = torch.randint(pictures, shape, generator=generator)  # (resamples, B)
+        found.append(i2t[drawn].mean(dim=1) + t2i[drawn].sum(dim=1) / captions[drawn].sum(dim=1))
+    mean_recall = torch.cat(found) / cells  # (resamples,)
+    tail = (1 - confidence) / 2
+    limits = torch.tensor([tail, 1 - tail], dtype=torch.float64)
+    low, high = mean_recall.quantile(limits).tolist()
+    return low, high
 
 
 def relevance(
@@ -135,6 +220,31 @@ def expected_recall(
 ) -> dict[int, float]:
     """Return the expected R@K under uniformly random order of tied candidates.
 
+    Args:
+        scores: (Q, G) score of each query with each candidate.
+        relevant: (Q, G) bool.
+        at: the values of K; one larger than G counts every candidate.
+        tolerance: scores this close to the best relevant one are tied with it.
+
+    Returns:
+        Percent of queries for each K.
+
+    Raises:
+        ValueError: as ``expected_hits``.
+    """
+    hits = expected_hits(scores, relevant, at=at, tolerance=tolerance)
+    return {k: 100 * column.mean().item() for k, column in zip(at, hits.T, strict=True)}
+
+
+def expected_hits(
+    scores: Tensor,
+    relevant: Tensor,
+    *,
+    at: Sequence[int] = RECALL_AT,
+    tolerance: float = TIE_TOLERANCE,
+) -> Tensor:
+    """Return the probability that a query finds something relevant, ties in random order.
+
     For a query let s be its best relevant score, n the candidates above s + tolerance and g those
     within the tolerance of s, r of them relevant. Below the n, the g stand in random order, so the
     first K hold m = K - n of them, and no relevant one with probability C(g - r, m) / C(g, m).
@@ -146,7 +256,7 @@ def expected_recall(
         tolerance: scores this close to the best relevant one are tied with it.
 
     Returns:
-        Percent of queries for each K.
+        (Q, len(at)) float64 probability that the first K candidates hold a relevant one.
 
     Raises:
         ValueError: wrong shapes, NaN, or a query without a relevant candidate.
@@ -158,7 +268,7 @@ def expected_recall(
     above = ((scores > best) & ~tied).sum(dim=1).double()  # (Q,)
     group = tied.sum(dim=1).double()  # (Q,)
     wrong = group - (tied & relevant).sum(dim=1)  # (Q,)
-    return {k: 100 * _hit_probability(k - above, group, wrong).mean().item() for k in at}
+    return torch.stack([_hit_probability(k - above, group, wrong) for k in at], dim=1)
 
 
 def stable_recall(
@@ -175,7 +285,7 @@ def stable_recall(
         Percent of queries for each K.
 
     Raises:
-        ValueError: as ``expected_recall``.
+        ValueError: as ``expected_hits``.
     """
     _check_relevant(scores, relevant)
     order = scores.argsort(dim=1, descending=True, stable=True)
@@ -227,6 +337,32 @@ def _hit_probability(places: Tensor, group: Tensor, wrong: Tensor) -> Tensor:
     )
     hit = torch.where(places > wrong, 1.0, -torch.expm1(log_miss))
     return torch.where(places > 0, hit, 0.0)
+
+
+def _check_both_directions(i2t_scores: Tensor, t2i_scores: Tensor) -> None:
+    if i2t_scores.shape != t2i_scores.shape:
+        raise ValueError(
+            f"i2t_scores are {tuple(i2t_scores.shape)} and t2i_scores {tuple(t2i_scores.shape)}; "
+            "expected both as (pictures, captions). Transpose the caption-first one."
+        )
+
+
+def _check_contributions(by_picture: Tensor, caption_counts: Tensor, confidence: float) -> None:
+    cells = 2 * len(RECALL_AT)
+    shape = tuple(by_picture.shape)
+    if len(shape) not in (2, 3) or shape[-1] != cells or by_picture.numel() == 0:
+        raise ValueError(
+            f"by_picture is {shape}; expected (pictures, {cells}) or (seeds, pictures, {cells})."
+        )
+    if caption_counts.shape != shape[-2:-1] or int(caption_counts.min()) < 1:
+        raise ValueError(
+            f"caption_counts is {tuple(caption_counts.shape)} with a least value of "
+            f"{caption_counts.min()}; expected 1 or more for each of {shape[-2]} pictures."
+        )
+    if not by_picture.isfinite().all():
+        raise ValueError("by_picture holds NaN or infinite values; expected percentages.")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; expected a share between 0 and 1.")
 
 
 def _check_relevant(scores: Tensor, relevant: Tensor) -> None:

@@ -66,11 +66,24 @@ def test_evaluate_prints_a_table_and_writes_json(rsctir, clip_folder, captioned_
     )
     assert code == 0
     assert "i2t_R@1" in out and "caption-aware" in out
+    assert "95 % bootstrap interval over pictures" in out and "views" not in out
     report = json.loads(file.read_text())
     assert {"i2t_R@1", "t2i_R@10", "mR", "seed", "model_revision", "regions"} <= set(report)
     assert (report["images"], report["captions"], report["split"]) == (3, 3, "test")
     assert report["model_revision"].startswith("weights:")
     assert report["data"] == str(captioned_folder)
+    assert report["symmetries"] == 1
+    assert len(report["per_image"]) == 3 and len(report["interval"]) == 2
+    assert file.read_text().count("\n") < 80  # a picture is one line, not one line a number
+
+
+def test_evaluate_averages_over_eight_symmetries(rsctir, clip_folder, captioned_folder, tmp_path):
+    file = tmp_path / "report.json"
+    options = ("--data", captioned_folder, "--symmetries", 8, "--json", file)
+    code, out, err = rsctir("evaluate", "--model", clip_folder, *options)
+    assert code == 0, err
+    assert "8 views of each picture" in out
+    assert json.loads(file.read_text())["symmetries"] == 8
 
 
 def test_evaluate_puts_nothing_but_json_on_standard_output(
@@ -168,6 +181,7 @@ def test_foreseen_errors_are_one_line_and_exit_code_two(
             "expected train, validation, test",
         ),
         ((*evaluate, "--data", captioned_folder, "--device", "nonsense"), "device 'nonsense'"),
+        ((*evaluate, "--data", captioned_folder, "--symmetries", 4), "symmetries is 4"),
         ((*evaluate, "--data", tmp_path / "latin"), "not UTF-8"),
         ((*into, tmp_path / "dataset_UCM.json"), "not a Karpathy-style caption file"),
         ((*into, twice.parent), "two pictures named scene00.png"),

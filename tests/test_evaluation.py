@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -10,13 +11,12 @@ from rsctir_hf.captions import number_captions
 from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError, UnsupportedError
 from rsctir_hf.evaluation import (
     MATCH_WEIGHTS,
-    choose_match_weight,
-    choose_smr_temperature,
     evaluate_retrieval,
+    results_json,
     similarity_matrix,
     two_stage_scores,
 )
-from rsctir_hf.metrics import retrieval_metrics
+from rsctir_hf.metrics import bootstrap_interval, retrieval_metrics
 
 
 def test_training_and_evaluation_agree_on_what_one_sentence_is(tiny_clip, tiny_clip_processor):
@@ -81,29 +81,8 @@ def test_training_mode_is_given_back(tiny_clip, tiny_clip_processor, captioned_r
         tiny_clip.eval()
 
 
-def test_smr_temperature_with_the_best_recall_is_chosen():
-    # Picture 1 must find caption 1 (0.45) before caption 0 (0.44). At tau = 100 SMR takes the mean
-    # of each column off: 0.44 - 0.01 > 0.45 - 0.43, wrong. At tau = 0.01 it takes about the
-    # largest off: 0.44 - 0.50 < 0.45 - 0.45, right, as is every other cell, so mR is 100.
-    similarity = torch.tensor([[0.50, 0.44, -0.90], [0.44, 0.45, -0.90], [-0.90, 0.40, 0.90]])
-    owners = torch.arange(3)
-    assert choose_smr_temperature(similarity, owners, grid=(100.0, 0.01)) == 0.01
-    assert choose_smr_temperature(similarity, owners, grid=(0.01, 100.0)) == 0.01
-    with pytest.raises(ValueError):
-        choose_smr_temperature(similarity, owners, grid=())
-
-
-def test_match_weight_is_the_smallest_where_matching_does_not_help():
-    similarity, owners = torch.eye(3), torch.arange(3)
-    wrong = 1 - torch.eye(3)
-    chosen = choose_match_weight(similarity, owners, probabilities=(wrong, wrong))
-    assert chosen == min(MATCH_WEIGHTS) > 0
-
-
-def test_match_weight_grows_where_matching_is_right():
-    similarity, owners = 0.04 * (1 - torch.eye(12)), torch.arange(12)
-    right = torch.eye(12)
-    assert choose_match_weight(similarity, owners, probabilities=(right, right)) == 0.05
+def test_every_match_weight_that_may_be_chosen_keeps_the_judged_ahead():
+    assert min(MATCH_WEIGHTS) > 0
 
 
 def test_judged_candidates_stay_ahead_of_the_others():
@@ -121,6 +100,8 @@ def test_bad_input_is_named(tiny_clip, tiny_clip_processor, captioned_rows, tmp_
         (captioned_rows, {"rerank": "best"}, QueryError, "best"),
         (captioned_rows, {"rerank": "match"}, UnsupportedError, "CLIPModel"),
         (captioned_rows, {"rerank": "smr", "temperature": 0.0}, QueryError, "above 0"),
+        (captioned_rows, {"symmetries": 4}, QueryError, "symmetries is 4; expected 1"),
+        ([], {"symmetries": 0}, QueryError, "symmetries is 0"),
         ([{"image": broken, "captions": ["x"]}], {}, ImageReadError, "broken.png"),
         ([{"image": picture, "captions": []}], {}, DataLayoutError, "caption"),
         ([], {}, DataLayoutError, "0 rows"),
@@ -128,3 +109,68 @@ def test_bad_input_is_named(tiny_clip, tiny_clip_processor, captioned_rows, tmp_
     for rows, options, error, message in cases:
         with pytest.raises(error, match=message):
             evaluate_retrieval(tiny_clip, tiny_clip_processor, rows, **options)
+
+
+def noise_rows(captioned_rows):
+    """The captions of ``captioned_rows`` with pictures that differ when they are turned."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 7, 3), dtype=np.uint8)
+    pictures = [Image.fromarray(p).resize((56, 40), Image.Resampling.NEAREST) for p in pixels]
+    return [row | {"image": p} for row, p in zip(captioned_rows, pictures, strict=True)]
+
+
+@pytest.mark.parametrize("rerank", ["none", "smr", "mr"])
+def test_with_eight_symmetries_turned_pictures_get_the_same_report(
+    tiny_clip, tiny_clip_processor, captioned_rows, rerank
+):
+    rows = noise_rows(captioned_rows)
+    turns = (Image.Transpose.ROTATE_90, Image.Transpose.TRANSPOSE, Image.Transpose.FLIP_LEFT_RIGHT)
+    other = [
+        row | {"image": row["image"].transpose(t)} for row, t in zip(rows, turns, strict=False)
+    ]
+    other.append(rows[3])
+    matrices = {
+        count: [
+            similarity_matrix(tiny_clip, tiny_clip_processor, found, symmetries=count).similarity
+            for found in (rows, other)
+        ]
+        for count in (1, 8)
+    }
+    torch.testing.assert_close(*matrices[8], atol=1e-5, rtol=0)
+    assert (matrices[1][0] - matrices[1][1]).abs().max() > 1e-3
+    assert (matrices[8][0] - matrices[1][0]).abs().max() > 1e-3
+    reports = [
+        evaluate_retrieval(tiny_clip, tiny_clip_processor, found, rerank=rerank, symmetries=8)
+        for found in (rows, other)
+    ]
+    assert reports[0].symmetries == 8
+    assert reports[0].metrics == pytest.approx(reports[1].metrics)
+
+
+def test_the_interval_can_be_remade_from_the_written_report(
+    tiny_clip, tiny_clip_processor, captioned_rows
+):
+    report = evaluate_retrieval(tiny_clip, tiny_clip_processor, noise_rows(captioned_rows))
+    written = json.loads(results_json(report.to_dict()))
+    captions = torch.tensor(written["caption_counts"])
+    rows = torch.tensor(written["per_image"], dtype=torch.float64)
+    assert captions.tolist() == [2, 2, 3, 1] and rows.shape == (4, 6)
+    assert rows[:, 0].mean().item() == pytest.approx(written["i2t_R@1"], abs=0.006)
+    t2i = (captions.double() @ rows[:, 3] / captions.sum()).item()
+    assert t2i == pytest.approx(written["t2i_R@1"], abs=0.006)
+    assert tuple(written["interval"]) == bootstrap_interval(rows, captions)
+    low, high = written["interval"]
+    assert low <= written["mR"] <= high
+    assert list(written)[-1] == "per_image"
+
+
+def test_results_files_hold_a_list_of_numbers_on_one_line():
+    results = {
+        "text": "[\n 1,\n 2 ]",
+        "rows": [[1.5, -2.0], [3.0, None]],
+        "log": [{"a": 1}],
+        "b": [],
+    }
+    text = results_json(results)
+    assert json.loads(text) == results
+    assert "    [1.5, -2.0],\n    [3.0, null]\n" in text
+    assert text.endswith("}\n") and '"a": 1' in text.splitlines()[8]

@@ -1,6 +1,5 @@
 """What a newcomer meets first: README commands, Space settings, requirements, versions, sizes."""
 
-import importlib.util
 import re
 import subprocess
 import tomllib
@@ -29,15 +28,6 @@ REGISTRY_HOSTS = ("pypi" + ".org", "python" + "hosted", "registry." + "npmjs", "
 
 def requirements(lines):
     return {r.name: r for r in map(Requirement, lines)}
-
-
-@pytest.fixture(scope="module")
-def results_table():
-    file = ROOT / "benchmarks" / "results_table.py"
-    spec = importlib.util.spec_from_file_location("results_table", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -135,39 +125,3 @@ def test_no_file_names_a_machine_of_ours_or_a_package_registry(tracked_files):
 def test_checkpoints_stay_within_their_size():
     sizes = [file.stat().st_size for file in ROOT.glob("checkpoints/**/*") if file.is_file()]
     assert sum(sizes) <= CHECKPOINTS_LIMIT
-
-
-def test_results_of_the_readme_are_those_of_the_results_files(results_table):
-    block = results_table.tables(results_table.read_reports(ROOT / "results"))
-    remedy = "run: python benchmarks/results_table.py --write"
-    assert results_table.with_block(README, block) == README, remedy
-
-
-def test_results_table_sets_published_rows_below_ours_and_leaves_other_measurements_out(
-    results_table, tmp_path
-):
-    keys = [f"{way}_R@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)]
-    figures = dict.fromkeys(keys, 50.0) | {"mR": 50.0}
-    report = figures | {"model": "checkpoints/m", "data": "ucm", "split": "test", "rerank": "smr"}
-    report |= {"images": 210, "captions": 1050, "distinct_captions": 377}
-    report |= {"metrics_stable": {"mR": 49.0}, "caption_aware": {"mR": 81.0}, "bank_metrics": None}
-    (tmp_path / "m.json").write_text(results_table.json.dumps(report), encoding="utf-8")
-    (tmp_path / "speed.json").write_text('{"pictures_per_second": 30}', encoding="utf-8")
-
-    lines = results_table.tables(results_table.read_reports(tmp_path)).splitlines()
-
-    assert lines[0] == "**UCM-Captions, test**: 210 pictures, 1,050 captions (377 different)"
-    ours = [cell.strip() for cell in lines[4].strip("|").split("|")]
-    assert ours[:5] == ["m", "SMR", "50.0 / 50.0 / 50.0", "50.0 / 50.0 / 50.0", "**50.00**"]
-    assert ours[5:8] == ["49.00", "81.00", results_table.NONE]
-    assert len(lines) == 5 + len(results_table.PUBLISHED_UCM)
-
-
-def test_published_rows_average_to_their_printed_mean(results_table):
-    for row in results_table.PUBLISHED_UCM:
-        assert sum(row.recalls) / 6 == pytest.approx(row.mean, abs=0.011), row.method
-
-
-def test_a_document_without_both_markers_is_refused(results_table):
-    with pytest.raises(ValueError, match="once each"):
-        results_table.with_block(f"text {results_table.END} {results_table.BEGIN}", "table")

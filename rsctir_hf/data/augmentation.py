@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance
 
-#: None is the picture as it is; Pillow's members are exactly the other seven.
-SYMMETRIES: tuple[Image.Transpose | None, ...] = (None, *Image.Transpose)
+from rsctir_hf.imagery import SYMMETRIES, turned
+
 # Aspect ratios of a random crop, as in torchvision's RandomResizedCrop.
 _CROP_RATIO = (3 / 4, 4 / 3)
 # Keeps the random streams of the rows apart from that of the order (see data/sampler.py).
@@ -49,8 +49,7 @@ class Augmentation:
         if self.crop_scale is not None:
             picture = picture.crop(_random_box(picture.size, self.crop_scale, rng))
         if self.symmetries:
-            symmetry = SYMMETRIES[rng.integers(len(SYMMETRIES))]
-            picture = picture if symmetry is None else picture.transpose(symmetry)
+            picture = turned(picture, SYMMETRIES[rng.integers(len(SYMMETRIES))])
         if self.colour_jitter:
             for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
                 factor = 1.0 + self.colour_jitter * rng.uniform(-1.0, 1.0)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsctir_hf.errors import ImageReadError
-from rsctir_hf.imagery import read_image
+from rsctir_hf.imagery import first_symmetries, read_image, turned
 from rsctir_hf.protocols import DualEncoder, RegionGraphModel, RegionProposer, Regions
 
 ImageSource = str | Path | Image.Image
@@ -90,6 +90,7 @@ def embed_images(
     batch_size: int = 32,
     progress: Progress | None = None,
     regions: str | RegionProposer = MODEL_REGIONS,
+    symmetries: int = 1,
 ) -> EmbeddedImages:
     """Embed pictures; the unreadable ones are skipped and listed.
 
@@ -99,11 +100,24 @@ def embed_images(
         images: n paths or PIL pictures; a lazy iterable is read one batch at a time.
         batch_size: pictures per forward pass.
         progress: called with (done, total) after each batch; total is 0 where it is not known.
-        regions: ``model`` (the model's own), ``none`` or a proposer whose regions are handed in.
+        regions: ``model`` (the model's own), ``none`` or a proposer whose regions are handed in;
+            a proposer looks at each view that is embedded.
+        symmetries: 1 embeds each picture as it is. 8 embeds all its turned and mirrored views and
+            averages their unit vectors, scaled to unit length again, which takes 8 times as long;
+            then a picture and its turned copy have the same vector.
+
+    Raises:
+        QueryError: ``symmetries`` is neither 1 nor 8.
     """
     parts = list(
         embed_image_batches(
-            model, processor, images, batch_size=batch_size, progress=progress, regions=regions
+            model,
+            processor,
+            images,
+            batch_size=batch_size,
+            progress=progress,
+            regions=regions,
+            symmetries=symmetries,
         )
     )
     if not parts:
@@ -124,13 +138,18 @@ def embed_image_batches(
     batch_size: int = 32,
     progress: Progress | None = None,
     regions: str | RegionProposer = MODEL_REGIONS,
+    symmetries: int = 1,
 ) -> Iterator[EmbeddedImages]:
     """Yield what ``embed_images`` returns batch by batch, so that a caller can show it early."""
+    shown = first_symmetries(symmetries)
     total = len(images) if isinstance(images, Sequence) else 0
     remaining, done = iter(images), 0
     while chunk := list(islice(remaining, batch_size)):
         pictures, kept, skipped = _read_chunk(chunk, done)
-        vectors = _forward(model, processor, pictures, regions) if pictures else torch.zeros(0, 0)
+        views = ([turned(picture, symmetry) for picture in pictures] for symmetry in shown)
+        vectors = torch.zeros(0, 0)
+        if pictures:
+            vectors = _mean_of([_forward(model, processor, view, regions) for view in views])
         done += len(chunk)
         yield EmbeddedImages(vectors, tuple(kept), tuple(skipped))
         if progress is not None:
@@ -222,6 +241,13 @@ def _forward(
     with evaluating(model):
         inputs = image_inputs(model, processor, pictures, regions)
         return _unit_vectors(cast(DualEncoder, model).get_image_features(**inputs))
+
+
+def _mean_of(vectors: Sequence[Tensor]) -> Tensor:
+    """Return the unit vectors (B, D) along the means of one or more (B, D) unit vectors."""
+    if len(vectors) == 1:
+        return vectors[0]  # to the last bit what the model gave
+    return F.normalize(torch.stack(list(vectors)).mean(dim=0), dim=-1)
 
 
 def _unit_vectors(features: Any) -> Tensor:  # noqa: ANN401 - a tensor or an output with one

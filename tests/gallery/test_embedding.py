@@ -1,11 +1,13 @@
-"""Embedding pictures and sentences with a tiny CLIP."""
+"""Embedding pictures and sentences with a tiny CLIP, also averaged over a picture's symmetries."""
 
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
+from rsctir_hf.errors import QueryError
 from rsctir_hf.gallery.embedding import embed_images, embed_texts, evaluating, regions_name
+from rsctir_hf.imagery import SYMMETRIES, turned
 
 
 def test_pictures_become_unit_vectors_in_the_order_given(
@@ -18,6 +20,25 @@ def test_pictures_become_unit_vectors_in_the_order_given(
     assert found.vectors.shape == (len(paths), 16)
     torch.testing.assert_close(found.vectors.norm(dim=1), torch.ones(len(paths)))
     torch.testing.assert_close(found.vectors[4], alone.vectors[0], atol=1e-5, rtol=0)
+
+
+def test_averaged_vectors_are_the_means_of_eight_views_whichever_way_up(
+    tiny_clip, tiny_clip_processor, picture
+):
+    views = [turned(picture, symmetry) for symmetry in SYMMETRIES]
+    each = embed_images(tiny_clip, tiny_clip_processor, views).vectors
+    mean = each.mean(dim=0) / each.mean(dim=0).norm()
+    found = embed_images(tiny_clip, tiny_clip_processor, views, batch_size=3, symmetries=8).vectors
+    assert (each - each[0]).abs().max() > 1e-3
+    torch.testing.assert_close(found, mean.expand(8, -1), atol=1e-5, rtol=0)
+    once = embed_images(tiny_clip, tiny_clip_processor, views, symmetries=1).vectors
+    assert torch.equal(once, each)
+
+
+@pytest.mark.parametrize("count", [0, 2, 9])
+def test_other_numbers_of_symmetries_are_refused(tiny_clip, tiny_clip_processor, count):
+    with pytest.raises(QueryError, match=f"symmetries is {count}; expected 1 .* or 8"):
+        embed_images(tiny_clip, tiny_clip_processor, [], symmetries=count)
 
 
 def test_unreadable_pictures_are_skipped_and_listed(tiny_clip, tiny_clip_processor, picture_folder):
@@ -33,9 +54,10 @@ def test_unreadable_pictures_are_skipped_and_listed(tiny_clip, tiny_clip_process
 
 def test_a_batch_without_a_readable_picture_does_no_harm(tiny_clip, tiny_clip_processor, tmp_path):
     (tmp_path / "a.png").touch()
-    found = embed_images(tiny_clip, tiny_clip_processor, [tmp_path / "a.png"])
-    assert len(found.vectors) == 0
-    assert len(found.skipped) == 1
+    for count in (1, 8):
+        found = embed_images(tiny_clip, tiny_clip_processor, [tmp_path / "a.png"], symmetries=count)
+        assert len(found.vectors) == 0
+        assert len(found.skipped) == 1
 
 
 def test_sentences_keep_their_order_whatever_their_length(tiny_clip, tiny_clip_processor):

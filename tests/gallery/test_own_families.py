@@ -95,6 +95,12 @@ def test_galr_is_evaluated_with_its_own_regions_without_and_with_a_detectors(gal
         vectors.append(embed_images(model, processor, pictures, regions=regions).vectors)
         report = evaluate_retrieval(model, processor, rows_of(pictures), regions=regions)
         assert report.regions == name
+        turned = [p.transpose(Image.Transpose.ROTATE_90) for p in pictures]
+        averaged = [
+            embed_images(model, processor, given, regions=regions, symmetries=8).vectors
+            for given in (pictures, turned)
+        ]
+        torch.testing.assert_close(*averaged, atol=1e-5, rtol=0)
     assert not torch.allclose(vectors[0], vectors[1])
     assert not torch.allclose(vectors[1], vectors[2])
 
@@ -169,3 +175,19 @@ def test_cmpagl_is_evaluated_in_two_stages(cmpagl, pictures):
     assert report.match_weight == 0.5
     assert report.regions == "none"
     assert 0 <= report.metrics["mR"] <= 100
+
+
+def test_pairs_are_judged_on_the_picture_as_it_is_whatever_the_symmetries(
+    cmpagl, pictures, monkeypatch
+):
+    judged = []
+    states = CMPAGLModel.get_image_tokens
+    monkeypatch.setattr(
+        CMPAGLModel,
+        "get_image_tokens",
+        lambda self, pixel_values: judged.append(pixel_values) or states(self, pixel_values),
+    )
+    for symmetries in (1, 8):
+        evaluate_retrieval(*cmpagl, rows_of(pictures), rerank="match", symmetries=symmetries)
+    assert len(judged) == 2
+    assert torch.equal(*judged)
