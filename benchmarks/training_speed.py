@@ -1,0 +1,263 @@
+"""How much of a bare PyTorch loop's speed our Trainer keeps, and what share of a step loading is.
+
+    python benchmarks/training_speed.py --data data/ucm_captions
+    python benchmarks/training_speed.py training/recipes/galr_ucm.yaml --data data/ucm_captions
+
+Within one run of the Trainer, blocks of its steps alternate with blocks of a bare loop on a copy
+of the model and of the optimizer, so noise of the machine meets both. Both loops see the same
+batches and do the same forward, loss, backward, clipping and optimizer step; the Trainer adds
+logging, callbacks, the learning-rate schedule and the moving average of the weights. Measured in
+the recipe's first stage (all frozen that it freezes) and in its last (all thawed that it thaws),
+each with batches made beforehand and with the Trainer's own loader, which is also timed alone.
+Takes about four minutes on two cores; writes ``results/training_speed.json``.
+"""
+
+import argparse
+import copy
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
+
+from rsctir_hf.data.benchmarks import load_benchmark
+from rsctir_hf.evaluation import library_versions
+from rsctir_hf.initialization import build_model
+from rsctir_hf.trainer import RetrievalTrainer
+from rsctir_hf.training_args import parse_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = ROOT / "training" / "recipes" / "cmpagl_ucm.yaml"
+BATCHES = 4  # different batches; also how many the loader is timed on
+TARGET = 0.90
+OVERRIDES = {
+    "eval_strategy": "no",
+    "save_strategy": "no",
+    "load_best_model_at_end": "false",
+    "report_to": "none",
+    "disable_tqdm": "true",
+    "logging_steps": "1",  # the most that logging can cost
+    "pre_alignment_fraction": "0",  # all losses from the first step on
+}
+
+Batch = dict[str, Tensor]
+
+
+class PreparedTrainer(RetrievalTrainer):
+    """Our Trainer, fed with batches made beforehand where there are some.
+
+    Attributes:
+        prepared: collated batches in the place of the loader's; empty: the loader itself.
+    """
+
+    prepared: Sequence[Batch] = ()
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return a loader that only hands the prepared batches on, or the real one."""
+        if not self.prepared:
+            return super().get_train_dataloader()
+        return DataLoader(self.prepared, batch_size=None)  # type: ignore[arg-type] # a list will do
+
+
+class BareLoop(TrainerCallback):
+    """Runs a block of bare steps after each block of the Trainer's, and times both.
+
+    Args:
+        trainer: whose model, optimizer, loss and clipping the bare loop takes.
+        batches: what the bare loop is fed with, over and over.
+        block: steps in a block.
+
+    Attributes:
+        trainer_seconds: of each block of Trainer steps, the first one (warm-up) included.
+        bare_seconds: of each block of bare steps.
+    """
+
+    def __init__(self, trainer: RetrievalTrainer, batches: Sequence[Batch], block: int) -> None:
+        self.trainer = trainer
+        self.model, self.optimizer = copy.deepcopy((trainer.model, trainer.create_optimizer()))
+        self.batches = cycle(batches)
+        self.block = block
+        self.started = 0.0
+        self.trainer_seconds: list[float] = []
+        self.bare_seconds: list[float] = []
+
+    def on_step_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401 (the callback signature of transformers)
+    ) -> None:
+        """Start the clock of the first block."""
+        if not self.started:
+            self.started = time.perf_counter()
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """After a block: stop the clock, run the bare block, start the clock again.
+
+        What the Trainer does after this call, logging say, counts to its next block.
+        """
+        if state.global_step % self.block:
+            return
+        self.trainer_seconds.append(time.perf_counter() - self.started)
+        if state.global_step == self.block:
+            # StagedFreezing has decided by now what is trained.
+            for mine, theirs in zip(
+                self.model.parameters(), self.trainer.model.parameters(), strict=True
+            ):
+                mine.requires_grad_(theirs.requires_grad)
+        start = time.perf_counter()
+        for batch in islice(self.batches, self.block):
+            self.step(batch)
+        self.started = time.perf_counter()
+        self.bare_seconds.append(self.started - start)
+
+    def step(self, batch: Batch) -> None:
+        """Forward, loss, backward, clipping, optimizer."""
+        self.model.train()
+        loss: Any = self.trainer.compute_loss(self.model, dict(batch))
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.trainer.args.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description="Steps per second: Trainer against bare loop.")
+    parser.add_argument("recipe", nargs="?", type=Path, default=RECIPE)
+    parser.add_argument("--data", required=True, help="folder of the recipe's benchmark")
+    parser.add_argument("--block", type=int, default=2, help="steps in a block")
+    parser.add_argument("--blocks", type=int, default=5, help="counted blocks of either loop")
+    parser.add_argument("--json", type=Path, default=ROOT / "results" / "training_speed.json")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(
+            options.recipe, options.data, block=options.block, blocks=options.blocks, folder=folder
+        )
+    text = json.dumps(found, indent=2)
+    options.json.write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def measure(recipe: Path, data: str, *, block: int, blocks: int, folder: str) -> dict[str, Any]:
+    """Time the loader and both loops, for the first and the last stage of the recipe's freezing.
+
+    Args:
+        recipe: of the training.
+        data: folder of its benchmark.
+        block: steps in a block.
+        blocks: counted blocks of either loop; one more of each comes first and is not counted.
+        folder: where the Trainer may write.
+    """
+    flags = {**OVERRIDES, "output_dir": folder, "max_steps": str(block * (blocks + 1))}
+    given = [part for key, value in flags.items() for part in (f"--{key}", value)]
+    model_args, data_args, args = parse_recipe([str(recipe), *given])
+    set_seed(args.seed)
+    rows = load_benchmark(data_args.benchmark, data, split="train", complete=False)
+    rows = rows.select(range(min(len(rows), BATCHES * args.train_batch_size)))
+    model, processor = build_model(model_args, rows["captions"])
+    nn.Module.to(model, memory_format=torch.channels_last)  # as training/run.py does
+    stages = {
+        "frozen": dict.fromkeys(args.freezing, -1.0),
+        "thawed": {name: epochs for name, epochs in args.freezing.items() if epochs < 0},
+    }
+
+    def trainer() -> PreparedTrainer:
+        sets = {data_args.benchmark: rows}
+        return PreparedTrainer(
+            model, args, processor=processor, train_rows=sets, validation_rows=sets
+        )
+
+    own = trainer()  # decodes each picture once, in the first pass, as a training does
+    batches, first_pass = timed_pass(own.get_train_dataloader())
+    _, later_pass = timed_pass(own.get_train_dataloader())
+    loops: dict[str, Any] = {}
+    for stage, frozen in stages.items():
+        args.frozen_epochs = frozen
+        for prepared in (True, False):
+            current = trainer()
+            current.view = own.view
+            current.prepared = batches if prepared else ()
+            name = f"{stage}, {'prepared batches' if prepared else 'own loader'}"
+            loops[name] = compare(current, batches, block=block)
+    bare = {stage: loops[f"{stage}, prepared batches"]["bare_seconds_per_step"] for stage in stages}
+    return {
+        "recipe": recipe.stem,
+        "target_ratio": TARGET,
+        "loops": loops,
+        "loader": {
+            "num_workers": args.dataloader_num_workers,
+            "seconds_per_batch_first_epoch": round(first_pass, 3),
+            "seconds_per_batch_later": round(later_pass, 3),
+            "share_of_bare_step": {
+                stage: round(later_pass / seconds, 3) for stage, seconds in bare.items()
+            },
+        },
+        "settings": {
+            "batch_size": args.train_batch_size,
+            "captions_per_image": args.captions_per_image,
+            "image_size": model.config.image_size,
+            "average_decay": args.average_decay,
+            "block": block,
+            "blocks": blocks,
+            "threads": torch.get_num_threads(),
+            "load_average_after": [round(value, 2) for value in os.getloadavg()],
+            "machine": platform.machine(),
+            "versions": library_versions(),
+        },
+    }
+
+
+def timed_pass(loader: DataLoader) -> tuple[list[Batch], float]:
+    """Return the batches of one pass and the mean seconds for one."""
+    start = time.perf_counter()
+    batches = list(loader)
+    return batches, (time.perf_counter() - start) / len(batches)
+
+
+def compare(trainer: RetrievalTrainer, batches: Sequence[Batch], *, block: int) -> dict[str, Any]:
+    """Run a training with a bare loop between its blocks and compare their times.
+
+    Args:
+        trainer: not yet run.
+        batches: for the bare loop.
+        block: steps in a block.
+
+    Returns:
+        Seconds per step of both (medians over blocks) and ``ratio``, the Trainer's speed over
+        the bare loop's: the median over pairs of blocks, which ``ratios`` lists.
+    """
+    bare = BareLoop(trainer, batches, block)
+    trainer.add_callback(bare)
+    trainer.train()
+    # The first block of each is for warming up.
+    pairs = list(zip(bare.trainer_seconds[1:], bare.bare_seconds[1:], strict=True))
+    ratios = [theirs / ours for ours, theirs in pairs]
+    return {
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "trainer_seconds_per_step": round(statistics.median(a for a, _ in pairs) / block, 3),
+        "bare_seconds_per_step": round(statistics.median(b for _, b in pairs) / block, 3),
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,134 @@
+"""The speed comparison: both loops do the same steps on the same batches, in turn."""
+
+import json
+
+import pytest
+import torch
+import yaml
+
+from benchmarks import training_speed
+from benchmarks.training_speed import BareLoop, PreparedTrainer
+from rsctir_hf.initialization import build_model
+from rsctir_hf.training_args import parse_recipe
+from tests import miniature
+
+RECIPE = {
+    "family": "cmpagl",
+    "image_weights": "none",
+    "text_weights": "none",
+    "max_tokens": 12,
+    "per_device_train_batch_size": 3,
+    "learning_rate": 1.0e-2,
+    "lr_scheduler_type": "constant",
+    "matching_weight": 0.0,
+    "use_cpu": True,
+    "frozen_epochs": {"text_model": 1, "image_model.patch_embed": -1},
+    "average_decay": 0.9,
+    "config": {
+        "image_size": 32,
+        "embed_dim": 8,
+        "depths": [1],
+        "num_heads": [2],
+        "window_size": 4,
+        "projection_dim": 8,
+        "projection_dropout": 0.0,
+        "drop_path_rate": 0.0,
+        "fusion_layers": 1,
+        "text_config": {
+            "vocab_size": 30522,
+            "hidden_size": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+        },
+    },
+}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(RECIPE))
+    return file
+
+
+@pytest.fixture
+def trainer(recipe, tmp_path):
+    """A Trainer of two steps on two prepared batches, everything random switched off."""
+    flags = [f"--output_dir={tmp_path}", "--max_steps=2", "--save_strategy=no", "--report_to=none"]
+    model_args, _, args = parse_recipe([str(recipe), *flags, "--disable_tqdm=true"])
+    rows = [
+        {"image": miniature.draw_picture(number), "captions": miniature.sentences(number)}
+        for number in range(6)
+    ]
+    model, processor = build_model(model_args, [])
+    rows_of_set = {"ucm": rows}
+    trainer = PreparedTrainer(
+        model, args, processor=processor, train_rows=rows_of_set, validation_rows=rows_of_set
+    )
+    trainer.prepared = list(trainer.get_train_dataloader())
+    return trainer
+
+
+def test_the_bare_loop_ends_with_the_weights_the_trainer_ends_with(trainer):
+    bare = BareLoop(trainer, trainer.prepared, 2)
+    before = {name: value.clone() for name, value in bare.model.named_parameters()}
+    trainer.add_callback(bare)
+    trainer.train()
+    moved = set()
+    for (name, mine), theirs in zip(
+        bare.model.named_parameters(), trainer.model.parameters(), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4, msg=name)
+        if not torch.equal(mine, before[name]):
+            moved.add(name.split(".")[0])
+    assert {"image_model", "logit_scale"} <= moved
+
+
+def test_blocks_alternate_and_the_clock_of_one_stops_while_the_other_runs(trainer, monkeypatch):
+    now = iter(range(100))
+    monkeypatch.setattr(training_speed.time, "perf_counter", lambda: next(now))
+    bare = BareLoop(trainer, trainer.prepared, 2)
+    order = []
+    bare.step = lambda batch: order.append("bare")
+    for step in range(1, 5):
+        order.append("trainer")
+        trainer.state.global_step = step
+        bare.on_step_begin(trainer.args, trainer.state, trainer.control)
+        bare.on_step_end(trainer.args, trainer.state, trainer.control)
+    assert order == ["trainer"] * 2 + ["bare"] * 2 + ["trainer"] * 2 + ["bare"] * 2
+    # Readings 0 | 1, 2, 3 | 4, 5, 6: each block lies between two neighbouring ones.
+    assert (bare.trainer_seconds, bare.bare_seconds) == ([1, 1], [1, 1])
+
+
+def test_a_measurement_covers_both_stages_with_and_without_the_loader(
+    recipe, tmp_path, monkeypatch
+):
+    data = miniature.write_imagefolder(tmp_path / "data")
+    file = tmp_path / "speed.json"
+    sampled = [str(recipe), "--data", str(data), "--block", "1", "--blocks", "2"]
+    training_speed.main([*sampled, "--json", str(file)])
+    found = json.loads(file.read_text())
+    assert list(found["loops"]) == [
+        f"{stage}, {batches}"
+        for stage in ("frozen", "thawed")
+        for batches in ("prepared batches", "own loader")
+    ]
+    for loop in found["loops"].values():
+        assert len(loop["ratios"]) == 2
+        assert min(loop["ratios"]) <= loop["ratio"] <= max(loop["ratios"])
+    assert found["loader"]["num_workers"] == 0
+    assert set(found["loader"]["share_of_bare_step"]) == {"frozen", "thawed"}
+    assert found["settings"]["batch_size"] == 3
+
+
+def test_the_bare_loop_trains_what_the_stage_trains(trainer):
+    bare = BareLoop(trainer, trainer.prepared, 1)
+    trainer.add_callback(bare)
+    trainer.train()
+    frozen = {name for name, value in bare.model.named_parameters() if not value.requires_grad}
+    assert {".".join(name.split(".")[:2]) for name in frozen} == {
+        *("image_model.patch_embed", "text_model.embeddings", "text_model.encoder"),
+    }
