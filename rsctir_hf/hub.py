@@ -13,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalToken
 from rsctir_hf.data import BENCHMARKS
 from rsctir_hf.errors import ModelLoadError, RsctirError
 from rsctir_hf.gallery.loading import check_model_folder
+from rsctir_hf.training_args import DRAWN
 
 logger = logging.getLogger(__name__)
 
@@ -27,17 +28,27 @@ $model_name
 Weights (*.safetensors): offered for research only, without warranty of any kind. They were
 trained on the pictures and captions of
 
-    $training_data
+$training_data
 
-whose terms are research-only or unverified. Check them, and your own case, before any other use.
+The terms of benchmark data are research-only or unverified. Check them, and your own case, before
+any other use.
 
 Code and configuration in this folder (*.py, *.json, recipe.yaml): Apache License, Version 2.0,
 https://www.apache.org/licenses/LICENSE-2.0
 """)
 # What a training run leaves beside a model and nobody wants to download.
-LEFT_HERE = ["checkpoint-*/**", "runs/**", "*.part", "optimizer.pt", "scheduler.pt", "rng_state*"]
+LEFT_HERE = [
+    "checkpoint-*/**",
+    "_*/**",
+    "runs/**",
+    "*.part",
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state*",
+]
 LEFT_HERE += ["training_args.bin", "__pycache__/**", ".git/**"]
 DIRECTIONS = ("i2t", "t2i")
+TRAIN = "train"
 
 
 class PushError(RsctirError, OSError):
@@ -103,8 +114,9 @@ def render_model_card(
 
     Args:
         template_path: a Markdown file with YAML front matter and ``$placeholders``.
-        results: a results file: evaluation reports at any depth, ``git_revision``, ... The first
-            report's data set is the one the model was trained on.
+        results: a results file: evaluation reports at any depth, ``git_revision``,
+            ``training_sets`` (name -> pictures), ... Without the latter the first report's data
+            set is taken for the one the model was trained on.
         model_id: the name the card's examples use.
 
     Returns:
@@ -123,7 +135,7 @@ def render_model_card(
         "model_id": model_id,
         "model_name": model_id.rsplit("/", 1)[-1],
         "results_table": results_table(reports),
-        "training_data": _training_data(first),
+        "training_data": training_data(results),
         "git_revision": _or_unknown(results.get("git_revision")),
         "best_epoch": _or_unknown(results.get("best_epoch")),
         "seed": _or_unknown(first.get("seed")),
@@ -158,7 +170,8 @@ def write_card(
     Args:
         folder: holds ``config.json`` and the ``results.json`` of the training run.
         results: further results files, such as ``rsctir evaluate --json`` writes for the test
-            split. Where two reports have data, split and rerank in common the later one counts.
+            split. Where two reports have data, split, rerank and symmetries in common the later
+            one counts.
         model_id: the name the card's examples use; default: the folder's name.
         template: default: ``model_cards/FAMILY.md`` of the repository.
 
@@ -173,18 +186,42 @@ def write_card(
     reports: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for found in (recorded, *(_read_json(Path(file)) for file in results)):
         for report in evaluation_reports(found):
-            reports[_data_title(report), report.get("split"), report["rerank"]] = report
+            reports[_data_title(report), report.get("split"), _rerank_title(report)] = report
     name = model_id or path.resolve().name
-    merged = {key: recorded.get(key) for key in ("git_revision", "best_epoch")}
+    kept = ("git_revision", "best_epoch", "training_sets")
+    merged = {key: recorded[key] for key in kept if key in recorded}
     merged["reports"] = list(reports.values())
     card = render_model_card(template or _template_for(path), merged, model_id=name)
     licence = WEIGHTS_LICENCE.substitute(
         model_name=name.rsplit("/", 1)[-1],
-        training_data=_training_data(next(iter(reports.values()))),
+        training_data=training_data(merged),
     )
     (path / LICENCE_FILE).write_text(licence, encoding="utf-8")
     card.save(path / CARD_FILE)
     return path / CARD_FILE
+
+
+def training_data(results: Mapping[str, Any]) -> str:
+    """Return a Markdown list of the sets a model was trained on, with their sizes and terms."""
+    sets = results.get("training_sets")
+    if sets is None:
+        first = next(iter(evaluation_reports(results)))
+        sets = {Path(str(first.get("data") or "unknown")).name: None}
+    return "\n".join(f"- {_training_set(name, count)}" for name, count in sets.items())
+
+
+def _training_set(name: str, count: int | None) -> str:
+    """Say what is known of one training set."""
+    if name == DRAWN:
+        return (
+            f"{count:,} scenes drawn by our own code (Apache-2.0), other ones than those of the "
+            "demo's gallery"
+        )
+    if name not in BENCHMARKS:
+        return name
+    known = BENCHMARKS[name]
+    pictures = "" if count is None else f", {count:,} of the official {known.images[TRAIN]:,}"
+    return f"{known.title} ({known.source}), train{pictures} pictures: {known.terms}"
 
 
 def evaluation_reports(results: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - parsed JSON
@@ -201,7 +238,10 @@ def evaluation_reports(results: Any) -> Iterator[Mapping[str, Any]]:  # noqa: AN
 
 
 def results_table(reports: list[Mapping[str, Any]]) -> str:
-    """Lay reports out as a Markdown table, one line each, percent with one decimal."""
+    """Lay reports out as a Markdown table, one line each, percent with one decimal.
+
+    Behind mR stands its bootstrap interval, where a report has one.
+    """
     keys = [key for key in reports[0] if key.startswith(DIRECTIONS) and "R@" in key] + ["mR"]
     head = ["data", "split", "rerank", *keys, "mR, ties in file order", "mR, caption-aware"]
     head.append("mR, t2i with the caption bank, i2t as before")
@@ -213,14 +253,16 @@ def results_table(reports: list[Mapping[str, Any]]) -> str:
         ]
         figures = [*(report[key] for key in keys), *others]
         cells = ["" if value is None else f"{value:.1f}" for value in figures]
-        names = [_data_title(report), str(report.get("split", "")), str(report["rerank"])]
+        if report.get("interval"):
+            cells[keys.index("mR")] += " ({:.1f} to {:.1f})".format(*report["interval"])
+        names = [_data_title(report), str(report.get("split", "")), _rerank_title(report)]
         lines.append(names + cells)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _eval_results(report: Mapping[str, Any]) -> Iterator[EvalResult]:
     """Turn one report into entries of the model index."""
-    rerank = report["rerank"]
+    rerank = _rerank_title(report)
     for key, value in report.items():
         if key == "mR" or (key.startswith(DIRECTIONS) and "R@" in key):
             yield EvalResult(
@@ -232,7 +274,7 @@ def _eval_results(report: Mapping[str, Any]) -> Iterator[EvalResult]:
                 metric_type=key,
                 metric_name=key if rerank == "none" else f"{key}, rerank {rerank}",
                 metric_value=round(value, 2),
-                metric_config=str(rerank),
+                metric_config=rerank,
             )
 
 
@@ -266,11 +308,17 @@ def _or_unknown(value: Any) -> Any:  # noqa: ANN401 - a cell of a results file
 
 
 def _data_title(report: Mapping[str, Any]) -> str:
+    """Name a report's data set, and how much of the official split it is if not all."""
     name = Path(str(report.get("data") or "unknown")).name
-    return BENCHMARKS[name].title if name in BENCHMARKS else name
+    if name not in BENCHMARKS:
+        return name
+    title, images = BENCHMARKS[name].title, report.get("images")
+    official = BENCHMARKS[name].images.get(str(report.get("split")))
+    if not official or images in (None, official):
+        return title
+    return f"{title}, {images:,} of {official:,} pictures"
 
 
-def _training_data(report: Mapping[str, Any]) -> str:
-    name = Path(str(report.get("data") or "unknown")).name
-    source = f" ({BENCHMARKS[name].source})" if name in BENCHMARKS else ""
-    return _data_title(report) + source
+def _rerank_title(report: Mapping[str, Any]) -> str:
+    symmetries = report.get("symmetries") or 1
+    return str(report["rerank"]) + (f", {symmetries} symmetries" if symmetries > 1 else "")

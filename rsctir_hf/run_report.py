@@ -3,13 +3,13 @@
 The output folder becomes exactly what belongs on the Hub. Nothing here touches a test split.
 """
 
-import json
 import logging
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -18,15 +18,18 @@ from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
 from rsctir_hf.evaluation import (
-    MATCH_TOP_K,
-    choose_match_weight,
-    choose_smr_temperature,
+    MATCH_WEIGHTS,
+    SMR_TEMPERATURES,
     evaluate_retrieval,
     match_probabilities,
+    results_json,
     similarity_matrix,
+    two_stage_scores,
 )
 from rsctir_hf.gallery.embedding import embed_texts
+from rsctir_hf.metrics import directional_metrics
 from rsctir_hf.protocols import PairMatcher
+from rsctir_hf.reranking import smr
 from rsctir_hf.training_args import (
     DataArguments,
     ModelArguments,
@@ -64,27 +67,59 @@ OFF_TOPIC = (
 )
 
 
-def choose_on_validation(model: PreTrainedModel, processor: ProcessorMixin, rows: Any) -> None:  # noqa: ANN401
+def choose_on_validation(
+    model: PreTrainedModel, processor: ProcessorMixin, validation: Mapping[str, Any]
+) -> None:
     """Choose SMR temperature, match weight and confidence threshold; write them to the config.
+
+    Temperature and weight are those with the best mR, averaged over the validation sets. The
+    threshold is made from the sentences of all sets together, each within its own gallery.
 
     Args:
         model: the trained model, in evaluation mode.
         processor: its processor.
-        rows: the validation split.
+        validation: name of a set -> its validation rows.
     """
-    data = similarity_matrix(model, processor, rows)
+    sets = [similarity_matrix(model, processor, rows) for rows in validation.values()]
     config = model.config
-    config.smr_temperature = choose_smr_temperature(data.similarity, data.image_of_caption)
+    config.smr_temperature = best_on_average(
+        SMR_TEMPERATURES,
+        lambda tau: [
+            directional_metrics(*smr(data.similarity, temperature=tau), data.image_of_caption)["mR"]
+            for data in sets
+        ],
+    )
     off_topic = embed_texts(model, processor, OFF_TOPIC)
     config.confident_score = confident_score(
-        (data.image_vectors @ data.text_vectors.T).amax(dim=0),
-        (data.image_vectors @ off_topic.T).amax(dim=0),
+        torch.cat([(data.image_vectors @ data.text_vectors.T).amax(dim=0) for data in sets]),
+        torch.cat([(data.image_vectors @ off_topic.T).amax(dim=0) for data in sets]),
     )
     if isinstance(model, PairMatcher):
-        found = match_probabilities(model, processor, rows, data=data, top_k=MATCH_TOP_K)
-        config.match_weight = choose_match_weight(
-            data.similarity, data.image_of_caption, probabilities=found
+        judged = [
+            (data, match_probabilities(model, processor, rows, data=data))
+            for data, rows in zip(sets, validation.values(), strict=True)
+        ]
+        config.match_weight = best_on_average(
+            MATCH_WEIGHTS,
+            lambda weight: [
+                directional_metrics(
+                    *two_stage_scores(data.similarity, found, weight=weight), data.image_of_caption
+                )["mR"]
+                for data, found in judged
+            ],
         )
+
+
+def best_on_average(grid: Sequence[float], score: Callable[[float], Sequence[float]]) -> float:
+    """Return the value of ``grid`` with the best mean score; the first of equals wins.
+
+    Args:
+        grid: values to try.
+        score: mR on each validation set with a value, in percent.
+    """
+    found = {value: fmean(score(value)) for value in grid}
+    logger.info("mean validation mR by value: %s", found)
+    return max(found, key=lambda value: found[value])
 
 
 def confident_score(on_topic: Tensor, off_topic: Tensor) -> float:
@@ -94,8 +129,9 @@ def confident_score(on_topic: Tensor, off_topic: Tensor) -> float:
     nearly all sentences about other things stay below (our choice).
 
     Args:
-        on_topic: (U,) best cosine of each validation caption over the validation pictures.
-        off_topic: (V,) best cosine of each sentence of ``OFF_TOPIC``.
+        on_topic: (U,) best cosine of each distinct validation caption over the pictures of
+            its set.
+        off_topic: (V,) best cosine of each sentence of ``OFF_TOPIC`` over the same pictures.
     """
     reached = torch.quantile(on_topic, 1 - CONFIDENT_SHARE).item()
     stayed_below = torch.quantile(off_topic, CONFIDENT_SHARE).item()
@@ -105,31 +141,34 @@ def confident_score(on_topic: Tensor, off_topic: Tensor) -> float:
 def validation_reports(
     model: PreTrainedModel,
     processor: ProcessorMixin,
-    rows: Any,  # noqa: ANN401
+    validation: Mapping[str, Any],
     *,
     bank: Sequence[str],
     source: dict[str, str | int | None],
 ) -> list[dict[str, Any]]:
-    """Evaluate without rerank and with each rerank the model offers.
+    """Evaluate every validation set without rerank and with each rerank the model offers.
 
     Args:
         model: the finished model.
         processor: its processor.
-        rows: the validation split.
+        validation: name of a set -> its validation rows.
         bank: sentences for the live form of SMR and MR.
-        source: names for the report: model, data, split, seed.
+        source: names for the reports: model, split, seed; ``data`` is the name of the set.
     """
     reranks = ["none", "smr", "mr", *(["match"] if isinstance(model, PairMatcher) else [])]
-    reports = (
-        evaluate_retrieval(model, processor, rows, rerank=rerank, bank=bank) for rerank in reranks
-    )
-    return [report.with_source(**source).to_dict() for report in reports]
+    return [
+        evaluate_retrieval(model, processor, rows, rerank=rerank, bank=bank)
+        .with_source(**source, data=name)
+        .to_dict()
+        for name, rows in validation.items()
+        for rerank in reranks
+    ]
 
 
 def write_record(folder: Path, *, results: dict[str, Any], recipe: dict[str, Any]) -> None:
     """Write ``results.json`` and ``recipe.yaml`` beside the model."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    (folder / RESULTS_FILE).write_text(results_json(results), encoding="utf-8")
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
     (folder / RECIPE_FILE).write_text(text, encoding="utf-8")
 

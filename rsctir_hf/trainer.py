@@ -5,25 +5,23 @@ caption choice, batches, what is frozen), so a run resumed from a checkpoint equ
 uninterrupted one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader
 from transformers import (
     PreTrainedModel,
     ProcessorMixin,
     Trainer,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
 
+from rsctir_hf.callbacks import StagedFreezing, WeightAverage, has_prefix
 from rsctir_hf.data.augmentation import Augmentation
 from rsctir_hf.data.collator import EpochView, RetrievalCollator
 from rsctir_hf.data.sampler import CaptionAwareSampler
@@ -38,113 +36,20 @@ from rsctir_hf.protocols import PairMatcher
 from rsctir_hf.training_args import RetrievalTrainingArguments
 
 TRAINING_ARGS_NAME = "training_args.bin"
-AVERAGE_FILE = "averaged_weights.safetensors"
-
-
-class WeightAverage(TrainerCallback):
-    """Exponential moving average of a model's trainable floating-point weights.
-
-    The decay is warmed up as ``min(decay, (1 + step) / (10 + step))`` so that the average
-    forgets its random start.
-
-    Args:
-        model: the model whose weights are followed.
-        decay: share of the old average kept at each step, 0 <= decay < 1.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.weights = {name: value.detach().clone() for name, value in model.named_parameters()}
-
-    @torch.no_grad()
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: nn.Module | None = None,
-        **kwargs: Any,  # noqa: ANN401 (the callback signature of transformers)
-    ) -> None:
-        """Move the average towards the weights the optimizer has just written."""
-        decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
-        for name, value in model.named_parameters() if model is not None else ():
-            if value.requires_grad:
-                self.weights[name].lerp_(value, 1 - decay)
-
-    @torch.no_grad()
-    def swap(self, model: nn.Module) -> None:
-        """Exchange the model's weights with the average; a second call undoes it."""
-        for name, value in model.named_parameters():
-            kept = value.detach().clone()
-            value.copy_(self.weights[name])
-            self.weights[name].copy_(kept)
-
-    def save(self, folder: Path) -> None:
-        """Write the average beside a checkpoint."""
-        weights = {name: value.contiguous() for name, value in self.weights.items()}
-        save_file(weights, folder / AVERAGE_FILE)
-
-    def load(self, folder: Path) -> None:
-        """Read the average of a checkpoint onto the device of the present one."""
-        for name, value in load_file(folder / AVERAGE_FILE).items():
-            self.weights[name].copy_(value)
-
-
-class StagedFreezing(TrainerCallback):
-    """Freezes modules by name prefix for their first epochs.
-
-    Args:
-        frozen_epochs: prefix -> number of epochs frozen, -1 for always.
-    """
-
-    def __init__(self, frozen_epochs: dict[str, float]) -> None:
-        self.frozen_epochs = frozen_epochs
-
-    def on_epoch_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: nn.Module | None = None,
-        **kwargs: Any,  # noqa: ANN401 (the callback signature of transformers)
-    ) -> None:
-        """Set ``requires_grad`` for the epoch that begins."""
-        if model is not None:
-            apply_freezing(model, self.frozen_epochs, epoch=state.epoch or 0.0)
-
-
-def apply_freezing(model: nn.Module, frozen_epochs: dict[str, float], *, epoch: float) -> None:
-    """Freeze the parameters whose prefix is still frozen at ``epoch``, thaw the others.
-
-    Where several prefixes fit a name, the longest decides.
-
-    Raises:
-        ValueError: if a prefix fits no parameter.
-    """
-    names = [name for name, _ in model.named_parameters()]
-    for prefix in frozen_epochs:
-        if not any(has_prefix(name, prefix) for name in names):
-            raise ValueError(f"frozen_epochs: no parameter of the model begins with {prefix!r}.")
-    for name, parameter in model.named_parameters():
-        fits = [prefix for prefix in frozen_epochs if has_prefix(name, prefix)]
-        until = frozen_epochs[max(fits, key=len)] if fits else 0
-        parameter.requires_grad_(not (until < 0 or epoch < until))
-
-
-def has_prefix(name: str, prefix: str) -> bool:
-    """Whether a dotted parameter name lies in the module ``prefix`` names."""
-    return name == prefix or name.startswith(f"{prefix}.")
 
 
 class RetrievalTrainer(Trainer):
-    """Trains any of the two families on an ``EpochView`` and evaluates retrieval on rows.
+    """Trains any of the two families on one data set or several, and evaluates retrieval.
+
+    A batch never mixes data sets, and each validation set is a gallery of its own.
 
     Args:
         model: a GaLR or CMPAGL-style model.
         args: losses, augmentation, freezing, averaging and all of ``TrainingArguments``.
         processor: the model's processor; saved with every checkpoint.
-        train_rows: ``datasets.Dataset`` with ``image`` and ``captions``.
-        validation_rows: the same for validation; recall is computed over all of it.
+        train_rows: name -> ``datasets.Dataset`` (or any sequence of rows) with ``image`` and
+            ``captions``.
+        validation_rows: the same for validation; recall is computed over all rows of a set.
     """
 
     args: RetrievalTrainingArguments
@@ -156,14 +61,14 @@ class RetrievalTrainer(Trainer):
         args: RetrievalTrainingArguments,
         *,
         processor: ProcessorMixin,
-        train_rows: Any,  # noqa: ANN401 (datasets.Dataset or any sequence of rows)
-        validation_rows: Any,  # noqa: ANN401
+        train_rows: Mapping[str, Any],
+        validation_rows: Mapping[str, Any],
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
         args.remove_unused_columns = False
         self.validation_rows = validation_rows
         self.view = EpochView(
-            train_rows,
+            *train_rows.values(),
             seed=args.seed,
             augmentation=Augmentation(
                 crop_scale=(args.crop_scale[0], args.crop_scale[-1]) if args.crop_scale else None,
@@ -285,12 +190,25 @@ class RetrievalTrainer(Trainer):
             )
         return self.optimizer
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:  # noqa: ANN401
-        return CaptionAwareSampler(
+    def get_train_dataloader(self) -> DataLoader:
+        """Load caption-aware batches; rows are pure functions, so workers need no seed."""
+        args = self.args
+        batches = CaptionAwareSampler(
             self.view.caption_sets,
-            batch_size=self.args.train_batch_size,
-            seed=self.args.seed,
+            batch_size=args.train_batch_size,
+            seed=args.seed,
+            groups=self.view.groups,
         )
+        loader = DataLoader(
+            self.view,
+            batch_sampler=batches,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+        )
+        return self.accelerator.prepare(loader)
 
     def evaluate(
         self,
@@ -298,20 +216,24 @@ class RetrievalTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Score retrieval over all validation rows with the averaged weights, if any.
+        """Score retrieval over each validation set with the averaged weights, if any.
 
         Returns:
-            ``eval_i2t_R@1`` ... ``eval_mR`` in percent.
+            ``eval_i2t_R@1`` ... ``eval_mR`` in percent, each the mean over the sets; where there
+            are several, ``eval_NAME_mR`` and so on beside them.
         """
-        rows = self.validation_rows if eval_dataset is None else eval_dataset
+        sets = self.validation_rows if eval_dataset is None else eval_dataset
         with self.averaged_weights():
-            report = evaluate_retrieval(
-                self.model,
-                self.processing_class,
-                rows,
-                batch_size=self.args.per_device_eval_batch_size,
-            )
-        metrics = {f"{metric_key_prefix}_{key}": value for key, value in report.metrics.items()}
+            scores = {
+                name: evaluate_retrieval(
+                    self.model,
+                    self.processing_class,
+                    rows,
+                    batch_size=self.args.per_device_eval_batch_size,
+                ).metrics
+                for name, rows in sets.items()
+            }
+        metrics = mean_metrics(scores, prefix=metric_key_prefix)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -379,6 +301,24 @@ class RetrievalTrainer(Trainer):
         if self.average is not None and self.state.best_model_checkpoint:
             self.average.load(Path(self.state.best_model_checkpoint))
             self.average.swap(self.model)
+
+
+def mean_metrics(scores: Mapping[str, Mapping[str, float]], *, prefix: str) -> dict[str, float]:
+    """Return ``PREFIX_KEY``, the mean over sets, and ``PREFIX_NAME_KEY`` where there are several.
+
+    Args:
+        scores: name of a set -> its metrics in percent; all sets have the same keys.
+        prefix: what every key of the result begins with.
+    """
+    keys = next(iter(scores.values()))
+    means = {f"{prefix}_{key}": fmean(each[key] for each in scores.values()) for key in keys}
+    beside = {
+        f"{prefix}_{name}_{key}": value
+        for name, each in scores.items()
+        for key, value in each.items()
+        if len(scores) > 1
+    }
+    return means | beside
 
 
 def hold_statistics(model: nn.Module) -> None:

@@ -4,6 +4,7 @@ A recipe is a flat YAML file whose keys are the fields below (and those of
 ``transformers.TrainingArguments``); a flag ``--key value`` on the command line overrides it.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,8 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from rsctir_hf.errors import RecipeError
+
+DRAWN = "drawn"  # the name of scenes drawn by our own code among the training sets
 
 
 @dataclass
@@ -64,23 +67,54 @@ class DataArguments:
         benchmark: ``ucm``, ``rsicd``, ``rsitmd`` or ``sydney``.
         data: imagefolder, release folder or Hub id.
         images: folder of the pictures when ``data`` holds caption files only.
-        complete: refuse a release whose counts differ from the official ones.
+        extra_data: further training sets, name -> place. The name is another benchmark and the
+            place its folder or Hub id (it may hold a part of the benchmark only, and any of its
+            splits but train may be absent); or the name is ``drawn`` and the place
+            ``generated:COUNT``, which draws so many scenes that are not in the shipped gallery.
+        complete: refuse a release of ``benchmark`` whose counts differ from the official ones.
         test_split: name of a held-out split that the leakage check also looks at; it is
             never scored here.
-        validation_share: share of train held out for validation, for a benchmark without an
+        validation_share: share of train held out for validation, for a ``benchmark`` without an
             official validation split; 0 uses the official one.
         allow_leakage: go on although a picture stands in two splits.
-        max_train_images: use the first so many training pictures (0: all); for smoke runs.
+        max_train_images: use the first so many training pictures of each set (0: all); for
+            smoke runs.
     """
 
     benchmark: str = "ucm"
     data: str = ""
     images: str | None = None
+    extra_data: dict[str, str] | str | None = None
     complete: bool = True
     test_split: str = ""
     validation_share: float = 0.0
     allow_leakage: bool = False
     max_train_images: int = 0
+
+    def __post_init__(self) -> None:
+        self.extra_data = self.extra
+        if self.benchmark in self.extra_data:
+            raise RecipeError(
+                f"extra_data names {self.benchmark!r}, which is the main set (benchmark) already."
+            )
+        if self.drawn_scenes < 0:
+            raise RecipeError(
+                f"extra_data: {DRAWN} is {self.extra_data[DRAWN]!r}; expected 'generated:COUNT', "
+                "for example generated:400."
+            )
+
+    @property
+    def extra(self) -> dict[str, str]:
+        """``extra_data`` as a mapping; from a flag it comes as inline YAML."""
+        return read_mapping("extra_data", self.extra_data)
+
+    @property
+    def drawn_scenes(self) -> int:
+        """How many scenes to draw for training; 0: none, -1: the entry cannot be read."""
+        if DRAWN not in self.extra:
+            return 0
+        found = re.fullmatch(r"generated:([1-9]\d*)", str(self.extra[DRAWN]))
+        return int(found[1]) if found else -1
 
 
 @dataclass
@@ -205,7 +239,9 @@ def read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any
 def read_recipe(path: Path) -> dict[str, Any]:
     """Read a recipe file as a flat mapping.
 
-    A line ``extends: other.yaml`` takes over the keys of a recipe beside it; own keys win.
+    A line ``extends: other.yaml`` takes over the keys of that recipe, its path being relative to
+    this one's folder; own keys win. The mappings ``config`` of both are joined, own fields winning;
+    of other mappings only the own one counts.
 
     Raises:
         RecipeError: if it is missing, unreadable or no mapping.
@@ -219,4 +255,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
     if not isinstance(recipe, dict):
         raise RecipeError(f"{path} must hold 'key: value' lines, not {type(recipe).__name__}.")
     parent = recipe.pop("extends", None)
-    return recipe if parent is None else {**read_recipe(path.parent / parent), **recipe}
+    if parent is None:
+        return recipe
+    inherited = read_recipe(path.parent / parent)
+    if isinstance(recipe.get("config"), dict) and isinstance(inherited.get("config"), dict):
+        recipe["config"] = {**inherited["config"], **recipe["config"]}
+    return {**inherited, **recipe}

@@ -39,9 +39,9 @@ def write_pictures(folder, names, *, first=0, side=32):
     return folder
 
 
-def write_imagefolder(root, counts=None, *, side=32):
+def write_imagefolder(root, counts=None, *, first=0, side=32):
     """ROOT/SPLIT/metadata.jsonl and the pictures, with a `class` column as in our UCM folder."""
-    start = 0
+    start = first
     for split, count in (counts or {"train": 6, "validation": 3, "test": 3}).items():
         numbers = range(start, start + count)
         names = [f"scene{number:02d}.png" for number in numbers]
@@ -60,7 +60,7 @@ def write_imagefolder(root, counts=None, *, side=32):
     return root
 
 
-def write_karpathy(root, counts=None, *, dataset="UCM", suffix=".tif", side=32):
+def write_karpathy(root, counts=None, *, dataset="UCM", suffix=".tif", first=0, side=32):
     """ROOT/dataset_NAME.json with splits train, val, test, and ROOT/images/N.tif."""
     splits = [
         split
@@ -86,7 +86,7 @@ def write_karpathy(root, counts=None, *, dataset="UCM", suffix=".tif", side=32):
         for number, split in enumerate(splits)
     ]
     names = [f"{number + 1}{suffix}" for number in range(len(splits))]
-    write_pictures(root / "images", names, side=side)
+    write_pictures(root / "images", names, first=first, side=side)
     content = json.dumps({"images": images, "dataset": dataset})
     (root / f"dataset_{dataset}.json").write_text(content, encoding="utf-8")
     return root

@@ -23,7 +23,8 @@ GROUND = LEAVES | PURE
 SERVED = {"gallery", "metrics", "reranking", "protocols", "errors", "imagery", "captions"}
 BELOW_DOORS = GROUND | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
-TRAINING_DOORS = {"trainer", "hub", "initialization", "run_report"}
+TRAINING_DOORS = {"trainer", "callbacks", "hub", "initialization", "run_report"}
+TRAINING_DOORS |= {"training_data"}
 
 # the part of the package -> the parts it may import, besides itself
 PLACES: dict[str, set[str]] = (

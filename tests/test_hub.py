@@ -62,6 +62,38 @@ def test_card_carries_the_figures_and_leaves_no_placeholder(results, family, tmp
     assert len(read.eval_results) == 3 * 7
 
 
+@pytest.mark.parametrize("family", ["cmpagl", "galr"])
+def test_card_of_a_model_of_several_sets_names_them_all_with_their_terms(family, tmp_path):
+    rsicd = report("validation") | {"data": "rsicd", "images": 1027, "interval": [20.04, 25.5]}
+    results = {
+        "training_sets": {"ucm": 1680, "rsicd": 7957, "drawn": 400},
+        "validation": [report("validation") | {"images": 210, "symmetries": 1}, rsicd],
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    text = write_card(tmp_path, model_id="org/model-rs").read_text()
+    assert "| UCM-Captions | validation | none |" in text
+    assert "| RSICD, 1,027 of 1,094 pictures | validation | none |" in text
+    assert "| 48.1 (20.0 to 25.5) |" in text
+    for words in (text, (tmp_path / "LICENSE").read_text()):
+        assert "train, 1,680 of the official 1,680 pictures: pictures from the USGS" in words
+        assert "- RSICD (Lu et al., TGRS 2017), train, 7,957 of the official 8,734" in words
+        assert "Google Earth imagery; terms not verified" in words
+        assert "- 400 scenes drawn by our own code" in words
+    data = ModelCard(text).data
+    assert data.license == "other"
+    assert {cell.dataset_type for cell in data.eval_results} == {"ucm", "rsicd"}
+
+
+def test_reports_with_and_without_averaged_symmetries_stand_side_by_side(results, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "galr"}))
+    (tmp_path / "results.json").write_text(json.dumps(results | {"test": [report()]}))
+    (tmp_path / "eight.json").write_text(json.dumps(report(mr=49.0) | {"symmetries": 8}))
+    text = write_card(tmp_path, results=[tmp_path / "eight.json"]).read_text()
+    assert "| UCM-Captions | test | none |" in text
+    assert "| UCM-Captions | test | none, 8 symmetries |" in text
+
+
 def test_cmpagl_card_says_what_it_is_not():
     text = (CARDS / "cmpagl.md").read_text()
     assert "CMPAGL-style,\nfrom the published description" in text

@@ -6,17 +6,11 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, TrainerCallback, set_seed
 
+from rsctir_hf.callbacks import AVERAGE_FILE
 from rsctir_hf.losses import info_nce_loss, triplet_loss
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import build_word_tokenizer
-from rsctir_hf.trainer import (
-    AVERAGE_FILE,
-    RetrievalTrainer,
-    WeightAverage,
-    apply_freezing,
-    fusion_loss,
-    hold_statistics,
-)
+from rsctir_hf.trainer import RetrievalTrainer, fusion_loss, hold_statistics, mean_metrics
 from rsctir_hf.training_args import RetrievalTrainingArguments
 from tests.miniature import draw_picture, sentences
 
@@ -47,7 +41,7 @@ def tiny_model(processor, **options):
     )
 
 
-def make_trainer(folder, rows, processor, *, callbacks=None, **options):
+def make_trainer(folder, rows, processor, *, validation=None, callbacks=None, **options):
     defaults = {
         "num_train_epochs": 3,
         "per_device_train_batch_size": 4,
@@ -69,8 +63,8 @@ def make_trainer(folder, rows, processor, *, callbacks=None, **options):
         tiny_model(processor),
         args,
         processor=processor,
-        train_rows=rows,
-        validation_rows=rows[:4],
+        train_rows=rows if isinstance(rows, dict) else {"ucm": rows},
+        validation_rows=validation or {"ucm": rows[:4]},
         callbacks=callbacks,
     )
 
@@ -91,14 +85,21 @@ def curve(trainer):
     ]
 
 
+@pytest.mark.parametrize("sets", [1, 2])
 @pytest.mark.parametrize("step", [4, 6])  # within an epoch of three steps, and at its end
 def test_a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_one(
-    step, tmp_path, rows, processor
+    step, sets, tmp_path, rows, processor
 ):
-    whole = make_trainer(tmp_path / "whole", rows, processor)
+    if sets == 2:  # batches of 4, 4 and 2 rows in an order drawn for each epoch
+        rows = {"ucm": rows[:4], "rsicd": rows[4:]}
+        validation = {name: part[:3] for name, part in rows.items()}
+    else:
+        validation = None
+    options = {"validation": validation}
+    whole = make_trainer(tmp_path / "whole", rows, processor, **options)
     whole.train()
-    make_trainer(tmp_path / "cut", rows, processor, callbacks=[StopAt(step)]).train()
-    resumed = make_trainer(tmp_path / "cut", rows, processor)
+    make_trainer(tmp_path / "cut", rows, processor, callbacks=[StopAt(step)], **options).train()
+    resumed = make_trainer(tmp_path / "cut", rows, processor, **options)
     torch.manual_seed(99)  # whatever state the new process starts in
     resumed.train(resume_from_checkpoint=str(tmp_path / "cut" / f"checkpoint-{step}"))
     assert curve(resumed)[-3:] == curve(whole)[-3:]
@@ -127,7 +128,7 @@ def test_epochs_see_different_augmentations_of_the_same_rows(tmp_path, rows, pro
         epochs.append(torch.cat([batch["pixel_values"] for batch in loader]))
     assert len(epochs[0]) == len(epochs[1]) == len(rows)
     assert not torch.equal(epochs[0], epochs[1])
-    sampled = list(trainer._get_train_sampler())
+    sampled = itertools.chain.from_iterable(loader.batch_sampler)
     assert sorted(index % len(rows) for index in sampled) == list(range(len(rows)))
 
 
@@ -151,19 +152,6 @@ def test_frozen_modules_do_not_move_until_their_epoch(tmp_path, rows, processor)
     assert not torch.equal(before[name], dict(trainer.model.named_parameters())[name])
 
 
-def test_the_longest_prefix_decides_what_is_frozen(processor):
-    model = tiny_model(processor)
-    apply_freezing(model, {"text_model": -1, "text_model.encoder": 1}, epoch=1.0)
-    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
-    assert frozen
-    assert all(name.startswith("text_model.embeddings") for name in frozen)
-
-
-def test_a_prefix_that_fits_nothing_is_an_error(processor):
-    with pytest.raises(ValueError, match="no_such_part"):
-        apply_freezing(tiny_model(processor), {"no_such_part": 1}, epoch=0.0)
-
-
 def test_learning_rate_factors_reach_their_modules_and_decay_spares_biases(
     tmp_path, rows, processor
 ):
@@ -184,18 +172,32 @@ def test_learning_rate_factors_reach_their_modules_and_decay_spares_biases(
         assert group["weight_decay"] == (0.0 if spared else 0.05), name
 
 
-def test_the_average_is_the_closed_form_of_its_steps(processor):
-    # decay(step) = min(0.5, (1 + step) / (10 + step)): 2/11 at step 1, 3/12 at step 2.
-    model = tiny_model(processor)
-    average = WeightAverage(model, 0.5)
-    start = model.logit_scale.item()
-    state = type("State", (), {"global_step": 1})
-    for step, value in ((1, 1.0), (2, 2.0)):
-        state.global_step = step
-        model.logit_scale.data.fill_(value)
-        average.on_step_end(None, state, None, model=model)
-    first = 2 / 11 * start + 9 / 11 * 1.0
-    assert average.weights["logit_scale"].item() == pytest.approx(0.25 * first + 0.75 * 2.0)
+def test_a_batch_holds_pictures_of_one_set(tmp_path, rows, processor):
+    sets = {"ucm": rows[:4], "rsicd": rows[4:]}
+    trainer = make_trainer(tmp_path, sets, processor, validation=sets, max_steps=2)
+    loader = trainer.get_train_dataloader()
+    batches = [sorted(batch) for batch in loader.batch_sampler]
+    assert sorted(map(len, batches)) == [2, 4, 4]
+    assert [0, 1, 2, 3] in batches
+    assert sorted(len(batch["pixel_values"]) for batch in loader) == [2, 4, 4]
+
+
+def test_each_validation_set_is_a_gallery_of_its_own_and_the_mean_decides(
+    tmp_path, rows, processor
+):
+    sets = {"ucm": rows[:3], "rsicd": rows[3:]}
+    trainer = make_trainer(tmp_path, sets, processor, validation=sets)
+    found = trainer.evaluate()
+    alone = {name: trainer.evaluate({name: part})["eval_mR"] for name, part in sets.items()}
+    assert found["eval_ucm_mR"] == pytest.approx(alone["ucm"])
+    assert found["eval_rsicd_mR"] == pytest.approx(alone["rsicd"])
+    assert found["eval_mR"] == pytest.approx((alone["ucm"] + alone["rsicd"]) / 2)
+
+
+def test_metrics_of_one_set_stand_alone():
+    assert mean_metrics({"ucm": {"mR": 3.0}}, prefix="eval") == {"eval_mR": 3.0}
+    both = mean_metrics({"ucm": {"mR": 3.0}, "rsicd": {"mR": 4.0}}, prefix="eval")
+    assert both == {"eval_mR": 3.5, "eval_ucm_mR": 3.0, "eval_rsicd_mR": 4.0}
 
 
 def test_evaluation_uses_the_average_and_gives_the_weights_back(tmp_path, rows, processor):

@@ -31,11 +31,33 @@ def test_mappings_come_from_yaml_or_from_a_flag(tmp_path):
     assert training.lr_factors == {"a": 0.1}
 
 
+def test_extra_data_comes_from_yaml_or_from_a_flag(tmp_path):
+    text = "extra_data: {rsicd: data/rsicd, drawn: generated:400}\n"
+    recipe = write(tmp_path / "r.yaml", text)
+    _, data, _ = parse_recipe([recipe, "--output_dir", str(tmp_path)])
+    assert data.extra == {"rsicd": "data/rsicd", "drawn": "generated:400"}
+    assert data.drawn_scenes == 400
+    flag = ["--extra_data", "{sydney: here}", "--output_dir", str(tmp_path)]
+    _, data, _ = parse_recipe([recipe, *flag])
+    assert (data.extra, data.drawn_scenes) == ({"sydney": "here"}, 0)
+
+
 def test_a_recipe_takes_over_what_it_extends_and_wins(tmp_path):
     write(tmp_path / "base.yaml", "family: galr\nbenchmark: ucm\nseed: 3\n")
     child = write(tmp_path / "child.yaml", "extends: base.yaml\nbenchmark: rsicd\n")
     model, data, training = parse_recipe([child, "--output_dir", str(tmp_path)])
     assert (model.family, data.benchmark, training.seed) == ("galr", "rsicd", 3)
+
+
+def test_of_inherited_mappings_only_the_configuration_is_joined_with_the_own_one(tmp_path):
+    (tmp_path / "below").mkdir()
+    base = "config: {depths: [1, 2], embed_dim: 8}\nfrozen_epochs: {a: 1}\n"
+    write(tmp_path / "base.yaml", base)
+    own = "extends: ../base.yaml\nconfig: {embed_dim: 16}\nfrozen_epochs: {b: 2}\n"
+    child = write(tmp_path / "below" / "child.yaml", own)
+    model, _, training = parse_recipe([child, "--output_dir", str(tmp_path)])
+    assert model.config == {"depths": [1, 2], "embed_dim": 16}
+    assert training.frozen_epochs == {"b": 2}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +71,10 @@ def test_a_recipe_takes_over_what_it_extends_and_wins(tmp_path):
         ("pre_alignment_fraction: 2\n", "pre_alignment_fraction"),
         ("family: clip\n", "clip"),
         ("config: 3\n", "config must be a mapping"),
+        ("extra_data: rsicd\n", "extra_data must be a mapping"),
+        ("extra_data: {ucm: here}\n", "main set"),
+        ("extra_data: {drawn: 400}\n", "expected 'generated:COUNT'"),
+        ("extra_data: {drawn: generated:0}\n", "expected 'generated:COUNT'"),
         ("extends: missing.yaml\n", "missing.yaml"),
     ],
 )

@@ -55,12 +55,14 @@ class Benchmark:
         title: as in papers.
         images: pictures in each official split; 0 where the release has no such split.
         source: where the numbers come from.
+        terms: of its pictures and captions, as far as they are known; for model cards.
     """
 
     name: str
     title: str
     images: Mapping[str, int]
     source: str
+    terms: str
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -71,24 +73,29 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             "UCM-Captions",
             {"train": 1680, "validation": 210, "test": 210},
             "Qu et al., CITS 2016",
+            "pictures from the USGS National Map by way of UC Merced Land Use (Yang and Newsam "
+            "2010), US cities at 0.3 m per pixel; captions without an explicit licence",
         ),
         Benchmark(
             "rsicd",
             "RSICD",
             {"train": 8734, "validation": 1094, "test": 1093},
             "Lu et al., TGRS 2017",
+            "published for research; Google Earth imagery; terms not verified",
         ),
         Benchmark(
             "rsitmd",
             "RSITMD",
             {"train": 4291, "validation": 0, "test": 452},
             "Yuan et al. (AMFMN), TGRS 2021; authors hold their validation out of train",
+            "published for research; Google Earth imagery; terms not verified",
         ),
         Benchmark(
             "sydney",
             "Sydney-Captions",
             {"train": 497, "validation": 58, "test": 58},
             "Qu et al., CITS 2016",
+            "published for research; Google Earth imagery; terms not verified",
         ),
     )
 }

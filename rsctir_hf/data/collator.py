@@ -7,6 +7,7 @@ run all see the same pictures.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import datasets
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from rsctir_hf.captions import normalise_caption
 from rsctir_hf.data.augmentation import Augmentation, row_generator
@@ -31,7 +32,7 @@ class TrainingRow:
         image: RGB, augmented.
         captions: the sentences drawn for this epoch.
         all_captions: every sentence of the picture.
-        row: its row number in the data set.
+        row: its row number in the data set, counted through where there are several sets.
     """
 
     image: Image.Image
@@ -41,13 +42,16 @@ class TrainingRow:
 
 
 class EpochView(Dataset[TrainingRow]):
-    """A data set whose index also says the epoch: ``index = epoch * len(view) + row``.
+    """Data sets, one after the other, whose index also says the epoch.
+
+    ``index = epoch * len(view) + row``, where rows are counted through over all sets.
 
     ``view[row]`` is row ``row`` of epoch 0, so the view also works with an ordinary sampler;
     :class:`~rsctir_hf.data.sampler.CaptionAwareSampler` yields indices of later epochs.
 
     Args:
-        dataset: rows with ``image`` and ``captions``; a ``datasets.Dataset`` or any sequence.
+        sets: one data set or several; each has rows with ``image`` and ``captions`` and is a
+            ``datasets.Dataset`` or any sequence.
         seed: the run's seed, not negative.
         augmentation: changes to the picture; ``None`` leaves it as it is.
         captions_per_image: distinct sentences drawn per picture; pictures with fewer give all.
@@ -57,8 +61,7 @@ class EpochView(Dataset[TrainingRow]):
 
     def __init__(
         self,
-        dataset: datasets.Dataset | Sequence[Mapping[str, Any]],
-        *,
+        *sets: datasets.Dataset | Sequence[Mapping[str, Any]],
         seed: int,
         augmentation: Augmentation | None = None,
         captions_per_image: int = 1,
@@ -68,7 +71,8 @@ class EpochView(Dataset[TrainingRow]):
             raise ValueError(f"seed is {seed}; expected 0 or more.")
         if captions_per_image < 1:
             raise ValueError(f"captions_per_image is {captions_per_image}; expected at least 1.")
-        self.dataset = _without_decoding(dataset)
+        self.sets: list[Any] = [_without_decoding(each) for each in sets]
+        self._all: ConcatDataset[Mapping[str, Any]] = ConcatDataset(self.sets)
         self.seed = seed
         self.augmentation = augmentation
         self.captions_per_image = captions_per_image
@@ -78,19 +82,22 @@ class EpochView(Dataset[TrainingRow]):
     @property
     def caption_sets(self) -> list[list[str]]:
         """The captions of each row, as the sampler takes them."""
-        if isinstance(self.dataset, datasets.Dataset):
-            return [list(captions) for captions in self.dataset["captions"]]
-        return [list(row["captions"]) for row in self.dataset]
+        return list(chain.from_iterable(_captions(each) for each in self.sets))
+
+    @property
+    def groups(self) -> list[int]:
+        """The number of the set each row belongs to, as the sampler takes them."""
+        return [number for number, each in enumerate(self.sets) for _ in range(len(each))]
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self._all)
 
     def __getitem__(self, index: int) -> TrainingRow:
         if index < 0:
             raise IndexError(f"index is {index}; expected epoch * {len(self)} + row.")
         epoch, row = divmod(int(index), len(self))
         rng = row_generator(self.seed, epoch=epoch, row=row)
-        content = self.dataset[row]
+        content = self._all[row]
         image = self._picture(row, content)
         if self.augmentation is not None:
             image = self.augmentation(image, rng)
@@ -176,6 +183,12 @@ def picture_source(value: Any) -> Any:  # noqa: ANN401 - whatever an image colum
     if isinstance(value, Mapping):
         return value["bytes"] if value.get("bytes") is not None else value["path"]
     return value
+
+
+def _captions(dataset: datasets.Dataset | Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    if isinstance(dataset, datasets.Dataset):
+        return [list(captions) for captions in dataset["captions"]]
+    return [list(row["captions"]) for row in dataset]
 
 
 def _without_decoding(

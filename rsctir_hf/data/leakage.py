@@ -132,7 +132,7 @@ class LeakageReport:
         return tuple(pair for pair in self.pairs if pair.left.dataset == pair.right.dataset)
 
     def lines(self) -> list[str]:
-        """Say in words what was found, one finding a line."""
+        """Say in words what was found, one finding a line; captions only where some are shared."""
         looked_at = ", ".join(f"{name} {count:,}" for name, count in self.pictures.items())
         text = [f"Leakage check over {sum(self.pictures.values()):,} pictures ({looked_at})."]
         for pairs, where in (
@@ -147,6 +147,7 @@ class LeakageReport:
             f"Captions of {shared.dataset} that occur word for word in {shared.other}: "
             f"{shared.repeated:,} of {shared.captions:,}."
             for shared in self.shared_captions
+            if shared.repeated
         ]
         return text
 

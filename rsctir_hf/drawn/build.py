@@ -2,12 +2,15 @@
 
 python -m rsctir_hf.drawn.build                    # rewrites the committed files
 python -m rsctir_hf.drawn.build --folder /tmp/out  # or draws them elsewhere
+
+``build_gallery`` also draws other scenes, for training.
 """
 
 import argparse
 import json
 import logging
 from collections.abc import Sequence
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +52,25 @@ def metadata_row(scene: DrawnScene, seed: int) -> dict[str, Any]:
     }
 
 
-def build_gallery(folder: Path = SCENE_FOLDER) -> int:
-    """Draw every scene into a folder; return the number of bytes of the pictures."""
+def build_gallery(
+    folder: Path = SCENE_FOLDER,
+    *,
+    scenes: int = SCENES_PER_CATEGORY * len(CATEGORIES),
+    first_seed: int = 0,
+) -> int:
+    """Draw scenes into a folder, as many of each category as of any other, give or take one.
+
+    Args:
+        folder: for the JPEGs and ``metadata.jsonl``, which is written last.
+        scenes: how many in all.
+        first_seed: seed of the first scene of each category; the next has the next.
+
+    Returns:
+        The number of bytes of the pictures.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(c, s) for c in CATEGORIES for s in range(SCENES_PER_CATEGORY)]
+    endless = ((category, seed) for seed in count(first_seed) for category in CATEGORIES)
+    jobs = sorted(islice(endless, scenes))
     rows, size = [], 0
     for category, seed in tqdm(jobs, desc="Drawing scenes", unit="scene"):
         scene = draw_scene(category, seed)

@@ -101,6 +101,17 @@ def test_view_of_a_table_gives_captions_for_the_sampler():
     assert view.caption_sets == [sentences(n) for n in range(3)]
 
 
+def test_view_of_several_sets_counts_rows_through_and_says_whose_they_are(rows):
+    table = standardise(hub_table(3, first=20), source="hub")
+    view = EpochView(rows, table, seed=0)
+    assert len(view) == 9
+    assert view.groups == [0] * 6 + [1] * 3
+    assert view.caption_sets == [sentences(n) for n in (*range(6), *range(20, 23))]
+    second = view[9 + 7]  # row 7 in epoch 1: the second picture of the table
+    assert (second.row, second.all_captions) == (7, tuple(sentences(21)))
+    assert np.array_equal(np.asarray(second.image), np.asarray(draw_picture(21)))
+
+
 def test_broken_picture_is_named_with_its_row():
     rows = [{"image": b"junk", "captions": ["a"], "file_name": "b.jpg"}]
     with pytest.raises(ImageReadError, match=r"Row 0 \(b\.jpg\) of the training data"):
@@ -168,9 +179,7 @@ def test_positives_compare_normalised_sentences():
 def test_collated_epoch_through_a_loader_with_the_sampler(rows):
     view = EpochView(rows, seed=0, augmentation=Augmentation())
     sampler = CaptionAwareSampler(view.caption_sets, batch_size=4, seed=0)
-    loader = DataLoader(
-        view, batch_size=4, sampler=sampler, collate_fn=RetrievalCollator(stub_processor)
-    )
+    loader = DataLoader(view, batch_sampler=sampler, collate_fn=RetrievalCollator(stub_processor))
     sizes = [len(batch["pixel_values"]) for batch in loader]
     assert sizes == [4, 2]
 
@@ -182,7 +191,7 @@ def test_skipping_seen_batches_goes_on_where_the_run_stopped(rows):
 
     def loader():
         sampler = CaptionAwareSampler(view.caption_sets, batch_size=2, seed=0)
-        plain = DataLoader(view, batch_size=2, sampler=sampler, collate_fn=list)
+        plain = DataLoader(view, batch_sampler=sampler, collate_fn=list)
         return accelerate.Accelerator(cpu=True).prepare(plain)
 
     whole, resumed = loader(), loader()

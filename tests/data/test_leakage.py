@@ -133,6 +133,14 @@ def test_summary_says_what_was_found():
     assert "Captions of test that occur word for word in train: 5 of 5" in text
 
 
+def test_summary_is_silent_about_sets_that_share_no_caption():
+    tables = {
+        name: table_of([encoded(scene(number))], [[f"only {number}"]])
+        for number, name in enumerate(("train", "test"))
+    }
+    assert not any("Captions" in line for line in check_leakage(tables).lines())
+
+
 def test_long_lists_are_cut_in_the_summary():
     table = table_of([encoded(scene(0))] * 8)  # 28 pairs
     assert "  and 18 more" in check_leakage({"train": table}).lines()

@@ -10,7 +10,7 @@ from datasets import load_dataset
 from PIL import Image
 
 from rsctir_hf.drawn import CATEGORIES, draw_scene, gallery, sample_folder
-from rsctir_hf.drawn.build import metadata_row, scene_file
+from rsctir_hf.drawn.build import build_gallery, metadata_row, scene_file
 from rsctir_hf.drawn.captions import CAPTIONS_PER_SCENE, NUMBER_WORDS, TEMPLATES
 from rsctir_hf.errors import DataLayoutError, QueryError
 
@@ -89,6 +89,21 @@ def test_a_scene_drawn_again_equals_the_committed_one(category, seed, rows):
     assert np.abs(drawn - committed).mean() < REDRAW_TOLERANCE
     record = next(row for row in rows if row["file_name"] == scene_file(category, seed))
     assert metadata_row(scene, seed) == record
+
+
+def test_scenes_for_training_are_spread_over_the_types_and_have_seeds_of_their_own(tmp_path):
+    size = build_gallery(tmp_path, scenes=22, first_seed=1000)
+    lines = (tmp_path / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    drawn = [(row["category"], row["seed"]) for row in map(json.loads, lines)]
+    assert drawn == sorted(
+        [(category, 1000) for category in CATEGORIES] + [(c, 1001) for c in CATEGORIES[:2]]
+    )
+    assert size == sum(path.stat().st_size for path in tmp_path.glob("*.jpg"))
+
+
+def test_the_committed_scenes_are_listed_in_the_order_they_are_drawn_in(rows):
+    drawn = [(row["category"], row["seed"]) for row in rows]
+    assert drawn == sorted((category, seed) for category in CATEGORIES for seed in range(10))
 
 
 def test_the_same_seed_gives_the_same_scene_and_another_seed_another():

@@ -53,8 +53,8 @@ def load_run_module():
 
 
 def write_release(benchmark, root):
-    """Each benchmark in the form it was released in."""
-    if benchmark == "ucm":
+    """Each benchmark in the form it was released in; the general models' main set is UCM."""
+    if benchmark in ("ucm", "rs"):
         return miniature.write_karpathy(root, {"train": 6, "val": 3, "test": 3})
     if benchmark == "rsicd":
         return miniature.write_imagefolder(root)
@@ -79,16 +79,25 @@ def arguments_for(recipe, data, output, **changes):
 def test_every_recipe_trains_saves_and_can_be_searched_with(recipe, run, tmp_path):
     benchmark = recipe.stem.split("_")[1]
     data = write_release(benchmark, tmp_path / "data")
-    run.main(arguments_for(recipe, data, tmp_path / "out"))
+    extra = {}
+    if benchmark == "rs":
+        counts = {"train": 5, "validation": 2}
+        rsicd = miniature.write_imagefolder(tmp_path / "rsicd", counts, first=50)
+        extra = {"extra_data": f"{{rsicd: {rsicd}, drawn: generated:2}}"}
+    run.main(arguments_for(recipe, data, tmp_path / "out", **extra))
     final = tmp_path / "out"
     results = json.loads((final / "results.json").read_text())
     assert [row["rerank"] for row in results["validation"]][:3] == ["none", "smr", "mr"]
     assert all(0 <= row["mR"] <= 100 for row in results["validation"])
     assert results["validation"][0]["split"] == "validation"
     assert results["git_revision"]
+    sets = ["ucm", "rsicd"] if benchmark == "rs" else [benchmark]
+    assert list(dict.fromkeys(row["data"] for row in results["validation"])) == sets
+    assert list(results["training_sets"]) == [*sets, *(["drawn"] if extra else [])]
     config = json.loads((final / "config.json").read_text())
     assert config["smr_temperature"] > 0
     assert -1 <= config["confident_score"] <= 1
+    assert config["training_images"].count(" pictures") == len(results["training_sets"])
     assert (final / "README.md").is_file()
     retriever = Retriever.from_pretrained(str(final))
     pictures = miniature.write_pictures(tmp_path / "gallery", ["a.png", "b.png"])
@@ -156,7 +165,7 @@ def test_every_recipe_is_valid_yaml_with_a_story():
         text = recipe.read_text()
         assert text.startswith("#"), f"{recipe.name} begins with a comment that says what it is"
         assert yaml.safe_load(text)
-    assert len(RECIPES) == 9
+    assert len(RECIPES) == 11
 
 
 def test_push_to_hub_goes_through_the_trainer_and_uploads_the_finished_folder(

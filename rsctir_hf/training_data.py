@@ -1,0 +1,177 @@
+"""The pictures of a training run: its sets, their splits, and the check that none is held out.
+
+A run has a main benchmark and may have further training sets (``DataArguments.extra_data``): other
+benchmarks, and scenes drawn for this run by our own code. Every split of every set that is at
+hand goes through one leakage check before a model is built.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+
+from rsctir_hf.data.benchmarks import (
+    BENCHMARKS,
+    available_splits,
+    hold_out,
+    load_benchmark,
+    load_captioned_folder,
+)
+from rsctir_hf.data.leakage import LeakageReport, RepeatedPicture, check_leakage
+from rsctir_hf.drawn import sample_folder
+from rsctir_hf.drawn.build import METADATA, build_gallery
+from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.training_args import DRAWN, DataArguments
+
+logger = logging.getLogger(__name__)
+
+HOLD_OUT_SEED = 0  # the same pictures whatever the run's seed, so that seeds compare
+#: Scene seeds from here on are for training; the shipped gallery has the seeds 0 to 9.
+FIRST_TRAINING_SEED = 1000
+TRAIN, VALIDATION = "train", "validation"
+
+Splits = dict[str, datasets.Dataset]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from and what it is chosen on; the main set comes first in both.
+
+    Attributes:
+        train: name of a set -> its training pictures.
+        validation: name of a set -> its validation pictures, where it has some.
+    """
+
+    train: Mapping[str, datasets.Dataset]
+    validation: Mapping[str, datasets.Dataset]
+
+    @property
+    def captions(self) -> list[list[str]]:
+        """The captions of every training picture."""
+        return [captions for table in self.train.values() for captions in table["captions"]]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Training pictures of each set."""
+        return {name: len(table) for name, table in self.train.items()}
+
+    def describe(self) -> str:
+        """Say in words what the training pictures are."""
+        return "; ".join(
+            f"drawn scenes, {count:,} pictures"
+            if name == DRAWN
+            else f"{BENCHMARKS[name].title} train, {count:,} pictures"
+            for name, count in self.counts.items()
+        )
+
+
+def load_training_data(arguments: DataArguments, *, folder: Path) -> TrainingData:
+    """Load every set of a run, and refuse to train on a picture that is also held out.
+
+    Args:
+        arguments: the recipe's data arguments.
+        folder: of the run; scenes drawn for it are kept there.
+
+    Raises:
+        DataLayoutError: if data are missing, or a picture stands in train and in a held-out split.
+        QueryError: if a set has an unknown name.
+    """
+    sets = {arguments.benchmark: load_main(arguments)}
+    for name, place in arguments.extra.items():
+        if name == DRAWN:
+            sets[name] = draw_training_scenes(arguments.drawn_scenes, folder=folder)
+        else:
+            sets[name] = load_extra(name, place)
+    refuse_leaks(sets, allow=arguments.allow_leakage)
+    most = arguments.max_train_images
+    return TrainingData(
+        train={
+            name: splits[TRAIN].select(range(min(most or len(splits[TRAIN]), len(splits[TRAIN]))))
+            for name, splits in sets.items()
+        },
+        validation={
+            name: splits[VALIDATION] for name, splits in sets.items() if VALIDATION in splits
+        },
+    )
+
+
+def load_main(arguments: DataArguments) -> Splits:
+    """Load train, validation and the held-out split of the main benchmark."""
+    names = [TRAIN, VALIDATION, arguments.test_split]
+    if arguments.validation_share:
+        names.remove(VALIDATION)
+    splits = {
+        name: load_benchmark(
+            arguments.benchmark,
+            arguments.data,
+            split=name,
+            images=arguments.images,
+            complete=arguments.complete,
+        )
+        for name in filter(None, names)
+    }
+    if arguments.validation_share:
+        splits[TRAIN], splits[VALIDATION] = hold_out(
+            splits[TRAIN], share=arguments.validation_share, seed=HOLD_OUT_SEED
+        )
+    return splits
+
+
+def load_extra(name: str, place: str) -> Splits:
+    """Load what there is of a further benchmark: train at least, part of its pictures will do."""
+    here = available_splits(place)
+    for split, count in BENCHMARKS[name].images.items() if name in BENCHMARKS else ():
+        if count and split not in here:
+            logger.info("%s: %s has no %s split; it is not checked", name, place, split)
+    wanted = dict.fromkeys((TRAIN, *here))
+    return {split: load_benchmark(name, place, split=split, complete=False) for split in wanted}
+
+
+def draw_training_scenes(count: int, *, folder: Path) -> Splits:
+    """Draw scenes that are not in the shipped gallery; the latter is the held-out split.
+
+    The same count gives the same scenes. Drawn once a run folder: a resumed run reads them back.
+    """
+    # Trainer leaves out of a push what begins with an underscore.
+    drawn = folder / f"_drawn_{count}"
+    if not (drawn / TRAIN / METADATA).is_file():
+        build_gallery(drawn / TRAIN, scenes=count, first_seed=FIRST_TRAINING_SEED)
+    shipped = sample_folder()
+    return {
+        TRAIN: load_captioned_folder(drawn, TRAIN),
+        "shipped": load_captioned_folder(shipped.parent, shipped.name),
+    }
+
+
+def refuse_leaks(sets: Mapping[str, Splits], *, allow: bool) -> None:
+    """Check all splits of all sets together, and raise where a held-out picture stands twice.
+
+    Raises:
+        DataLayoutError: a picture stands in two splits of which not both are for training.
+    """
+    found = check_leakage(
+        {
+            f"{name}/{split}": table
+            for name, splits in sets.items()
+            for split, table in splits.items()
+        }
+    )
+    for line in found.lines():
+        logger.info(line)
+    leaks = held_out_pairs(found)
+    if leaks and not allow:
+        raise DataLayoutError(
+            f"{len(leaks)} held-out pictures stand in two splits, such as {leaks[0]}. Take them "
+            "out of train, or pass --allow_leakage true if you accept figures that flatter."
+        )
+
+
+def held_out_pairs(found: LeakageReport) -> list[RepeatedPicture]:
+    """Return the pairs across splits of which at least one picture is held out."""
+    return [
+        pair
+        for pair in found.crossing
+        if not all(side.dataset.endswith(f"/{TRAIN}") for side in (pair.left, pair.right))
+    ]

@@ -1,0 +1,119 @@
+"""The sets of a run: which splits are loaded, what is drawn, and what may not be trained on."""
+
+import logging
+import shutil
+
+import pytest
+
+from rsctir_hf.data.leakage import check_leakage
+from rsctir_hf.drawn import sample_folder
+from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.training_args import DataArguments
+from rsctir_hf.training_data import draw_training_scenes, load_training_data
+from tests import miniature
+
+
+@pytest.fixture
+def main(tmp_path):
+    return miniature.write_imagefolder(tmp_path / "ucm")
+
+
+@pytest.fixture
+def extra(tmp_path):
+    counts = {"train": 5, "validation": 2}
+    return miniature.write_imagefolder(tmp_path / "rsicd", counts, first=50)
+
+
+def load(main, tmp_path, **options):
+    arguments = DataArguments(data=str(main), test_split="test", **options)
+    return load_training_data(arguments, folder=tmp_path / "run")
+
+
+def test_one_set_is_its_official_splits(main, tmp_path):
+    data = load(main, tmp_path)
+    assert data.counts == {"ucm": 6}
+    assert {name: len(rows) for name, rows in data.validation.items()} == {"ucm": 3}
+    assert data.captions == [miniature.sentences(number) for number in range(6)]
+    assert data.describe() == "UCM-Captions train, 6 pictures"
+
+
+def test_sets_stand_beside_each_other_with_the_splits_they_have(main, extra, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    data = load(main, tmp_path, extra_data={"rsicd": str(extra), "drawn": "generated:3"})
+    assert data.counts == {"ucm": 6, "rsicd": 5, "drawn": 3}
+    assert list(data.validation) == ["ucm", "rsicd"]
+    assert len(data.captions) == 14
+    assert data.describe() == (
+        "UCM-Captions train, 6 pictures; RSICD train, 5 pictures; drawn scenes, 3 pictures"
+    )
+    assert "has no test split; it is not checked" in caplog.text
+    names = ("ucm/train", "ucm/test", "rsicd/train", "rsicd/validation", "drawn/shipped 200")
+    assert all(name in caplog.text for name in names)
+
+
+def test_a_set_without_validation_split_only_trains(main, tmp_path):
+    extra = miniature.write_imagefolder(tmp_path / "rsicd", {"train": 4}, first=50)
+    data = load(main, tmp_path, extra_data={"rsicd": str(extra)})
+    assert data.counts == {"ucm": 6, "rsicd": 4}
+    assert list(data.validation) == ["ucm"]
+
+
+def test_a_smoke_run_takes_the_first_pictures_of_each_set(main, extra, tmp_path):
+    data = load(main, tmp_path, extra_data={"rsicd": str(extra)}, max_train_images=2)
+    assert data.counts == {"ucm": 2, "rsicd": 2}
+    assert len(data.validation["rsicd"]) == 2
+
+
+def test_part_of_a_further_release_will_do_but_not_of_the_main_one(main, tmp_path):
+    extra = miniature.write_karpathy(tmp_path / "rsicd", {"train": 4}, dataset="RSICD", first=50)
+    assert load(main, tmp_path, extra_data={"rsicd": str(extra)}).counts["rsicd"] == 4
+    part = miniature.write_karpathy(tmp_path / "part")
+    with pytest.raises(DataLayoutError, match="UCM-Captions train, not 1680"):
+        load(part, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("ucm/train/scene00.png", "rsicd/validation"),
+        ("rsicd/train/scene50.png", "ucm/test"),
+        ("ucm/train/scene00.png", "ucm/test"),
+    ],
+)
+def test_a_training_picture_held_out_anywhere_stops_the_run(source, target, main, extra, tmp_path):
+    # It takes the place of the first picture of that split.
+    held_out = min((tmp_path / target).glob("*.png"))
+    shutil.copy(tmp_path / source, held_out)
+    options = {"extra_data": {"rsicd": str(extra)}}
+    with pytest.raises(DataLayoutError, match=r"1 held-out pictures stand in two splits") as error:
+        load(main, tmp_path, **options)
+    assert f"{target}/{held_out.name}" in str(error.value)
+    assert load(main, tmp_path, allow_leakage=True, **options).counts["ucm"] == 6
+
+
+def test_a_picture_in_two_training_sets_is_no_leak(main, extra, tmp_path):
+    shutil.copy(main / "train" / "scene00.png", extra / "train" / "scene50.png")
+    assert load(main, tmp_path, extra_data={"rsicd": str(extra)}).counts["rsicd"] == 5
+
+
+def test_an_unknown_set_is_named(main, extra, tmp_path):
+    with pytest.raises(QueryError, match="'landsat'"):
+        load(main, tmp_path, extra_data={"landsat": str(extra)})
+
+
+def test_scenes_are_drawn_once_a_run_and_again_the_same(tmp_path, monkeypatch):
+    first = draw_training_scenes(3, folder=tmp_path / "a")["train"]
+    again = draw_training_scenes(3, folder=tmp_path / "b")["train"]
+    files = [sorted((tmp_path / name).rglob("*.jpg")) for name in ("a", "b")]
+    assert [a.read_bytes() for a in files[0]] == [b.read_bytes() for b in files[1]]
+    assert first["captions"] == again["captions"]
+    monkeypatch.setattr("rsctir_hf.training_data.build_gallery", None)
+    assert draw_training_scenes(3, folder=tmp_path / "a")["train"]["captions"] == first["captions"]
+
+
+@pytest.mark.slow
+def test_none_of_four_hundred_drawn_scenes_is_in_the_shipped_gallery(tmp_path):
+    drawn = draw_training_scenes(400, folder=tmp_path)
+    assert len(drawn["train"]) == 400
+    assert len(drawn["shipped"]) == len(list(sample_folder().glob("*.jpg"))) == 200
+    assert check_leakage(drawn).crossing == ()
