@@ -1,5 +1,6 @@
 """What happens to the weights beside the optimizer: freezing by stages, and averaging."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class StagedFreezing(TrainerCallback):
         frozen_epochs: prefix -> number of epochs frozen, -1 for always.
     """
 
-    def __init__(self, frozen_epochs: dict[str, float]) -> None:
+    def __init__(self, frozen_epochs: Mapping[str, float]) -> None:
         self.frozen_epochs = frozen_epochs
 
     def on_epoch_begin(
@@ -83,10 +84,8 @@ class StagedFreezing(TrainerCallback):
             apply_freezing(model, self.frozen_epochs, epoch=state.epoch or 0.0)
 
 
-def apply_freezing(model: nn.Module, frozen_epochs: dict[str, float], *, epoch: float) -> None:
+def apply_freezing(model: nn.Module, frozen_epochs: Mapping[str, float], *, epoch: float) -> None:
     """Freeze the parameters whose prefix is still frozen at ``epoch``, thaw the others.
-
-    Where several prefixes fit a name, the longest decides.
 
     Raises:
         ValueError: if a prefix fits no parameter.
@@ -96,9 +95,14 @@ def apply_freezing(model: nn.Module, frozen_epochs: dict[str, float], *, epoch: 
         if not any(has_prefix(name, prefix) for name in names):
             raise ValueError(f"frozen_epochs: no parameter of the model begins with {prefix!r}.")
     for name, parameter in model.named_parameters():
-        fits = [prefix for prefix in frozen_epochs if has_prefix(name, prefix)]
-        until = frozen_epochs[max(fits, key=len)] if fits else 0
+        until = setting_of(name, frozen_epochs, default=0)
         parameter.requires_grad_(not (until < 0 or epoch < until))
+
+
+def setting_of(name: str, settings: Mapping[str, float], *, default: float) -> float:
+    """Return the setting of a parameter; of several prefixes that fit, the longest decides."""
+    fits = [prefix for prefix in settings if has_prefix(name, prefix)]
+    return settings[max(fits, key=len)] if fits else default
 
 
 def has_prefix(name: str, prefix: str) -> bool:

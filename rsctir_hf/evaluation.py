@@ -63,6 +63,8 @@ class SimilarityData:
             them, in order of first appearance and each in its first spelling.
         text_vectors: (U, D) unit vectors of the distinct sentences.
         image_vectors: (B, D) unit vectors of the pictures.
+        symmetries: views of each picture that its vector averages, 1 or 8.
+        regions: ``model``, ``none`` or a detector's name.
     """
 
     similarity: Tensor
@@ -72,6 +74,8 @@ class SimilarityData:
     distinct_captions: tuple[str, ...]
     text_vectors: Tensor
     image_vectors: Tensor
+    symmetries: int
+    regions: str
 
 
 @dataclass(frozen=True)
@@ -200,18 +204,50 @@ def evaluate_retrieval(
         regions=regions,
         symmetries=symmetries,
     )
+    return report_on(
+        data,
+        model,
+        processor,
+        rerank=rerank,
+        temperature=temperature,
+        bank=CaptionBank(bank) if bank else None,
+        probabilities=match_probabilities(model, processor, dataset, data=data)
+        if rerank == "match"
+        else None,
+    )
+
+
+def report_on(
+    data: SimilarityData,
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401
+    *,
+    rerank: str = "none",
+    temperature: float | None = None,
+    bank: CaptionBank | None = None,
+    probabilities: Scores | None = None,
+) -> RetrievalReport:
+    """Report on a data set that has been embedded already.
+
+    Args:
+        data: what ``similarity_matrix`` returned.
+        model: the model that embedded it.
+        processor: its processor, for the sentences of the bank.
+        rerank: as in ``evaluate_retrieval``.
+        temperature: of SMR; default ``config.smr_temperature``.
+        bank: sentences for the live form of SMR and MR.
+        probabilities: what ``match_probabilities`` returned; needed for ``match``.
+    """
     tau = smr_temperature(model, temperature) if rerank == "smr" else None
-    weight = match_weight(model) if rerank == "match" else None
-    if weight is not None:
-        found = match_probabilities(model, processor, dataset, data=data)
-        scores = two_stage_scores(data.similarity, found, weight=weight)
+    weight = match_weight(model) if probabilities is not None else None
+    if weight is not None and probabilities is not None:
+        scores = two_stage_scores(data.similarity, probabilities, weight=weight)
     else:
         scores = rerank_matrix(data, rerank, temperature=tau)
     banked = None
-    if bank and rerank in ("smr", "mr"):
-        sentences = CaptionBank(bank)
-        others = OtherQueries(sentences.vectors(model, processor), data.image_vectors)
-        t2i = _alone(data, sentences, others, rerank=rerank, temperature=tau)
+    if bank is not None and rerank in ("smr", "mr"):
+        others = OtherQueries(bank.vectors(model, processor), data.image_vectors)
+        t2i = _alone(data, bank, others, rerank=rerank, temperature=tau)
         banked = directional_metrics(scores[0], t2i, data.image_of_caption)
     owners = data.image_of_caption
     caption_counts = owners.bincount()  # (B,)
@@ -223,14 +259,14 @@ def evaluate_retrieval(
         caption_aware=directional_metrics(*scores, owners, caption_ids=data.caption_ids),
         bank_metrics=banked,
         rerank=rerank,
-        symmetries=symmetries,
+        symmetries=data.symmetries,
         temperature=tau,
         match_weight=weight,
         images=len(data.similarity),
         captions=len(data.captions),
         distinct_captions=len(data.distinct_captions),
-        bank_size=len(bank) if bank and banked else 0,
-        regions=regions_name(model, regions),
+        bank_size=len(bank.sentences) if banked and bank is not None else 0,
+        regions=data.regions,
         image_size=getattr(model.config, "image_size", None),
         interval=bootstrap_interval(per_image, caption_counts),
         caption_counts=caption_counts.tolist(),
@@ -297,6 +333,8 @@ def similarity_matrix(
         distinct_captions=tuple(distinct_captions.values()),
         text_vectors=text_vectors,
         image_vectors=embedded.vectors,
+        symmetries=symmetries,
+        regions=regions_name(model, regions),
     )
 
 

@@ -6,7 +6,7 @@ The output folder becomes exactly what belongs on the Hub. Nothing here touches 
 import logging
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from statistics import fmean
@@ -20,12 +20,15 @@ from transformers import PreTrainedModel, ProcessorMixin
 from rsctir_hf.evaluation import (
     MATCH_WEIGHTS,
     SMR_TEMPERATURES,
-    evaluate_retrieval,
+    Scores,
+    SimilarityData,
     match_probabilities,
+    report_on,
     results_json,
     similarity_matrix,
     two_stage_scores,
 )
+from rsctir_hf.gallery.bank import CaptionBank
 from rsctir_hf.gallery.embedding import embed_texts
 from rsctir_hf.metrics import directional_metrics
 from rsctir_hf.protocols import PairMatcher
@@ -67,8 +70,40 @@ OFF_TOPIC = (
 )
 
 
-def choose_on_validation(
+@dataclass(frozen=True)
+class Judged:
+    """A validation set as the finished model sees it, embedded once for choices and reports.
+
+    Attributes:
+        data: similarity of all pairs.
+        probabilities: of the two-stage score in both directions; None without a fusion encoder.
+    """
+
+    data: SimilarityData
+    probabilities: Scores | None
+
+
+def judge(
     model: PreTrainedModel, processor: ProcessorMixin, validation: Mapping[str, Any]
+) -> dict[str, Judged]:
+    """Embed every validation set, and judge the best pairs if the model can.
+
+    Args:
+        model: the trained model, in evaluation mode.
+        processor: its processor.
+        validation: name of a set -> its validation rows.
+    """
+    judged = {}
+    for name, rows in validation.items():
+        data = similarity_matrix(model, processor, rows)
+        matches = isinstance(model, PairMatcher)
+        found = match_probabilities(model, processor, rows, data=data) if matches else None
+        judged[name] = Judged(data, found)
+    return judged
+
+
+def choose_on_validation(
+    model: PreTrainedModel, processor: ProcessorMixin, validation: Mapping[str, Judged]
 ) -> None:
     """Choose SMR temperature, match weight and confidence threshold; write them to the config.
 
@@ -78,9 +113,9 @@ def choose_on_validation(
     Args:
         model: the trained model, in evaluation mode.
         processor: its processor.
-        validation: name of a set -> its validation rows.
+        validation: name of a set -> what ``judge`` made of it.
     """
-    sets = [similarity_matrix(model, processor, rows) for rows in validation.values()]
+    sets = [judged.data for judged in validation.values()]
     config = model.config
     config.smr_temperature = best_on_average(
         SMR_TEMPERATURES,
@@ -94,18 +129,15 @@ def choose_on_validation(
         torch.cat([(data.image_vectors @ data.text_vectors.T).amax(dim=0) for data in sets]),
         torch.cat([(data.image_vectors @ off_topic.T).amax(dim=0) for data in sets]),
     )
-    if isinstance(model, PairMatcher):
-        judged = [
-            (data, match_probabilities(model, processor, rows, data=data))
-            for data, rows in zip(sets, validation.values(), strict=True)
-        ]
+    pairs = [(each.data, each.probabilities) for each in validation.values() if each.probabilities]
+    if pairs:
         config.match_weight = best_on_average(
             MATCH_WEIGHTS,
             lambda weight: [
                 directional_metrics(
                     *two_stage_scores(data.similarity, found, weight=weight), data.image_of_caption
                 )["mR"]
-                for data, found in judged
+                for data, found in pairs
             ],
         )
 
@@ -141,28 +173,34 @@ def confident_score(on_topic: Tensor, off_topic: Tensor) -> float:
 def validation_reports(
     model: PreTrainedModel,
     processor: ProcessorMixin,
-    validation: Mapping[str, Any],
+    validation: Mapping[str, Judged],
     *,
     bank: Sequence[str],
     source: dict[str, str | int | None],
 ) -> list[dict[str, Any]]:
-    """Evaluate every validation set without rerank and with each rerank the model offers.
+    """Report on every validation set without rerank and with each rerank the model offers.
 
     Args:
         model: the finished model.
         processor: its processor.
-        validation: name of a set -> its validation rows.
+        validation: name of a set -> what ``judge`` made of it.
         bank: sentences for the live form of SMR and MR.
         source: names for the reports: model, split, seed; ``data`` is the name of the set.
     """
-    reranks = ["none", "smr", "mr", *(["match"] if isinstance(model, PairMatcher) else [])]
-    return [
-        evaluate_retrieval(model, processor, rows, rerank=rerank, bank=bank)
-        .with_source(**source, data=name)
-        .to_dict()
-        for name, rows in validation.items()
-        for rerank in reranks
-    ]
+    sentences = CaptionBank(bank)
+    reports = []
+    for name, judged in validation.items():
+        for rerank in ("none", "smr", "mr", *(["match"] if judged.probabilities else [])):
+            report = report_on(
+                judged.data,
+                model,
+                processor,
+                rerank=rerank,
+                bank=sentences,
+                probabilities=judged.probabilities if rerank == "match" else None,
+            )
+            reports.append(report.with_source(**source, data=name).to_dict())
+    return reports
 
 
 def write_record(folder: Path, *, results: dict[str, Any], recipe: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from transformers import (
     TrainerCallback,
 )
 
-from rsctir_hf.callbacks import StagedFreezing, WeightAverage, has_prefix
+from rsctir_hf.callbacks import StagedFreezing, WeightAverage, setting_of
 from rsctir_hf.data.augmentation import Augmentation
 from rsctir_hf.data.collator import EpochView, RetrievalCollator
 from rsctir_hf.data.sampler import CaptionAwareSampler
@@ -75,6 +75,7 @@ class RetrievalTrainer(Trainer):
                 colour_jitter=args.colour_jitter,
             ),
             captions_per_image=args.captions_per_image,
+            low_resolution=(args.low_resolution, args.low_resolution_epochs),
             cache=True,
         )
         super().__init__(
@@ -177,8 +178,7 @@ class RetrievalTrainer(Trainer):
             decayed = set(self.get_decay_parameter_names(model))
             groups: dict[tuple[float, float], list[nn.Parameter]] = {}
             for name, parameter in model.named_parameters():
-                fits = [prefix for prefix in factors if has_prefix(name, prefix)]
-                factor = factors[max(fits, key=len)] if fits else 1.0
+                factor = setting_of(name, factors, default=1.0)
                 decay = self.args.weight_decay if name in decayed else 0.0
                 groups.setdefault((factor, decay), []).append(parameter)
             self.optimizer = cls(

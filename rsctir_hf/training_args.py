@@ -136,6 +136,9 @@ class RetrievalTrainingArguments(TrainingArguments):
         captions_per_image: captions drawn per picture and step.
         crop_scale: area range of the random resized crop; empty for none.
         colour_jitter: strength of brightness and contrast changes, 0..1.
+        low_resolution: side in pixels of training pictures in the first
+            ``low_resolution_epochs`` epochs; a step on 160 px costs half of one on 224 px.
+        low_resolution_epochs: epochs before training pictures have the model's own size.
         frozen_epochs: module prefix -> epochs it stays frozen (-1: always).
         lr_factors: module prefix -> factor on the learning rate.
         average_decay: decay of the exponential moving average of weights that is
@@ -159,6 +162,8 @@ class RetrievalTrainingArguments(TrainingArguments):
     captions_per_image: int = 1
     crop_scale: list[float] = field(default_factory=list)
     colour_jitter: float = 0.0
+    low_resolution: int = 160
+    low_resolution_epochs: int = 0
     frozen_epochs: dict[str, float] | str | None = None
     lr_factors: dict[str, float] | str | None = None
     average_decay: float = 0.0

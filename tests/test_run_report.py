@@ -11,6 +11,7 @@ from rsctir_hf.run_report import (
     choose_on_validation,
     confident_score,
     git_revision,
+    judge,
     recipe_of,
     validation_reports,
     write_record,
@@ -25,7 +26,11 @@ def test_the_confident_score_lies_midway_between_on_topic_and_off_topic_sentence
 
 
 def test_choices_are_written_to_the_configuration(tiny_clip, tiny_clip_processor, captioned_rows):
-    choose_on_validation(tiny_clip, tiny_clip_processor, {"ucm": captioned_rows})
+    choose_on_validation(
+        tiny_clip,
+        tiny_clip_processor,
+        judge(tiny_clip, tiny_clip_processor, {"ucm": captioned_rows}),
+    )
     assert tiny_clip.config.smr_temperature > 0
     assert -1 <= tiny_clip.config.confident_score <= 1
 
@@ -46,7 +51,9 @@ def test_the_temperature_is_chosen_on_all_sets_and_not_on_the_first(
         lambda i2t, t2i, owners: asked.append(len(owners)) or {"mR": 0.0},
     )
     sets = {"ucm": captioned_rows, "rsicd": captioned_rows[:2]}
-    choose_on_validation(tiny_clip, tiny_clip_processor, sets)
+    choose_on_validation(
+        tiny_clip, tiny_clip_processor, judge(tiny_clip, tiny_clip_processor, sets)
+    )
     assert asked == [8, 4] * len(SMR_TEMPERATURES)
 
 
@@ -59,7 +66,9 @@ def test_confidence_comes_from_the_sentences_of_all_sets_each_in_its_own_gallery
         lambda on, off: lengths.append((len(on), len(off))) or 0.0,
     )
     sets = {"ucm": captioned_rows, "rsicd": captioned_rows[:2]}
-    choose_on_validation(tiny_clip, tiny_clip_processor, sets)
+    choose_on_validation(
+        tiny_clip, tiny_clip_processor, judge(tiny_clip, tiny_clip_processor, sets)
+    )
     assert lengths == [(7 + 3, 2 * len(OFF_TOPIC))]  # distinct sentences: "many boats" twice
 
 
@@ -67,7 +76,11 @@ def test_there_is_a_report_for_each_set_and_rerank(tiny_clip, tiny_clip_processo
     reports = validation_reports(
         tiny_clip,
         tiny_clip_processor,
-        {"ucm": captioned_rows, "rsicd": captioned_rows[:2]},
+        judge(
+            tiny_clip,
+            tiny_clip_processor,
+            {"ucm": captioned_rows, "rsicd": captioned_rows[:2]},
+        ),
         bank=["a river", "a pier"],
         source={"model": "m", "split": "validation", "seed": 0},
     )

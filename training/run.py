@@ -10,8 +10,10 @@ a flag. ``OUTPUT_DIR`` then holds what belongs on the Hub: model, processor, car
 (with the git revision of the code) and the recipe as run; checkpoints and logs lie beside them.
 """
 
+import ctypes
 import logging
 import os
+import platform
 import sys
 
 import torch
@@ -24,6 +26,7 @@ from rsctir_hf.initialization import build_model
 from rsctir_hf.run_report import (
     choose_on_validation,
     git_revision,
+    judge,
     recipe_of,
     validation_reports,
     write_record,
@@ -32,10 +35,26 @@ from rsctir_hf.trainer import RetrievalTrainer
 from rsctir_hf.training_args import parse_recipe
 from rsctir_hf.training_data import load_training_data
 
+# Numbers of mallopt(3) in glibc.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep freed memory instead of handing it back to the system after each layer.
+
+    On a CPU a step allocates gigabytes of activations; getting fresh pages for them every time
+    costs about a third of it (``benchmarks/training_speed.py``). Elsewhere nothing happens.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
 
 def main(arguments: list[str]) -> None:
     """Recipe -> data -> model -> Trainer -> choices on validation -> saved model."""
     model_args, data_args, training_args = parse_recipe(arguments)
+    keep_freed_memory()
     set_seed(training_args.seed)
     # Trainer pushes neither checkpoints nor what begins with an underscore; logs name this host.
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(training_args.folder / "_runs"))
@@ -56,7 +75,8 @@ def main(arguments: list[str]) -> None:
 
     # What is scored from here on is what is stored: weights rounded to half precision.
     model.half().float().eval()
-    choose_on_validation(model, processor, data.validation)
+    judged = judge(model, processor, data.validation)
+    choose_on_validation(model, processor, judged)
     model.config.training_images = data.describe()
     name = training_args.run_name or f"{model_args.family}-{data_args.benchmark}"
     source: dict[str, str | int | None] = {
@@ -69,7 +89,7 @@ def main(arguments: list[str]) -> None:
         "best_epoch": trainer.best_epoch,
         "training_sets": data.counts,
         "validation": validation_reports(
-            model, processor, data.validation, bank=read_caption_bank(), source=source
+            model, processor, judged, bank=read_caption_bank(), source=source
         ),
         "log": trainer.state.log_history,
     }

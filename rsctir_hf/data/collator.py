@@ -33,12 +33,14 @@ class TrainingRow:
         captions: the sentences drawn for this epoch.
         all_captions: every sentence of the picture.
         row: its row number in the data set, counted through where there are several sets.
+        side: pixels of the square the processor makes of it; ``None``: the processor's own size.
     """
 
     image: Image.Image
     captions: tuple[str, ...]
     all_captions: tuple[str, ...]
     row: int
+    side: int | None = None
 
 
 class EpochView(Dataset[TrainingRow]):
@@ -55,6 +57,7 @@ class EpochView(Dataset[TrainingRow]):
         seed: the run's seed, not negative.
         augmentation: changes to the picture; ``None`` leaves it as it is.
         captions_per_image: distinct sentences drawn per picture; pictures with fewer give all.
+        low_resolution: (side in pixels, number of first epochs) of smaller pictures.
         cache: keep decoded pictures in memory (1,680 pictures of 256 px: 330 MB). Each worker
             process keeps its own copy, and a pickled view leaves its cache behind.
     """
@@ -65,6 +68,7 @@ class EpochView(Dataset[TrainingRow]):
         seed: int,
         augmentation: Augmentation | None = None,
         captions_per_image: int = 1,
+        low_resolution: tuple[int, int] = (0, 0),
         cache: bool = False,
     ) -> None:
         if seed < 0:
@@ -76,6 +80,7 @@ class EpochView(Dataset[TrainingRow]):
         self.seed = seed
         self.augmentation = augmentation
         self.captions_per_image = captions_per_image
+        self.low_resolution = low_resolution
         self.cache = cache
         self._pictures: dict[int, Image.Image] = {}
 
@@ -103,7 +108,8 @@ class EpochView(Dataset[TrainingRow]):
             image = self.augmentation(image, rng)
         captions = tuple(content["captions"])
         drawn = draw_captions(captions, self.captions_per_image, rng)
-        return TrainingRow(image, drawn, captions, row)
+        side, epochs = self.low_resolution
+        return TrainingRow(image, drawn, captions, row, side if epoch < epochs else None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pictures": {}}
@@ -139,10 +145,18 @@ class RetrievalCollator:
             The processor's tensors, and ``image_of_caption`` (C,) int64, the picture each caption
             was drawn for, and ``positives`` (B, C) bool, true where the caption is, as a
             sentence, among the picture's captions.
+
+        Raises:
+            ValueError: the rows are of epochs with different picture sizes.
         """
         captions = [caption for row in rows for caption in row.captions]
+        sides = {row.side for row in rows}
+        if len(sides) > 1:
+            raise ValueError(f"Rows of one batch ask for pictures of several sides: {sides}.")
+        side = sides.pop()
+        size = {} if side is None else {"size": {"height": side, "width": side}}
         inputs = self.processor(
-            images=[row.image for row in rows], text=captions, return_tensors="pt"
+            images=[row.image for row in rows], text=captions, return_tensors="pt", **size
         )
         image_of_caption = np.repeat(np.arange(len(rows)), [len(row.captions) for row in rows])
         return {
