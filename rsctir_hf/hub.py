@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
 from rsctir_hf.data import BENCHMARKS
+from rsctir_hf.data.benchmarks import Benchmark
 from rsctir_hf.errors import ModelLoadError, RsctirError
 from rsctir_hf.gallery.loading import check_model_folder
 from rsctir_hf.training_args import DRAWN
@@ -137,7 +138,7 @@ def render_model_card(
         "results_table": results_table(reports),
         "training_data": training_data(results),
         "git_revision": _or_unknown(results.get("git_revision")),
-        "best_epoch": _or_unknown(results.get("best_epoch")),
+        "best_epoch": _epoch(results.get("best_epoch")),
         "seed": _or_unknown(first.get("seed")),
         "image_size": _or_unknown(first.get("image_size")),
         "versions": ", ".join(f"{k} {v}" for k, v in (first.get("versions") or {}).items()),
@@ -214,14 +215,20 @@ def _training_set(name: str, count: int | None) -> str:
     """Say what is known of one training set."""
     if name == DRAWN:
         return (
-            f"{count:,} scenes drawn by our own code (Apache-2.0), other ones than those of the "
-            "demo's gallery"
+            f"{count:,} scenes drawn by our own code (Apache-2.0): other ones than those of the "
+            "demo's gallery, described in many of the same sentences"
         )
     if name not in BENCHMARKS:
         return name
     known = BENCHMARKS[name]
-    pictures = "" if count is None else f", {count:,} of the official {known.images[TRAIN]:,}"
-    return f"{known.title} ({known.source}), train{pictures} pictures: {known.terms}"
+    pictures = "train pictures" if count is None else f"train, {_share(count, known)} pictures"
+    return f"{known.title} ({known.source}), {pictures}: {known.terms}"
+
+
+def _share(count: int, benchmark: Benchmark) -> str:
+    """Say how many of the official training pictures were at hand."""
+    official = benchmark.images[TRAIN]
+    return f"all {count:,}" if count == official else f"{count:,} of the official {official:,}"
 
 
 def evaluation_reports(results: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - parsed JSON
@@ -240,13 +247,16 @@ def evaluation_reports(results: Any) -> Iterator[Mapping[str, Any]]:  # noqa: AN
 def results_table(reports: list[Mapping[str, Any]]) -> str:
     """Lay reports out as a Markdown table, one line each, percent with one decimal.
 
-    Behind mR stands its bootstrap interval, where a report has one.
+    The data sets come as in ``reports``, and of each the test split first. Behind mR stands its
+    bootstrap interval, where a report has one; the last columns are mR as well.
     """
     keys = [key for key in reports[0] if key.startswith(DIRECTIONS) and "R@" in key] + ["mR"]
-    head = ["data", "split", "rerank", *keys, "mR, ties in file order", "mR, caption-aware"]
-    head.append("mR, t2i with the caption bank, i2t as before")
+    head = ["data", "split", "rerank", "views", *keys, "stable order", "caption-aware", "live"]
     lines = [head, ["---"] * len(head)]
-    for report in reports:
+    order = list(dict.fromkeys(str(report.get("data")) for report in reports))
+    for report in sorted(
+        reports, key=lambda r: (order.index(str(r.get("data"))), r.get("split") != "test")
+    ):
         others = [
             (report.get(name) or {}).get("mR")
             for name in ("metrics_stable", "caption_aware", "bank_metrics")
@@ -255,8 +265,8 @@ def results_table(reports: list[Mapping[str, Any]]) -> str:
         cells = ["" if value is None else f"{value:.1f}" for value in figures]
         if report.get("interval"):
             cells[keys.index("mR")] += " ({:.1f} to {:.1f})".format(*report["interval"])
-        names = [_data_title(report), str(report.get("split", "")), _rerank_title(report)]
-        lines.append(names + cells)
+        names = [_data_title(report), str(report.get("split", "")), str(report["rerank"])]
+        lines.append([*names, str(report.get("symmetries") or 1), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -305,6 +315,10 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def _or_unknown(value: Any) -> Any:  # noqa: ANN401 - a cell of a results file
     return "not recorded" if value is None else value
+
+
+def _epoch(value: float | None) -> str:
+    return "not recorded" if value is None else f"{value:g}"
 
 
 def _data_title(report: Mapping[str, Any]) -> str:

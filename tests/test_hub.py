@@ -14,6 +14,7 @@ from rsctir_hf.hub import (
     evaluation_reports,
     push_model,
     render_model_card,
+    results_table,
     write_card,
 )
 
@@ -39,7 +40,7 @@ def report(split="test", rerank="none", mr=48.123):
 def results():
     log = [{"epoch": 1.0, "eval_mR": 3.0}]
     reports = {"validation": [report("validation")], "test": [report(), report(rerank="smr")]}
-    return {"git_revision": "abc1234", "best_epoch": 5, "log": log} | reports
+    return {"git_revision": "abc1234", "best_epoch": 5.0, "log": log} | reports
 
 
 def test_reports_are_found_at_any_depth(results):
@@ -49,9 +50,9 @@ def test_reports_are_found_at_any_depth(results):
 @pytest.mark.parametrize("family", ["cmpagl", "galr"])
 def test_card_carries_the_figures_and_leaves_no_placeholder(results, family, tmp_path):
     card = render_model_card(CARDS / f"{family}.md", results, model_id="org/model-ucm")
-    assert "| UCM-Captions | test | smr | 1.0 |" in card.text
+    assert "| UCM-Captions | test | smr | 1 | 1.0 |" in card.text
     assert "48.1" in card.text and "71.0" in card.text
-    assert "abc1234" in card.text and "import rsctir_hf" in card.text
+    assert "best epoch 5, code abc1234" in card.text and "import rsctir_hf" in card.text
     assert "$" not in card.text
     card.save(tmp_path / "README.md")
     read = ModelCard.load(tmp_path / "README.md").data
@@ -72,14 +73,14 @@ def test_card_of_a_model_of_several_sets_names_them_all_with_their_terms(family,
     (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
     (tmp_path / "results.json").write_text(json.dumps(results))
     text = write_card(tmp_path, model_id="org/model-rs").read_text()
-    assert "| UCM-Captions | validation | none |" in text
-    assert "| RSICD, 1,027 of 1,094 pictures | validation | none |" in text
+    assert "| UCM-Captions | validation | none | 1 |" in text
+    assert "| RSICD, 1,027 of 1,094 pictures | validation | none | 1 |" in text
     assert "| 48.1 (20.0 to 25.5) |" in text
     for words in (text, (tmp_path / "LICENSE").read_text()):
-        assert "train, 1,680 of the official 1,680 pictures: pictures from the USGS" in words
+        assert "train, all 1,680 pictures: pictures from the USGS" in words
         assert "- RSICD (Lu et al., TGRS 2017), train, 7,957 of the official 8,734" in words
         assert "Google Earth imagery; terms not verified" in words
-        assert "- 400 scenes drawn by our own code" in words
+        assert "- 400 scenes drawn by our own code" in words and "same sentences" in words
     data = ModelCard(text).data
     assert data.license == "other"
     assert {cell.dataset_type for cell in data.eval_results} == {"ucm", "rsicd"}
@@ -90,8 +91,21 @@ def test_reports_with_and_without_averaged_symmetries_stand_side_by_side(results
     (tmp_path / "results.json").write_text(json.dumps(results | {"test": [report()]}))
     (tmp_path / "eight.json").write_text(json.dumps(report(mr=49.0) | {"symmetries": 8}))
     text = write_card(tmp_path, results=[tmp_path / "eight.json"]).read_text()
-    assert "| UCM-Captions | test | none |" in text
-    assert "| UCM-Captions | test | none, 8 symmetries |" in text
+    assert "| UCM-Captions | test | none | 1 |" in text
+    assert "| UCM-Captions | test | none | 8 |" in text
+    names = [metric.metric_name for metric in ModelCard(text).data.eval_results]
+    assert "mR" in names and "mR, rerank none, 8 symmetries" in names
+
+
+def test_the_table_of_a_card_keeps_data_sets_together_and_test_first():
+    kinds = [("ucm", "validation"), ("rsicd", "validation"), ("ucm", "test"), ("rsicd", "test")]
+    lines = results_table([report(split) | {"data": data} for data, split in kinds]).splitlines()
+    assert [tuple(line.split(" | ")[:2]) for line in lines[2:]] == [
+        ("| UCM-Captions", "test"),
+        ("| UCM-Captions", "validation"),
+        ("| RSICD", "test"),
+        ("| RSICD", "validation"),
+    ]
 
 
 def test_cmpagl_card_says_what_it_is_not():
