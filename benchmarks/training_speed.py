@@ -9,7 +9,10 @@ batches and do the same forward, loss, backward, clipping and optimizer step; th
 logging, callbacks, the learning-rate schedule and the moving average of the weights. Measured in
 the recipe's first stage (all frozen that it freezes) and in its last (all thawed that it thaws),
 each with batches made beforehand and with the Trainer's own loader, which is also timed alone.
-Takes about four minutes on two cores; writes ``results/training_speed.json``.
+
+All this with freed memory kept, as in a training (``rsctir_hf.allocation``). What that brings is
+measured first: the bare loop alone, in new processes that by turns keep it and give it back.
+Takes about eight minutes on two cores; writes ``results/training_speed.json``.
 """
 
 import argparse
@@ -21,8 +24,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from itertools import cycle, islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
+from rsctir_hf.allocation import keep_freed_memory
+from rsctir_hf.callbacks import apply_freezing
 from rsctir_hf.data.benchmarks import load_benchmark
 from rsctir_hf.evaluation import library_versions
 from rsctir_hf.initialization import build_model
@@ -41,6 +48,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "training" / "recipes" / "cmpagl_ucm.yaml"
 BATCHES = 4  # different batches; also how many the loader is timed on
 TARGET = 0.90
+MEMORY_REPEATS = 2  # processes of either kind
 OVERRIDES = {
     "eval_strategy": "no",
     "save_strategy": "no",
@@ -148,13 +156,116 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--blocks", type=int, default=5, help="counted blocks of either loop")
     parser.add_argument("--json", type=Path, default=ROOT / "results" / "training_speed.json")
     options = parser.parse_args(arguments)
+    kept_memory = measure_kept_memory(options.recipe, options.data, steps=2 * options.block)
+    keep_freed_memory()  # as training/run.py does
     with tempfile.TemporaryDirectory() as folder:
         found = measure(
             options.recipe, options.data, block=options.block, blocks=options.blocks, folder=folder
         )
-    text = json.dumps(found, indent=2)
+    text = json.dumps({**found, "kept_memory": kept_memory}, indent=2)
     options.json.write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+def measure_kept_memory(recipe: Path, data: str, *, steps: int) -> dict[str, Any]:
+    """Time bare steps in processes that keep freed memory and in such that give it back, by turns.
+
+    Args:
+        recipe: of the training.
+        data: folder of its benchmark.
+        steps: counted steps of each stage in each process.
+
+    Returns:
+        Seconds per step of each process and, by stage, ``ratio``: the speed with kept memory
+        over that without, the median over pairs of neighbouring processes.
+    """
+    runs = [
+        {kept: in_new_process(bare_seconds, recipe, data, steps, kept) for kept in (False, True)}
+        for _ in range(MEMORY_REPEATS)
+    ]
+    return {
+        stage: {
+            "ratio": round(
+                statistics.median(run[False][stage] / run[True][stage] for run in runs), 3
+            ),
+            "seconds_per_step_kept": [round(run[True][stage], 3) for run in runs],
+            "seconds_per_step_given_back": [round(run[False][stage], 3) for run in runs],
+        }
+        for stage in runs[0][True]
+    }
+
+
+def in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
+    """Call ``function`` in a process of its own, whose memory nothing has used before."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def bare_seconds(recipe: Path, data: str, steps: int, kept: bool) -> dict[str, float]:
+    """Return the median seconds of a bare step in each stage, after one step that is not counted.
+
+    Args:
+        recipe: of the training.
+        data: folder of its benchmark.
+        steps: counted steps of each stage.
+        kept: keep freed memory, for the rest of this process.
+    """
+    if kept:
+        keep_freed_memory()
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = trainer_maker(recipe, data, steps=steps, folder=folder)()
+        batches = list(trainer.get_train_dataloader())
+        for stage, frozen in stages_of(trainer.args.freezing).items():
+            bare = BareLoop(trainer, batches, 1)
+            apply_freezing(bare.model, frozen, epoch=0.0)
+            _, *counted = [timed_step(bare, batch) for batch in islice(cycle(batches), steps + 1)]
+            seconds[stage] = statistics.median(counted)
+    return seconds
+
+
+def timed_step(bare: BareLoop, batch: Batch) -> float:
+    """Return the seconds of one bare step."""
+    start = time.perf_counter()
+    bare.step(batch)
+    return time.perf_counter() - start
+
+
+def trainer_maker(
+    recipe: Path, data: str, *, steps: int, folder: str
+) -> Callable[[], PreparedTrainer]:
+    """Load a recipe's model and first pictures, and return what makes a Trainer over both.
+
+    Args:
+        recipe: of the training.
+        data: folder of its benchmark.
+        steps: of a whole run.
+        folder: where the Trainer may write.
+    """
+    flags = {**OVERRIDES, "output_dir": folder, "max_steps": str(steps)}
+    given = [part for key, value in flags.items() for part in (f"--{key}", value)]
+    model_args, data_args, args = parse_recipe([str(recipe), *given])
+    set_seed(args.seed)
+    rows = load_benchmark(data_args.benchmark, data, split="train", complete=False, verify=False)
+    rows = rows.select(range(min(len(rows), BATCHES * args.train_batch_size)))
+    model, processor = build_model(model_args, rows["captions"])
+    nn.Module.to(model, memory_format=torch.channels_last)  # as training/run.py does
+    sets = {data_args.benchmark: rows}
+
+    def trainer() -> PreparedTrainer:
+        return PreparedTrainer(
+            model, args, processor=processor, train_rows=sets, validation_rows=sets
+        )
+
+    return trainer
+
+
+def stages_of(freezing: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Return what is frozen in the first stage of a recipe's freezing and in its last."""
+    return {
+        "frozen": dict.fromkeys(freezing, -1.0),
+        "thawed": {name: epochs for name, epochs in freezing.items() if epochs < 0},
+    }
 
 
 def measure(recipe: Path, data: str, *, block: int, blocks: int, folder: str) -> dict[str, Any]:
@@ -167,26 +278,10 @@ def measure(recipe: Path, data: str, *, block: int, blocks: int, folder: str) ->
         blocks: counted blocks of either loop; one more of each comes first and is not counted.
         folder: where the Trainer may write.
     """
-    flags = {**OVERRIDES, "output_dir": folder, "max_steps": str(block * (blocks + 1))}
-    given = [part for key, value in flags.items() for part in (f"--{key}", value)]
-    model_args, data_args, args = parse_recipe([str(recipe), *given])
-    set_seed(args.seed)
-    rows = load_benchmark(data_args.benchmark, data, split="train", complete=False)
-    rows = rows.select(range(min(len(rows), BATCHES * args.train_batch_size)))
-    model, processor = build_model(model_args, rows["captions"])
-    nn.Module.to(model, memory_format=torch.channels_last)  # as training/run.py does
-    stages = {
-        "frozen": dict.fromkeys(args.freezing, -1.0),
-        "thawed": {name: epochs for name, epochs in args.freezing.items() if epochs < 0},
-    }
-
-    def trainer() -> PreparedTrainer:
-        sets = {data_args.benchmark: rows}
-        return PreparedTrainer(
-            model, args, processor=processor, train_rows=sets, validation_rows=sets
-        )
-
+    trainer = trainer_maker(recipe, data, steps=block * (blocks + 1), folder=folder)
     own = trainer()  # decodes each picture once, in the first pass, as a training does
+    args = own.args
+    stages = stages_of(args.freezing)
     batches, first_pass = timed_pass(own.get_train_dataloader())
     _, later_pass = timed_pass(own.get_train_dataloader())
     loops: dict[str, Any] = {}
@@ -214,13 +309,14 @@ def measure(recipe: Path, data: str, *, block: int, blocks: int, folder: str) ->
         "settings": {
             "batch_size": args.train_batch_size,
             "captions_per_image": args.captions_per_image,
-            "image_size": model.config.image_size,
+            "image_size": own.model.config.image_size,
             "average_decay": args.average_decay,
             "block": block,
             "blocks": blocks,
             "threads": torch.get_num_threads(),
             "load_average_after": [round(value, 2) for value in os.getloadavg()],
             "machine": platform.machine(),
+            "c_library": " ".join(platform.libc_ver()),
             "versions": library_versions(),
         },
     }

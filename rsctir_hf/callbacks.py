@@ -15,6 +15,8 @@ AVERAGE_FILE = "averaged_weights.safetensors"
 class WeightAverage(TrainerCallback):
     """Exponential moving average of a model's trainable floating-point weights.
 
+    When training ends the model is given the average, whether or not its best state was loaded.
+
     The decay is warmed up as ``min(decay, (1 + step) / (10 + step))`` so that the average
     forgets its random start.
 
@@ -41,6 +43,19 @@ class WeightAverage(TrainerCallback):
         for name, value in model.named_parameters() if model is not None else ():
             if value.requires_grad:
                 self.weights[name].lerp_(value, 1 - decay)
+
+    @torch.no_grad()
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Leave the model with the averaged weights, which are those that were evaluated."""
+        for name, value in model.named_parameters() if model is not None else ():
+            value.copy_(self.weights[name])
 
     @torch.no_grad()
     def swap(self, model: nn.Module) -> None:

@@ -242,9 +242,12 @@ class RetrievalTrainer(Trainer):
 
     @property
     def best_epoch(self) -> float | None:
-        """Epoch of the evaluation that chose the weights, as the log has it."""
-        scored = [entry for entry in self.state.log_history if "eval_mR" in entry]
-        return max(scored, key=lambda entry: entry["eval_mR"])["epoch"] if scored else None
+        """Epoch of the evaluation that chose the weights, as the log has it; None: none did."""
+        scored = {
+            entry["step"]: entry["epoch"] for entry in self.state.log_history if "eval_mR" in entry
+        }
+        chosen = self.state.best_global_step if self.args.load_best_model_at_end else None
+        return None if chosen is None else scored.get(chosen)
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -300,7 +303,6 @@ class RetrievalTrainer(Trainer):
         super()._load_best_model()
         if self.average is not None and self.state.best_model_checkpoint:
             self.average.load(Path(self.state.best_model_checkpoint))
-            self.average.swap(self.model)
 
 
 def mean_metrics(scores: Mapping[str, Mapping[str, float]], *, prefix: str) -> dict[str, float]:

@@ -14,6 +14,7 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from rsctir_hf.errors import RecipeError
 
+SMALLEST_SIDE = 32  # pixels; the networks halve the side of a picture five times
 DRAWN = "drawn"  # the name of scenes drawn by our own code among the training sets
 
 
@@ -77,8 +78,8 @@ class DataArguments:
         validation_share: share of train held out for validation, for a ``benchmark`` without an
             official validation split; 0 uses the official one.
         allow_leakage: go on although a picture stands in two splits.
-        max_train_images: use the first so many training pictures of each set (0: all); for
-            smoke runs.
+        max_train_images: use the first so many training pictures of each set (0: all), and
+            draw no more scenes than that; for smoke runs.
     """
 
     benchmark: str = "ucm"
@@ -181,6 +182,11 @@ class RetrievalTrainingArguments(TrainingArguments):
         if not 0 <= self.pre_alignment_fraction <= 1:
             raise RecipeError(
                 f"pre_alignment_fraction is {self.pre_alignment_fraction}; expected 0..1."
+            )
+        if self.low_resolution < SMALLEST_SIDE or self.low_resolution_epochs < 0:
+            raise RecipeError(
+                f"low_resolution is {self.low_resolution} px for {self.low_resolution_epochs} "
+                f"epochs; expected at least {SMALLEST_SIDE} px and 0 epochs or more."
             )
 
     @property

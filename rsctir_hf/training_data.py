@@ -1,8 +1,9 @@
 """The pictures of a training run: its sets, their splits, and the check that none is held out.
 
 A run has a main benchmark and may have further training sets (``DataArguments.extra_data``): other
-benchmarks, and scenes drawn for this run by our own code. Every split of every set that is at
-hand goes through one leakage check before a model is built.
+benchmarks, and scenes drawn for this run by our own code. All of them, every split at hand of the
+further ones and ``test_split`` of the main one, go through one leakage check before a model is
+built.
 """
 
 import logging
@@ -20,9 +21,10 @@ from rsctir_hf.data.benchmarks import (
     load_captioned_folder,
 )
 from rsctir_hf.data.leakage import LeakageReport, RepeatedPicture, check_leakage
+from rsctir_hf.data.tables import check_pictures
 from rsctir_hf.drawn import sample_folder
 from rsctir_hf.drawn.build import METADATA, build_gallery
-from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.errors import DataLayoutError, ImageReadError
 from rsctir_hf.training_args import DRAWN, DataArguments
 
 logger = logging.getLogger(__name__)
@@ -75,17 +77,19 @@ def load_training_data(arguments: DataArguments, *, folder: Path) -> TrainingDat
         folder: of the run; scenes drawn for it are kept there.
 
     Raises:
-        DataLayoutError: if data are missing, or a picture stands in train and in a held-out split.
+        DataLayoutError: if data are missing, pictures are broken, or one stands in train and in a
+            held-out split.
         QueryError: if a set has an unknown name.
     """
+    most = arguments.max_train_images
     sets = {arguments.benchmark: load_main(arguments)}
     for name, place in arguments.extra.items():
         if name == DRAWN:
-            sets[name] = draw_training_scenes(arguments.drawn_scenes, folder=folder)
+            count = min(arguments.drawn_scenes, most or arguments.drawn_scenes)
+            sets[name] = draw_training_scenes(count, folder=folder)
         else:
             sets[name] = load_extra(name, place)
     refuse_leaks(sets, allow=arguments.allow_leakage)
-    most = arguments.max_train_images
     return TrainingData(
         train={
             name: splits[TRAIN].select(range(min(most or len(splits[TRAIN]), len(splits[TRAIN]))))
@@ -109,6 +113,7 @@ def load_main(arguments: DataArguments) -> Splits:
             split=name,
             images=arguments.images,
             complete=arguments.complete,
+            verify=False,
         )
         for name in filter(None, names)
     }
@@ -126,7 +131,10 @@ def load_extra(name: str, place: str) -> Splits:
         if count and split not in here:
             logger.info("%s: %s has no %s split; it is not checked", name, place, split)
     wanted = dict.fromkeys((TRAIN, *here))
-    return {split: load_benchmark(name, place, split=split, complete=False) for split in wanted}
+    return {
+        split: load_benchmark(name, place, split=split, complete=False, verify=False)
+        for split in wanted
+    }
 
 
 def draw_training_scenes(count: int, *, folder: Path) -> Splits:
@@ -140,24 +148,29 @@ def draw_training_scenes(count: int, *, folder: Path) -> Splits:
         build_gallery(drawn / TRAIN, scenes=count, first_seed=FIRST_TRAINING_SEED)
     shipped = sample_folder()
     return {
-        TRAIN: load_captioned_folder(drawn, TRAIN),
-        "shipped": load_captioned_folder(shipped.parent, shipped.name),
+        TRAIN: load_captioned_folder(drawn, TRAIN, verify=False),
+        "shipped": load_captioned_folder(shipped.parent, shipped.name, verify=False),
     }
 
 
 def refuse_leaks(sets: Mapping[str, Splits], *, allow: bool) -> None:
     """Check all splits of all sets together, and raise where a held-out picture stands twice.
 
+    Nobody has decoded the pictures before; this decodes each one.
+
     Raises:
-        DataLayoutError: a picture stands in two splits of which not both are for training.
+        DataLayoutError: a picture stands in two splits of which not both are for training, or
+            pictures are broken.
     """
-    found = check_leakage(
-        {
-            f"{name}/{split}": table
-            for name, splits in sets.items()
-            for split, table in splits.items()
-        }
-    )
+    tables = {
+        f"{name}/{split}": table for name, splits in sets.items() for split, table in splits.items()
+    }
+    try:
+        found = check_leakage(tables)
+    except ImageReadError:
+        for name, table in tables.items():
+            check_pictures(table, source=name)  # raises, and names all that are broken
+        raise
     for line in found.lines():
         logger.info(line)
     leaks = held_out_pairs(found)

@@ -28,7 +28,7 @@ TRAINING_DOORS |= {"training_data"}
 
 # the part of the package -> the parts it may import, besides itself
 PLACES: dict[str, set[str]] = (
-    {part: set() for part in LEAVES | {"models"}}
+    {part: set() for part in LEAVES | {"models", "allocation"}}
     | dict.fromkeys(PURE, PURE)
     | dict.fromkeys(ADAPTERS, GROUND)
     | dict.fromkeys(SERVICES, SERVED)

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 from torch import nn
 
 from rsctir_hf.callbacks import WeightAverage, apply_freezing
@@ -36,3 +37,13 @@ def test_the_average_is_the_closed_form_of_its_steps(model):
     first = 2 / 11 * start + 9 / 11 * 1.0
     found = average.weights["text_model_head.weight"][0, 0].item()
     assert found == pytest.approx(0.25 * first + 0.75 * 2.0)
+
+
+def test_training_ends_with_the_average_in_the_model_and_keeps_it(model):
+    average = WeightAverage(model, 0.5)
+    weight = model["text_model_head"].weight
+    start = weight.detach().clone()
+    weight.data.fill_(7.0)
+    average.on_train_end(None, None, None, model=model)
+    assert torch.equal(weight, start)
+    assert torch.equal(average.weights["text_model_head.weight"], start)

@@ -95,7 +95,8 @@ def test_a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_one(
         validation = {name: part[:3] for name, part in rows.items()}
     else:
         validation = None
-    options = {"validation": validation}
+    # Both steps lie before the pictures get their own size, the second one directly.
+    options = {"validation": validation, "low_resolution": 32, "low_resolution_epochs": 2}
     whole = make_trainer(tmp_path / "whole", rows, processor, **options)
     whole.train()
     make_trainer(tmp_path / "cut", rows, processor, callbacks=[StopAt(step)], **options).train()
@@ -130,6 +131,28 @@ def test_epochs_see_different_augmentations_of_the_same_rows(tmp_path, rows, pro
     assert not torch.equal(epochs[0], epochs[1])
     sampled = itertools.chain.from_iterable(loader.batch_sampler)
     assert sorted(index % len(rows) for index in sampled) == list(range(len(rows)))
+
+
+def test_pictures_of_the_first_epochs_are_small_and_validation_never_is(
+    tmp_path, rows, processor, monkeypatch
+):
+    options = {"low_resolution": 32, "low_resolution_epochs": 2}
+    trainer = make_trainer(tmp_path, rows, processor, **options)
+    seen = []
+    encode = CMPAGLModel.forward, CMPAGLModel.get_image_features
+
+    def forward(model, **inputs):
+        seen.append((len(seen) // 3, inputs["pixel_values"].shape[-1]))
+        return encode[0](model, **inputs)
+
+    def embed(model, pixel_values):
+        assert pixel_values.shape[-1] == 16
+        return encode[1](model, pixel_values)
+
+    monkeypatch.setattr(CMPAGLModel, "forward", forward)
+    monkeypatch.setattr(CMPAGLModel, "get_image_features", embed)
+    trainer.train()
+    assert seen == [(0, 32)] * 3 + [(1, 32)] * 3 + [(2, 16)] * 3
 
 
 def test_frozen_modules_do_not_move_until_their_epoch(tmp_path, rows, processor):
@@ -203,12 +226,17 @@ def test_metrics_of_one_set_stand_alone():
 def test_evaluation_uses_the_average_and_gives_the_weights_back(tmp_path, rows, processor):
     trainer = make_trainer(tmp_path, rows, processor)
     trainer.train()
+    averaged = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    expected = trainer.evaluate()
+    for value in trainer.model.parameters():
+        value.data.normal_()
     raw = {name: value.clone() for name, value in trainer.model.named_parameters()}
-    before = trainer.evaluate()
+    assert trainer.evaluate() == expected
     assert all(torch.equal(raw[name], value) for name, value in trainer.model.named_parameters())
-    trainer.average.swap(trainer.model)
     trainer.average = None
-    assert trainer.evaluate() == before
+    assert trainer.evaluate() != expected
+    trainer.model.load_state_dict(averaged, strict=False)
+    assert trainer.evaluate() == expected
 
 
 def test_checkpoints_hold_the_average_in_the_order_it_was_saved(tmp_path, rows, processor):
@@ -229,9 +257,22 @@ def test_best_by_validation_is_loaded_with_its_average(tmp_path, rows, processor
         greater_is_better=True,
     )
     trainer.train()
-    best = max(entry["eval_mR"] for entry in trainer.state.log_history if "eval_mR" in entry)
+    scores = [entry["eval_mR"] for entry in trainer.state.log_history if "eval_mR" in entry]
+    assert trainer.best_epoch == 1 + scores.index(max(scores))
+    for average in (trainer.average, None):
+        trainer.average = average
+        assert trainer.evaluate()["eval_mR"] == pytest.approx(max(scores))
+
+
+def test_a_run_that_loads_no_best_state_ends_with_its_last_average_and_names_no_epoch(
+    tmp_path, rows, processor
+):
+    trainer = make_trainer(tmp_path, rows, processor)
+    trainer.train()
+    last = [entry["eval_mR"] for entry in trainer.state.log_history if "eval_mR" in entry][-1]
+    assert trainer.best_epoch is None
     trainer.average = None
-    assert trainer.evaluate()["eval_mR"] == pytest.approx(best)
+    assert trainer.evaluate()["eval_mR"] == pytest.approx(last)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(tmp_path, rows, processor):

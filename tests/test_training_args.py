@@ -69,6 +69,8 @@ def test_of_inherited_mappings_only_the_configuration_is_joined_with_the_own_one
         ("average_decay: 1.5\n", "average_decay is 1.5"),
         ("crop_scale: [0.9, 0.2]\n", "crop_scale"),
         ("pre_alignment_fraction: 2\n", "pre_alignment_fraction"),
+        ("low_resolution: 31\n", "low_resolution is 31 px"),
+        ("low_resolution_epochs: -1\n", "for -1 epochs"),
         ("family: clip\n", "clip"),
         ("config: 3\n", "config must be a mapping"),
         ("extra_data: rsicd\n", "extra_data must be a mapping"),

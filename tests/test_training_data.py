@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 
+from rsctir_hf.data import leakage, tables
 from rsctir_hf.data.leakage import check_leakage
 from rsctir_hf.drawn import sample_folder
 from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.imagery import read_image as read
 from rsctir_hf.training_args import DataArguments
 from rsctir_hf.training_data import draw_training_scenes, load_training_data
 from tests import miniature
@@ -62,6 +64,30 @@ def test_a_smoke_run_takes_the_first_pictures_of_each_set(main, extra, tmp_path)
     data = load(main, tmp_path, extra_data={"rsicd": str(extra)}, max_train_images=2)
     assert data.counts == {"ucm": 2, "rsicd": 2}
     assert len(data.validation["rsicd"]) == 2
+
+
+def test_a_smoke_run_draws_no_more_scenes_than_it_takes(main, tmp_path):
+    data = load(main, tmp_path, extra_data={"drawn": "generated:30"}, max_train_images=2)
+    assert data.counts == {"ucm": 2, "drawn": 2}
+    assert len(list((tmp_path / "run").rglob("*.jpg"))) == 2
+
+
+def test_each_picture_is_decoded_once(main, extra, tmp_path, monkeypatch):
+    decoded = []
+    for module in (leakage, tables):
+        monkeypatch.setattr(module, "read_image", lambda file: decoded.append(file) or read(file))
+    load(main, tmp_path, extra_data={"rsicd": str(extra)})
+    assert len(decoded) == 12 + 7
+
+
+def test_broken_pictures_stop_the_run_and_are_all_named(main, extra, tmp_path):
+    for number in (51, 53):
+        for file in tmp_path.rglob(f"scene{number}.png"):
+            file.write_bytes(file.read_bytes()[:60])
+    with pytest.raises(DataLayoutError, match=r"2 broken pictures of 5") as error:
+        load(main, tmp_path, extra_data={"rsicd": str(extra)})
+    assert "rsicd/train" in str(error.value)
+    assert all(f"scene{number}.png" in str(error.value) for number in (51, 53))
 
 
 def test_part_of_a_further_release_will_do_but_not_of_the_main_one(main, tmp_path):

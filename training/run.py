@@ -10,15 +10,14 @@ a flag. ``OUTPUT_DIR`` then holds what belongs on the Hub: model, processor, car
 (with the git revision of the code) and the recipe as run; checkpoints and logs lie beside them.
 """
 
-import ctypes
 import logging
 import os
-import platform
 import sys
 
 import torch
 from transformers import EarlyStoppingCallback, set_seed
 
+from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.hub import write_card
@@ -34,21 +33,6 @@ from rsctir_hf.run_report import (
 from rsctir_hf.trainer import RetrievalTrainer
 from rsctir_hf.training_args import parse_recipe
 from rsctir_hf.training_data import load_training_data
-
-# Numbers of mallopt(3) in glibc.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc to keep freed memory instead of handing it back to the system after each layer.
-
-    On a CPU a step allocates gigabytes of activations; getting fresh pages for them every time
-    costs about a third of it (``benchmarks/training_speed.py``). Elsewhere nothing happens.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def main(arguments: list[str]) -> None:

@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from rsctir_hf.captions import normalise_caption
 from rsctir_hf.data.collator import picture_source
 from rsctir_hf.data.tables import BAR_DELAY
+from rsctir_hf.errors import ImageReadError
 from rsctir_hf.imagery import read_image
 
 logger = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ def check_leakage(
         The pairs and counts; 2,100 pictures of 256 px take a few seconds.
 
     Raises:
-        ImageReadError: a picture is broken.
+        ImageReadError: a picture is broken; the first such one is named.
     """
     references: list[PictureReference] = []
     digests: list[bytes] = []
@@ -181,10 +182,14 @@ def check_leakage(
     )
     with bar:
         for name, row, content in _rows(tables):
-            source = picture_source(content["image"])
-            digests.append(_digest(source))
-            thumbnails[len(references)] = _thumbnail(read_image(source))
-            references.append(PictureReference(name, row, str(content.get("file_name", row))))
+            reference = PictureReference(name, row, str(content.get("file_name", row)))
+            file = _read_file(picture_source(content["image"]))
+            digests.append(hashlib.sha256(file).digest())
+            try:
+                thumbnails[len(references)] = _thumbnail(read_image(file))
+            except ImageReadError as error:
+                raise ImageReadError(f"{name}/{reference.file_name}: {error}") from error
+            references.append(reference)
             bar.update()
     found = _equal_files(digests)
     for left, right, distance, correlation, difference in _equal_pixels(thumbnails, max_distance):
@@ -213,14 +218,16 @@ def _rows(
     tables: Mapping[str, datasets.Dataset],
 ) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
     for name, table in tables.items():
-        undecoded = table.cast_column("image", datasets.Image(decode=False))
+        # Fetching the captions row by row as well would take a good part of the whole check.
+        looked_at = [column for column in ("image", "file_name") if column in table.column_names]
+        undecoded = table.select_columns(looked_at)
+        undecoded = undecoded.cast_column("image", datasets.Image(decode=False))
         for row, content in enumerate(undecoded):
             yield name, row, content
 
 
-def _digest(source: bytes | str) -> bytes:
-    content = source if isinstance(source, bytes) else Path(source).read_bytes()
-    return hashlib.sha256(content).digest()
+def _read_file(source: bytes | str) -> bytes:
+    return source if isinstance(source, bytes) else Path(source).read_bytes()
 
 
 def _thumbnail(picture: Image.Image) -> NDArray[np.uint8]:
@@ -247,8 +254,7 @@ def _equal_pixels(
     deviation = grey.std(axis=(1, 2))  # (n,)
     rows = np.flatnonzero(deviation >= _FLAT)
     hashes = perceptual_hash(grey[rows])
-    for turned in _symmetries(thumbnails):  # (n, 32, 32, 3)
-        turned_grey = turned.mean(axis=3, dtype=np.float32)
+    for turned, turned_grey in zip(_symmetries(thumbnails), _symmetries(grey), strict=True):
         turned_hashes = perceptual_hash(turned_grey[rows])
         for start in range(0, len(rows), _CHUNK):
             differing = np.bitwise_count(
@@ -263,7 +269,8 @@ def _equal_pixels(
                 yield left, right, int(differing[row, column]), correlation, float(gap.mean())
 
 
-def _symmetries(thumbnails: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+def _symmetries(thumbnails: NDArray) -> Iterator[NDArray]:
+    """Yield the 8 turned and mirrored views of (n, 32, 32) or (n, 32, 32, 3)."""
     for side in (thumbnails, thumbnails[:, :, ::-1]):
         for quarter_turns in range(4):
             yield np.rot90(side, quarter_turns, axes=(1, 2))

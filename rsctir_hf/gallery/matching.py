@@ -31,6 +31,16 @@ class ImageTokenEncoder(Protocol):
         """Return tokens (B, T, hidden) of pictures (B, 3, H, W)."""
 
 
+@runtime_checkable
+class TextStateMatcher(Protocol):
+    """A model whose sentence side can be computed once too: ``forward`` gives ``text_states``."""
+
+    def match_logits(
+        self, *, text_states: Tensor, attention_mask: Tensor, image_tokens: Tensor
+    ) -> Tensor:
+        """Return logits (P, 2), no match and match, of states (P, T, hidden) and image tokens."""
+
+
 def match_weight(model: nn.Module) -> float:
     """Return ``config.match_weight``; ``DEFAULT_MATCH_WEIGHT`` where it was never chosen.
 
@@ -93,17 +103,48 @@ def pair_probabilities(
         batch_size: pairs per forward pass.
     """
     require_matcher(model)
-    name = "image_tokens" if isinstance(model, ImageTokenEncoder) else "pixel_values"
-    device = next(model.parameters()).device
-    parts = [torch.zeros(0)]
+    # Sentences of like length share a batch, so that little padding is computed, and all pairs
+    # of a sentence stand together, so that its side is computed once.
+    text_of_pair = pairs[:, 1].tolist()
+    order = sorted(
+        range(len(pairs)), key=lambda pair: (len(texts[text_of_pair[pair]]), text_of_pair[pair])
+    )
+    judged = torch.zeros(len(pairs))
     with evaluating(model):
-        for chunk in pairs.split(batch_size):
-            tokens = tokenize(processor, [texts[position] for position in chunk[:, 1].tolist()])
-            picture = {name: states[chunk[:, 0]].to(device)}
-            parts.append(
-                cast(PairMatcher, model).match(**tokens.to(device), **picture).float().cpu()
-            )
-    return torch.cat(parts)  # (P,)
+        for chunk in torch.tensor(order, dtype=torch.int64).split(batch_size):
+            sentences, place = pairs[chunk, 1].unique(return_inverse=True)
+            tokens = tokenize(processor, [texts[position] for position in sentences.tolist()])
+            judged[chunk] = _judge(model, tokens, states[pairs[chunk, 0]], place=place)
+    return judged  # (P,)
+
+
+def _judge(
+    model: nn.Module,
+    tokens: Any,  # noqa: ANN401 - a BatchEncoding, which has ``to``
+    states: Tensor,
+    *,
+    place: Tensor,
+) -> Tensor:
+    """Return the probability (P,) of each picture's state (P, ...) with the sentence at ``place``.
+
+    Args:
+        model: a ``protocols.PairMatcher``.
+        tokens: of the distinct sentences.
+        states: what ``image_states`` returned, a row for each pair.
+        place: (P,) int64, a row of ``tokens`` for each pair.
+    """
+    device = next(model.parameters()).device
+    tokens, states, place = tokens.to(device), states.to(device), place.to(device)
+    if isinstance(model, ImageTokenEncoder) and isinstance(model, TextStateMatcher):
+        logits = model.match_logits(
+            text_states=model(**tokens).text_states[place],
+            attention_mask=tokens["attention_mask"][place],
+            image_tokens=states,
+        )  # (P, 2)
+        return logits.float().softmax(-1)[:, 1].cpu()
+    name = "image_tokens" if isinstance(model, ImageTokenEncoder) else "pixel_values"
+    words = {key: value[place] for key, value in tokens.items()}
+    return cast(PairMatcher, model).match(**words, **{name: states}).float().cpu()
 
 
 class LiveMatcher:

@@ -1,6 +1,7 @@
 """The speed comparison: both loops do the same steps on the same batches, in turn."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ RECIPE = {
     "matching_weight": 0.0,
     "use_cpu": True,
     "frozen_epochs": {"text_model": 1, "image_model.patch_embed": -1},
-    "average_decay": 0.9,
+    "average_decay": 0.0,  # the bare loop has no average to end with
     "config": {
         "image_size": 32,
         "embed_dim": 8,
@@ -108,6 +109,13 @@ def test_a_measurement_covers_both_stages_with_and_without_the_loader(
 ):
     data = miniature.write_imagefolder(tmp_path / "data")
     file = tmp_path / "speed.json"
+    kept = []  # what is asked for in this process; the new ones are not started
+    monkeypatch.setattr(training_speed, "keep_freed_memory", lambda: kept.append("kept"))
+    monkeypatch.setattr(training_speed, "in_new_process", lambda function, *given: function(*given))
+    real = training_speed.measure
+    monkeypatch.setattr(
+        training_speed, "measure", lambda *a, **k: kept.append("measure") or real(*a, **k)
+    )
     sampled = [str(recipe), "--data", str(data), "--block", "1", "--blocks", "2"]
     training_speed.main([*sampled, "--json", str(file)])
     found = json.loads(file.read_text())
@@ -122,6 +130,38 @@ def test_a_measurement_covers_both_stages_with_and_without_the_loader(
     assert found["loader"]["num_workers"] == 0
     assert set(found["loader"]["share_of_bare_step"]) == {"frozen", "thawed"}
     assert found["settings"]["batch_size"] == 3
+    assert kept == ["kept"] * 2 + ["kept", "measure"]  # two of the four processes, then this one
+    for stage in ("frozen", "thawed"):
+        memory = found["kept_memory"][stage]
+        seconds = memory["seconds_per_step_kept"], memory["seconds_per_step_given_back"]
+        assert [len(each) for each in seconds] == [2, 2]
+
+
+def test_the_gain_of_kept_memory_is_a_median_over_pairs_of_processes_taken_by_turns(monkeypatch):
+    order = []
+    seconds = {False: iter((3.0, 8.0)), True: iter((2.0, 4.0))}
+
+    def run(function, recipe, data, steps, kept):
+        assert (function, recipe, data, steps) == (training_speed.bare_seconds, "recipe", "d", 4)
+        order.append(kept)
+        return {"frozen": next(seconds[kept])}
+
+    monkeypatch.setattr(training_speed, "in_new_process", run)
+    found = training_speed.measure_kept_memory("recipe", "d", steps=4)
+    assert order == [False, True, False, True]
+    # 3 / 2 and 8 / 4: the median of two is their mean.
+    assert found == {
+        "frozen": {
+            "ratio": 1.75,
+            "seconds_per_step_kept": [2.0, 4.0],
+            "seconds_per_step_given_back": [3.0, 8.0],
+        }
+    }
+
+
+def test_a_new_process_is_another_one_each_time():
+    found = {training_speed.in_new_process(os.getpid) for _ in range(2)}
+    assert len(found | {os.getpid()}) == 3
 
 
 def test_the_bare_loop_trains_what_the_stage_trains(trainer):

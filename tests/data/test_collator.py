@@ -21,6 +21,8 @@ from rsctir_hf.data.collator import (
 from rsctir_hf.data.sampler import CaptionAwareSampler
 from rsctir_hf.data.tables import standardise
 from rsctir_hf.errors import ImageReadError
+from rsctir_hf.models.cmpagl import CMPAGLProcessor
+from rsctir_hf.models.galr import GaLRProcessor, build_word_tokenizer
 from tests.miniature import draw_picture, hub_table, sentences
 
 
@@ -163,6 +165,31 @@ def test_collator_counts_captions_not_fives():
         [False, False, True, False, False],
         [False, False, False, True, True],
     ]
+
+
+def real_processors():
+    tokenizer = build_word_tokenizer([text for n in range(6) for text in sentences(n)])
+    return [family.build(tokenizer, image_size=48) for family in (CMPAGLProcessor, GaLRProcessor)]
+
+
+@pytest.mark.parametrize("processor", real_processors(), ids=lambda each: type(each).__name__)
+def test_pictures_of_the_first_epochs_have_the_low_side_and_later_ones_the_models(rows, processor):
+    view = EpochView(rows, seed=0, low_resolution=(32, 2))
+    collate = RetrievalCollator(processor)
+    sides = [collate([view[epoch * 6], view[epoch * 6 + 5]]) for epoch in (2, 1, 0, 3)]
+    assert [batch["pixel_values"].shape[1:] for batch in sides] == [
+        (3, 48, 48), (3, 32, 32), (3, 32, 32), (3, 48, 48)
+    ]  # fmt: skip
+    # The same values as a processor built for that side gives.
+    small = type(processor).build(processor.tokenizer, image_size=32)
+    expected = RetrievalCollator(small)([view[3 * 6], view[3 * 6 + 5]])
+    assert torch.equal(sides[1]["pixel_values"], expected["pixel_values"])
+
+
+def test_rows_of_epochs_with_different_sides_are_no_batch(rows):
+    view = EpochView(rows, seed=0, low_resolution=(32, 1))
+    with pytest.raises(ValueError, match=r"one batch ask for pictures of several sides: .*32"):
+        RetrievalCollator(stub_processor)([view[5], view[6]])
 
 
 def test_every_caption_is_true_of_its_own_picture(rows):

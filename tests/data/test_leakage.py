@@ -10,6 +10,7 @@ from PIL import Image
 
 from rsctir_hf.data.benchmarks import load_benchmark
 from rsctir_hf.data.leakage import check_leakage, perceptual_hash
+from rsctir_hf.errors import ImageReadError
 from tests.miniature import sentences
 
 
@@ -110,6 +111,12 @@ def test_hash_changes_little_by_resizing_and_much_between_pictures():
     assert np.bitwise_count(hash_of(scene(0)) ^ hash_of(scene(0, side=100))) <= 4
     distances = [np.bitwise_count(hash_of(scene(0)) ^ hash_of(scene(n))) for n in range(1, 20)]
     assert min(distances) > 6
+
+
+def test_a_broken_picture_is_named_with_its_set():
+    train = table_of([encoded(scene(0)), encoded(scene(1))[:90]])
+    with pytest.raises(ImageReadError, match=r"^ucm/train/1\.png: .*cut short"):
+        check_leakage({"ucm/train": train})
 
 
 def test_equal_captions_are_counted_both_ways():

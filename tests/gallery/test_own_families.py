@@ -7,7 +7,7 @@ from transformers import BertConfig, BertTokenizer
 
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.gallery.embedding import embed_images, embed_texts, regions_name
-from rsctir_hf.gallery.matching import image_states, match_weight
+from rsctir_hf.gallery.matching import image_states, match_weight, pair_probabilities
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
 from rsctir_hf.protocols import Regions
@@ -162,6 +162,31 @@ def test_pictures_are_read_one_batch_at_a_time_for_matching(cmpagl, pictures, mo
     many = rows_of(pictures) * 5
     evaluate_retrieval(model, processor, many, rerank="match")
     assert seen == [16, 20]
+
+
+def test_a_sentence_is_encoded_once_for_all_its_pairs_beside_those_of_its_length(
+    cmpagl, pictures, monkeypatch
+):
+    model, processor = cmpagl
+    states = image_states(model, processor, pictures)
+    pairs = torch.cartesian_prod(torch.arange(4), torch.arange(4))
+    expected = []
+    for picture, text in pairs.tolist():
+        inputs = processor(images=[pictures[picture]], text=[BANK[text]], return_tensors="pt")
+        inputs.pop("token_type_ids", None)
+        with torch.no_grad():
+            expected.append(model.match(**inputs))
+    encoded = []
+    whole = CMPAGLModel._text_states
+    monkeypatch.setattr(
+        CMPAGLModel,
+        "_text_states",
+        lambda self, ids, *rest: encoded.append(tuple(ids.shape)) or whole(self, ids, *rest),
+    )
+    found = pair_probabilities(model, processor, states, BANK, pairs=pairs, batch_size=8)
+    torch.testing.assert_close(found, torch.cat(expected), atol=1e-6, rtol=1e-5)
+    # The shortest two of 2 words, then those of 3 and 4, each between [CLS] and [SEP].
+    assert encoded == [(2, 4), (2, 6)]
 
 
 @pytest.mark.parametrize(("chosen", "used"), [(0.25, 0.25), (0.0, 1.0), (None, 1.0)])
