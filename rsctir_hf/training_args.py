@@ -138,7 +138,7 @@ class RetrievalTrainingArguments(TrainingArguments):
         crop_scale: area range of the random resized crop; empty for none.
         colour_jitter: strength of brightness and contrast changes, 0..1.
         low_resolution: side in pixels of training pictures in the first
-            ``low_resolution_epochs`` epochs; a step on 160 px costs half of one on 224 px.
+            ``low_resolution_epochs`` epochs; 160 px has half the pixels of 224 px.
         low_resolution_epochs: epochs before training pictures have the model's own size.
         frozen_epochs: module prefix -> epochs it stays frozen (-1: always).
         lr_factors: module prefix -> factor on the learning rate.

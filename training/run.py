@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> None:
     set_seed(training_args.seed)
     # Trainer pushes neither checkpoints nor what begins with an underscore; logs name this host.
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(training_args.folder / "_runs"))
+    revision = git_revision()  # of the code that trains, whatever the checkout is at the end
     data = load_training_data(data_args, folder=training_args.folder)
     model, processor = build_model(model_args, data.captions)
     # Half the time of a convolution on a CPU. Module's own .to: transformers wraps it untyped.
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> None:
         "seed": training_args.seed,
     }
     results = {
-        "git_revision": git_revision(),
+        "git_revision": revision,
         "best_epoch": trainer.best_epoch,
         "training_sets": data.counts,
         "validation": validation_reports(
