@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from readme_block import with_block
+
 from rsctir_hf.training_args import read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,12 +69,14 @@ ROWS = (
     Row("GaLR, + DREA (default)", "galr_base", "GaLR, + regions (plain graph)"),
     Row("GaLR, MIDF as in the paper", "galr_midf_paper", "GaLR, + DREA (default)"),
     Row("GaLR, MIDF as released", "galr_midf_released", "GaLR, + DREA (default)"),
+    Row("GaLR, pooled levels off", "galr_no_levels", "GaLR, + DREA (default)"),
     Row("GaLR, MR rerank", "galr_base", "GaLR, + DREA (default)", "mr"),
     Row("CMPAGL, local windows only", "cmpagl_local_only"),
     Row("CMPAGL, concat", "cmpagl_concat", "CMPAGL, local windows only"),
     Row("CMPAGL, cross (default)", "cmpagl_base", "CMPAGL, local windows only"),
     Row("CMPAGL, pre-alignment off", "cmpagl_no_pre_alignment", "CMPAGL, cross (default)"),
     Row("CMPAGL, intra-class term off", "cmpagl_no_intra_class", "CMPAGL, cross (default)"),
+    Row("CMPAGL, pooled levels off", "cmpagl_no_levels", "CMPAGL, cross (default)"),
     Row("CMPAGL, two-stage match()", "cmpagl_base", "CMPAGL, cross (default)", "match"),
     Row("CMPAGL, SMR, all queries at once", "cmpagl_base", "CMPAGL, cross (default)", "smr"),
     Row("CMPAGL, SMR, live with the bank", "cmpagl_base", "CMPAGL, cross (default)", "smr_bank"),
@@ -89,7 +93,7 @@ def main(arguments: Sequence[str]) -> None:
     block = table(read_runs(options.json))
     if options.write:
         readme = ROOT / "README.md"
-        text = with_block(readme.read_text(encoding="utf-8"), block)
+        text = with_block(readme.read_text(encoding="utf-8"), block, begin=BEGIN, end=END)
         readme.write_text(text, encoding="utf-8")
     else:
         print(block)
@@ -292,19 +296,6 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 def with_spread(value: str, spread: float | None) -> str:
     """Join a figure with its spread, where there is one."""
     return value if spread is None else f"{value} ± {spread:.2f}"
-
-
-def with_block(text: str, block: str) -> str:
-    """Return ``text`` with ``block`` between the markers.
-
-    Raises:
-        ValueError: the markers do not stand there once each, in order.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end) or BEGIN in rest or END in after:
-        raise ValueError(f"Expected {BEGIN} and then {END}, once each.")
-    return f"{before}{BEGIN}\n{block}\n{END}{after}"
 
 
 def write_atomically(file: Path, content: Mapping[str, Any]) -> None:

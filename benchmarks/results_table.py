@@ -22,6 +22,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import torch
+from readme_block import with_block
 
 from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.metrics import RECALL_AT, bootstrap_interval
@@ -321,19 +322,6 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def with_block(text: str, block: str) -> str:
-    """Return ``text`` with ``block`` between the markers.
-
-    Raises:
-        ValueError: the markers do not stand there once each, in order.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end) or BEGIN in rest or END in after:
-        raise ValueError(f"Expected {BEGIN} and then {END}, once each.")
-    return f"{before}{BEGIN}\n{block}\n{END}{after}"
-
-
 def main(arguments: Sequence[str]) -> None:
     """Print the tables, or write them into the README."""
     parser = argparse.ArgumentParser(description="Tables from the reports in results/.")
@@ -341,7 +329,7 @@ def main(arguments: Sequence[str]) -> None:
     block = tables(read_reports(ROOT))
     if parser.parse_args(arguments).write:
         readme = ROOT / "README.md"
-        text = with_block(readme.read_text(encoding="utf-8"), block)
+        text = with_block(readme.read_text(encoding="utf-8"), block, begin=BEGIN, end=END)
         readme.write_text(text, encoding="utf-8")
     else:
         print(block)

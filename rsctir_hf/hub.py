@@ -116,8 +116,9 @@ def render_model_card(
     Args:
         template_path: a Markdown file with YAML front matter and ``$placeholders``.
         results: a results file: evaluation reports at any depth, ``git_revision``,
-            ``training_sets`` (name -> pictures), ... Without the latter the first report's data
-            set is taken for the one the model was trained on.
+            ``training_sets`` (name -> pictures), ``seen_before`` (in words, of the model it was
+            tuned from), ... Without ``training_sets`` the first report's data set is taken for
+            the one the model was trained on.
         model_id: the name the card's examples use.
 
     Returns:
@@ -189,7 +190,7 @@ def write_card(
         for report in evaluation_reports(found):
             reports[_data_title(report), report.get("split"), _rerank_title(report)] = report
     name = model_id or path.resolve().name
-    kept = ("git_revision", "best_epoch", "training_sets")
+    kept = ("git_revision", "best_epoch", "training_sets", "seen_before")
     merged = {key: recorded[key] for key in kept if key in recorded}
     merged["reports"] = list(reports.values())
     card = render_model_card(template or _template_for(path), merged, model_id=name)
@@ -208,7 +209,13 @@ def training_data(results: Mapping[str, Any]) -> str:
     if sets is None:
         first = next(iter(evaluation_reports(results)))
         sets = {Path(str(first.get("data") or "unknown")).name: None}
-    return "\n".join(f"- {_training_set(name, count)}" for name, count in sets.items())
+    lines = [_training_set(name, count) for name, count in sets.items()]
+    if results.get("seen_before"):
+        lines.append(
+            f"before that, as the model this one was tuned from: {results['seen_before']}; its "
+            "card names their terms, which hold here too"
+        )
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _training_set(name: str, count: int | None) -> str:

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 import timm
 from torch import Tensor
 from transformers import (
-    AutoModel,
-    AutoProcessor,
     AutoTokenizer,
     BertConfig,
     PreTrainedModel,
@@ -15,6 +14,7 @@ from transformers import (
 )
 
 from rsctir_hf.errors import RecipeError
+from rsctir_hf.gallery.loading import load_dual_encoder
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import (
     GaLRConfig,
@@ -36,20 +36,30 @@ def build_model(
         captions: the captions of every training picture; a word tokenizer learns from them.
 
     Raises:
-        RecipeError: if the configuration is contradictory or a weight source is unknown.
+        RecipeError: if the configuration is contradictory, a weight source is unknown, or
+            ``initial_model`` is of another family.
         ModelLoadError: if weights cannot be found or do not fit.
         MissingDependencyError: if a weight package is not installed.
     """
     if arguments.initial_model:
-        return (
-            AutoModel.from_pretrained(arguments.initial_model),
-            AutoProcessor.from_pretrained(arguments.initial_model),
-        )
+        return go_on_from(arguments.initial_model, family=arguments.family)
     try:
         build = build_cmpagl if arguments.family == "cmpagl" else build_galr
         return build(arguments, captions)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"The recipe's config does not make a model: {error}") from error
+
+
+def go_on_from(source: str, *, family: str) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """Load a trained model and its processor."""
+    loaded = load_dual_encoder(source)
+    model = cast(PreTrainedModel, loaded.model)
+    if model.config.model_type != family:
+        raise RecipeError(
+            f"initial_model {source} is of family {model.config.model_type!r}, but the recipe's "
+            f"family is {family!r}."
+        )
+    return model, loaded.processor
 
 
 def build_cmpagl(

@@ -86,6 +86,20 @@ def test_card_of_a_model_of_several_sets_names_them_all_with_their_terms(family,
     assert {cell.dataset_type for cell in data.eval_results} == {"ucm", "rsicd"}
 
 
+def test_card_of_a_tuned_model_names_what_its_start_has_seen(tmp_path):
+    earlier = "RSICD train, 7,957 pictures; drawn scenes, 400 pictures"
+    results = {
+        "training_sets": {"ucm": 1680},
+        "seen_before": earlier,
+        "validation": [report("validation") | {"images": 210}],
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "galr"}))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    text = write_card(tmp_path).read_text()
+    for words in (text, (tmp_path / "LICENSE").read_text()):
+        assert f"- before that, as the model this one was tuned from: {earlier}; its card" in words
+
+
 def test_reports_with_and_without_averaged_symmetries_stand_side_by_side(results, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "galr"}))
     (tmp_path / "results.json").write_text(json.dumps(results | {"test": [report()]}))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import BertModel
 
-from rsctir_hf.errors import RecipeError
+from rsctir_hf.errors import ModelLoadError, RecipeError
 from rsctir_hf.initialization import build_model
 from rsctir_hf.models.cmpagl import CMPAGLModel
 from rsctir_hf.models.galr import GaLRModel
@@ -91,3 +91,19 @@ def test_a_trained_model_folder_is_gone_on_from(tmp_path):
 def test_contradictions_are_recipe_errors(changes, named):
     with pytest.raises(RecipeError, match=named):
         build_model(ModelArguments(**{"config": dict(TINY_CMPAGL), **changes}), CAPTIONS)
+
+
+def test_a_start_of_another_family_is_refused(tmp_path):
+    start = ModelArguments(
+        family="galr", image_weights="none", text_weights="none", config=TINY_GALR
+    )
+    for part in build_model(start, CAPTIONS):
+        part.save_pretrained(tmp_path)
+    with pytest.raises(RecipeError, match="'galr', but the recipe's family is 'cmpagl'"):
+        build_model(ModelArguments(family="cmpagl", initial_model=str(tmp_path)), CAPTIONS)
+
+
+def test_a_start_that_is_not_there_is_named(tmp_path):
+    missing = str(tmp_path / "checkpoints" / "none-such")
+    with pytest.raises(ModelLoadError, match=r"none-such.*neither a model folder nor a Hub id"):
+        build_model(ModelArguments(initial_model=missing), CAPTIONS)

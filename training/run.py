@@ -20,6 +20,7 @@ from transformers import EarlyStoppingCallback, set_seed
 from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.errors import RsctirError
+from rsctir_hf.gallery.loading import weights_fingerprint
 from rsctir_hf.hub import write_card
 from rsctir_hf.initialization import build_model
 from rsctir_hf.run_report import (
@@ -45,6 +46,7 @@ def main(arguments: list[str]) -> None:
     revision = git_revision()  # of the code that trains, whatever the checkout is at the end
     data = load_training_data(data_args, folder=training_args.folder)
     model, processor = build_model(model_args, data.captions)
+    seen_before = model.config.training_images  # by the model it goes on from; else empty
     # Half the time of a convolution on a CPU. Module's own .to: transformers wraps it untyped.
     torch.nn.Module.to(model, memory_format=torch.channels_last)
     patience = training_args.early_stopping_epochs
@@ -62,7 +64,9 @@ def main(arguments: list[str]) -> None:
     model.half().float().eval()
     judged = judge(model, processor, data.validation)
     choose_on_validation(model, processor, judged)
-    model.config.training_images = data.describe()
+    model.config.training_images = "; before that ".join(
+        filter(None, [data.describe(), seen_before])
+    )
     name = training_args.run_name or f"{model_args.family}-{data_args.benchmark}"
     source: dict[str, str | int | None] = {
         "model": name,
@@ -71,8 +75,10 @@ def main(arguments: list[str]) -> None:
     }
     results = {
         "git_revision": revision,
+        "weights": weights_fingerprint(model),
         "best_epoch": trainer.best_epoch,
         "training_sets": data.counts,
+        "seen_before": seen_before,
         "validation": validation_reports(
             model, processor, judged, bank=read_caption_bank(), source=source
         ),

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import ablations
 from benchmarks.ablations import NO_RUNS, NONE, ROWS, SEEDS, TRAINED, Row
+from benchmarks.readme_block import with_block
 from rsctir_hf.initialization import build_model
 from rsctir_hf.training_args import parse_recipe, read_recipe
 from tests.conftest import ROOT
@@ -229,7 +230,7 @@ def test_a_training_is_the_recipe_with_seed_and_data(monkeypatch):
 def test_the_readme_holds_the_table_of_the_results_file():
     block = ablations.table(ablations.read_runs(ablations.RESULTS))
     remedy = "run: python benchmarks/ablations.py --write"
-    assert ablations.with_block(README, block) == README, remedy
+    assert with_block(README, block, begin=ablations.BEGIN, end=ablations.END) == README, remedy
 
 
 def test_recorded_rows_are_those_their_runs_give():

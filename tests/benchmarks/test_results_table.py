@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from benchmarks import results_table
-from benchmarks.results_table import CELLS, NONE, PUBLISHED_RSICD, PUBLISHED_UCM, read_reports
+from benchmarks.readme_block import with_block
+from benchmarks.results_table import (
+    BEGIN,
+    CELLS,
+    END,
+    NONE,
+    PUBLISHED_RSICD,
+    PUBLISHED_UCM,
+    read_reports,
+)
 from rsctir_hf.metrics import bootstrap_interval
 from tests.conftest import ROOT
 
@@ -48,7 +57,7 @@ def rows_of(lines, model):
 def test_results_of_the_readme_are_those_of_the_results_files():
     block = results_table.tables(read_reports(ROOT))
     remedy = "run: python benchmarks/results_table.py --write"
-    assert results_table.with_block(README, block) == README, remedy
+    assert with_block(README, block, begin=BEGIN, end=END) == README, remedy
 
 
 def test_seeds_become_one_row_with_mean_spread_and_the_interval_of_the_mean(tmp_path, write):
@@ -172,4 +181,4 @@ def test_an_empty_checkout_says_how_to_get_results(tmp_path):
 
 def test_a_document_without_both_markers_is_refused():
     with pytest.raises(ValueError, match="once each"):
-        results_table.with_block(f"text {results_table.END} {results_table.BEGIN}", "table")
+        with_block(f"text {END} {BEGIN}", "table", begin=BEGIN, end=END)

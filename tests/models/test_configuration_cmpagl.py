@@ -14,6 +14,7 @@ from .tiny_cmpagl import tiny_config, tiny_stem_config
         ({"num_heads": [2]}, r"num_heads=\[2\] names 1 stages, depths=\[2, 2\] names 2"),
         ({"embed_dim": 9}, "Stage 0 is 9 wide .* has 2 heads"),
         ({"stem": "test_efficientnet", "stem_indices": [4]}, "names 1 levels.*names 2 stages"),
+        ({"stem_skip_levels": True}, "stem=None and stem_skip=True; it needs a stem"),
         ({"global_attention": "everywhere"}, "'everywhere'.*'cross'"),
         ({"projection_layers": 3}, r"projection_layers=3; expected one of \(1, 2\)"),
         ({"window_size": 0}, "window_size=0; expected at least 1"),

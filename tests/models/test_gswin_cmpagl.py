@@ -190,6 +190,21 @@ def test_stem_features_reach_the_embedding_through_the_skip():
     assert without.image_model.num_features == 16
 
 
+def test_pooled_levels_of_the_stem_reach_the_embedding_where_asked():
+    model = seeded_model(tiny_stem_config(stem_skip_levels=True))
+    final_only = seeded_model(tiny_stem_config()).image_model.num_features
+    levels = [norm.normalized_shape[0] for norm in model.image_model.level_norms]
+    assert model.image_model.num_features == final_only + sum(levels)
+    with torch.no_grad():  # all that goes through the stages and the final features is cut off
+        model.image_projection.linear.weight[:, :final_only] = 0
+        pictures = torch.rand(2, 3, 64, 64)
+        first, second = model.get_image_features(pictures)
+        level = model.image_model.stem.forward_intermediates(pictures, indices=[3, 4])[1][0]
+        pooled = model.image_model(pictures).pooled[:, final_only : final_only + levels[0]]
+    assert (first - second).abs().max() > 1e-4
+    assert_close(pooled, torch.nn.functional.layer_norm(level.mean((2, 3)), (levels[0],)))
+
+
 def test_the_last_stage_adds_the_stems_final_features():
     model = seeded_model(tiny_stem_config(stem_skip=False))
     pictures = torch.rand(1, 3, 64, 64)

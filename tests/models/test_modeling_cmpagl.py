@@ -183,7 +183,32 @@ def test_sentence_vector_is_the_masked_mean_or_the_first_state():
             assert_close(model.get_text_features(ids), model.text_projection(pooled))
 
 
-@pytest.mark.parametrize("config", [tiny_config(), tiny_stem_config()], ids=["patches", "stem"])
+def test_training_reads_sentences_in_parts_and_gives_the_same_states():
+    model = seeded_model(tiny_config())
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    for layer in model.text_model.encoder.layer:
+        layer.attention.self.dropout.p = 0.0
+    lengths = (5, 1, 3, 7, 2, 6)
+    ids = torch.tensor([[2] * length + [0] * (7 - length) for length in lengths])
+    ids = torch.where(ids > 0, torch.randint(5, 9, ids.shape), 0)
+    mask = (ids != 0).long()
+    whole = model(ids, mask)
+    seen = []
+    model.text_model.register_forward_hook(lambda *call: seen.append(call[2].last_hidden_state))
+    parts = model.train()(ids, mask)
+    assert sum(len(states) for states in seen) == len(ids)
+    assert {states.shape[1] for states in seen} == {2, 5, 7}  # the longest of each part
+    assert_close(parts.text_embeds, whole.text_embeds)
+    assert_close(parts.text_states[mask.bool()], whole.text_states[mask.bool()])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [tiny_config(), tiny_stem_config(), tiny_stem_config(stem_skip_levels=True)],
+    ids=["patches", "stem", "levels"],
+)
 def test_every_parameter_learns(config):
     model = seeded_model(config)
     open_global_path(model)  # at its zero start the global keys wait for their weight

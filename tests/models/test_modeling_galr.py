@@ -278,6 +278,15 @@ def test_backbone_pool_reaches_the_embedding():
     assert not torch.allclose(*model.get_image_features(pictures_of()), atol=1e-3)
 
 
+def test_pooled_levels_reach_the_embedding_where_asked():
+    model = model_of(backbone_pool=False, backbone_pool_levels=True)
+    levels = [norm.normalized_shape[0] for norm in model.image_projection.level_norms]
+    assert model.image_projection.linear.in_features == FUSION_DIM + sum(levels)
+    assert len(levels) == len(model.config.backbone_indices)
+    nn.init.zeros_(model.image_projection.linear.weight.data[:, :FUSION_DIM])
+    assert not torch.allclose(*model.get_image_features(pictures_of()), atol=1e-3)
+
+
 def test_without_backbone_pool_the_final_convolution_is_not_built():
     assert not hasattr(model_of(backbone_pool=False).backbone.conv_head, "weight")
 
@@ -341,6 +350,10 @@ def test_forward_without_inputs_is_refused():
         ({"region_dropout": 1.0}, "0 <= region_dropout < 1"),
         ({"low_levels": (0, 4)}, "4 levels"),
         ({"image_head": "none", "backbone_pool": False}, r"fusion_dim \(16\).*\(12\)"),
+        (
+            {"image_head": "none", "backbone_pool_levels": True},
+            r"backbone_pool_levels \(True\) off",
+        ),
         ({"fusion_attention": "full", "fusion_heads": 3}, "multiple of fusion_heads"),
         ({"image_size": 16}, "at least 32"),
         ({"max_regions": 0}, "use_regions=False"),

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from rsctir_hf.errors import DataLayoutError, RecipeError
+from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
 from rsctir_hf.retriever import Retriever
 from tests import miniature
 from tests.conftest import ROOT
@@ -101,7 +102,11 @@ def test_every_recipe_trains_saves_and_can_be_searched_with(recipe, run, tmp_pat
     config = json.loads((final / "config.json").read_text())
     assert config["smr_temperature"] > 0
     assert -1 <= config["confident_score"] <= 1
-    assert config["training_images"].count(" pictures") == len(results["training_sets"])
+    starts = 2 if "initial_model" in extra else 1
+    assert config["training_images"].count(" pictures") == starts * len(results["training_sets"])
+    assert bool(results["seen_before"]) == (starts == 2)
+    assert results["seen_before"] in config["training_images"]
+    assert results["weights"] == weights_fingerprint(load_dual_encoder(final).model)
     assert (final / "README.md").is_file()
     retriever = Retriever.from_pretrained(str(final))
     pictures = miniature.write_pictures(tmp_path / "gallery", ["a.png", "b.png"])
@@ -182,7 +187,7 @@ def test_every_recipe_is_valid_yaml_with_a_story():
         text = recipe.read_text()
         assert text.startswith("#"), f"{recipe.name} begins with a comment that says what it is"
         assert yaml.safe_load(text)
-    assert len(RECIPES) == 13
+    assert len(RECIPES) == 15
 
 
 def test_push_to_hub_goes_through_the_trainer_and_uploads_the_finished_folder(

@@ -1,0 +1,14 @@
+"""Generated blocks of the README, each between two markers of its own."""
+
+
+def with_block(text: str, block: str, *, begin: str, end: str) -> str:
+    """Return ``text`` with ``block`` between the markers ``begin`` and ``end``.
+
+    Raises:
+        ValueError: the markers do not stand there once each, in order.
+    """
+    before, first, rest = text.partition(begin)
+    _, last, after = rest.partition(end)
+    if not (first and last) or begin in rest or end in after:
+        raise ValueError(f"Expected {begin} and then {end}, once each.")
+    return f"{before}{begin}\n{block}\n{end}{after}"
