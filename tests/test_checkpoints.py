@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.slow
 
 CHECKPOINTS = ROOT / "checkpoints"
-NAMES = ("cmpagl-ucm", "galr-ucm")
+NAMES = ("cmpagl-rs", "galr-rs")
 TOLERANCE = 0.1  # percentage points of mR: rounding of half-precision weights across machines
 
 

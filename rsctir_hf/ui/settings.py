@@ -8,8 +8,8 @@ from pathlib import Path
 SAMPLE_GALLERY = "sample"
 #: Photographs: the gallery of a Space, and of a laptop whose user asks for it.
 HUB_GALLERY = "arampacha/rsicd"
-DEFAULT_MODEL = "checkpoints/cmpagl-ucm"
-DEFAULT_REGION_MODEL = "checkpoints/galr-ucm"
+DEFAULT_MODEL = "checkpoints/cmpagl-rs"
+DEFAULT_REGION_MODEL = "checkpoints/galr-rs"
 
 
 @dataclass(frozen=True)

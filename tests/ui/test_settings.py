@@ -11,8 +11,8 @@ ROOT = Path("checkout")
 
 def test_defaults_are_the_embedded_model_and_the_drawn_scenes():
     settings = parse_settings([], {}, root=ROOT)
-    assert settings.model == str(ROOT / "checkpoints/cmpagl-ucm")
-    assert settings.region_model == str(ROOT / "checkpoints/galr-ucm")
+    assert settings.model == str(ROOT / "checkpoints/cmpagl-rs")
+    assert settings.region_model == str(ROOT / "checkpoints/galr-rs")
     assert (settings.gallery, settings.fall_back) == ("sample", False)
     assert settings.host is None  # gradio then listens on loopback
 

@@ -6,7 +6,7 @@ A picture passes a timm backbone, MVSA (global vector), the region branch (local
 sphere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, cast
@@ -67,20 +67,28 @@ class GaLRPreTrainedModel(PreTrainedModel):
 class ImageHead(nn.Module):
     """Projects the fused vector, joined with the backbone's pooled features, to (B, D)."""
 
-    def __init__(self, config: GaLRConfig, *, pooled_dim: int) -> None:
+    def __init__(
+        self, config: GaLRConfig, *, pooled_dim: int = 0, level_dims: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.fused_norm = nn.LayerNorm(config.fusion_dim)
-        # Both parts on one scale, so that neither drowns the other in the projection.
+        # All parts on one scale, so that none drowns the others in the projection.
         self.pooled_norm = nn.LayerNorm(pooled_dim) if pooled_dim else None
+        self.level_norms = nn.ModuleList(nn.LayerNorm(dim) for dim in level_dims)
         self.dropout = nn.Dropout(config.projection_dropout)
-        self.linear = nn.Linear(config.fusion_dim + pooled_dim, config.projection_dim)
+        width = config.fusion_dim + pooled_dim + sum(level_dims)
+        self.linear = nn.Linear(width, config.projection_dim)
 
-    def forward(self, fused: Tensor, pooled: Tensor | None) -> Tensor:
-        """Project fused (B, ``fusion_dim``) and pooled (B, C)."""
-        joint = self.fused_norm(fused)
+    def forward(self, fused: Tensor, pooled: Tensor | None, maps: Sequence[Tensor]) -> Tensor:
+        """Project fused (B, ``fusion_dim``), pooled (B, C) and the means of maps (B, c, h, w)."""
+        joint = [self.fused_norm(fused)]
         if self.pooled_norm is not None:
-            joint = torch.cat((joint, self.pooled_norm(pooled)), dim=-1)
-        return self.linear(self.dropout(joint))
+            joint.append(self.pooled_norm(pooled))
+        joint += [
+            norm(level.mean(dim=(-2, -1)))
+            for norm, level in zip(self.level_norms, maps, strict=False)  # without norms: no levels
+        ]
+        return self.linear(self.dropout(torch.cat(joint, dim=-1)))
 
 
 class GaLRModel(GaLRPreTrainedModel):
@@ -108,7 +116,10 @@ class GaLRModel(GaLRPreTrainedModel):
         self.region_branch = RegionBranch(config, channels) if config.use_regions else None
         self.midf = MIDF(config) if config.use_regions else None
         linear = config.image_head == "linear"
-        self.image_projection = ImageHead(config, pooled_dim=pooled_dim) if linear else None
+        level_dims = channels if config.backbone_pool_levels else []
+        self.image_projection = (
+            ImageHead(config, pooled_dim=pooled_dim, level_dims=level_dims) if linear else None
+        )
         text_encoder: Any = TEXT_ENCODERS[config.text_encoder_type](config)
         self.text_encoder = text_encoder
         self.text_projection = nn.Sequential(
@@ -168,7 +179,7 @@ class GaLRModel(GaLRPreTrainedModel):
                 )
             vector = self.midf(vector, *self.region_branch(nodes, adjacency, kept))
         if self.image_projection is not None:
-            vector = self.image_projection(vector, pooled)  # (B, D)
+            vector = self.image_projection(vector, pooled, maps)  # (B, D)
         return F.normalize(vector.float(), dim=-1)
 
     def get_text_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:

@@ -43,6 +43,8 @@ class GaLRConfig(PreTrainedConfig):
         backbone_pool: join the backbone's pooled final features (with the final convolution of
             an EfficientNet, 1280 channels) to the fused vector before the projection. Not in the
             paper: our choice, so that pretrained semantics reach the embedding directly.
+        backbone_pool_levels: join the mean of each level of ``backbone_indices`` as well. Our
+            choice: finer levels know textures and small things that the last one has lost.
         mvsa_grid: side of the grid on which the MVSA mask is read. Released: no pooling, which
             ties the model to 256 px. Ours: adaptive average pooling of the map to this grid,
             the identity where they are equal (14 at 224 px, 16 at 256 px).
@@ -130,6 +132,7 @@ class GaLRConfig(PreTrainedConfig):
     low_levels: Sequence[int] = (0, 1)
     high_levels: Sequence[int] = (2, 3)
     backbone_pool: bool = True
+    backbone_pool_levels: bool = False
 
     mvsa_grid: int = 14
     mvsa_prelu: bool = False
@@ -288,12 +291,15 @@ class GaLRConfig(PreTrainedConfig):
                 "fusion_dim to be a multiple of fusion_heads."
             )
         if self.image_head == "none" and (
-            self.backbone_pool or self.projection_dim != self.fusion_dim
+            self.backbone_pool
+            or self.backbone_pool_levels
+            or self.projection_dim != self.fusion_dim
         ):
             raise ValueError(
                 f"image_head='none' takes the fused vector as it is: fusion_dim "
                 f"({self.fusion_dim}) and projection_dim ({self.projection_dim}) must be equal and "
-                f"backbone_pool ({self.backbone_pool}) off."
+                f"backbone_pool ({self.backbone_pool}) and backbone_pool_levels "
+                f"({self.backbone_pool_levels}) off."
             )
 
     def _check_scores(self) -> None:

@@ -43,6 +43,8 @@ class CMPAGLConfig(PreTrainedConfig):
             double from stage to stage. Level 0 of them is the input of stage 0; the others, and
             the stem's final features, are added after patch merging through a 1x1 projection.
         stem_skip: with a stem, also hand its pooled final features to the image head.
+        stem_skip_levels: with ``stem_skip``, hand it the pooled levels of ``stem_indices`` too (our
+            choice: finer levels know textures and small things that the last one has lost).
         text_config: a ``BertConfig``, or a dictionary of its values.
         text_pooling: ``mean`` of the valid token states (as MiniLM was trained) or ``cls``.
         fusion_layers: layers of the fusion encoder.
@@ -76,6 +78,7 @@ class CMPAGLConfig(PreTrainedConfig):
     stem: str | None = None
     stem_indices: list[int] | tuple[int, ...] = (3, 4)
     stem_skip: bool = True
+    stem_skip_levels: bool = False
     text_config: dict | BertConfig | None = None
     text_pooling: TextPooling = "mean"
     fusion_layers: int = 2
@@ -174,6 +177,11 @@ class CMPAGLConfig(PreTrainedConfig):
                     f"Stage {stage} is {dim} wide (embed_dim={self.embed_dim} * 2**{stage}) and "
                     f"has {heads} heads; the width must be a multiple of the heads."
                 )
+        if self.stem_skip_levels and not (self.stem is not None and self.stem_skip):
+            raise ValueError(
+                f"stem_skip_levels=True with stem={self.stem!r} and stem_skip={self.stem_skip}; "
+                "it needs a stem and stem_skip=True."
+            )
         if self.stem is not None and len(self.stem_indices) != stages:
             raise ValueError(
                 f"stem_indices={self.stem_indices} names {len(self.stem_indices)} levels, "

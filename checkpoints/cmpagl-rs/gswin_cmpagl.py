@@ -291,6 +291,9 @@ class GswinModel(nn.Module):
             if config.stem_skip:
                 self.stem_norm = nn.LayerNorm(final)
                 self.num_features += final
+            if config.stem_skip_levels:
+                self.level_norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
+                self.num_features += sum(widths)
         self.layers = nn.ModuleList(self._stages(config, strides, channels))
         self.norm = nn.LayerNorm(dims[-1])
 
@@ -323,7 +326,7 @@ class GswinModel(nn.Module):
             pixel_values: (B, 3, H, W), normalised; any H and W.
             need_maps: also return the attention on the global window.
         """
-        levels, final = self._stem_features(pixel_values)
+        levels, skipped = self._stem_features(pixel_values)
         # (B, H / stride, W / stride, dim)
         tokens = self.patch_embed(pixel_values) if levels[0] is None else self.stem_embed(levels[0])
         maps: list[Tensor] = []
@@ -331,19 +334,28 @@ class GswinModel(nn.Module):
             tokens, seen = layer(tokens, level, need_maps=need_maps)
             maps += seen
         tokens = self.norm(tokens).flatten(1, 2)  # (B, T, dim)
-        pooled = tokens.mean(1)
-        if final is not None and self.config.stem_skip:
-            pooled = torch.cat([pooled, self.stem_norm(final.mean((2, 3)))], dim=-1)
+        pooled = torch.cat([tokens.mean(1), *skipped], dim=-1)  # (B, num_features)
         return GswinOutput(tokens, pooled, tuple(maps))
 
-    def _stem_features(self, pixel_values: Tensor) -> tuple[list[Tensor | None], Tensor | None]:
-        """One map of the stem per stage, the last with the final features, and these alone."""
+    def _stem_features(self, pixel_values: Tensor) -> tuple[list[Tensor | None], list[Tensor]]:
+        """One map of the stem per stage, and the pooled vectors (B, C) that skip the stages.
+
+        The last map has the final features behind it.
+        """
         if self.stem is None:
-            return [None] * len(self.layers), None
+            return [None] * len(self.layers), []
         final, levels = self.stem.forward_intermediates(
             pixel_values, indices=self.config.stem_indices
         )
-        return [*levels[:-1], join_final_features(levels[-1], final)], final
+        skipped = []
+        if self.config.stem_skip:
+            skipped.append(self.stem_norm(final.mean((2, 3))))
+        if self.config.stem_skip_levels:
+            skipped += [
+                norm(level.mean((2, 3)))
+                for norm, level in zip(self.level_norms, levels, strict=True)
+            ]
+        return [*levels[:-1], join_final_features(levels[-1], final)], skipped
 
     def load_pretrained(self, state_dict: Mapping[str, Tensor]) -> None:
         """Load timm weights: of the stem if there is one, else of a Swin of the same layout.
