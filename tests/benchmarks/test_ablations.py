@@ -17,8 +17,10 @@ SWITCHES = {
     "galr_global_only": {"use_regions": False},
     "galr_regions": {"drea": "plain"},
     "galr_midf_paper": {"fusion_gate": "paper"},
+    "galr_no_levels": {"backbone_pool_levels": False},
     "galr_midf_released": {"fusion_order": "released", "fusion_weights": "released"},
     "cmpagl_local_only": {"global_attention": "local_only"},
+    "cmpagl_no_levels": {"stem_skip_levels": False},
     "cmpagl_concat": {"global_attention": "concat"},
 }
 TRAINING_SWITCHES = {

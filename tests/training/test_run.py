@@ -11,6 +11,7 @@ import yaml
 from rsctir_hf.errors import DataLayoutError, RecipeError
 from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
 from rsctir_hf.retriever import Retriever
+from rsctir_hf.training_args import read_recipe
 from tests import miniature
 from tests.conftest import ROOT
 
@@ -85,7 +86,7 @@ def test_every_recipe_trains_saves_and_can_be_searched_with(recipe, run, tmp_pat
         counts = {"train": 5, "validation": 2}
         rsicd = miniature.write_imagefolder(tmp_path / "rsicd", counts, first=50)
         extra = {"extra_data": f"{{rsicd: {rsicd}, drawn: generated:2}}"}
-    if "initial_model" in recipe.read_text():  # a model of the same family stands in for it
+    if "initial_model" in read_recipe(recipe):  # a model of the same family stands in for it
         start = recipe.with_name(f"{recipe.stem.split('_')[0]}_{benchmark}.yaml")
         run.main(arguments_for(start, data, tmp_path / "start"))
         extra = {"initial_model": str(tmp_path / "start")}
