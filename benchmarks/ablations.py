@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from readme_block import with_block
+from readme_block import write_block
 
 from rsctir_hf.training_args import read_recipe
 
@@ -92,9 +92,7 @@ def main(arguments: Sequence[str]) -> None:
         train_missing(options.json, recipes=options.only, seeds=options.seeds, data=options.data)
     block = table(read_runs(options.json))
     if options.write:
-        readme = ROOT / "README.md"
-        text = with_block(readme.read_text(encoding="utf-8"), block, begin=BEGIN, end=END)
-        readme.write_text(text, encoding="utf-8")
+        write_block(ROOT / "README.md", block, begin=BEGIN, end=END)
     else:
         print(block)
 

@@ -22,7 +22,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import torch
-from readme_block import with_block
+from readme_block import write_block
 
 from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.metrics import RECALL_AT, bootstrap_interval
@@ -328,9 +328,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--write", action="store_true", help="replace the block in README.md")
     block = tables(read_reports(ROOT))
     if parser.parse_args(arguments).write:
-        readme = ROOT / "README.md"
-        text = with_block(readme.read_text(encoding="utf-8"), block, begin=BEGIN, end=END)
-        readme.write_text(text, encoding="utf-8")
+        write_block(ROOT / "README.md", block, begin=BEGIN, end=END)
     else:
         print(block)
 

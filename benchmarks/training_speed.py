@@ -12,7 +12,7 @@ each with batches made beforehand and with the Trainer's own loader, which is al
 
 All this with freed memory kept, as in a training (``rsctir_hf.allocation``). What that brings is
 measured first: the bare loop alone, in new processes that by turns keep it and give it back.
-Takes about eight minutes on two cores; writes ``results/training_speed.json``.
+Takes more than nine minutes on two cores; writes ``results/training_speed.json``.
 """
 
 import argparse

@@ -47,7 +47,9 @@ The person who starts the app chooses the gallery:
 """
 _LICENCE = """
 ### Licence and citations
-Code and drawn scenes: Apache-2.0. Pictures of other galleries belong to their owners.
+Code and drawn scenes: Apache-2.0. The weights that come with it are for research only; their
+cards name the terms of what they were trained on. Pictures of other galleries belong to their
+owners.
 
 - Z. Yuan et al., *Remote Sensing Cross-Modal Text-Image Retrieval Based on Global and Local
   Information*, IEEE TGRS 2022, arXiv:2204.09860 (GaLR, MR).

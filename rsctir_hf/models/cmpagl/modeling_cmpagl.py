@@ -328,8 +328,8 @@ class CMPAGLModel(CMPAGLPreTrainedModel):
             return self.text_model(
                 input_ids=input_ids, attention_mask=mask, token_type_ids=token_type_ids
             ).last_hidden_state
-        # A batch is as long as its longest sentence, nearly twice the mean: a third of a training
-        # step's time on the text side would go to padding.
+        # A batch is as long as its longest sentence, and most are much shorter: taken whole, much
+        # of the text side's time would go to padding.
         width = input_ids.shape[1]
         order = mask.sum(1).argsort()
         states = []
