@@ -51,6 +51,44 @@ def info_nce_loss(similarity: Tensor, positives: Tensor, *, scale: Tensor | floa
     return (over_captions + over_pictures) / 2
 
 
+def distillation_loss(
+    similarity: Tensor, teacher_logits: Tensor, *, scale: Tensor | float, temperature: float
+) -> Tensor:
+    """Return how far the softmax over candidates is from the mean one of some teachers.
+
+    Kullback-Leibler divergence of Hinton et al. (2015), in both directions, times the square of the
+    temperature, so that gradients keep their size. Averaging the teachers' distributions, not their
+    cosines, lets each keep the temperature it has learned.
+
+    Args:
+        similarity: (B, C) cosines of the student.
+        teacher_logits: (K, B, C) scaled cosines of K teachers.
+        scale: the student's inverse temperature.
+        temperature: above 0, divides the logits of both sides; 1 leaves them as they are.
+
+    Returns:
+        Scalar, the mean of both directions.
+
+    Raises:
+        ValueError: wrong shapes, NaN, or a temperature of 0 or less.
+    """
+    check_scores(similarity, "similarity")
+    if temperature <= 0:
+        raise ValueError(f"temperature is {temperature}; expected more than 0.")
+    if teacher_logits.ndim != 3 or teacher_logits.shape[1:] != similarity.shape:
+        raise ValueError(
+            f"teacher_logits are {tuple(teacher_logits.shape)}; expected (teachers, "
+            f"*{tuple(similarity.shape)}), the similarity's pictures x captions."
+        )
+    logits, taught = similarity.float() * scale / temperature, teacher_logits.float() / temperature
+    costs = [
+        F.kl_div(logits.log_softmax(dim), taught.softmax(dim + 1).mean(0), reduction="sum")
+        / logits.shape[1 - dim]
+        for dim in (1, 0)
+    ]
+    return sum(costs, start=logits.new_zeros(())) / 2 * temperature**2
+
+
 def triplet_loss(
     similarity: Tensor,
     image_of_caption: Tensor,

@@ -23,10 +23,11 @@ from transformers import (
 
 from rsctir_hf.callbacks import StagedFreezing, WeightAverage, setting_of
 from rsctir_hf.data.augmentation import Augmentation
-from rsctir_hf.data.collator import EpochView, RetrievalCollator
+from rsctir_hf.data.collator import EpochView, RetrievalCollator, TeacherLogits
 from rsctir_hf.data.sampler import CaptionAwareSampler
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.losses import (
+    distillation_loss,
     hard_negative_indices,
     info_nce_loss,
     matching_loss,
@@ -50,6 +51,7 @@ class RetrievalTrainer(Trainer):
         train_rows: name -> ``datasets.Dataset`` (or any sequence of rows) with ``image`` and
             ``captions``.
         validation_rows: the same for validation; recall is computed over all rows of a set.
+        teachers: what other models say about a batch, for ``distillation_weight``; None: nobody.
     """
 
     args: RetrievalTrainingArguments
@@ -63,6 +65,7 @@ class RetrievalTrainer(Trainer):
         processor: ProcessorMixin,
         train_rows: Mapping[str, Any],
         validation_rows: Mapping[str, Any],
+        teachers: TeacherLogits | None = None,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
         args.remove_unused_columns = False
@@ -75,6 +78,7 @@ class RetrievalTrainer(Trainer):
                 colour_jitter=args.colour_jitter,
             ),
             captions_per_image=args.captions_per_image,
+            word_drop=args.word_drop,
             low_resolution=(args.low_resolution, args.low_resolution_epochs),
             cache=True,
         )
@@ -83,7 +87,7 @@ class RetrievalTrainer(Trainer):
             args=args,
             train_dataset=self.view,
             eval_dataset=validation_rows,
-            data_collator=RetrievalCollator(processor),
+            data_collator=RetrievalCollator(processor, teachers),
             processing_class=processor,
             callbacks=[StagedFreezing(args.freezing), *(callbacks or [])],
         )
@@ -107,11 +111,19 @@ class RetrievalTrainer(Trainer):
             hold_statistics(inner)
         image_of_caption = inputs.pop("image_of_caption")
         positives = inputs.pop("positives")
+        teacher_logits = inputs.pop("teacher_logits", None)
         outputs = model(**inputs)
-        similarity = outputs.image_embeds @ outputs.text_embeds.T  # (B, C)
+        similarity = cosines(outputs.image_embeds, outputs.text_embeds)  # (B, C)
         loss = self.alignment_loss(
             similarity, image_of_caption, positives, logit_scale=inner.logit_scale
         )
+        if teacher_logits is not None:
+            loss = loss + self.args.distillation_weight * distillation_loss(
+                similarity,
+                teacher_logits,
+                scale=inner.logit_scale.exp(),
+                temperature=self.args.distillation_temperature,
+            )
         if self.matching_is_on(inner):
             loss = loss + self.args.matching_weight * fusion_loss(
                 inner,
@@ -321,6 +333,12 @@ def mean_metrics(scores: Mapping[str, Mapping[str, float]], *, prefix: str) -> d
         if len(scores) > 1
     }
     return means | beside
+
+
+def cosines(image_embeds: Tensor, text_embeds: Tensor) -> Tensor:
+    """Compare unit vectors (B, D) and (C, D) in full precision, whatever the towers ran in."""
+    with torch.autocast(image_embeds.device.type, enabled=False):
+        return image_embeds.float() @ text_embeds.float().T
 
 
 def hold_statistics(model: nn.Module) -> None:

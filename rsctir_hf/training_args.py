@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
@@ -24,8 +25,8 @@ class ModelArguments:
 
     Attributes:
         family: ``cmpagl`` or ``galr``.
-        initial_model: a model directory or Hub id to go on from; the two weight fields
-            below are then ignored.
+        initial_model: a model directory or Hub id to go on from; several ones are averaged. The
+            two weight fields below are then ignored.
         image_weights: ``packaged`` (weights inside a Python package), ``timm`` (timm's own,
             from the Hub) or ``none``.
         text_weights: ``minilm`` (packaged), ``glove`` (packaged word vectors for a GRU),
@@ -39,7 +40,7 @@ class ModelArguments:
     """
 
     family: str = "cmpagl"
-    initial_model: str | None = None
+    initial_model: list[str] = field(default_factory=list)
     image_weights: str = "packaged"
     text_weights: str = "minilm"
     text_layers: int = 0
@@ -52,6 +53,8 @@ class ModelArguments:
     def __post_init__(self) -> None:
         if self.family not in ("cmpagl", "galr"):
             raise RecipeError(f"family is {self.family!r}; expected 'cmpagl' or 'galr'.")
+        if isinstance(self.initial_model, str):  # one, in a recipe file
+            self.initial_model = [self.initial_model]
         self.config = self.options
 
     @property
@@ -135,6 +138,11 @@ class RetrievalTrainingArguments(TrainingArguments):
         intra_margin: distance delta below which a matched pair is left alone.
         intra_positives: ``pairs`` or ``all``.
         captions_per_image: captions drawn per picture and step.
+        word_drop: chance of each word to be left out of a training caption.
+        teachers: model folders or Hub ids whose similarities the model also learns from.
+        distillation_weight: weight of that loss.
+        distillation_temperature: divides the logits of teachers and model in it; above 1 it shows
+            more of what the teachers think of the negatives.
         crop_scale: area range of the random resized crop; empty for none.
         colour_jitter: strength of brightness and contrast changes, 0..1.
         low_resolution: side in pixels of training pictures in the first
@@ -161,6 +169,10 @@ class RetrievalTrainingArguments(TrainingArguments):
     intra_margin: float = 0.0
     intra_positives: Literal["pairs", "all"] = "pairs"
     captions_per_image: int = 1
+    word_drop: float = 0.0
+    teachers: list[str] = field(default_factory=list)
+    distillation_weight: float = 1.0
+    distillation_temperature: float = 2.0
     crop_scale: list[float] = field(default_factory=list)
     colour_jitter: float = 0.0
     low_resolution: int = 160
@@ -172,6 +184,8 @@ class RetrievalTrainingArguments(TrainingArguments):
     early_stopping_epochs: int = 0
 
     def __post_init__(self) -> None:
+        if self.bf16 and not torch.accelerator.is_available():
+            self.use_cpu = True  # transformers asks for this, to be sure that it is meant
         super().__post_init__()
         self.frozen_epochs = self.freezing
         self.lr_factors = self.factors
@@ -179,6 +193,13 @@ class RetrievalTrainingArguments(TrainingArguments):
             raise RecipeError(f"average_decay is {self.average_decay}; expected 0 <= decay < 1.")
         if self.crop_scale and not 0 < self.crop_scale[0] <= self.crop_scale[-1] <= 1:
             raise RecipeError(f"crop_scale is {self.crop_scale}; expected 0 < low <= high <= 1.")
+        if not 0 <= self.word_drop < 1:
+            raise RecipeError(f"word_drop is {self.word_drop}; expected 0 <= chance < 1.")
+        if self.distillation_temperature <= 0:
+            raise RecipeError(
+                f"distillation_temperature is {self.distillation_temperature}; expected more "
+                "than 0."
+            )
         if not 0 <= self.pre_alignment_fraction <= 1:
             raise RecipeError(
                 f"pre_alignment_fraction is {self.pre_alignment_fraction}; expected 0..1."

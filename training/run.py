@@ -18,11 +18,13 @@ import torch
 from transformers import EarlyStoppingCallback, set_seed
 
 from rsctir_hf.allocation import keep_freed_memory
+from rsctir_hf.distillation import ask_teachers
 from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.gallery.loading import weights_fingerprint
 from rsctir_hf.hub import write_card
 from rsctir_hf.initialization import build_model
+from rsctir_hf.precision import keep_depthwise_precise
 from rsctir_hf.run_report import (
     choose_on_validation,
     git_revision,
@@ -47,6 +49,8 @@ def main(arguments: list[str]) -> None:
     data = load_training_data(data_args, folder=training_args.folder)
     model, processor = build_model(model_args, data.captions)
     seen_before = model.config.training_images  # by the model it goes on from; else empty
+    if training_args.bf16:
+        keep_depthwise_precise(model)
     # Half the time of a convolution on a CPU. Module's own .to: transformers wraps it untyped.
     torch.nn.Module.to(model, memory_format=torch.channels_last)
     patience = training_args.early_stopping_epochs
@@ -56,17 +60,25 @@ def main(arguments: list[str]) -> None:
         processor=processor,
         train_rows=data.train,
         validation_rows=data.validation,
+        teachers=ask_teachers(
+            training_args.teachers, data.train, folder=training_args.folder
+        ).logits
+        if training_args.teachers
+        else None,
         callbacks=[EarlyStoppingCallback(patience)] if patience else [],
     )
-    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+    trains = training_args.num_train_epochs > 0  # else the model is what it starts from
+    if trains:
+        trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
 
     # What is scored from here on is what is stored: weights rounded to half precision.
     model.half().float().eval()
     judged = judge(model, processor, data.validation)
     choose_on_validation(model, processor, judged)
-    model.config.training_images = "; before that ".join(
-        filter(None, [data.describe(), seen_before])
-    )
+    if trains:
+        model.config.training_images = "; before that ".join(
+            filter(None, [data.describe(), seen_before])
+        )
     name = training_args.run_name or f"{model_args.family}-{data_args.benchmark}"
     source: dict[str, str | int | None] = {
         "model": name,

@@ -22,6 +22,9 @@ from rsctir_hf.data.augmentation import Augmentation, row_generator
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.imagery import read_image
 
+#: Rows (B,) and C captions to the scaled cosines (K, B, C) of K teachers.
+TeacherLogits = Callable[[Sequence[int], Sequence[str]], Tensor]
+
 
 # A class, not a dict: the Trainer would drop the keys of a dict that forward() does not take.
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class TrainingRow:
     Attributes:
         image: RGB, augmented.
         captions: the sentences drawn for this epoch.
+        wordings: those sentences as the model reads them, with words dropped.
         all_captions: every sentence of the picture.
         row: its row number in the data set, counted through where there are several sets.
         side: pixels of the square the processor makes of it; ``None``: the processor's own size.
@@ -38,6 +42,7 @@ class TrainingRow:
 
     image: Image.Image
     captions: tuple[str, ...]
+    wordings: tuple[str, ...]
     all_captions: tuple[str, ...]
     row: int
     side: int | None = None
@@ -57,6 +62,7 @@ class EpochView(Dataset[TrainingRow]):
         seed: the run's seed, not negative.
         augmentation: changes to the picture; ``None`` leaves it as it is.
         captions_per_image: distinct sentences drawn per picture; pictures with fewer give all.
+        word_drop: chance of each word to be left out of what the model reads.
         low_resolution: (side in pixels, number of first epochs) of smaller pictures.
         cache: keep decoded pictures in memory (1,680 pictures of 256 px: 330 MB). Each worker
             process keeps its own copy, and a pickled view leaves its cache behind.
@@ -68,6 +74,7 @@ class EpochView(Dataset[TrainingRow]):
         seed: int,
         augmentation: Augmentation | None = None,
         captions_per_image: int = 1,
+        word_drop: float = 0.0,
         low_resolution: tuple[int, int] = (0, 0),
         cache: bool = False,
     ) -> None:
@@ -80,6 +87,7 @@ class EpochView(Dataset[TrainingRow]):
         self.seed = seed
         self.augmentation = augmentation
         self.captions_per_image = captions_per_image
+        self.word_drop = word_drop
         self.low_resolution = low_resolution
         self.cache = cache
         self._pictures: dict[int, Image.Image] = {}
@@ -108,8 +116,9 @@ class EpochView(Dataset[TrainingRow]):
             image = self.augmentation(image, rng)
         captions = tuple(content["captions"])
         drawn = draw_captions(captions, self.captions_per_image, rng)
+        wordings = tuple(drop_words(caption, self.word_drop, rng) for caption in drawn)
         side, epochs = self.low_resolution
-        return TrainingRow(image, drawn, captions, row, side if epoch < epochs else None)
+        return TrainingRow(image, drawn, wordings, captions, row, side if epoch < epochs else None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pictures": {}}
@@ -133,10 +142,14 @@ class RetrievalCollator:
     Args:
         processor: a retrieval processor: ``processor(images=, text=, return_tensors="pt")`` gives
             at least ``pixel_values (B, 3, H, W)``, ``input_ids (C, T)``, ``attention_mask (C, T)``.
+        teachers: whose logits go along, if any.
     """
 
-    def __init__(self, processor: Callable[..., Mapping[str, Tensor]]) -> None:
+    def __init__(
+        self, processor: Callable[..., Mapping[str, Tensor]], teachers: TeacherLogits | None = None
+    ) -> None:
         self.processor = processor
+        self.teachers = teachers
 
     def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, Tensor]:
         """Collate B rows with C captions in all.
@@ -144,7 +157,8 @@ class RetrievalCollator:
         Returns:
             The processor's tensors, and ``image_of_caption`` (C,) int64, the picture each caption
             was drawn for, and ``positives`` (B, C) bool, true where the caption is, as a
-            sentence, among the picture's captions.
+            sentence, among the picture's captions. With K teachers also ``teacher_logits``
+            (K, B, C).
 
         Raises:
             ValueError: the rows are of epochs with different picture sizes.
@@ -155,14 +169,19 @@ class RetrievalCollator:
             raise ValueError(f"Rows of one batch ask for pictures of several sides: {sides}.")
         side = sides.pop()
         size = {} if side is None else {"size": {"height": side, "width": side}}
+        wordings = [wording for row in rows for wording in row.wordings]
         inputs = self.processor(
-            images=[row.image for row in rows], text=captions, return_tensors="pt", **size
+            images=[row.image for row in rows], text=wordings, return_tensors="pt", **size
         )
+        taught = {}
+        if self.teachers is not None:
+            taught["teacher_logits"] = self.teachers([row.row for row in rows], captions)
         image_of_caption = np.repeat(np.arange(len(rows)), [len(row.captions) for row in rows])
         return {
             **inputs,
             "image_of_caption": torch.from_numpy(image_of_caption),
             "positives": find_positives([row.all_captions for row in rows], captions),
+            **taught,
         }
 
 
@@ -190,6 +209,17 @@ def draw_captions(captions: Sequence[str], count: int, rng: np.random.Generator)
         if len(drawn) == count:
             break
     return tuple(drawn.values())
+
+
+def drop_words(caption: str, chance: float, rng: np.random.Generator) -> str:
+    """Leave each word out with this chance; a sentence that would lose all keeps all."""
+    if not chance:
+        return caption
+    words = caption.split()
+    kept = [
+        word for word, draw in zip(words, rng.random(len(words)), strict=True) if draw >= chance
+    ]
+    return " ".join(kept or words)
 
 
 def picture_source(value: Any) -> Any:  # noqa: ANN401 - whatever an image column may hold

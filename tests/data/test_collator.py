@@ -150,9 +150,9 @@ def test_negative_index_is_refused(rows):
 
 def test_collator_counts_captions_not_fives():
     rows = [
-        TrainingRow(draw_picture(0), ("a", "b"), ("a", "b", "c"), 0),
-        TrainingRow(draw_picture(1), ("d",), ("d",), 1),
-        TrainingRow(draw_picture(2), ("e", "c"), ("e", "C ."), 2),
+        TrainingRow(draw_picture(0), ("a", "b"), ("a", "b"), ("a", "b", "c"), 0),
+        TrainingRow(draw_picture(1), ("d",), ("d",), ("d",), 1),
+        TrainingRow(draw_picture(2), ("e", "c"), ("e", "c"), ("e", "C ."), 2),
     ]
     batch = RetrievalCollator(stub_processor)(rows)
     assert batch["image_of_caption"].tolist() == [0, 0, 1, 2, 2]

@@ -1,0 +1,142 @@
+"""What other models say about the training pictures: targets that a student learns from.
+
+Teachers look at each picture once, as it is, and at each sentence once; their vectors are kept in
+the run's folder. A batch's targets are then a matter of looking vectors up.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import datasets
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from rsctir_hf.captions import normalise_caption
+from rsctir_hf.data.collator import picture_source
+from rsctir_hf.errors import ImageReadError
+from rsctir_hf.gallery.embedding import embed_images, embed_texts
+from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
+
+logger = logging.getLogger(__name__)
+
+CACHE = "_teachers"  # Trainer leaves out of a push what begins with an underscore
+IMAGES, TEXTS, SCALE = "image_vectors", "text_vectors", "logit_scale"
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model's vectors of the training data.
+
+    Attributes:
+        image_vectors: (N, D) unit vectors of the rows, counted through over all sets.
+        text_vectors: (U, D) unit vectors of the distinct sentences.
+        scale: its inverse temperature.
+    """
+
+    image_vectors: Tensor
+    text_vectors: Tensor
+    scale: float
+
+
+class Teachers:
+    """Several teachers, asked about one batch at a time.
+
+    Args:
+        teachers: each with vectors of the same rows and sentences.
+        sentences: U distinct sentences as ``captions.normalise_caption`` leaves them.
+    """
+
+    def __init__(self, teachers: Sequence[Teacher], sentences: Iterable[str]) -> None:
+        self.teachers = teachers
+        self.numbers = {sentence: number for number, sentence in enumerate(sentences)}
+
+    def logits(self, rows: Sequence[int], captions: Sequence[str]) -> Tensor:
+        """Return the scaled cosines (K, B, C) of K teachers for B rows and C of their captions."""
+        numbers = [self.numbers[normalise_caption(caption)] for caption in captions]
+        return torch.stack(
+            [
+                each.scale * each.image_vectors[list(rows)] @ each.text_vectors[numbers].T
+                for each in self.teachers
+            ]
+        )
+
+
+def ask_teachers(
+    sources: Sequence[str],
+    train: Mapping[str, datasets.Dataset],
+    *,
+    folder: Path,
+    batch_size: int = 64,
+) -> Teachers:
+    """Embed the training data with each teacher, or read back what an earlier start has embedded.
+
+    Args:
+        sources: model folders or Hub ids of dual encoders with a ``logit_scale``.
+        train: name of a set -> its training pictures; rows are counted through in this order.
+        folder: of the run.
+        batch_size: pictures per forward pass.
+
+    Raises:
+        ImageReadError: a picture cannot be read.
+        RsctirError: a teacher cannot be loaded.
+    """
+    captions = [own for table in train.values() for own in table["captions"]]
+    sentences = list(dict.fromkeys(normalise_caption(each) for own in captions for each in own))
+    data = hashlib.sha256(json.dumps([captions, list(train)]).encode()).hexdigest()
+    found = []
+    for source in sources:
+        loaded = load_dual_encoder(source)
+        model = cast(PreTrainedModel, loaded.model)
+        mark = hashlib.sha256(f"{weights_fingerprint(model)} {data}".encode()).hexdigest()[:16]
+        file = folder / CACHE / f"{mark}.safetensors"
+        if not file.is_file():
+            logger.info("%s looks at the training data", source)
+            vectors = embed_training_data(
+                model, loaded.processor, train, sentences, batch_size=batch_size
+            )
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_file(vectors, file)
+        kept = load_file(file)
+        found.append(Teacher(kept[IMAGES], kept[TEXTS], kept[SCALE].item()))
+    return Teachers(found, sentences)
+
+
+def embed_training_data(
+    model: Any,  # noqa: ANN401
+    processor: Any,  # noqa: ANN401
+    train: Mapping[str, datasets.Dataset],
+    sentences: Sequence[str],
+    *,
+    batch_size: int,
+) -> dict[str, Tensor]:
+    """Return a teacher's vectors of all rows and sentences, and its inverse temperature."""
+    total = sum(len(table) for table in train.values())
+    with tqdm(total=total, desc="teacher", unit="picture") as bar:
+        pictures = [
+            embed_images(
+                model,
+                processor,
+                (
+                    picture_source(cell)
+                    for cell in table.cast_column("image", datasets.Image(decode=False))["image"]
+                ),
+                batch_size=batch_size,
+                progress=lambda _, __: bar.update(batch_size),
+            )
+            for table in train.values()
+        ]
+    for skipped in (skipped for part in pictures for skipped in part.skipped):
+        raise ImageReadError(f"{skipped.path}: {skipped.reason} A teacher needs every picture.")
+    return {
+        IMAGES: torch.cat([part.vectors for part in pictures]),
+        TEXTS: embed_texts(model, processor, sentences),
+        SCALE: model.logit_scale.detach().float().exp().reshape(1),
+    }

@@ -1,0 +1,36 @@
+"""Mixed precision where it pays on a CPU."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CPU = "cpu"
+
+
+def keep_depthwise_precise(model: nn.Module) -> None:
+    """Run depthwise convolutions in full precision under CPU autocast.
+
+    Their bfloat16 backward pass is slower than the full-precision one by more than all else gains:
+    ``precision`` in ``results/training_speed.json`` (``benchmarks/training_speed.py``). On other
+    devices the hooks do nothing.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            module.register_forward_pre_hook(_leave_autocast)
+            module.register_forward_hook(_return_to_autocast, always_call=True)
+
+
+def _leave_autocast(module: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:  # noqa: ANN401
+    (pixels,) = inputs
+    module.ran_in_autocast = pixels.device.type == CPU and torch.is_autocast_enabled(CPU)
+    if not module.ran_in_autocast:
+        return inputs
+    torch.set_autocast_enabled(CPU, False)
+    return (pixels.float(),)
+
+
+def _return_to_autocast(module: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:  # noqa: ANN401
+    if module.ran_in_autocast:
+        torch.set_autocast_enabled(CPU, True)
+    return output
