@@ -10,9 +10,10 @@ logging, callbacks, the learning-rate schedule and the moving average of the wei
 the recipe's first stage (all frozen that it freezes) and in its last (all thawed that it thaws),
 each with batches made beforehand and with the Trainer's own loader, which is also timed alone.
 
-All this with freed memory kept, as in a training (``rsctir_hf.allocation``). What that brings is
-measured first: the bare loop alone, in new processes that by turns keep it and give it back.
-Takes more than nine minutes on two cores; writes ``results/training_speed.json``.
+All this with freed memory kept, as in a training (``rsctir_hf.allocation``). What that brings, and
+what bfloat16 does with and without ``rsctir_hf.precision``, is measured first: the bare loop alone,
+in new processes that take turns. Takes a quarter of an hour on two cores; writes
+``results/training_speed.json``.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -41,6 +43,7 @@ from rsctir_hf.callbacks import apply_freezing
 from rsctir_hf.data.benchmarks import load_benchmark
 from rsctir_hf.evaluation import library_versions
 from rsctir_hf.initialization import build_model
+from rsctir_hf.precision import keep_depthwise_precise
 from rsctir_hf.trainer import RetrievalTrainer
 from rsctir_hf.training_args import parse_recipe
 
@@ -48,7 +51,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "training" / "recipes" / "cmpagl_ucm.yaml"
 BATCHES = 4  # different batches; also how many the loader is timed on
 TARGET = 0.90
-MEMORY_REPEATS = 2  # processes of either kind
+REPEATS = 2  # processes of each setting
 OVERRIDES = {
     "eval_strategy": "no",
     "save_strategy": "no",
@@ -60,6 +63,29 @@ OVERRIDES = {
 }
 
 Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a process of the bare loop runs.
+
+    Attributes:
+        kept: it keeps freed memory.
+        bfloat16: forward and loss run under autocast.
+        precise_depthwise: depthwise convolutions do not.
+    """
+
+    kept: bool = True
+    bfloat16: bool = False
+    precise_depthwise: bool = False
+
+
+SETTINGS = {
+    "float32": Setting(),
+    "float32_memory_given_back": Setting(kept=False),
+    "bfloat16": Setting(bfloat16=True, precise_depthwise=True),
+    "bfloat16_depthwise_too": Setting(bfloat16=True),
+}
 
 
 class PreparedTrainer(RetrievalTrainer):
@@ -93,6 +119,7 @@ class BareLoop(TrainerCallback):
 
     def __init__(self, trainer: RetrievalTrainer, batches: Sequence[Batch], block: int) -> None:
         self.trainer = trainer
+        self.bfloat16 = trainer.args.bf16
         self.model, self.optimizer = copy.deepcopy((trainer.model, trainer.create_optimizer()))
         self.batches = cycle(batches)
         self.block = block
@@ -140,7 +167,8 @@ class BareLoop(TrainerCallback):
     def step(self, batch: Batch) -> None:
         """Forward, loss, backward, clipping, optimizer."""
         self.model.train()
-        loss: Any = self.trainer.compute_loss(self.model, dict(batch))
+        with torch.autocast(self.trainer.args.device.type, torch.bfloat16, enabled=self.bfloat16):
+            loss: Any = self.trainer.compute_loss(self.model, dict(batch))
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.trainer.args.max_grad_norm)
         self.optimizer.step()
@@ -156,19 +184,19 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--blocks", type=int, default=5, help="counted blocks of either loop")
     parser.add_argument("--json", type=Path, default=ROOT / "results" / "training_speed.json")
     options = parser.parse_args(arguments)
-    kept_memory = measure_kept_memory(options.recipe, options.data, steps=2 * options.block)
+    compared = compare_settings(options.recipe, options.data, steps=2 * options.block)
     keep_freed_memory()  # as training/run.py does
     with tempfile.TemporaryDirectory() as folder:
         found = measure(
             options.recipe, options.data, block=options.block, blocks=options.blocks, folder=folder
         )
-    text = json.dumps({**found, "kept_memory": kept_memory}, indent=2)
+    text = json.dumps({**found, "compared": compared}, indent=2)
     options.json.write_text(text + "\n", encoding="utf-8")
     print(text)
 
 
-def measure_kept_memory(recipe: Path, data: str, *, steps: int) -> dict[str, Any]:
-    """Time bare steps in processes that keep freed memory and in such that give it back, by turns.
+def compare_settings(recipe: Path, data: str, *, steps: int) -> dict[str, Any]:
+    """Time bare steps in processes of each setting, by turns.
 
     Args:
         recipe: of the training.
@@ -176,22 +204,28 @@ def measure_kept_memory(recipe: Path, data: str, *, steps: int) -> dict[str, Any
         steps: counted steps of each stage in each process.
 
     Returns:
-        Seconds per step of each process and, by stage, ``ratio``: the speed with kept memory
-        over that without, the median over pairs of neighbouring processes.
+        By stage and setting the seconds per step of each process, and ``speed``: how many times as
+        fast as ``float32``, the median over the turns.
     """
-    runs = [
-        {kept: in_new_process(bare_seconds, recipe, data, steps, kept) for kept in (False, True)}
-        for _ in range(MEMORY_REPEATS)
+    turns = [
+        {
+            name: in_new_process(bare_seconds, recipe, data, steps, setting)
+            for name, setting in SETTINGS.items()
+        }
+        for _ in range(REPEATS)
     ]
     return {
         stage: {
-            "ratio": round(
-                statistics.median(run[False][stage] / run[True][stage] for run in runs), 3
-            ),
-            "seconds_per_step_kept": [round(run[True][stage], 3) for run in runs],
-            "seconds_per_step_given_back": [round(run[False][stage], 3) for run in runs],
+            name: {
+                "speed": round(
+                    statistics.median(turn["float32"][stage] / turn[name][stage] for turn in turns),
+                    3,
+                ),
+                "seconds_per_step": [round(turn[name][stage], 3) for turn in turns],
+            }
+            for name in SETTINGS
         }
-        for stage in runs[0][True]
+        for stage in turns[0]["float32"]
     }
 
 
@@ -201,23 +235,26 @@ def in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:  # noq
         return pool.submit(function, *arguments).result()
 
 
-def bare_seconds(recipe: Path, data: str, steps: int, kept: bool) -> dict[str, float]:
+def bare_seconds(recipe: Path, data: str, steps: int, setting: Setting) -> dict[str, float]:
     """Return the median seconds of a bare step in each stage, after one step that is not counted.
 
     Args:
         recipe: of the training.
         data: folder of its benchmark.
         steps: counted steps of each stage.
-        kept: keep freed memory, for the rest of this process.
+        setting: of the rest of this process.
     """
-    if kept:
+    if setting.kept:
         keep_freed_memory()
     seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         trainer = trainer_maker(recipe, data, steps=steps, folder=folder)()
+        if setting.precise_depthwise:
+            keep_depthwise_precise(trainer.model)
         batches = list(trainer.get_train_dataloader())
         for stage, frozen in stages_of(trainer.args.freezing).items():
             bare = BareLoop(trainer, batches, 1)
+            bare.bfloat16 = setting.bfloat16
             apply_freezing(bare.model, frozen, epoch=0.0)
             _, *counted = [timed_step(bare, batch) for batch in islice(cycle(batches), steps + 1)]
             seconds[stage] = statistics.median(counted)
@@ -249,7 +286,9 @@ def trainer_maker(
     rows = load_benchmark(data_args.benchmark, data, split="train", complete=False, verify=False)
     rows = rows.select(range(min(len(rows), BATCHES * args.train_batch_size)))
     model, processor = build_model(model_args, rows["captions"])
-    nn.Module.to(model, memory_format=torch.channels_last)  # as training/run.py does
+    if args.bf16:  # as training/run.py does, this and the next
+        keep_depthwise_precise(model)
+    nn.Module.to(model, memory_format=torch.channels_last)
     sets = {data_args.benchmark: rows}
 
     def trainer() -> PreparedTrainer:
@@ -313,6 +352,7 @@ def measure(recipe: Path, data: str, *, block: int, blocks: int, folder: str) ->
             "average_decay": args.average_decay,
             "block": block,
             "blocks": blocks,
+            "bfloat16": args.bf16,
             "threads": torch.get_num_threads(),
             "load_average_after": [round(value, 2) for value in os.getloadavg()],
             "machine": platform.machine(),

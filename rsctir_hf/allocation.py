@@ -12,7 +12,7 @@ def keep_freed_memory() -> None:
     """Ask glibc to keep freed memory instead of handing it back to the system after each layer.
 
     On a CPU a training step allocates gigabytes of activations, and getting fresh pages for them
-    every time costs a good part of it: ``kept_memory`` in ``results/training_speed.json``
+    every time costs a good part of it: ``compared`` in ``results/training_speed.json``
     (``benchmarks/training_speed.py``) says how much. The process keeps what it once had, its
     greatest need, to its end. With another C library nothing happens.
     """

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,7 +90,9 @@ def ask_teachers(
         RsctirError: a teacher cannot be loaded.
     """
     captions = [own for table in train.values() for own in table["captions"]]
-    sentences = list(dict.fromkeys(normalise_caption(each) for own in captions for each in own))
+    sentences: dict[str, str] = {}  # key of the sentence -> its first spelling
+    for caption in chain.from_iterable(captions):
+        sentences.setdefault(normalise_caption(caption), caption)
     data = hashlib.sha256(json.dumps([captions, list(train)]).encode()).hexdigest()
     found = []
     for source in sources:
@@ -100,7 +103,7 @@ def ask_teachers(
         if not file.is_file():
             logger.info("%s looks at the training data", source)
             vectors = embed_training_data(
-                model, loaded.processor, train, sentences, batch_size=batch_size
+                model, loaded.processor, train, list(sentences.values()), batch_size=batch_size
             )
             file.parent.mkdir(parents=True, exist_ok=True)
             save_file(vectors, file)

@@ -76,9 +76,10 @@ def distillation_loss(
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}; expected more than 0.")
     if teacher_logits.ndim != 3 or teacher_logits.shape[1:] != similarity.shape:
+        pictures, captions = similarity.shape
         raise ValueError(
-            f"teacher_logits are {tuple(teacher_logits.shape)}; expected (teachers, "
-            f"*{tuple(similarity.shape)}), the similarity's pictures x captions."
+            f"teacher_logits are {tuple(teacher_logits.shape)}; expected (teachers, {pictures}, "
+            f"{captions}), the similarity's pictures x captions for each teacher."
         )
     logits, taught = similarity.float() * scale / temperature, teacher_logits.float() / temperature
     costs = [

@@ -12,7 +12,7 @@ def keep_depthwise_precise(model: nn.Module) -> None:
     """Run depthwise convolutions in full precision under CPU autocast.
 
     Their bfloat16 backward pass is slower than the full-precision one by more than all else gains:
-    ``precision`` in ``results/training_speed.json`` (``benchmarks/training_speed.py``). On other
+    ``compared`` in ``results/training_speed.json`` (``benchmarks/training_speed.py``). On other
     devices the hooks do nothing.
     """
     for module in model.modules():

@@ -6,7 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rsctir_hf.losses import hard_negative_indices, info_nce_loss, matching_loss, triplet_loss
+from rsctir_hf.losses import (
+    distillation_loss,
+    hard_negative_indices,
+    info_nce_loss,
+    matching_loss,
+    triplet_loss,
+)
 
 
 @pytest.fixture
@@ -226,3 +232,37 @@ def test_hard_negatives_repeat_with_the_seed(batch):
     ]
     assert torch.equal(draws[0][0], draws[1][0])
     assert torch.equal(draws[0][1], draws[1][1])
+
+
+def test_distillation_is_the_mean_divergence_from_the_mean_of_the_teachers():
+    draw = torch.Generator().manual_seed(5)
+    similarity, taught = torch.randn(3, 4, generator=draw), torch.randn(2, 3, 4, generator=draw)
+    sides = []
+    for mine, theirs in ((similarity, taught), (similarity.T, taught.transpose(1, 2))):
+        rows = []
+        for row in range(len(mine)):
+            target = (theirs[0, row].div(3).softmax(0) + theirs[1, row].div(3).softmax(0)) / 2
+            student = (7 * mine[row] / 3).softmax(0)
+            rows.append((target * (target / student).log()).sum().item())
+        sides.append(sum(rows) / len(rows))
+    loss = distillation_loss(similarity, taught, scale=torch.tensor(7.0), temperature=3.0)
+    assert loss.item() == pytest.approx(9 * sum(sides) / 2, rel=1e-4)
+
+
+def test_distillation_costs_nothing_where_the_student_agrees_with_its_teacher():
+    similarity = torch.randn(3, 4, generator=torch.Generator().manual_seed(6))
+    loss = distillation_loss(similarity, 9 * similarity[None], scale=9.0, temperature=2.0)
+    assert loss.item() == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("logits", "temperature", "named"),
+    [
+        (torch.zeros(3, 4), 1.0, r"teacher_logits are \(3, 4\); expected \(teachers, 3, 4\)"),
+        (torch.zeros(1, 4, 3), 1.0, "expected"),
+        (torch.zeros(1, 3, 4), 0.0, "temperature is 0.0"),
+    ],
+)
+def test_distillation_says_what_it_cannot_take(logits, temperature, named):
+    with pytest.raises(ValueError, match=named):
+        distillation_loss(torch.zeros(3, 4), logits, scale=1.0, temperature=temperature)

@@ -1,6 +1,7 @@
 """Recipes: flags override, mappings, inheritance, and errors that name what is wrong."""
 
 import pytest
+import torch
 
 from rsctir_hf.errors import RecipeError
 from rsctir_hf.training_args import ModelArguments, RetrievalTrainingArguments, parse_recipe
@@ -95,3 +96,25 @@ def test_without_a_recipe_flags_alone_do(tmp_path):
     model, _, training = parse_recipe(["--family", "galr", "--output_dir", str(tmp_path)])
     assert isinstance(model, ModelArguments)
     assert isinstance(training, RetrievalTrainingArguments)
+
+
+def test_one_start_or_several(tmp_path):
+    recipe = write(tmp_path / "r.yaml", "initial_model: checkpoints/a\n")
+    model, _, _ = parse_recipe([recipe, "--output_dir", str(tmp_path)])
+    assert model.initial_model == ["checkpoints/a"]
+    model, _, _ = parse_recipe([recipe, "--initial_model", "b", "c", "--output_dir", str(tmp_path)])
+    assert model.initial_model == ["b", "c"]
+
+
+@pytest.mark.parametrize("flag", ["word_drop", "distillation_temperature"])
+def test_shares_and_temperatures_out_of_range_are_refused(flag, tmp_path):
+    recipe = write(tmp_path / "r.yaml", f"{flag}: -0.5\n")
+    with pytest.raises(RecipeError, match=f"{flag} is -0.5"):
+        parse_recipe([recipe, "--output_dir", str(tmp_path)])
+
+
+def test_bfloat16_does_not_need_a_gpu(tmp_path):
+    recipe = write(tmp_path / "r.yaml", "bf16: true\n")
+    _, _, training = parse_recipe([recipe, "--output_dir", str(tmp_path)])
+    assert training.bf16
+    assert training.use_cpu == (not torch.accelerator.is_available())

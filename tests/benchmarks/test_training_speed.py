@@ -130,33 +130,57 @@ def test_a_measurement_covers_both_stages_with_and_without_the_loader(
     assert found["loader"]["num_workers"] == 0
     assert set(found["loader"]["share_of_bare_step"]) == {"frozen", "thawed"}
     assert found["settings"]["batch_size"] == 3
-    assert kept == ["kept"] * 2 + ["kept", "measure"]  # two of the four processes, then this one
+    # Three of the four settings keep it, each in two processes; then this one.
+    assert kept == ["kept"] * 6 + ["kept", "measure"]
     for stage in ("frozen", "thawed"):
-        memory = found["kept_memory"][stage]
-        seconds = memory["seconds_per_step_kept"], memory["seconds_per_step_given_back"]
-        assert [len(each) for each in seconds] == [2, 2]
+        assert list(found["compared"][stage]) == list(training_speed.SETTINGS)
+        for setting in found["compared"][stage].values():
+            assert len(setting["seconds_per_step"]) == 2
 
 
-def test_the_gain_of_kept_memory_is_a_median_over_pairs_of_processes_taken_by_turns(monkeypatch):
+def test_settings_are_compared_by_the_median_over_turns(monkeypatch):
     order = []
-    seconds = {False: iter((3.0, 8.0)), True: iter((2.0, 4.0))}
+    names = {setting: name for name, setting in training_speed.SETTINGS.items()}
+    seconds = {
+        "float32": iter((4.0, 6.0)),
+        "float32_memory_given_back": iter((8.0, 6.0)),
+        "bfloat16": iter((2.0, 6.0)),
+        "bfloat16_depthwise_too": iter((4.0, 12.0)),
+    }
 
-    def run(function, recipe, data, steps, kept):
+    def run(function, recipe, data, steps, setting):
         assert (function, recipe, data, steps) == (training_speed.bare_seconds, "recipe", "d", 4)
-        order.append(kept)
-        return {"frozen": next(seconds[kept])}
+        order.append(names[setting])
+        return {"frozen": next(seconds[names[setting]])}
 
     monkeypatch.setattr(training_speed, "in_new_process", run)
-    found = training_speed.measure_kept_memory("recipe", "d", steps=4)
-    assert order == [False, True, False, True]
-    # 3 / 2 and 8 / 4: the median of two is their mean.
-    assert found == {
-        "frozen": {
-            "ratio": 1.75,
-            "seconds_per_step_kept": [2.0, 4.0],
-            "seconds_per_step_given_back": [3.0, 8.0],
-        }
+    found = training_speed.compare_settings("recipe", "d", steps=4)
+    assert order == list(training_speed.SETTINGS) * 2
+    assert {name: each["speed"] for name, each in found["frozen"].items()} == {
+        "float32": 1.0,
+        "float32_memory_given_back": 0.75,  # 4 / 8 and 6 / 6: the median of two is their mean
+        "bfloat16": 1.5,
+        "bfloat16_depthwise_too": 0.75,
     }
+    assert found["frozen"]["bfloat16"]["seconds_per_step"] == [2.0, 6.0]
+
+
+def test_a_process_runs_in_its_setting(recipe, tmp_path, monkeypatch):
+    data = miniature.write_imagefolder(tmp_path / "data")
+    seen = set()
+
+    def loss(self, model, inputs, **_):
+        seen.add(torch.is_autocast_enabled("cpu"))
+        return next(model.parameters()).sum() + model.logit_scale
+
+    monkeypatch.setattr(training_speed.RetrievalTrainer, "compute_loss", loss)
+    asked = []
+    monkeypatch.setattr(training_speed, "keep_depthwise_precise", asked.append)
+    for name in ("float32", "bfloat16"):
+        monkeypatch.setattr(training_speed, "keep_freed_memory", lambda: None)
+        training_speed.bare_seconds(recipe, str(data), 1, training_speed.SETTINGS[name])
+        assert (seen, len(asked)) == (({False}, 0) if name == "float32" else ({True}, 1))
+        seen.clear()
 
 
 def test_a_new_process_is_another_one_each_time():

@@ -16,6 +16,7 @@ from rsctir_hf.data.collator import (
     RetrievalCollator,
     TrainingRow,
     draw_captions,
+    drop_words,
     find_positives,
 )
 from rsctir_hf.data.sampler import CaptionAwareSampler
@@ -227,3 +228,50 @@ def test_skipping_seen_batches_goes_on_where_the_run_stopped(rows):
     expected = [signature(row) for batch in whole for row in batch]
     rest = accelerate.skip_first_batches(resumed, 1)
     assert [signature(row) for batch in rest for row in batch] == expected[2:]
+
+
+def test_dropped_words_change_what_is_read_and_not_what_is_true(rows):
+    view = EpochView(rows, seed=0, captions_per_image=2, word_drop=0.5)
+    read = [view[row] for row in range(6)]
+    assert any(row.wordings != row.captions for row in read)
+    for row in read:
+        assert set(row.captions) <= set(row.all_captions)
+        for wording, caption in zip(row.wordings, row.captions, strict=True):
+            left = iter(caption.split())
+            assert all(word in left for word in wording.split())  # in order
+            assert wording
+    texts = []
+
+    def processor(images, text, return_tensors):
+        texts.extend(text)
+        return stub_processor(images, text, return_tensors)
+
+    batch = RetrievalCollator(processor)(read)
+    assert texts == [wording for row in read for wording in row.wordings]
+    captions = torch.arange(len(texts))
+    assert batch["positives"][batch["image_of_caption"], captions].all()
+    again = EpochView(rows, seed=0, captions_per_image=2, word_drop=0.5)
+    assert [again[row].wordings for row in range(6)] == [row.wordings for row in read]
+
+
+def test_a_sentence_keeps_a_share_of_its_words_and_never_none():
+    rng = np.random.default_rng(0)
+    words = " ".join(["word"] * 2000)
+    assert 1550 < len(drop_words(words, 0.2, rng).split()) < 1650
+    assert drop_words("a  b", 0.0, rng) == "a  b"
+    assert {drop_words("boats", 0.9, rng) for _ in range(50)} == {"boats"}
+
+
+def test_teachers_are_asked_about_rows_and_true_sentences(rows):
+    asked = []
+
+    def teachers(numbers, captions):
+        asked.append((numbers, captions))
+        return torch.zeros(2, len(numbers), len(captions))
+
+    view = EpochView(rows, seed=0, word_drop=0.9)
+    read = [view[row] for row in (4, 1)]
+    batch = RetrievalCollator(stub_processor, teachers)(read)
+    assert asked == [([4, 1], [row.captions[0] for row in read])]
+    assert batch["teacher_logits"].shape == (2, 2, 2)
+    assert "teacher_logits" not in RetrievalCollator(stub_processor)(read)
