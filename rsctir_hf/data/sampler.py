@@ -161,3 +161,76 @@ def _shared_sentences(caption_sets: Sequence[Sequence[str]]) -> tuple[list[list[
     renumbered = np.cumsum(counts > 1) - 1
     kept = [[int(renumbered[s]) for s in sentences if counts[s] > 1] for sentences in rows]
     return kept, int((counts > 1).sum())
+
+
+class NeighbourSampler(Sampler[list[int]]):
+    """Yields batches made of clusters of like pictures, so that most negatives are hard ones.
+
+    A drawn picture and those nearest to it that are still left make a cluster; clusters come
+    together in batches at random. Interface, order of the sets and resumed runs are those of
+    :class:`CaptionAwareSampler`. Which pictures are alike is decided by what teachers say of
+    them (our choice; hard negatives within batches go back to Xiong et al., 2021, ANCE).
+
+    Args:
+        vectors: (n, D) of the rows; the larger the product of two, the more alike.
+        batch_size: most rows of a batch (per process).
+        cluster_size: rows of a cluster, at most ``batch_size``.
+        seed: the run's seed, not negative.
+        groups: (n,) the data set of each row; a batch is filled from one set.
+    """
+
+    def __init__(
+        self,
+        vectors: NDArray[np.float32],
+        *,
+        batch_size: int,
+        cluster_size: int,
+        seed: int,
+        groups: Sequence[int],
+    ) -> None:
+        if not 1 <= cluster_size <= batch_size:
+            raise ValueError(
+                f"cluster_size is {cluster_size}; expected 1 to {batch_size}, the batch size."
+            )
+        if len(vectors) != len(groups):
+            raise ValueError(f"Got {len(vectors)} vectors and {len(groups)} groups of rows.")
+        self.seed = seed
+        self.epoch = 0
+        self._vectors = vectors
+        self._cluster_size = cluster_size
+        rows = np.asarray(groups)
+        self._members = [np.flatnonzero(rows == group) for group in np.unique(rows)]
+        even = len(self._members) > 1
+        self._sizes = [batch_sizes(len(each), batch_size, even=even) for each in self._members]
+
+    def __len__(self) -> int:
+        return sum(len(sizes) for sizes in self._sizes)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of epoch ``epoch`` (from 0); the Trainer calls this."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self.seed, self.epoch, _STREAM])
+        batches = []
+        for rows, sizes in zip(self._members, self._sizes, strict=True):
+            clusters = _clusters(self._vectors[rows], self._cluster_size, rng)
+            order = np.concatenate([clusters[place] for place in rng.permutation(len(clusters))])
+            batches += [rows[part] for part in np.split(order, np.cumsum(sizes)[:-1])]
+        for place in rng.permutation(len(batches)):
+            yield (self.epoch * len(self._vectors) + batches[place]).tolist()
+
+
+def _clusters(
+    vectors: NDArray[np.float32], size: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Share rows out over clusters of ``size``: a drawn row and the nearest of those left."""
+    left = rng.permutation(len(vectors))
+    clusters = []
+    while len(left) > size:
+        likeness = vectors[left] @ vectors[left[0]]
+        likeness[0] = np.inf
+        nearest = np.argpartition(-likeness, size - 1)[:size]
+        clusters.append(left[nearest])
+        left = np.delete(left, nearest)
+    return [*clusters, left]
