@@ -60,9 +60,7 @@ def main(arguments: list[str]) -> None:
         processor=processor,
         train_rows=data.train,
         validation_rows=data.validation,
-        teachers=ask_teachers(
-            training_args.teachers, data.train, folder=training_args.folder
-        ).logits
+        teachers=ask_teachers(training_args.teachers, data.train, folder=training_args.folder)
         if training_args.teachers
         else None,
         callbacks=[EarlyStoppingCallback(patience)] if patience else [],
