@@ -7,7 +7,10 @@ import torch
 from transformers import AutoTokenizer, BertConfig, TrainerCallback, set_seed
 
 from rsctir_hf.callbacks import AVERAGE_FILE
-from rsctir_hf.losses import info_nce_loss, triplet_loss
+from rsctir_hf.captions import normalise_caption
+from rsctir_hf.data.sampler import NeighbourSampler
+from rsctir_hf.distillation import Teacher, Teachers
+from rsctir_hf.losses import distillation_loss, info_nce_loss, triplet_loss
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import build_word_tokenizer
 from rsctir_hf.trainer import RetrievalTrainer, fusion_loss, hold_statistics, mean_metrics
@@ -41,7 +44,9 @@ def tiny_model(processor, **options):
     )
 
 
-def make_trainer(folder, rows, processor, *, validation=None, callbacks=None, **options):
+def make_trainer(
+    folder, rows, processor, *, validation=None, callbacks=None, teachers=None, **options
+):
     defaults = {
         "num_train_epochs": 3,
         "per_device_train_batch_size": 4,
@@ -65,6 +70,7 @@ def make_trainer(folder, rows, processor, *, validation=None, callbacks=None, **
         processor=processor,
         train_rows=rows if isinstance(rows, dict) else {"ucm": rows},
         validation_rows=validation or {"ucm": rows[:4]},
+        teachers=teachers,
         callbacks=callbacks,
     )
 
@@ -375,3 +381,67 @@ def test_a_tokenizer_saved_with_the_checkpoint_reads_the_same(tmp_path, rows, pr
     trainer.train()
     again = AutoTokenizer.from_pretrained(tmp_path / "checkpoint-1")
     assert again("many boats")["input_ids"] == processor.tokenizer("many boats")["input_ids"]
+
+
+def teachers_of(rows, *, scale):
+    """One teacher that tells all rows and sentences apart at random."""
+    draw = torch.Generator().manual_seed(7)
+    names = list(dict.fromkeys(normalise_caption(c) for row in rows for c in row["captions"]))
+    images, texts = (
+        torch.nn.functional.normalize(torch.randn(count, 8, generator=draw), dim=1)
+        for count in (len(rows), len(names))
+    )
+    return Teachers([Teacher(images, texts, scale)], names)
+
+
+def test_the_loss_with_teachers_is_the_one_without_plus_the_distillation(tmp_path, rows, processor):
+    teachers = teachers_of(rows, scale=20.0)
+    options = {"distillation_weight": 0.7, "distillation_temperature": 3.0, "matching_weight": 0.0}
+    trainer = make_trainer(tmp_path, rows, processor, teachers=teachers, **options)
+    batch = next(iter(trainer.get_train_dataloader()))
+    taught = batch["teacher_logits"]
+    assert taught.shape == (1, *batch["positives"].shape)
+    model = trainer.model.eval()
+    whole, outputs = trainer.compute_loss(model, dict(batch), return_outputs=True)
+    alone = {name: value for name, value in batch.items() if name != "teacher_logits"}
+    plain = trainer.compute_loss(model, alone)
+    extra = distillation_loss(
+        outputs.image_embeds @ outputs.text_embeds.T,
+        taught,
+        scale=model.logit_scale.exp(),
+        temperature=3.0,
+    )
+    assert extra > 0.01
+    torch.testing.assert_close(whole, plain + 0.7 * extra)
+
+
+def test_teachers_also_decide_who_meets_in_a_batch(tmp_path, rows, processor):
+    teachers = teachers_of(rows, scale=20.0)
+    trainer = make_trainer(tmp_path, rows, processor, teachers=teachers, cluster_size=2)
+    expected = NeighbourSampler(
+        teachers.image_vectors.numpy(), batch_size=4, cluster_size=2, seed=42, groups=[0] * 10
+    )
+    trainer.train()
+    assert list(trainer.get_train_dataloader().batch_sampler) == list(expected)
+    plain = make_trainer(tmp_path, rows, processor, teachers=teachers)
+    assert list(plain.get_train_dataloader().batch_sampler) != list(expected)
+
+
+def test_bfloat16_trains_with_cosines_in_full_precision(tmp_path, rows, processor):
+    kinds = []
+    trainer = make_trainer(tmp_path, rows, processor, bf16=True, max_steps=2)
+    align = trainer.alignment_loss
+
+    def alignment_loss(similarity, *args, **kwargs):
+        kinds.append(similarity.dtype)
+        return align(similarity, *args, **kwargs)
+
+    trainer.alignment_loss = alignment_loss
+    seen = []
+    trainer.model.image_projection.linear.register_forward_hook(
+        lambda module, inputs, output: seen.append(output.dtype)
+    )
+    trainer.train()
+    assert set(kinds) == {torch.float32}
+    assert torch.bfloat16 in seen
+    assert all(value.dtype == torch.float32 for value in trainer.model.parameters())
