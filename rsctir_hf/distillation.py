@@ -59,12 +59,7 @@ class Teachers:
         self.teachers = teachers
         self.numbers = {sentence: number for number, sentence in enumerate(sentences)}
 
-    @property
-    def image_vectors(self) -> Tensor:
-        """(N, K * D) what all teachers say of each row."""
-        return torch.cat([each.image_vectors for each in self.teachers], dim=1)
-
-    def logits(self, rows: Sequence[int], captions: Sequence[str]) -> Tensor:
+    def __call__(self, rows: Sequence[int], captions: Sequence[str]) -> Tensor:
         """Return the scaled cosines (K, B, C) of K teachers for B rows and C of their captions."""
         numbers = [self.numbers[normalise_caption(caption)] for caption in captions]
         return torch.stack(

@@ -23,9 +23,8 @@ from transformers import (
 
 from rsctir_hf.callbacks import StagedFreezing, WeightAverage, setting_of
 from rsctir_hf.data.augmentation import Augmentation
-from rsctir_hf.data.collator import EpochView, RetrievalCollator
-from rsctir_hf.data.sampler import CaptionAwareSampler, NeighbourSampler
-from rsctir_hf.distillation import Teachers
+from rsctir_hf.data.collator import EpochView, RetrievalCollator, TeacherLogits
+from rsctir_hf.data.sampler import CaptionAwareSampler
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.losses import (
     distillation_loss,
@@ -52,7 +51,7 @@ class RetrievalTrainer(Trainer):
         train_rows: name -> ``datasets.Dataset`` (or any sequence of rows) with ``image`` and
             ``captions``.
         validation_rows: the same for validation; recall is computed over all rows of a set.
-        teachers: what other models say, for ``distillation_weight`` and ``cluster_size``.
+        teachers: what other models say about a batch, for ``distillation_weight``; None: nobody.
     """
 
     args: RetrievalTrainingArguments
@@ -66,11 +65,10 @@ class RetrievalTrainer(Trainer):
         processor: ProcessorMixin,
         train_rows: Mapping[str, Any],
         validation_rows: Mapping[str, Any],
-        teachers: Teachers | None = None,
+        teachers: TeacherLogits | None = None,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
         args.remove_unused_columns = False
-        self.teachers = teachers
         self.validation_rows = validation_rows
         self.view = EpochView(
             *train_rows.values(),
@@ -89,7 +87,7 @@ class RetrievalTrainer(Trainer):
             args=args,
             train_dataset=self.view,
             eval_dataset=validation_rows,
-            data_collator=RetrievalCollator(processor, teachers and teachers.logits),
+            data_collator=RetrievalCollator(processor, teachers),
             processing_class=processor,
             callbacks=[StagedFreezing(args.freezing), *(callbacks or [])],
         )
@@ -207,22 +205,12 @@ class RetrievalTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Load caption-aware batches; rows are pure functions, so workers need no seed."""
         args = self.args
-        batches: CaptionAwareSampler | NeighbourSampler
-        if self.teachers is not None and args.cluster_size:
-            batches = NeighbourSampler(
-                self.teachers.image_vectors.numpy(),
-                batch_size=args.train_batch_size,
-                cluster_size=args.cluster_size,
-                seed=args.seed,
-                groups=self.view.groups,
-            )
-        else:
-            batches = CaptionAwareSampler(
-                self.view.caption_sets,
-                batch_size=args.train_batch_size,
-                seed=args.seed,
-                groups=self.view.groups,
-            )
+        batches = CaptionAwareSampler(
+            self.view.caption_sets,
+            batch_size=args.train_batch_size,
+            seed=args.seed,
+            groups=self.view.groups,
+        )
         loader = DataLoader(
             self.view,
             batch_sampler=batches,

@@ -140,8 +140,6 @@ class RetrievalTrainingArguments(TrainingArguments):
         captions_per_image: captions drawn per picture and step.
         word_drop: chance of each word to be left out of a training caption.
         teachers: model folders or Hub ids whose similarities the model also learns from.
-        cluster_size: with teachers, batches are made of clusters of so many pictures that look
-            alike to them, for harder negatives; 0: batches are drawn at random.
         distillation_weight: weight of that loss.
         distillation_temperature: divides the logits of teachers and model in it; above 1 it shows
             more of what the teachers think of the negatives.
@@ -173,7 +171,6 @@ class RetrievalTrainingArguments(TrainingArguments):
     captions_per_image: int = 1
     word_drop: float = 0.0
     teachers: list[str] = field(default_factory=list)
-    cluster_size: int = 0
     distillation_weight: float = 1.0
     distillation_temperature: float = 2.0
     crop_scale: list[float] = field(default_factory=list)

@@ -8,7 +8,6 @@ from transformers import AutoTokenizer, BertConfig, TrainerCallback, set_seed
 
 from rsctir_hf.callbacks import AVERAGE_FILE
 from rsctir_hf.captions import normalise_caption
-from rsctir_hf.data.sampler import NeighbourSampler
 from rsctir_hf.distillation import Teacher, Teachers
 from rsctir_hf.losses import distillation_loss, info_nce_loss, triplet_loss
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
@@ -413,18 +412,6 @@ def test_the_loss_with_teachers_is_the_one_without_plus_the_distillation(tmp_pat
     )
     assert extra > 0.01
     torch.testing.assert_close(whole, plain + 0.7 * extra)
-
-
-def test_teachers_also_decide_who_meets_in_a_batch(tmp_path, rows, processor):
-    teachers = teachers_of(rows, scale=20.0)
-    trainer = make_trainer(tmp_path, rows, processor, teachers=teachers, cluster_size=2)
-    expected = NeighbourSampler(
-        teachers.image_vectors.numpy(), batch_size=4, cluster_size=2, seed=42, groups=[0] * 10
-    )
-    trainer.train()
-    assert list(trainer.get_train_dataloader().batch_sampler) == list(expected)
-    plain = make_trainer(tmp_path, rows, processor, teachers=teachers)
-    assert list(plain.get_train_dataloader().batch_sampler) != list(expected)
 
 
 def test_bfloat16_trains_with_cosines_in_full_precision(tmp_path, rows, processor):

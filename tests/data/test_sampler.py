@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from rsctir_hf.data.sampler import CaptionAwareSampler, NeighbourSampler, batch_sizes
+from rsctir_hf.data.sampler import CaptionAwareSampler, batch_sizes
 
 
 def rows_of(batches):
@@ -154,62 +154,3 @@ def test_no_rows_give_an_empty_epoch():
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         CaptionAwareSampler([["a"]], **wrong)
-
-
-@pytest.fixture
-def looks():
-    """Ten kinds of picture, 24 of each, in random order; the vectors tell the kinds apart."""
-    rng = np.random.default_rng(0)
-    kinds = rng.permutation(np.repeat(np.arange(10), 24))
-    vectors = np.eye(10)[kinds] + 0.05 * rng.normal(size=(240, 10))
-    return kinds, vectors.astype(np.float32)
-
-
-def neighbours(vectors, **options):
-    defaults = {"batch_size": 32, "cluster_size": 8, "seed": 0, "groups": [0] * len(vectors)}
-    return NeighbourSampler(vectors, **(defaults | options))
-
-
-def test_batches_of_neighbours_hold_every_row_once_and_repeat_exactly(looks):
-    _, vectors = looks
-    sampler, again = neighbours(vectors), neighbours(vectors)
-    first = list(sampler)
-    assert len(first) == len(sampler) == 8
-    assert sorted(rows_of(first)) == list(range(240))
-    again.set_epoch(1)
-    again.set_epoch(0)
-    assert list(again) == first
-    sampler.set_epoch(2)
-    later = list(sampler)
-    assert sorted(rows_of(later)) == list(range(2 * 240, 3 * 240))
-    assert [[row % 240 for row in batch] for batch in later] != first
-    assert list(neighbours(vectors, seed=1)) != first
-
-
-def test_neighbours_meet_in_a_batch_and_strangers_too(looks):
-    kinds, vectors = looks
-    alike = [np.bincount(kinds[batch], minlength=10) for batch in neighbours(vectors)]
-    # By chance a batch of 32 has 3.2 of each of ten kinds; here it is four clusters of 8.
-    assert np.mean([counts.max() for counts in alike]) >= 8
-    assert np.mean([(counts > 0).sum() for counts in alike]) <= 5
-    assert min((counts > 0).sum() for counts in alike) >= 2
-
-
-def test_batches_of_neighbours_keep_to_one_set(looks):
-    _, vectors = looks
-    groups = np.repeat([0, 1], [200, 40])
-    batches = list(neighbours(vectors, groups=groups.tolist()))
-    assert all(len(set(groups[batch])) == 1 for batch in batches)
-    assert sorted(rows_of(batches)) == list(range(240))
-    assert max(map(len, batches)) <= 32
-
-
-@pytest.mark.parametrize("size", [0, 33])
-def test_clusters_fit_into_a_batch(looks, size):
-    with pytest.raises(ValueError, match=f"cluster_size is {size}; expected 1 to 32"):
-        neighbours(looks[1], cluster_size=size)
-
-
-def test_each_row_has_a_vector_and_a_set(looks):
-    with pytest.raises(ValueError, match="240 vectors and 3 groups"):
-        neighbours(looks[1], groups=[0, 0, 0])
