@@ -1,11 +1,10 @@
 """A model and its processor at the start of training, built from a recipe's model arguments."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
 import timm
-import torch
 from torch import Tensor
 from transformers import (
     AutoTokenizer,
@@ -38,7 +37,7 @@ def build_model(
 
     Raises:
         RecipeError: if the configuration is contradictory, a weight source is unknown, or
-            a model of ``initial_model`` is of another family or shape.
+            ``initial_model`` is of another family.
         ModelLoadError: if weights cannot be found or do not fit.
         MissingDependencyError: if a weight package is not installed.
     """
@@ -51,43 +50,16 @@ def build_model(
         raise RecipeError(f"The recipe's config does not make a model: {error}") from error
 
 
-def go_on_from(sources: Sequence[str], *, family: str) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """Load a trained model and its processor; of several models, the mean of their weights.
-
-    Models that went on from one and the same start can be averaged: Wortsman et al. (2022), Model
-    soups.
-    """
-    members = []
-    for source in sources:
-        loaded = load_dual_encoder(source)
-        model = cast(PreTrainedModel, loaded.model)
-        if model.config.model_type != family:
-            raise RecipeError(
-                f"initial_model {source} is of family {model.config.model_type!r}, but the "
-                f"recipe's family is {family!r}."
-            )
-        members.append((model, loaded.processor))
-    first, processor = members[0]
-    weights = [model.state_dict() for model, _ in members]
-    shapes = [{name: value.shape for name, value in each.items()} for each in weights]
-    for source, found in zip(sources, shapes, strict=True):
-        if found != shapes[0]:
-            raise RecipeError(
-                f"initial_model {source} and {sources[0]} differ in their layers; only models of "
-                "the same configuration can be averaged."
-            )
-    if len(members) > 1:
-        first.load_state_dict(
-            {
-                name: torch.stack([each[name] for each in weights]).mean(0)
-                if value.is_floating_point()
-                else value
-                for name, value in weights[0].items()
-            }
+def go_on_from(source: str, *, family: str) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """Load a trained model and its processor."""
+    loaded = load_dual_encoder(source)
+    model = cast(PreTrainedModel, loaded.model)
+    if model.config.model_type != family:
+        raise RecipeError(
+            f"initial_model {source} is of family {model.config.model_type!r}, but the recipe's "
+            f"family is {family!r}."
         )
-        seen = dict.fromkeys(model.config.training_images for model, _ in members)
-        first.config.training_images = "; and ".join(filter(None, seen))
-    return first, processor
+    return model, loaded.processor
 
 
 def build_cmpagl(

@@ -25,8 +25,8 @@ class ModelArguments:
 
     Attributes:
         family: ``cmpagl`` or ``galr``.
-        initial_model: a model directory or Hub id to go on from; several ones are averaged. The
-            two weight fields below are then ignored.
+        initial_model: a model directory or Hub id to go on from; the two weight fields
+            below are then ignored.
         image_weights: ``packaged`` (weights inside a Python package), ``timm`` (timm's own,
             from the Hub) or ``none``.
         text_weights: ``minilm`` (packaged), ``glove`` (packaged word vectors for a GRU),
@@ -40,7 +40,7 @@ class ModelArguments:
     """
 
     family: str = "cmpagl"
-    initial_model: list[str] = field(default_factory=list)
+    initial_model: str | None = None
     image_weights: str = "packaged"
     text_weights: str = "minilm"
     text_layers: int = 0
@@ -53,8 +53,6 @@ class ModelArguments:
     def __post_init__(self) -> None:
         if self.family not in ("cmpagl", "galr"):
             raise RecipeError(f"family is {self.family!r}; expected 'cmpagl' or 'galr'.")
-        if isinstance(self.initial_model, str):  # one, in a recipe file
-            self.initial_model = [self.initial_model]
         self.config = self.options
 
     @property

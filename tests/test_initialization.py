@@ -80,43 +80,6 @@ def test_a_trained_model_folder_is_gone_on_from(tmp_path):
         assert torch.equal(value, again.state_dict()[name]), name
 
 
-def test_several_starts_are_averaged(tmp_path):
-    arguments = ModelArguments(
-        family="galr", image_weights="none", text_weights="none", config=TINY_GALR
-    )
-    weights = []
-    for number, seen in enumerate(("UCM", "RSICD")):
-        torch.manual_seed(number)
-        model, processor = build_model(arguments, CAPTIONS)
-        model.config.training_images = seen
-        for part in (model, processor):
-            part.save_pretrained(tmp_path / str(number))
-        weights.append(model.state_dict())
-    starts = [str(tmp_path / "0"), str(tmp_path / "1")]
-    mean, _ = build_model(ModelArguments(family="galr", initial_model=starts), CAPTIONS)
-    moved = 0
-    for name, value in mean.state_dict().items():
-        first, second = weights[0][name], weights[1][name]
-        torch.testing.assert_close(
-            value, (first + second) / 2 if value.is_floating_point() else first
-        )
-        moved += int(not torch.equal(value, first))
-    assert moved > 5
-    assert mean.config.training_images == "UCM; and RSICD"
-
-
-def test_starts_of_different_shape_are_not_averaged(tmp_path):
-    for name, changes in (("a", {}), ("b", {"fusion_dim": 16})):
-        arguments = ModelArguments(
-            family="galr", image_weights="none", text_weights="none", config=TINY_GALR | changes
-        )
-        for part in build_model(arguments, CAPTIONS):
-            part.save_pretrained(tmp_path / name)
-    starts = [str(tmp_path / "a"), str(tmp_path / "b")]
-    with pytest.raises(RecipeError, match="differ in their layers"):
-        build_model(ModelArguments(family="galr", initial_model=starts), CAPTIONS)
-
-
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

@@ -98,14 +98,6 @@ def test_without_a_recipe_flags_alone_do(tmp_path):
     assert isinstance(training, RetrievalTrainingArguments)
 
 
-def test_one_start_or_several(tmp_path):
-    recipe = write(tmp_path / "r.yaml", "initial_model: checkpoints/a\n")
-    model, _, _ = parse_recipe([recipe, "--output_dir", str(tmp_path)])
-    assert model.initial_model == ["checkpoints/a"]
-    model, _, _ = parse_recipe([recipe, "--initial_model", "b", "c", "--output_dir", str(tmp_path)])
-    assert model.initial_model == ["b", "c"]
-
-
 @pytest.mark.parametrize("flag", ["word_drop", "distillation_temperature"])
 def test_shares_and_temperatures_out_of_range_are_refused(flag, tmp_path):
     recipe = write(tmp_path / "r.yaml", f"{flag}: -0.5\n")

@@ -65,18 +65,15 @@ def main(arguments: list[str]) -> None:
         else None,
         callbacks=[EarlyStoppingCallback(patience)] if patience else [],
     )
-    trains = training_args.num_train_epochs > 0  # else the model is what it starts from
-    if trains:
-        trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
 
     # What is scored from here on is what is stored: weights rounded to half precision.
     model.half().float().eval()
     judged = judge(model, processor, data.validation)
     choose_on_validation(model, processor, judged)
-    if trains:
-        model.config.training_images = "; before that ".join(
-            filter(None, [data.describe(), seen_before])
-        )
+    model.config.training_images = "; before that ".join(
+        filter(None, [data.describe(), seen_before])
+    )
     name = training_args.run_name or f"{model_args.family}-{data_args.benchmark}"
     source: dict[str, str | int | None] = {
         "model": name,
