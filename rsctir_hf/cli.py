@@ -28,9 +28,10 @@ from rsctir_hf.evaluation import (
     results_json,
 )
 from rsctir_hf.gallery.embedding import regions_name
-from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
+from rsctir_hf.gallery.loading import load_dual_encoder
 from rsctir_hf.hub import push_model, write_card
 from rsctir_hf.retriever import Hit, Retriever, Skipped, describe_query
+from rsctir_hf.weights import weights_fingerprint
 
 SAMPLE = "sample"  # the gallery drawn by our own code
 
