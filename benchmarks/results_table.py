@@ -145,6 +145,14 @@ class Report:
         return model, [*RERANKS].index(self.values["rerank"]), self.values.get("symmetries", 1)
 
     @property
+    def regions(self) -> tuple[Any, ...]:
+        """What regions were used: name, and of a detector its weights, threshold and number."""
+        # Results files of before detectors were recorded do not name one.
+        detector = self.values.get("detector") or {}
+        keys = ("fingerprint", "threshold", "max_regions")
+        return self.values.get("regions"), *(detector.get(key) for key in keys)
+
+    @property
     def seed(self) -> int | None:
         """Seed of the training run; None where neither report nor model name says it."""
         named = SEED_SUFFIX.search(Path(self.values["model"]).name)
@@ -162,7 +170,8 @@ def read_reports(root: Path) -> list[Report]:
     Raises:
         json.JSONDecodeError: a file is no JSON.
         KeyError: a report without model, data, split or counts.
-        ValueError: two reports of one seed of a model on the same data, or an unknown rerank.
+        ValueError: two reports of one seed of a model on the same data, an unknown rerank, or
+            seeds of one model with different regions.
     """
     scored = [Report(*found) for found in read_files(root, "results/*.json") if "mR" in found[1]]
     scored += validation_reports(root, "results/runs/*.json")
@@ -176,9 +185,27 @@ def read_reports(root: Path) -> list[Report]:
             )
     for report in validation_reports(root, "checkpoints/*/results.json"):
         kept.setdefault((report.data, report.row, report.seed), report)
+    check_regions(kept.values())
     return sorted(
         kept.values(), key=lambda report: (report.data, report.row, report.seed or 0, report.file)
     )
+
+
+def check_regions(reports: Iterable[Report]) -> None:
+    """Refuse seeds of one row that used different regions: their mean would mean nothing.
+
+    Raises:
+        ValueError: names two such files.
+    """
+    first: dict[tuple[Any, ...], Report] = {}
+    for report in reports:
+        other = first.setdefault((report.data, report.row), report)
+        if other.regions != report.regions:
+            raise ValueError(
+                f"{other.file} and {report.file} are seeds of one row, but with regions "
+                f"{other.regions} and {report.regions}. Give each kind of regions its own model "
+                "name."
+            )
 
 
 def validation_reports(root: Path, pattern: str) -> list[Report]:

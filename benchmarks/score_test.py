@@ -34,8 +34,9 @@ from rsctir_hf.evaluation import (
     similarity_matrix,
 )
 from rsctir_hf.gallery.bank import CaptionBank
-from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder, weights_fingerprint
+from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
 from rsctir_hf.protocols import PairMatcher
+from rsctir_hf.weights import weights_fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 MAIN_BENCHMARK = "ucm"  # its results files do not name it

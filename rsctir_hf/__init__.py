@@ -2,7 +2,8 @@
 
 Importing this package registers both model families with transformers' Auto classes, so
 ``AutoModel.from_pretrained`` and ``pipeline`` load them without ``trust_remote_code``. The
-services (``Retriever``, ``evaluate_retrieval``, ``load_benchmark``) load on first use.
+services (``Retriever``, ``evaluate_retrieval``, ``load_benchmark``, ``load_detector``) load on
+first use.
 """
 
 from importlib import import_module
@@ -32,6 +33,7 @@ _LAZY_NAMES = {
     "Retriever": "rsctir_hf.retriever",
     "evaluate_retrieval": "rsctir_hf.evaluation",
     "load_benchmark": "rsctir_hf.data.benchmarks",
+    "load_detector": "rsctir_hf.regions.detector",
 }
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "__version__",
     "evaluate_retrieval",
     "load_benchmark",
+    "load_detector",
 ]
 
 

@@ -27,10 +27,14 @@ from rsctir_hf.evaluation import (
     library_versions,
     results_json,
 )
-from rsctir_hf.gallery.embedding import regions_name
-from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
+from rsctir_hf.gallery.embedding import detector_record, regions_name
+from rsctir_hf.gallery.loading import load_dual_encoder
+from rsctir_hf.gallery.manifest import own_regions, read_manifest
 from rsctir_hf.hub import push_model, write_card
+from rsctir_hf.protocols import MODEL_REGIONS
+from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.retriever import Hit, Retriever, Skipped, describe_query
+from rsctir_hf.weights import weights_fingerprint
 
 SAMPLE = "sample"  # the gallery drawn by our own code
 
@@ -59,7 +63,7 @@ class Layout(StrEnum):
 
 Model = Annotated[str, typer.Option("--model", help="Model folder or Hub id.")]
 Trust = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run Python code that the model brings along.")
+    bool, typer.Option("--trust-remote-code", help="Run Python code that model or detector brings.")
 ]
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, mps.")]
 Bank = Annotated[
@@ -68,6 +72,12 @@ Bank = Annotated[
 ]
 RerankOption = Annotated[Rerank, typer.Option(help="none, smr (our reading), mr or match.")]
 TopK = Annotated[int, typer.Option("--top-k", help="How many hits.")]
+RegionsOption = Annotated[
+    str, typer.Option("--regions", help="model, none, or a detector: its folder or Hub id.")
+]
+Threshold = Annotated[
+    float | None, typer.Option(help="Least score of a detector's region, 0 to 1.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -86,7 +96,8 @@ def evaluate(  # noqa: PLR0913 - an argument is an option of the command
     rerank: RerankOption = Rerank.NONE,
     temperature: Annotated[float | None, typer.Option(help="Of SMR. Default: the model's.")] = None,
     bank: Bank = None,
-    regions: Annotated[str, typer.Option(help="model, or none: without region branch.")] = "model",
+    regions: RegionsOption = MODEL_REGIONS,
+    threshold: Threshold = None,
     symmetries: Annotated[
         int, typer.Option(help="8: average each picture's turned and mirrored views. Or 1.")
     ] = 1,
@@ -100,8 +111,7 @@ def evaluate(  # noqa: PLR0913 - an argument is an option of the command
     trust: Trust = False,
 ) -> None:
     """Score a model on a captioned data set: R@1, R@5, R@10 both ways, and their mean mR."""
-    if regions not in ("model", "none"):
-        raise QueryError(f"--regions is {regions!r}; expected model or none.")
+    chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     rows = open_rows(data, split=split, benchmark=benchmark)
     loaded = load_dual_encoder(model, device=device, trust_remote_code=trust)
     with Bar("embedding") as bar:
@@ -113,7 +123,7 @@ def evaluate(  # noqa: PLR0913 - an argument is an option of the command
             temperature=temperature,
             bank=read_bank(bank) if rerank in (Rerank.SMR, Rerank.MR) else None,
             progress=bar.show,
-            regions=regions,
+            regions=chosen,
             symmetries=symmetries,
         )
     revision = loaded.revision or f"weights:{weights_fingerprint(loaded.model)}"
@@ -128,11 +138,16 @@ def index(
     model: Model,
     images: Annotated[str, typer.Option(help="Folder of pictures, or 'sample'.")],
     folder: Annotated[Path, typer.Option("--index", help="Where the index is written.")],
+    regions: RegionsOption = MODEL_REGIONS,
+    threshold: Threshold = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
     """Embed a folder of pictures, so that it can be searched."""
-    retriever = Retriever.from_pretrained(model, device=device, trust_remote_code=trust)
+    chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
+    retriever = Retriever.from_pretrained(
+        model, device=device, trust_remote_code=trust, regions=chosen
+    )
     with Bar("indexing") as bar:
         report = retriever.index(picture_folder(images), progress=bar.show)
     list_skipped(report.skipped)
@@ -143,7 +158,7 @@ def index(
 
 
 @app.command()
-def search(
+def search(  # noqa: PLR0913 - as above
     folder: Annotated[Path, typer.Option("--index", help="What 'rsctir index' wrote.")],
     text: Annotated[str | None, typer.Option(help="Words to search by.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to search by.")] = None,
@@ -156,6 +171,11 @@ def search(
     images: Annotated[
         str | None, typer.Option(help="Where the pictures lie now, if they moved.")
     ] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(help="Where the index's detector lies now, if it moved. Others are refused."),
+    ] = None,
+    threshold: Threshold = None,
     as_json: AsJson = False,
     device: Device = "cpu",
     trust: Trust = False,
@@ -164,6 +184,13 @@ def search(
     if text is None and image is None:
         raise QueryError("There is no query. Give --text, --image, or both.")
     hint = None if text is None else describe_query(text)
+    made_with = read_manifest(folder)
+    if regions is None:
+        found_by = made_with.detector
+        regions = found_by.source if found_by else own_regions(made_with, folder)
+    chosen = choose_regions(
+        regions, threshold, like=made_with.detector, device=device, trust_remote_code=trust
+    )
     retriever = Retriever.load(
         folder,
         model=model,
@@ -171,6 +198,7 @@ def search(
         device=device,
         trust_remote_code=trust,
         bank=read_bank(bank),
+        regions=chosen,
     )
     hits = retriever.search(text=text, image=image, top_k=top_k, rerank=rerank.value)
     query = {"text": text, "image": str(image) if image else None, "rerank": rerank.value}
@@ -358,7 +386,11 @@ def write_report(report: RetrievalReport, file: Path | None) -> None:
     rows += [("caption-aware", report.caption_aware)]
     rows += [("t2i with the bank", report.bank_metrics)] if report.bank_metrics else []
     views = "" if report.symmetries == 1 else f", {report.symmetries} views of each picture"
-    print(f"{report.images} pictures, {report.captions} captions, rerank {report.rerank}{views}")
+    shown = f", regions {report.detector}" if report.detector else ""
+    print(
+        f"{report.images} pictures, {report.captions} captions, "
+        f"rerank {report.rerank}{views}{shown}"
+    )
     print(" " * 20 + "".join(f"{key:>9}" for key in report.metrics))
     for title, metrics in rows:
         print(f"{title:<20}" + "".join(f"{metrics[key]:9.2f}" for key in report.metrics))
@@ -387,10 +419,12 @@ def print_hits(
 
 def describe_retriever(retriever: Retriever) -> dict[str, Any]:
     """Return what decides the hits besides the query: model, revision, regions and versions."""
+    detector = detector_record(retriever.model, retriever.regions)
     return {
         "model": retriever.model_id,
         "model_revision": retriever.revision or f"weights:{weights_fingerprint(retriever.model)}",
         "regions": regions_name(retriever.model, retriever.regions),
+        "detector": asdict(detector) if detector else None,
         "versions": library_versions(),
     }
 

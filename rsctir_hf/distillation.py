@@ -24,7 +24,8 @@ from rsctir_hf.captions import normalise_caption
 from rsctir_hf.data.collator import picture_source
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.gallery.embedding import embed_images, embed_texts
-from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
+from rsctir_hf.gallery.loading import load_dual_encoder
+from rsctir_hf.weights import weights_fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -29,6 +29,10 @@ class IndexMismatchError(RsctirError, ValueError):
     """An index was built with another model, revision or kind of regions."""
 
 
+class RegionsError(RsctirError, ValueError):
+    """A choice of regions that does not exist, or a proposer's regions that make no sense."""
+
+
 class UnsupportedError(RsctirError, NotImplementedError):
     """The model at hand has no such ability (for example a region graph)."""
 

@@ -24,6 +24,7 @@ from rsctir_hf.gallery.embedding import (
     MODEL_REGIONS,
     ImageSource,
     Progress,
+    detector_record,
     embed_images,
     embed_texts,
     regions_name,
@@ -38,7 +39,7 @@ from rsctir_hf.gallery.matching import (
 )
 from rsctir_hf.imagery import read_image
 from rsctir_hf.metrics import bootstrap_interval, directional_metrics, recall_by_picture
-from rsctir_hf.protocols import RegionProposer
+from rsctir_hf.protocols import DetectorRecord, RegionProposer
 from rsctir_hf.reranking import SMR_TEMPERATURE, multivariate_rerank, smr
 
 #: What validation chooses from (``run_report``); a weight of 0 would mean "never chosen".
@@ -65,6 +66,7 @@ class SimilarityData:
         image_vectors: (B, D) unit vectors of the pictures.
         symmetries: views of each picture that its vector averages, 1 or 8.
         regions: ``model``, ``none`` or a detector's name.
+        detector: what identifies that detector, else None.
     """
 
     similarity: Tensor
@@ -76,6 +78,7 @@ class SimilarityData:
     image_vectors: Tensor
     symmetries: int
     regions: str
+    detector: DetectorRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class RetrievalReport:
         distinct_captions: number of distinct sentences.
         bank_size: sentences of the bank, 0 without one.
         regions: ``model``, ``none`` or a detector's name.
+        detector: what identifies that detector, else None.
         image_size: side of the model's input in pixels, where the configuration says.
         interval: 95 % bootstrap interval of mR over pictures; what it leaves out is said in
             ``metrics.bootstrap_interval``.
@@ -127,6 +131,7 @@ class RetrievalReport:
     distinct_captions: int
     bank_size: int
     regions: str
+    detector: DetectorRecord | None
     image_size: int | None
     interval: tuple[float, float]
     caption_counts: list[int]
@@ -188,7 +193,9 @@ def evaluate_retrieval(
 
     Raises:
         QueryError: unknown ``rerank`` or number of ``symmetries``.
-        UnsupportedError: ``rerank="match"`` with a model that cannot judge pairs.
+        UnsupportedError: ``rerank="match"`` with a model that cannot judge pairs, or a proposer
+            for a model that takes no regions.
+        RegionsError: no such regions.
         ImageReadError: a picture cannot be read.
         DataLayoutError: no rows, or a row without captions.
     """
@@ -267,6 +274,7 @@ def report_on(
         distinct_captions=len(data.distinct_captions),
         bank_size=len(bank.sentences) if banked and bank is not None else 0,
         regions=data.regions,
+        detector=data.detector,
         image_size=getattr(model.config, "image_size", None),
         interval=bootstrap_interval(per_image, caption_counts),
         caption_counts=caption_counts.tolist(),
@@ -335,6 +343,7 @@ def similarity_matrix(
         image_vectors=embedded.vectors,
         symmetries=symmetries,
         regions=regions_name(model, regions),
+        detector=detector_record(model, regions),
     )
 
 

@@ -16,13 +16,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsctir_hf.errors import IndexMismatchError, QueryError, UnsupportedError
+from rsctir_hf.errors import QueryError, UnsupportedError
 from rsctir_hf.gallery.bank import CaptionBank
 from rsctir_hf.gallery.embedding import (
     MODEL_REGIONS,
     ImageSource,
     Progress,
     Skipped,
+    detector_record,
     embed_image_batches,
     embed_texts,
     evaluating,
@@ -32,10 +33,12 @@ from rsctir_hf.gallery.embedding import (
 from rsctir_hf.gallery.hits import Hit, best_hits
 from rsctir_hf.gallery.index import ExactIndex
 from rsctir_hf.gallery.live_rerank import OtherQueries, check_rerank, smr_temperature
-from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
+from rsctir_hf.gallery.loading import load_dual_encoder
 from rsctir_hf.gallery.manifest import (
     Item,
     Manifest,
+    check_same_maker,
+    own_regions,
     read_manifest,
     relative_items,
     write_index,
@@ -45,6 +48,7 @@ from rsctir_hf.gallery.pictures import PictureGallery, evenly_spaced, picture_so
 from rsctir_hf.gallery.queries import check_top_k, describe_query, split_query
 from rsctir_hf.imagery import read_image
 from rsctir_hf.protocols import RegionGraphModel, RegionProposer
+from rsctir_hf.weights import weights_fingerprint
 
 __all__ = ["Hit", "IndexReport", "Retriever", "Skipped", "describe_query"]
 
@@ -68,7 +72,12 @@ class Retriever:
         model_id: folder or Hub id, recorded in saved indexes.
         revision: commit on the Hub, likewise.
         bank: captions: candidates of ``caption_candidates``, other queries of SMR and MR.
-        regions: ``model``, ``none`` or a proposer; recorded in saved indexes.
+        regions: ``model``, ``none`` or a proposer, such as ``regions.detector.load_detector``
+            gives; recorded in saved indexes, and fixed: a gallery holds one kind of regions.
+
+    Raises:
+        RegionsError: no such regions.
+        UnsupportedError: a proposer for a model that takes no regions.
     """
 
     def __init__(
@@ -85,7 +94,8 @@ class Retriever:
         self.processor = processor
         self.model_id = model_id
         self.revision = revision
-        self.regions = regions
+        regions_name(model, regions)  # refuses what the model cannot take, before any work
+        self._regions = regions
         self._bank = CaptionBank(bank or ())
         self._gallery = PictureGallery()
         self._others: dict[tuple[str, int], OtherQueries] = {}
@@ -105,6 +115,7 @@ class Retriever:
 
         Raises:
             ModelLoadError: see ``gallery.loading.load_dual_encoder``.
+            RegionsError, UnsupportedError: see the class.
         """
         loaded = load_dual_encoder(source, device=device, trust_remote_code=trust_remote_code)
         return cls(
@@ -126,6 +137,7 @@ class Retriever:
         device: str = "cpu",
         trust_remote_code: bool = False,
         bank: Sequence[str] | None = None,
+        regions: str | RegionProposer | None = None,
     ) -> "Retriever":
         """Load a saved index together with the model that made it.
 
@@ -136,21 +148,29 @@ class Retriever:
             device: where the model runs.
             trust_remote_code: see ``load_dual_encoder``.
             bank: captions.
+            regions: those the index was made with; needed where a detector found them.
 
         Raises:
             ModelLoadError: the model cannot be loaded.
             IndexMismatchError: no index there, or made with another model or other regions.
         """
         manifest = read_manifest(Path(folder))
+        if regions is None:
+            regions = own_regions(manifest, Path(folder))
         retriever = cls.from_pretrained(
             model or manifest.model_id,
             device=device,
             trust_remote_code=trust_remote_code,
             bank=bank,
-            regions=manifest.regions if manifest.regions == "none" else MODEL_REGIONS,
+            regions=regions,
         )
         retriever.load_index(folder, images=images)
         return retriever
+
+    @property
+    def regions(self) -> str | RegionProposer:
+        """Where the regions of every picture come from."""
+        return self._regions
 
     @property
     def items(self) -> Sequence[Item]:
@@ -327,16 +347,7 @@ class Retriever:
 
     def save(self, folder: str | Path) -> None:
         """Write vectors and manifest; an older index in ``folder`` stays whole until the end."""
-        root, items = relative_items(self._gallery.items)
-        manifest = Manifest(
-            model_id=self.model_id,
-            model_revision=self.revision,
-            fingerprint=weights_fingerprint(self.model),
-            regions=regions_name(self.model, self.regions),
-            items=items,
-            root=root,
-        )
-        write_index(Path(folder), manifest, self._gallery.index)
+        write_index(Path(folder), self._manifest(), self._gallery.index)
 
     def load_index(self, folder: str | Path, *, images: str | Path | None = None) -> None:
         """Replace the gallery by a saved index.
@@ -349,18 +360,24 @@ class Retriever:
             IndexMismatchError: no index there, damaged, or made with another model or regions.
         """
         manifest = read_manifest(Path(folder))
-        here = (weights_fingerprint(self.model), regions_name(self.model, self.regions))
-        if (manifest.fingerprint, manifest.regions) != here:
-            raise IndexMismatchError(
-                f"The index in {folder} was made with {manifest.model_id or 'an unnamed model'} "
-                f"(weights {manifest.fingerprint}, regions {manifest.regions}); the model at hand "
-                f"is {self.model_id or 'unnamed'} (weights {here[0]}, regions {here[1]}). "
-                "Build the index anew or load the model that made it."
-            )
+        check_same_maker(manifest, self._manifest(), Path(folder))
         index = ExactIndex.load(Path(folder) / manifest.vectors)
         self._gallery = PictureGallery.restored(manifest, index, images=images)
         self._others.clear()
         self._matcher = None  # it keeps pictures by their position in the gallery
+
+    def _manifest(self) -> Manifest:
+        """Describe the gallery and what made it."""
+        root, items = relative_items(self._gallery.items)
+        return Manifest(
+            model_id=self.model_id,
+            model_revision=self.revision,
+            fingerprint=weights_fingerprint(self.model),
+            regions=regions_name(self.model, self.regions),
+            items=items,
+            root=root,
+            detector=detector_record(self.model, self.regions),
+        )
 
     def _embed_query(self, text: str | None, image: ImageSource | None) -> Tensor:
         """Return one unit vector (D,): of the text, the picture, or the mean of both."""

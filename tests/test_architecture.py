@@ -16,11 +16,12 @@ PACKAGE = "rsctir_hf"
 
 LEAVES = {"models.galr", "models.cmpagl"}
 PURE = {"losses", "metrics", "reranking", "training_args", "protocols", "errors", "imagery"}
-PURE |= {"captions"}
+PURE |= {"captions", "weights", "boxes"}
 ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained"}
 SERVICES = {"retriever", "evaluation"}
 GROUND = LEAVES | PURE
 SERVED = {"gallery", "metrics", "reranking", "protocols", "errors", "imagery", "captions"}
+SERVED |= {"weights"}
 BELOW_DOORS = GROUND | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
 TRAINING_DOORS = {"trainer", "callbacks", "hub", "initialization", "run_report"}

@@ -9,6 +9,8 @@ import pytest
 
 from rsctir_hf import cli
 from tests.miniature import write_imagefolder
+from tests.tiny_detectors import save_detector
+from tests.tiny_galr import tiny_galr
 
 CAPTIONS = {"red": "a river", "green": "green tennis courts", "blue": "boats beside a pier"}
 
@@ -249,3 +251,74 @@ def test_module_and_script_are_the_same_program():
     )
     for command in ("evaluate", "index", "search", "caption", "convert", "leakage", "card", "push"):
         assert command in done.stdout
+
+
+@pytest.fixture
+def galr_folder(tmp_path):
+    for part in tiny_galr(CAPTIONS.values()):
+        part.save_pretrained(tmp_path / "galr")
+    return tmp_path / "galr"
+
+
+def test_index_search_and_evaluate_with_a_detector(
+    rsctir, galr_folder, picture_folder, captioned_folder, bank_file, tmp_path
+):
+    detector = save_detector(tmp_path / "detector")
+    target, report = tmp_path / "index", tmp_path / "report.json"
+    found_by = ("--regions", detector, "--threshold", 0.1)
+    code, _, err = rsctir(
+        *("index", "--model", galr_folder, "--images", picture_folder, "--index", target),
+        *found_by,
+    )
+    assert code == 0, err
+    record = json.loads((target / "index.json").read_text())["detector"]
+    assert (record["source"], record["threshold"]) == (str(detector), 0.1)
+    query = ("search", "--index", target, "--bank", bank_file, "--json", "--text", "a river")
+    moved = detector.rename(tmp_path / "moved")
+    code, out, err = rsctir(*query, "--regions", moved)
+    assert code == 0, err
+    answer = json.loads(out)
+    assert answer["detector"] == record | {"source": str(moved)}
+    moved.rename(detector)
+    code, out, _ = rsctir(*query)
+    assert code == 0 and json.loads(out)["detector"] == record
+    code, out, err = rsctir(
+        *("evaluate", "--model", galr_folder, "--data", captioned_folder, "--json", report),
+        *found_by,
+    )
+    assert code == 0, err
+    assert f"regions {detector} (weights {record['fingerprint']}, score 0.1 or more" in out
+    assert json.loads(report.read_text())["detector"] == record
+
+
+def test_regions_that_do_not_fit_are_one_line_and_exit_code_two(
+    rsctir, galr_folder, clip_folder, picture_folder, captioned_folder, bank_file, tmp_path
+):
+    detector = save_detector(tmp_path / "detector")
+    images = ("--images", picture_folder)
+    for name, regions in (("own", "model"), ("seen", detector), ("bare", "none")):
+        index = ("index", "--model", galr_folder, *images, "--index", tmp_path / name)
+        assert rsctir(*index, "--regions", regions)[0] == 0
+    evaluate = ("evaluate", "--data", captioned_folder, "--model")
+    search = ("search", "--bank", bank_file, "--text", "a river", "--index")
+    cases = [
+        ((*evaluate, galr_folder, "--regions", clip_folder), "type 'clip', which is no object"),
+        ((*evaluate, galr_folder, "--regions", tmp_path / "x"), "neither a detector's folder"),
+        ((*evaluate, galr_folder, "--threshold", 0.3), "only a detector's regions have a"),
+        ((*evaluate, galr_folder, "--regions", detector, "--threshold", 3), "from 0 to 1"),
+        ((*evaluate, clip_folder, "--regions", detector), "CLIPModel takes no regions"),
+        ((*index, "--regions", captioned_folder), "is no detector: it lacks config.json"),
+        ((*search, tmp_path / "seen", "--threshold", 0.4), "score 0.4 or more"),
+        ((*search, tmp_path / "seen", "--regions", "model"), "regions model). Build"),
+        ((*search, tmp_path / "own", "--regions", detector), "regions model); the model at hand"),
+        ((*search, tmp_path / "own", "--regions", "none"), "regions none). Build"),
+        ((*search, tmp_path / "own", "--threshold", 0.4), "only a detector's regions have a"),
+        ((*search, tmp_path / "bare", "--regions", "model"), "regions none); the model at hand"),
+    ]
+    for arguments, message in cases:
+        code, out, err = rsctir(*arguments)
+        last = err.strip().splitlines()[-1]
+        assert (code, out) == (2, ""), arguments
+        assert last.startswith("error: ") and message in last, (arguments, err)
+    for name in ("own", "bare"):
+        assert rsctir(*search, tmp_path / name)[0] == 0

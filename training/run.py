@@ -21,7 +21,6 @@ from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.distillation import ask_teachers
 from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.errors import RsctirError
-from rsctir_hf.gallery.loading import weights_fingerprint
 from rsctir_hf.hub import write_card
 from rsctir_hf.initialization import build_model
 from rsctir_hf.precision import keep_depthwise_precise
@@ -36,6 +35,7 @@ from rsctir_hf.run_report import (
 from rsctir_hf.trainer import RetrievalTrainer
 from rsctir_hf.training_args import parse_recipe
 from rsctir_hf.training_data import load_training_data
+from rsctir_hf.weights import weights_fingerprint
 
 
 def main(arguments: list[str]) -> None:

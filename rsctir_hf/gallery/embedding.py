@@ -17,15 +17,23 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsctir_hf.errors import ImageReadError
+from rsctir_hf.boxes import sound_regions
+from rsctir_hf.errors import ImageReadError, RegionsError, UnsupportedError
 from rsctir_hf.imagery import first_symmetries, read_image, turned
-from rsctir_hf.protocols import DualEncoder, RegionGraphModel, RegionProposer, Regions
+from rsctir_hf.protocols import (
+    MODEL_REGIONS,
+    NO_REGIONS,
+    DetectorRecord,
+    DualEncoder,
+    RecordedProposer,
+    RegionGraphModel,
+    RegionProposer,
+    Regions,
+)
 
 ImageSource = str | Path | Image.Image
 Progress = Callable[[int, int], None]
 
-MODEL_REGIONS = "model"
-NO_REGIONS = "none"
 _LONGEST_BELIEVABLE_LENGTH = 100_000  # a tokenizer without a limit reports about 1e30
 
 
@@ -55,14 +63,42 @@ class EmbeddedImages:
 def regions_name(model: nn.Module, regions: str | RegionProposer = MODEL_REGIONS) -> str:
     """Name the regions that embeddings of ``model`` use: ``model``, ``none`` or a detector's name.
 
-    This is what indexes and results record. A model without a region branch has none.
+    This is what indexes and results record, beside ``detector_record``. A model without a region
+    branch has none.
+
+    Raises:
+        RegionsError: another word than ``model`` or ``none``, or no name of its own.
+        UnsupportedError: a proposer for a model that takes no regions.
     """
-    uses_regions = isinstance(model, RegionGraphModel) and getattr(
-        getattr(model, "config", None), "use_regions", True
-    )
-    if not uses_regions:
-        return NO_REGIONS
-    return regions if isinstance(regions, str) else regions.name
+    if regions in (MODEL_REGIONS, NO_REGIONS):
+        return str(regions) if _uses_regions(model) else NO_REGIONS
+    name = getattr(regions, "name", "")
+    if isinstance(regions, str) or not callable(regions) or name in ("", MODEL_REGIONS, NO_REGIONS):
+        raise RegionsError(
+            f"regions is {regions!r}; expected 'model', 'none' or a proposer with a name of its "
+            "own, such as regions.detector.load_detector(ID_OR_FOLDER) gives."
+        )
+    source = getattr(model.config, "region_source", MODEL_REGIONS)
+    if not _uses_regions(model) or source != MODEL_REGIONS:
+        raise UnsupportedError(
+            f"{type(model).__name__} takes no regions of {name}: it has no region branch, or one "
+            "for precomputed nodes. Use regions 'model', or a GaLR model with regions."
+        )
+    return name
+
+
+def detector_record(
+    model: nn.Module, regions: str | RegionProposer = MODEL_REGIONS
+) -> DetectorRecord | None:
+    """Return what identifies the detector behind ``regions_name``; None where there is none.
+
+    A proposer of the user's own may do without a ``record``: then its name is all there is.
+
+    Raises:
+        RegionsError, UnsupportedError: see ``regions_name``.
+    """
+    regions_name(model, regions)
+    return regions.record if isinstance(regions, RecordedProposer) else None
 
 
 @contextmanager
@@ -108,6 +144,8 @@ def embed_images(
 
     Raises:
         QueryError: ``symmetries`` is neither 1 nor 8.
+        RegionsError: see ``regions_name``; or a proposer's answer has no sense.
+        UnsupportedError: a proposer for a model that takes no regions.
     """
     parts = list(
         embed_image_batches(
@@ -207,13 +245,23 @@ def image_inputs(
     """Turn B RGB pictures into the tensors of ``get_image_features``, on the model's device."""
     handed_in = {}
     name = regions_name(model, regions)
-    if not isinstance(regions, str) and name != NO_REGIONS:
-        handed_in["regions"] = [regions(picture) for picture in pictures]
+    if not isinstance(regions, str):
+        handed_in["regions"] = [_proposed(regions, picture) for picture in pictures]
     elif name == NO_REGIONS and regions_name(model) != NO_REGIONS:
         nothing = Regions(boxes=torch.zeros(0, 4), scores=torch.zeros(0))
         handed_in["regions"] = [nothing] * len(pictures)
     inputs = processor(images=list(pictures), return_tensors="pt", **handed_in)
     return dict(inputs.to(_device_of(model)))
+
+
+def _proposed(proposer: RegionProposer, picture: Image.Image) -> Regions:
+    """Ask a proposer, whoever made it, and keep what makes sense of its answer."""
+    return sound_regions(proposer(picture), picture.size, proposer=proposer.name)
+
+
+def _uses_regions(model: nn.Module) -> bool:
+    config = getattr(model, "config", None)
+    return isinstance(model, RegionGraphModel) and getattr(config, "use_regions", True)
 
 
 def _read_chunk(

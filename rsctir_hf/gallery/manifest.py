@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rsctir_hf.errors import IndexMismatchError
-from rsctir_hf.protocols import VectorIndex
+from rsctir_hf.protocols import MODEL_REGIONS, NO_REGIONS, DetectorRecord, VectorIndex
 
 MANIFEST_FILE = "index.json"
 FORMAT = 1
@@ -44,6 +44,8 @@ class Manifest:
         model_revision: commit on the Hub, or None.
         fingerprint: of the model's weights.
         regions: ``model``, ``none`` or a detector's name.
+        detector: what identifies the detector; None where there is none or it said no more than
+            its name, and in indexes of before detectors were recorded.
         items: one for each row of the vectors; paths are relative to ``root``.
         root: folder that holds all pictures, so that gallery and index can move.
         vectors: name of the folder that holds the vectors, beside the manifest.
@@ -57,6 +59,7 @@ class Manifest:
     items: tuple[Item, ...]
     root: str = ""
     vectors: str = ""
+    detector: DetectorRecord | None = None
     format: int = FORMAT
 
 
@@ -106,6 +109,8 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         items = tuple(Item(**item) for item in fields.pop("items"))
+        if fields.get("detector") is not None:
+            fields["detector"] = DetectorRecord(**fields["detector"])
         manifest = Manifest(items=items, **fields)
     except OSError as error:
         raise IndexMismatchError(
@@ -124,3 +129,48 @@ def read_manifest(folder: Path) -> Manifest:
             "as vectors-0123abcd beside it. Build the index anew."
         )
     return manifest
+
+
+def own_regions(manifest: Manifest, folder: Path) -> str:
+    """Return the regions of an index where they need no detector: ``model`` or ``none``.
+
+    Raises:
+        IndexMismatchError: it was made with a detector; says how to hand that in.
+    """
+    if manifest.regions not in (MODEL_REGIONS, NO_REGIONS):
+        raise IndexMismatchError(
+            f"The index in {folder} was made with the regions of {_regions_of(manifest)}. Load "
+            "that detector and hand it in: regions=load_detector(ID_OR_FOLDER, threshold=...)."
+        )
+    return manifest.regions
+
+
+def check_same_maker(manifest: Manifest, here: Manifest, folder: Path) -> None:
+    """Refuse an index that other weights or other regions made than those at hand.
+
+    Args:
+        manifest: of the saved index.
+        here: what the model and regions at hand would write.
+        folder: of the saved index, for the message.
+
+    Raises:
+        IndexMismatchError: names both.
+    """
+    if manifest.fingerprint == here.fingerprint and _same_regions(manifest, here):
+        return
+    raise IndexMismatchError(
+        f"The index in {folder} was made with {manifest.model_id or 'an unnamed model'} "
+        f"(weights {manifest.fingerprint}, regions {_regions_of(manifest)}); the model at hand "
+        f"is {here.model_id or 'unnamed'} (weights {here.fingerprint}, regions "
+        f"{_regions_of(here)}). Build the index anew or load the model and regions that made it."
+    )
+
+
+def _same_regions(one: Manifest, other: Manifest) -> bool:
+    if one.detector is not None and other.detector is not None:
+        return one.detector.finds_the_same(other.detector)
+    return (one.regions, one.detector) == (other.regions, other.detector)
+
+
+def _regions_of(manifest: Manifest) -> str:
+    return manifest.regions if manifest.detector is None else str(manifest.detector)

@@ -96,6 +96,23 @@ def test_one_seed_has_no_spread_and_keeps_the_interval_of_its_report(tmp_path, w
     assert row[6:10] == ["**50.00**", "48.0 to 53.0", "80.00", "48.00"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"regions": "none"},
+        {"regions": "detr"},
+        {"regions": "detr", "detector": {"fingerprint": "ab", "threshold": 0.3, "max_regions": 9}},
+    ],
+)
+def test_seeds_with_different_regions_are_never_averaged(tmp_path, write, change):
+    write("results/m_seed0.json", report_of(50.0, regions="model"))
+    write("results/m_seed1.json", report_of(50.0, regions="model", seed=1))
+    assert len(read_reports(tmp_path)) == 2
+    write("results/m_seed2.json", report_of(50.0, seed=2, **change))
+    with pytest.raises(ValueError, match=r"m_seed0.json and results/m_seed2.json are seeds of one"):
+        read_reports(tmp_path)
+
+
 def test_reranks_views_data_and_sizes_are_never_averaged_together(tmp_path, write):
     changes = [{}, {"rerank": "none"}, {"symmetries": 1}, {"split": "validation"}, {"images": 209}]
     changes += [{"data": "sample"}, {"model": "checkpoints/n"}]

@@ -9,9 +9,9 @@ from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.gallery.embedding import embed_images, embed_texts, regions_name
 from rsctir_hf.gallery.matching import image_states, match_weight, pair_probabilities
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
-from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
 from rsctir_hf.protocols import Regions
 from rsctir_hf.retriever import Retriever
+from tests.tiny_galr import tiny_galr
 
 BANK = ["boats beside a pier", "green tennis courts", "many planes", "a river"]
 WORDS = sorted({word for sentence in BANK for word in sentence.split()})
@@ -29,23 +29,7 @@ class WholePicture:
 
 @pytest.fixture
 def galr():
-    torch.manual_seed(0)
-    config = GaLRConfig(
-        backbone="test_efficientnet",
-        image_size=64,
-        mvsa_grid=4,
-        max_regions=5,
-        region_dim=8,
-        graph_dims=(6, 6),
-        fusion_dim=16,
-        fusion_heads=2,
-        vocab_size=20,
-        embedding_dim=6,
-        text_hidden_size=10,
-        projection_dim=12,
-    )
-    tokenizer = build_word_tokenizer(BANK, model_max_length=20)
-    return GaLRModel(config).eval(), GaLRProcessor.build(tokenizer, image_size=64)
+    return tiny_galr(BANK)
 
 
 @pytest.fixture

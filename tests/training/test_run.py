@@ -9,9 +9,10 @@ import torch
 import yaml
 
 from rsctir_hf.errors import DataLayoutError, RecipeError
-from rsctir_hf.gallery.loading import load_dual_encoder, weights_fingerprint
+from rsctir_hf.gallery.loading import load_dual_encoder
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.training_args import read_recipe
+from rsctir_hf.weights import weights_fingerprint
 from tests import miniature
 from tests.conftest import ROOT
 

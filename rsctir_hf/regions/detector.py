@@ -1,0 +1,228 @@
+"""Any object detector of transformers as a proposer of regions: DETR, RT-DETR, YOLOS and others.
+
+    >>> regions = load_detector("hustvl/yolos-tiny", threshold=0.3)  # doctest: +SKIP
+    >>> Retriever.from_pretrained("checkpoints/galr-rs", regions=regions)  # doctest: +SKIP
+
+A detector looks at the picture in its own size and hands boxes, scores and class names to a model
+with a region branch. Indexes and reports record which one it was (``record``).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import (
+    MODEL_FOR_OBJECT_DETECTION_MAPPING,
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForObjectDetection,
+    PreTrainedConfig,
+)
+
+from rsctir_hf.boxes import sound_regions
+from rsctir_hf.errors import ModelLoadError, RegionsError, UnsupportedError
+from rsctir_hf.protocols import (
+    MODEL_REGIONS,
+    NO_REGIONS,
+    DetectorRecord,
+    RegionProposer,
+    Regions,
+)
+from rsctir_hf.weights import (
+    LOADING_ERRORS,
+    check_device,
+    check_weights,
+    could_be_hub_id,
+    explain_loading,
+    missing_files,
+    weights_fingerprint,
+)
+
+MAX_REGIONS = 20  # N; the region graphs of the papers have as many nodes
+THRESHOLD = 0.5  # least score where the caller names none, as in transformers
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A ``protocols.RegionProposer`` around an object detector.
+
+    Attributes:
+        model: in evaluation mode and float32.
+        processor: its image processor.
+        record: what identifies it.
+    """
+
+    model: Any
+    processor: Any
+    record: DetectorRecord
+
+    @property
+    def name(self) -> str:
+        """Folder or Hub id."""
+        return self.record.source
+
+    @torch.no_grad()
+    def __call__(self, image: Image.Image) -> Regions:
+        """Find regions in one RGB picture.
+
+        Returns:
+            At most ``record.max_regions``, strongest first: boxes (N, 4) in pixels of the picture
+            and inside it, scores (N,) above ``record.threshold``, N class names. The same picture
+            gives the same regions.
+
+        Raises:
+            UnsupportedError: the detector cannot look at a picture of this size.
+        """
+        width, height = image.size
+        try:
+            inputs = self.processor(images=image, return_tensors="pt")
+            found = self.processor.post_process_object_detection(
+                self.model(**inputs.to(next(self.model.parameters()).device)),
+                threshold=self.record.threshold,
+                target_sizes=[(height, width)],
+            )[0]
+        except (ValueError, RuntimeError, ZeroDivisionError) as error:
+            raise UnsupportedError(
+                f"The detector {self.name} cannot look at a picture of {width} x {height} pixels: "
+                f"{str(error).rstrip('.')}. Cut or pad the picture, leave it out, or use regions "
+                "'model' or 'none'."
+            ) from error
+        names = self.model.config.id2label
+        labels = tuple(str(names.get(label, label)) for label in found["labels"].tolist())
+        regions = Regions(boxes=found["boxes"], scores=found["scores"], labels=labels)
+        return sound_regions(regions, image.size, proposer=self.name, count=self.record.max_regions)
+
+
+def load_detector(
+    id_or_folder: str | Path,
+    *,
+    threshold: float = THRESHOLD,
+    max_regions: int = MAX_REGIONS,
+    device: str = "cpu",
+    trust_remote_code: bool = False,
+) -> Detector:
+    """Load an object detector.
+
+    Args:
+        id_or_folder: what ``AutoModelForObjectDetection`` and ``AutoImageProcessor`` load.
+        threshold: regions with a lower score are left out, 0..1.
+        max_regions: most regions of a picture, 1..20; the strongest stay.
+        device: where it runs.
+        trust_remote_code: run Python code that comes with it.
+
+    Raises:
+        RegionsError: ``threshold`` or ``max_regions`` out of range.
+        ModelLoadError: nothing there, files missing, damaged or not fitting each other, a model
+            that is no object detector, or no such device here.
+    """
+    if not 0 <= threshold <= 1:
+        raise RegionsError(f"threshold is {threshold}; expected a score from 0 to 1, such as 0.3.")
+    if not 1 <= max_regions <= MAX_REGIONS:
+        raise RegionsError(f"max_regions is {max_regions}; expected 1 to {MAX_REGIONS}.")
+    name = str(id_or_folder)
+    check_device(device)
+    _check_place(name)
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except LOADING_ERRORS as error:
+        raise ModelLoadError(explain_loading(name, "detector", error)) from error
+    _check_family(name, config)
+    try:
+        model, info = AutoModelForObjectDetection.from_pretrained(
+            name,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that the sizes are reported below, all at once
+            dtype=torch.float32,
+        )
+    except LOADING_ERRORS as error:
+        raise ModelLoadError(explain_loading(name, "detector", error)) from error
+    check_weights(name, info)
+    try:
+        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except LOADING_ERRORS as error:
+        raise ModelLoadError(explain_loading(name, "image processor", error)) from error
+    if not hasattr(processor, "post_process_object_detection"):
+        raise ModelLoadError(
+            f"{name!r} has a {type(processor).__name__}, which makes no boxes of a detector's "
+            "output. Put the image processor that belongs to the detector beside it."
+        )
+    record = DetectorRecord(
+        source=name,
+        revision=getattr(model.config, "_commit_hash", None),
+        fingerprint=weights_fingerprint(model),
+        threshold=float(threshold),
+        max_regions=max_regions,
+    )
+    return Detector(model.eval().to(device), processor, record)
+
+
+def choose_regions(
+    named: str,
+    threshold: float | None = None,
+    *,
+    like: DetectorRecord | None = None,
+    device: str = "cpu",
+    trust_remote_code: bool = False,
+) -> str | RegionProposer:
+    """Turn what a user typed into regions: ``model``, ``none``, or a loaded detector.
+
+    Args:
+        named: ``model``, ``none``, a folder or a Hub id.
+        threshold: of a detector; None takes that of ``like``, or the default.
+        like: the detector of an index that is to be searched.
+        device: where the detector runs.
+        trust_remote_code: see ``load_detector``.
+
+    Raises:
+        RegionsError: a threshold without a detector, or out of range.
+        ModelLoadError: see ``load_detector``.
+    """
+    if named in (MODEL_REGIONS, NO_REGIONS):
+        if threshold is not None:
+            raise RegionsError(
+                f"threshold is {threshold} and regions is {named!r}: only a detector's regions "
+                "have a threshold. Name a detector, or leave the threshold out."
+            )
+        return named
+    if threshold is None:
+        threshold = THRESHOLD if like is None else like.threshold
+    return load_detector(
+        named,
+        threshold=threshold,
+        max_regions=MAX_REGIONS if like is None else like.max_regions,
+        device=device,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def _check_place(name: str) -> None:
+    """Refuse a folder that lacks files and a name that is neither folder nor Hub id."""
+    if name and Path(name).is_dir():
+        if missing := missing_files(Path(name)):
+            raise ModelLoadError(
+                f"{name} is no detector: it lacks {', '.join(missing)}. Expected what "
+                "save_pretrained of an object detector and of its image processor write. Name the "
+                "folder that holds them, or a Hub id such as 'hustvl/yolos-tiny'."
+            )
+    elif Path(name).exists() or not could_be_hub_id(name):
+        raise ModelLoadError(
+            f"{name!r} is neither a detector's folder nor a Hub id. Give a folder that holds "
+            "config.json, an id such as 'hustvl/yolos-tiny', or the word 'model' or 'none'."
+        )
+
+
+def _check_family(name: str, config: PreTrainedConfig) -> None:
+    """Refuse another kind of model in one sentence; transformers lists every class it knows."""
+    brought = getattr(config, "auto_map", None) or {}
+    if type(config) in MODEL_FOR_OBJECT_DETECTION_MAPPING or (
+        AutoModelForObjectDetection.__name__ in brought
+    ):
+        return
+    raise ModelLoadError(
+        f"{name!r} is a model of type {config.model_type!r}, which is no object detector. Expected "
+        "one that AutoModelForObjectDetection loads (detr, rt_detr, yolos and others). Name such a "
+        "detector, or use regions 'model' or 'none'."
+    )

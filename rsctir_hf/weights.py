@@ -1,0 +1,122 @@
+"""What loading any kind of model has in common: refusals, one clear sentence, a fingerprint.
+
+transformers fills a weight that a file lacks with random numbers and only warns. A model like that
+answers every query with nonsense, so ``check_weights`` refuses it.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from rsctir_hf.errors import ModelLoadError
+
+logger = logging.getLogger(__name__)
+
+_WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
+_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+_NAMED_KEYS = 3  # how many parameter names an error message lists
+# What transformers, huggingface_hub and remote code raise on files that do not fit.
+LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ImportError,
+    SafetensorError,
+)
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """Return 16 hexadecimal digits that change with any weight of ``model``.
+
+    It ties an index to the model that made it, wherever the files lie.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine lacks, before a long load.
+
+    Raises:
+        ModelLoadError: no such device here.
+    """
+    try:
+        torch.zeros(1).to(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ModelLoadError(
+            f"The model cannot run on device {device!r}: {str(error).strip().splitlines()[0]} "
+            "Use cpu, or cuda or mps where PyTorch supports them on this machine."
+        ) from error
+
+
+def could_be_hub_id(name: str) -> bool:
+    """Hub ids are ``name`` or ``owner/name``; anything that looks like a path is not one."""
+    return bool(name) and name.count("/") <= 1 and not name.startswith((".", "/", "~"))
+
+
+def missing_files(folder: Path) -> list[str]:
+    """Name the files that every model folder holds and this one lacks."""
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    if not any(any(folder.glob(pattern)) for pattern in _WEIGHT_PATTERNS):
+        missing.append("model.safetensors")
+    if not any((folder / name).is_file() for name in _PROCESSOR_FILES):
+        missing.append(_PROCESSOR_FILES[0])
+    return missing
+
+
+def check_weights(name: str, info: dict[str, Any]) -> None:
+    """Refuse a model of which some weights are random.
+
+    Args:
+        name: folder or Hub id, for the message.
+        info: what ``from_pretrained(output_loading_info=True)`` returned beside the model.
+
+    Raises:
+        ModelLoadError: names the first weights that are missing or of another shape.
+    """
+    missing = sorted(info["missing_keys"])
+    mismatched = sorted(str(entry[0]) for entry in info["mismatched_keys"])
+    if missing or mismatched or info.get("error_msgs"):
+        lines = [
+            f"{len(keys)} weights {what} ({', '.join(keys[:_NAMED_KEYS])}"
+            f"{', ...' if len(keys) > _NAMED_KEYS else ''})"
+            for keys, what in ((missing, "are missing"), (mismatched, "have another shape"))
+            if keys
+        ]
+        lines += [str(message) for message in info.get("error_msgs") or ()]
+        raise ModelLoadError(
+            f"The weights of {name!r} do not fit its config.json: {'; '.join(lines)}. The rest "
+            "would be random. Use config.json and model.safetensors of one and the same model."
+        )
+    if info["unexpected_keys"]:
+        unused = sorted(info["unexpected_keys"])
+        logger.warning("%s: %d weights are not used, first %s", name, len(unused), unused[0])
+
+
+def explain_loading(name: str, what: str, error: BaseException) -> str:
+    """Turn an error of transformers into one sentence and a remedy."""
+    text = " ".join(str(error).split())
+    if "trust_remote_code" in text or "custom code" in text:
+        remedy = (
+            "It comes with its own Python code. Read that code, then pass trust_remote_code=True "
+            "(--trust-remote-code) if you trust it."
+        )
+    elif Path(name).is_dir():
+        remedy = "Copy the folder again, whole and from one model."
+    else:
+        remedy = (
+            "Check the spelling at https://huggingface.co, that you may read it (hf auth login), "
+            "and the network; or give a model folder."
+        )
+    return f"The {what} of {name!r} could not be loaded: {text} {remedy}"
