@@ -20,7 +20,16 @@ PURE |= {"captions"}
 ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained"}
 SERVICES = {"retriever", "evaluation"}
 GROUND = LEAVES | PURE
-SERVED = {"gallery", "metrics", "reranking", "protocols", "errors", "imagery", "captions"}
+SERVED = {
+    "gallery",
+    "regions",
+    "metrics",
+    "reranking",
+    "protocols",
+    "errors",
+    "imagery",
+    "captions",
+}
 BELOW_DOORS = GROUND | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
 TRAINING_DOORS = {"trainer", "callbacks", "hub", "initialization", "run_report"}
