@@ -232,3 +232,12 @@ def test_importing_the_package_stays_light():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_the_retriever_loads_without_pyg():
+    code = f"import sys, {PACKAGE}.retriever; print(*[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "torch_geometric" not in done.stdout.split()
