@@ -100,6 +100,44 @@ class RegionGraphModel(Protocol):
         """Return boxes, scores, salience, kept nodes and adjacency of (B, 3, H, W) pictures."""
 
 
+@runtime_checkable
+class NodeMaskingModel(Protocol):
+    """A model that can leave nodes of its region graph out."""
+
+    config: Any
+
+    def get_features_without_nodes(
+        self,
+        pixel_values: Tensor,
+        hidden: Tensor,
+        *,
+        region_boxes: Tensor | None = None,
+        region_scores: Tensor | None = None,
+        region_labels: Tensor | None = None,
+        region_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Any]:
+        """Return (V, D) of one picture without the nodes ``hidden`` (V, N), and the graph."""
+
+
+@runtime_checkable
+class BoxMaskingModel(Protocol):
+    """A model that can leave out what lies under a box."""
+
+    def get_features_without_boxes(self, pixel_values: Tensor, boxes: Tensor) -> Tensor:
+        """Return (V, D) of one picture (1, 3, H, W) without each of the boxes (V, 4)."""
+
+
+@runtime_checkable
+class GlobalWindowModel(Protocol):
+    """A model whose tokens look at a window that holds the whole picture."""
+
+    def get_global_attention(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
+        """Return a (B, h, w, M, M) map for each block that used the window."""
+
+    def get_global_scales(self) -> list[Tensor]:
+        """Return the learned weight (dim,) of the window in each block that has one."""
+
+
 class RegionProposer(Protocol):
     """Finds regions in a picture; ``name`` is recorded in results and indexes."""
 

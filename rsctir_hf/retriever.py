@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import rsctir_hf.regions as region_views
 from rsctir_hf.errors import QueryError, UnsupportedError
 from rsctir_hf.gallery.bank import CaptionBank
 from rsctir_hf.gallery.embedding import (
@@ -47,7 +48,8 @@ from rsctir_hf.gallery.matching import LiveMatcher
 from rsctir_hf.gallery.pictures import PictureGallery, evenly_spaced, picture_sources
 from rsctir_hf.gallery.queries import check_top_k, describe_query, split_query
 from rsctir_hf.imagery import read_image
-from rsctir_hf.protocols import RegionGraphModel, RegionProposer
+from rsctir_hf.protocols import RegionGraphModel, RegionProposer, Regions
+from rsctir_hf.regions.contribution import Contributions, region_contributions
 from rsctir_hf.weights import weights_fingerprint
 
 __all__ = ["Hit", "IndexReport", "Retriever", "Skipped", "describe_query"]
@@ -330,7 +332,27 @@ class Retriever:
             return True
         return bool(hits) and max(hit.score for hit in hits) >= threshold
 
-    def region_graph(self, image: ImageSource) -> Any:  # noqa: ANN401 - the model's own output
+    def region_graph(self, image: ImageSource) -> Any:  # noqa: ANN401 - PyG's Data
+        """Return ``regions.graph.to_data`` of ``dense_region_graph``, with its errors."""
+        names = getattr(self.model.config, "region_labels", ())
+        return region_views.to_data(self.dense_region_graph(image), label_names=names)
+
+    def contributions(
+        self, image: ImageSource, query: str | Path | Image.Image, *, regions: Regions | None = None
+    ) -> Contributions:
+        """Return what each region adds to the score of ``image`` with words or a picture.
+
+        ``regions``, in pixels of the picture, are for a model without regions of its own. Raises
+        as ``region_contributions`` and ``search`` do.
+        """
+        picture, asked = read_image(image), self._embed_query(*split_query(query, None, None))
+        with evaluating(self.model):
+            inputs = image_inputs(self.model, self.processor, [picture], self.regions)
+            return region_contributions(
+                self.model, inputs, asked, regions=regions, picture_size=picture.size
+            )
+
+    def dense_region_graph(self, image: ImageSource) -> Any:  # noqa: ANN401 - the model's output
         """Return the region graph the model reasons over, for one picture (B = 1).
 
         Raises:

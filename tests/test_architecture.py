@@ -20,8 +20,17 @@ PURE |= {"captions", "weights", "boxes"}
 ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained"}
 SERVICES = {"retriever", "evaluation"}
 GROUND = LEAVES | PURE
-SERVED = {"gallery", "metrics", "reranking", "protocols", "errors", "imagery", "captions"}
-SERVED |= {"weights"}
+SERVED = {
+    "gallery",
+    "regions",
+    "metrics",
+    "reranking",
+    "protocols",
+    "errors",
+    "imagery",
+    "captions",
+    "weights",
+}
 BELOW_DOORS = GROUND | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
 TRAINING_DOORS = {"trainer", "callbacks", "hub", "initialization", "run_report"}
@@ -224,3 +233,12 @@ def test_importing_the_package_stays_light():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_the_retriever_loads_without_pyg():
+    code = f"import sys, {PACKAGE}.retriever; print(*[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "torch_geometric" not in done.stdout.split()

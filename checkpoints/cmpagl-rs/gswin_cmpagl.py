@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .configuration_cmpagl import CMPAGLConfig
+from .masking_cmpagl import MaskedBoxes, free_cells_only, free_mean, key_bias, map_mean
 from .stem_cmpagl import Lateral, create_stem, join_final_features, measure_stem
 from .windows_cmpagl import WindowPlan, relative_position_index
 
@@ -70,7 +71,12 @@ class GswinAttention(nn.Module):
             self.global_scale = nn.Parameter(torch.zeros(dim))
 
     def forward(
-        self, tokens: Tensor, plan: WindowPlan, *, need_map: bool = False
+        self,
+        tokens: Tensor,
+        plan: WindowPlan,
+        *,
+        need_map: bool = False,
+        free: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend within windows and, where the map exceeds one window, to the global window.
 
@@ -78,6 +84,7 @@ class GswinAttention(nn.Module):
             tokens: (B, H, W, dim) normalised.
             plan: the windows of this map.
             need_map: also return the attention on the global window.
+            free: (B, H, W), 0 for tokens that nothing may look at; None for none.
 
         Returns:
             (B, H, W, dim), and the map (B, H, W, M, M) or None.
@@ -85,15 +92,18 @@ class GswinAttention(nn.Module):
         windows = plan.split(tokens)  # (B, nW, n, dim)
         query, key, value = self._heads(self.qkv(windows), 3)  # each (B, nW, h, n, d)
         bias = self._bias(plan)  # (1, 1 or nW, h, n, n)
+        if free is not None:
+            bias = bias + key_bias(plan.split(free.unsqueeze(-1))).mT.unsqueeze(2)
         weights = None
         # A map that fits one window is its own global window.
         mode = "local_only" if plan.fits_one_window else self.mode
         if mode == "concat":
-            mixed, weights = self._concat(query, key, value, bias, tokens)
+            window = self._global_window(tokens, free)
+            mixed, weights = self._concat(query, key, value, bias, window)
         else:
             mixed = F.scaled_dot_product_attention(query, key, value, bias)
         if mode == "cross":
-            distant, weights = self._cross(query, tokens, need_map=need_map)
+            distant, weights = self._cross(query, tokens, free, need_map=need_map)
             mixed = mixed + distant * self.global_scale.view(self.num_heads, 1, -1)
         mixed = mixed.transpose(2, 3).flatten(3)  # (B, nW, n, dim)
         result = self.dropout(plan.merge(self.proj(mixed)))
@@ -116,34 +126,55 @@ class GswinAttention(nn.Module):
             return bias
         return bias.masked_fill(~plan.mask[None, :, None], float("-inf"))
 
-    def _global_window(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """Keys and values (B, heads, M * M, d) of the map pooled to one window."""
-        side = self.window_size
-        pooled = F.adaptive_avg_pool2d(tokens.permute(0, 3, 1, 2), side)
+    def _global_window(
+        self, tokens: Tensor, free: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Keys and values (B, heads, M * M, d) of the map pooled to one window, and a bias.
+
+        The bias (B, 1, 1, M * M) keeps cells out that have no free token; None where all are free.
+        """
+        side, bias = self.window_size, None
+        cells = tokens.permute(0, 3, 1, 2)  # (B, dim, H, W)
+        if free is None:
+            pooled = F.adaptive_avg_pool2d(cells, side)
+        else:
+            unmasked = free.unsqueeze(1)  # (B, 1, H, W)
+            share = F.adaptive_avg_pool2d(unmasked, side)
+            pooled = free_cells_only(F.adaptive_avg_pool2d(cells * unmasked, side), share)
+            bias = key_bias((share > 0).to(share)).flatten(2).unsqueeze(2)
         window = pooled.flatten(2).transpose(1, 2) + self.global_position  # (B, M * M, dim)
-        return self._heads(self.global_kv(window), 2)
+        key, value = self._heads(self.global_kv(window), 2)
+        return key, value, bias
 
     def _cross(
-        self, query: Tensor, tokens: Tensor, *, need_map: bool
+        self, query: Tensor, tokens: Tensor, free: Tensor | None, *, need_map: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Let all windows of a picture ask its global window, with the local queries."""
-        key, value = self._global_window(tokens)
+        key, value, bias = self._global_window(tokens, free)
         shape = query.shape
         query = query.transpose(1, 2).flatten(2, 3)  # (B, h, nW * n, d)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = F.scaled_dot_product_attention(query, key, value, bias)
         mixed = mixed.unflatten(2, (shape[1], shape[3])).transpose(1, 2)  # (B, nW, h, n, d)
         if not need_map:
             return mixed, None
-        weights = (query @ key.transpose(-2, -1) * shape[-1] ** -0.5).softmax(-1)
+        scores = query @ key.transpose(-2, -1) * shape[-1] ** -0.5
+        weights = (scores if bias is None else scores + bias).softmax(-1)
         return mixed, weights.unflatten(2, (shape[1], shape[3])).transpose(1, 2)
 
     def _concat(
-        self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor, tokens: Tensor
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bias: Tensor,
+        window: tuple[Tensor, Tensor, Tensor | None],
     ) -> tuple[Tensor, Tensor]:
         """One softmax over a window's own keys and the global ones (an ablation)."""
-        global_key, global_value = self._global_window(tokens)
+        global_key, global_value, global_bias = window
         local = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5 + bias
         distant = query @ global_key[:, None].transpose(-2, -1) * query.shape[-1] ** -0.5
+        if global_bias is not None:
+            distant = distant + global_bias[:, None]
         weights = torch.cat([local, distant], dim=-1).softmax(-1)  # (B, nW, h, n, n + M * M)
         near, far = weights.split([local.shape[-1], distant.shape[-1]], dim=-1)
         return near @ value + far @ global_value[:, None], far
@@ -169,10 +200,15 @@ class GswinBlock(nn.Module):
         return getattr(self.attn, "global_scale", None)
 
     def forward(
-        self, tokens: Tensor, plan: WindowPlan, *, need_map: bool = False
+        self,
+        tokens: Tensor,
+        plan: WindowPlan,
+        *,
+        need_map: bool = False,
+        free: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Transform a map (B, H, W, dim); see ``GswinAttention.forward``."""
-        attended, seen = self.attn(self.norm1(tokens), plan, need_map=need_map)
+        attended, seen = self.attn(self.norm1(tokens), plan, need_map=need_map, free=free)
         tokens = tokens + self.drop_path(attended)
         return tokens + self.drop_path(self.mlp(self.norm2(tokens))), seen
 
@@ -223,7 +259,12 @@ class GswinStage(nn.Module):
         )
 
     def forward(
-        self, tokens: Tensor, level: Tensor | None, *, need_maps: bool = False
+        self,
+        tokens: Tensor,
+        level: Tensor | None,
+        *,
+        need_maps: bool = False,
+        masked: MaskedBoxes | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run the stage.
 
@@ -231,12 +272,16 @@ class GswinStage(nn.Module):
             tokens: (B, H, W, dim) of the stage before.
             level: (B, channels, h, w) of the stem, or None; stage 0 has it as its tokens already.
             need_maps: also return the attention on the global window.
+            masked: B boxes whose tokens count for nothing, or None.
 
         Returns:
             (B, H', W', dim') and the blocks' maps.
         """
+        if masked is not None:
+            tokens = tokens * masked.free(*tokens.shape[1:3]).to(tokens).unsqueeze(-1)
         tokens = self.downsample(tokens)  # (B, H', W', dim')
         size = (tokens.shape[1], tokens.shape[2])
+        free = None if masked is None else masked.free(*size).to(tokens)
         if self.lateral is not None and level is not None:
             tokens = tokens + self.lateral(level, size)
         plans = [  # windows of even and of odd blocks
@@ -245,7 +290,7 @@ class GswinStage(nn.Module):
         ]
         maps = []
         for index, block in enumerate(self.blocks):
-            tokens, seen = block(tokens, plans[index % 2], need_map=need_maps)
+            tokens, seen = block(tokens, plans[index % 2], need_map=need_maps, free=free)
             if seen is not None:
                 maps.append(seen)
         return tokens, maps
@@ -319,25 +364,38 @@ class GswinModel(nn.Module):
             )
         return stages
 
-    def forward(self, pixel_values: Tensor, *, need_maps: bool = False) -> GswinOutput:
+    def forward(
+        self,
+        pixel_values: Tensor,
+        *,
+        need_maps: bool = False,
+        masked: MaskedBoxes | None = None,
+    ) -> GswinOutput:
         """Encode pictures.
 
         Args:
             pixel_values: (B, 3, H, W), normalised; any H and W.
             need_maps: also return the attention on the global window.
+            masked: V boxes; the output is of V pictures, each without the tokens of one box. B is
+                1, and the stem runs once, or V.
         """
-        levels, skipped = self._stem_features(pixel_values)
+        levels, skipped = self._stem_features(pixel_values, masked)
         # (B, H / stride, W / stride, dim)
         tokens = self.patch_embed(pixel_values) if levels[0] is None else self.stem_embed(levels[0])
         maps: list[Tensor] = []
         for layer, level in zip(self.layers, levels, strict=True):
-            tokens, seen = layer(tokens, level, need_maps=need_maps)
+            tokens, seen = layer(tokens, level, need_maps=need_maps, masked=masked)
             maps += seen
+        free = None
+        if masked is not None:
+            free = masked.free(*tokens.shape[1:3]).to(tokens).flatten(1).unsqueeze(-1)  # (V, T, 1)
         tokens = self.norm(tokens).flatten(1, 2)  # (B, T, dim)
-        pooled = torch.cat([tokens.mean(1), *skipped], dim=-1)  # (B, num_features)
+        pooled = torch.cat([free_mean(tokens, free, 1), *skipped], dim=-1)  # (B, num_features)
         return GswinOutput(tokens, pooled, tuple(maps))
 
-    def _stem_features(self, pixel_values: Tensor) -> tuple[list[Tensor | None], list[Tensor]]:
+    def _stem_features(
+        self, pixel_values: Tensor, masked: MaskedBoxes | None
+    ) -> tuple[list[Tensor | None], list[Tensor]]:
         """One map of the stem per stage, and the pooled vectors (B, C) that skip the stages.
 
         The last map has the final features behind it.
@@ -349,10 +407,10 @@ class GswinModel(nn.Module):
         )
         skipped = []
         if self.config.stem_skip:
-            skipped.append(self.stem_norm(final.mean((2, 3))))
+            skipped.append(self.stem_norm(map_mean(final, masked)))
         if self.config.stem_skip_levels:
             skipped += [
-                norm(level.mean((2, 3)))
+                norm(map_mean(level, masked))
                 for norm, level in zip(self.level_norms, levels, strict=True)
             ]
         return [*levels[:-1], join_final_features(levels[-1], final)], skipped

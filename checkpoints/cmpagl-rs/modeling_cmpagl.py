@@ -21,6 +21,7 @@ from transformers.utils import ModelOutput
 from .configuration_cmpagl import CMPAGLConfig
 from .fusion_cmpagl import FusionEncoder
 from .gswin_cmpagl import GswinAttention, GswinModel
+from .masking_cmpagl import MaskedBoxes
 
 #: Parts of like length into which a training batch of sentences is cut.
 TEXT_PARTS = 4
@@ -207,6 +208,43 @@ class CMPAGLModel(CMPAGLPreTrainedModel):
             has one.
         """
         return self.image_model(pixel_values.to(self.dtype), need_maps=True).global_attention
+
+    def get_global_scales(self) -> list[Tensor]:
+        """Return the learned weight (dim,) of the global window in each block that has one.
+
+        In the order of ``get_global_attention``. Where a picture is smaller than the model's own
+        size, the last maps may be missing there: theirs is the first stage whose map fits one
+        window. Empty unless ``global_attention="cross"``.
+        """
+        blocks = (part for part in self.image_model.modules() if isinstance(part, GswinAttention))
+        return [block.global_scale for block in blocks if block.mode == "cross"]
+
+    def get_features_without_boxes(self, pixel_values: Tensor, boxes: Tensor) -> Tensor:
+        """Embed pictures with the tokens under a box masked, see ``masking_cmpagl`` (our reading).
+
+        Args:
+            pixel_values: (1, 3, H, W), one picture that all boxes belong to and the stem sees
+                once; or (V, 3, H, W), a picture for each box.
+            boxes: (V, 4) x1, y1, x2, y2 in pixels of ``pixel_values``; a box beside the picture
+                masks nothing.
+
+        Returns:
+            (V, D) float32 unit vectors.
+
+        Raises:
+            ValueError: boxes and pictures do not fit, or a box is not finite.
+        """
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or len(pixel_values) not in (1, len(boxes)):
+            raise ValueError(
+                f"Got boxes {tuple(boxes.shape)} for {len(pixel_values)} pictures; expected (V, 4) "
+                "for one picture, or one box for each."
+            )
+        if not boxes.isfinite().all():
+            raise ValueError("A box holds values that are not finite; leave it out.")
+        size = (pixel_values.shape[-2], pixel_values.shape[-1])
+        masked = MaskedBoxes(boxes.to(pixel_values.device).float(), size)
+        pooled = self.image_model(pixel_values.to(self.dtype), masked=masked).pooled
+        return self.image_projection(pooled)
 
     def match(
         self,

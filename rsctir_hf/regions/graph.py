@@ -56,34 +56,47 @@ class RegionGraph(Protocol):
     adjacency: Tensor
 
 
-def to_data(region_graph: RegionGraph, *, index: int = 0, x: Tensor | None = None) -> Data:
+def to_data(
+    region_graph: RegionGraph,
+    *,
+    index: int = 0,
+    x: Tensor | None = None,
+    label_names: Sequence[str] | None = None,
+) -> Data:
     """Return one picture's region graph for PyTorch Geometric, without padding.
 
-    Every non-zero weight is an edge, self-loops included, so a PyG layer without normalisation of
-    its own computes what the model's dense layer does.
+    Direction: the model's layers compute ``A X``, so that node i hears from node j with weight
+    ``A_ij``. That is the edge from source j to target i, in PyG's order (source, target). Every
+    non-zero weight is an edge, self-loops included and already normalised, so a PyG layer must
+    add nothing: ``GCNConv(..., add_self_loops=False, normalize=False)`` computes what the model's
+    dense layer does.
 
     Args:
         region_graph: of B pictures.
         index: which picture of the batch.
         x: (B, N, F) node features, where the caller has them.
+        label_names: names of the integer labels.
 
     Returns:
         Data with n nodes and E edges: ``pos`` (n, 2) box centres and ``boxes`` (n, 4) in pixels of
         the model input, ``scores`` ``salience`` ``kept`` ``dropped_by`` (n,), ``similarity``
-        (n, n), ``edge_index`` (2, E), ``edge_attr`` (E, 1) weights; ``x`` (n, F) and ``labels``
-        (n,) where given.
+        (n, n), ``edge_index`` (2, E), ``edge_attr`` (E, 1) weights; ``numbers`` (n,) counts the
+        regions from 1, ``reasons`` says of each of the n why it was dropped (empty: it was not)
+        and ``names`` what it is labelled (empty: nothing); ``x`` (n, F) and ``labels`` (n,) where
+        given.
 
     Raises:
-        ValueError: the batch has no picture ``index``, or ``x`` does not fit.
+        ValueError: the batch has no picture ``index``, ``x`` does not fit, or a value of the graph
+            is not finite.
     """
     present = _present(region_graph, index)  # (n,)
     boxes = region_graph.boxes[index, present].float()  # (n, 4)
     weights = region_graph.adjacency[index][present][:, present].float()  # (n, n)
-    edges = weights.nonzero().T.contiguous()  # (2, E)
+    edges = weights.T.nonzero().T.contiguous()  # (2, E) source, target
     data = Data(
         pos=(boxes[:, :2] + boxes[:, 2:]) / 2,
         edge_index=edges,
-        edge_attr=weights[edges[0], edges[1]][:, None],
+        edge_attr=weights[edges[1], edges[0]][:, None],
         num_nodes=len(present),
     )
     data.boxes = boxes
@@ -92,6 +105,11 @@ def to_data(region_graph: RegionGraph, *, index: int = 0, x: Tensor | None = Non
     data.kept = region_graph.kept[index, present]
     data.dropped_by = _renumbered(region_graph.dropped_by[index], present)
     data.similarity = region_graph.similarity[index][present][:, present].float()
+    _check_finite(data)
+    rows = present.tolist()
+    data.numbers = present + 1
+    data.reasons = [describe_drop(region_graph, row, index=index) for row in rows]
+    data.names = [_label(region_graph, row, index, label_names) for row in rows]
     if region_graph.labels is not None:
         data.labels = region_graph.labels[index, present]
     if x is not None:
@@ -105,46 +123,47 @@ def to_data(region_graph: RegionGraph, *, index: int = 0, x: Tensor | None = Non
 
 
 def to_networkx(
-    region_graph: RegionGraph, *, index: int = 0, label_names: Sequence[str] | None = None
+    region_graph: RegionGraph | Data,
+    *,
+    index: int = 0,
+    label_names: Sequence[str] | None = None,
 ) -> nx.Graph:
     """Return one picture's region graph as an undirected graph without self-loops.
 
     Node i is the i-th region that is not padding. Nodes carry ``number``, ``x1`` ``y1`` ``x2``
-    ``y2`` (pixels of the model input), ``score``, ``salience``, ``kept``, ``label`` where there is
-    one and ``dropped`` (the reason) where it applies; edges carry ``weight`` and ``similarity``.
+    ``y2`` (pixels of the model input), ``score``, ``salience``, ``kept``, ``self_weight`` (of the
+    self-loop, where there is one), ``label`` where there is one and ``dropped`` (the reason) where
+    it applies; edges carry ``weight`` and ``similarity``. The model's own weights are symmetric;
+    others give an ``nx.DiGraph`` whose edges lead from source to target, see ``to_data``.
 
     Args:
-        region_graph: of B pictures.
+        region_graph: of B pictures, or what ``to_data`` made of one of them.
         index: which picture of the batch.
         label_names: names of the integer labels.
 
     Raises:
-        ValueError: the batch has no picture ``index``.
+        ValueError: see ``to_data``.
     """
-    data = to_data(region_graph, index=index)
-    present = _present(region_graph, index).tolist()
-    graph = nx.Graph()
-    for node, region in enumerate(present):
-        attributes: dict[str, Any] = {"number": region + 1, "kept": bool(data.kept[node])}
-        corners = zip(("x1", "y1", "x2", "y2"), data.boxes[node].tolist(), strict=True)
-        attributes |= {name: round(value, 2) for name, value in corners}
-        attributes |= {"score": float(data.scores[node]), "salience": float(data.salience[node])}
-        label = _label(region_graph, region, index, label_names)
-        reason = describe_drop(region_graph, region, index=index)
-        attributes |= {"label": label} if label else {}
-        attributes |= {"dropped": reason} if reason else {}
-        graph.add_node(node, **attributes)
+    data = _data_of(region_graph, index, label_names)
+    graph = nx.DiGraph() if _is_directed(data) else nx.Graph()
+    for node in range(data.num_nodes):
+        graph.add_node(node, **_node_attributes(data, node))
     for (source, target), weight in zip(
         data.edge_index.T.tolist(), data.edge_attr[:, 0].tolist(), strict=True
     ):
-        if source < target:
+        if source == target:
+            graph.nodes[source]["self_weight"] = weight
+        elif source < target or graph.is_directed():
             similarity = float(data.similarity[source, target])
             graph.add_edge(source, target, weight=weight, similarity=similarity)
     return graph
 
 
 def to_node_link_json(
-    region_graph: RegionGraph, *, index: int = 0, label_names: Sequence[str] | None = None
+    region_graph: RegionGraph | Data,
+    *,
+    index: int = 0,
+    label_names: Sequence[str] | None = None,
 ) -> str:
     """Return ``to_networkx`` as node-link JSON, with the keys ``nodes`` and ``edges``."""
     graph = to_networkx(region_graph, index=index, label_names=label_names)
@@ -152,7 +171,10 @@ def to_node_link_json(
 
 
 def to_graphml(
-    region_graph: RegionGraph, *, index: int = 0, label_names: Sequence[str] | None = None
+    region_graph: RegionGraph | Data,
+    *,
+    index: int = 0,
+    label_names: Sequence[str] | None = None,
 ) -> str:
     """Return ``to_networkx`` as GraphML, for Gephi, yEd and the like."""
     graph = to_networkx(region_graph, index=index, label_names=label_names)
@@ -195,7 +217,10 @@ def describe_drop(
 
 
 def node_table(
-    region_graph: RegionGraph, *, index: int = 0, label_names: Sequence[str] | None = None
+    region_graph: RegionGraph | Data,
+    *,
+    index: int = 0,
+    label_names: Sequence[str] | None = None,
 ) -> list[list[str | int | float]]:
     """Return a row of ``NODE_COLUMNS`` for each region that is not padding.
 
@@ -203,30 +228,69 @@ def node_table(
     The last column says ``yes`` or why the region was dropped.
 
     Args:
-        region_graph: of B pictures.
+        region_graph: of B pictures, or what ``to_data`` made of one of them.
         index: which picture of the batch.
         label_names: names of the integer labels.
 
     Raises:
-        ValueError: the batch has no picture ``index``.
+        ValueError: see ``to_data``.
     """
+    data = _data_of(region_graph, index, label_names)
     rows: list[list[str | int | float]] = []
-    for region in _present(region_graph, index).tolist():
-        x1, y1, x2, y2 = region_graph.boxes[index, region].tolist()
+    for node in range(data.num_nodes):
+        x1, y1, x2, y2 = data.boxes[node].tolist()
         rows.append(
             [
-                region + 1,
-                _label(region_graph, region, index, label_names),
-                round(float(region_graph.scores[index, region]), 3),
-                round(float(region_graph.salience[index, region]), 3),
+                int(data.numbers[node]),
+                data.names[node],
+                round(float(data.scores[node]), 3),
+                round(float(data.salience[node]), 3),
                 round(x1),
                 round(y1),
                 round(x2 - x1),
                 round(y2 - y1),
-                describe_drop(region_graph, region, index=index) or "yes",
+                data.reasons[node] or "yes",
             ]
         )
     return rows
+
+
+def _data_of(
+    region_graph: RegionGraph | Data, index: int, label_names: Sequence[str] | None
+) -> Data:
+    """Return one picture's graph as ``Data``, whichever form it comes in."""
+    if isinstance(region_graph, Data):
+        return region_graph
+    return to_data(region_graph, index=index, label_names=label_names)
+
+
+def _node_attributes(data: Data, node: int) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "number": int(data.numbers[node]),
+        "kept": bool(data.kept[node]),
+        "score": float(data.scores[node]),
+        "salience": float(data.salience[node]),
+    }
+    corners = zip(("x1", "y1", "x2", "y2"), data.boxes[node].tolist(), strict=True)
+    attributes |= {name: round(value, 2) for name, value in corners}
+    attributes |= {"label": data.names[node]} if data.names[node] else {}
+    return attributes | ({"dropped": data.reasons[node]} if data.reasons[node] else {})
+
+
+def _is_directed(data: Data) -> bool:
+    """Whether some edge's weight differs from that of the edge back."""
+    weights = data.edge_attr.new_zeros(data.num_nodes, data.num_nodes)
+    weights[data.edge_index[1], data.edge_index[0]] = data.edge_attr[:, 0]
+    return not torch.allclose(weights, weights.T)
+
+
+def _check_finite(data: Data) -> None:
+    for name in ("boxes", "scores", "salience", "similarity", "edge_attr"):
+        if not data[name].isfinite().all():
+            raise ValueError(
+                f"The graph's {name} hold values that are not finite; mask such regions out, as "
+                "get_region_graph does."
+            )
 
 
 def _present(region_graph: RegionGraph, index: int) -> Tensor:

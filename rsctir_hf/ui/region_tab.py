@@ -69,7 +69,7 @@ class RegionHandlers:
         try:
             picture = read_image(path)
             retriever = self.bench.region_retriever()
-            found = retriever.region_graph(picture)
+            found = retriever.dense_region_graph(picture)
         except RsctirError as error:
             return refused(error), None, gr.skip()
         shown = GraphShown(picture, found, retriever.model.config)

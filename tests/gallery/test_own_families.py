@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 from transformers import BertConfig, BertTokenizer
 
+from rsctir_hf.errors import QueryError
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.gallery.embedding import embed_images, embed_texts, regions_name
 from rsctir_hf.gallery.matching import image_states, match_weight, pair_probabilities
@@ -101,9 +102,52 @@ def test_galr_answers_words_it_does_not_know(galr, pictures):
 
 
 def test_galr_shows_its_region_graph(galr, pictures):
-    graph = Retriever(*galr).region_graph(pictures[0])
+    graph = Retriever(*galr).dense_region_graph(pictures[0])
     assert graph.boxes.shape[-1] == 4
     assert graph.adjacency.shape[0] == 1
+
+
+def test_galr_gives_its_region_graph_to_pyg(galr, pictures):
+    torch_geometric = pytest.importorskip("torch_geometric")
+    retriever = Retriever(*galr)
+    dense, data = retriever.dense_region_graph(pictures[0]), retriever.region_graph(pictures[0])
+    assert isinstance(data, torch_geometric.data.Data)
+    assert data.num_nodes == int(dense.mask.sum()) > 0
+    assert torch.equal(data.salience, dense.salience[0, dense.mask[0]])
+    assert len(data.reasons) == data.num_nodes
+
+
+@pytest.mark.parametrize("regions", ["model", "none", WholePicture()])
+def test_contributions_of_galrs_own_regions_explain_the_score_of_a_hit(galr, pictures, regions):
+    retriever = Retriever(*galr, regions=regions)
+    retriever.index(pictures)
+    hit = retriever.search("a river", top_k=1)[0]
+    found = retriever.contributions(pictures[hit.item], "a river")
+    assert float(found.whole) == pytest.approx(hit.score, abs=1e-5)
+    graph = retriever.dense_region_graph(pictures[hit.item])
+    assert torch.equal(found.boxes, graph.boxes[0, graph.mask[0]])
+    assert (len(found) > 0) == (regions != "none")
+    assert found.values.isfinite().all()
+    if len(found):
+        assert found.values.abs().max() > 1e-6
+
+
+def test_contributions_to_cmpagl_are_of_boxes_in_pixels_of_the_picture(cmpagl, pictures):
+    retriever = Retriever(*cmpagl, bank=BANK)
+    retriever.index(pictures)
+    wide = pictures[0].resize((96, 48))
+    regions = WholePicture()(wide)
+    side = cmpagl[0].config.image_size
+    caption = retriever.caption_candidates(wide, top_k=1)[0]
+    for query, score in ((caption.caption, caption.score), (wide, 1.0)):
+        found = retriever.contributions(wide, query, regions=regions)
+        assert found.boxes.tolist() == [[0, 0, side / 2, side]]
+        assert float(found.whole) == pytest.approx(score, abs=1e-5)
+        assert found.values.abs().max() > 1e-6
+    with pytest.raises(QueryError, match="has no regions of its own"):
+        retriever.contributions(wide, "a river")
+    with pytest.raises(QueryError, match="empty"):
+        retriever.contributions(wide, " ", regions=regions)
 
 
 def test_cmpagl_searches_in_two_stages(cmpagl, pictures):

@@ -13,9 +13,12 @@ nx = pytest.importorskip("networkx")
 
 import importlib  # noqa: E402
 
-from torch_geometric.nn import GraphConv  # noqa: E402
+from torch_geometric.data import Data  # noqa: E402
+from torch_geometric.nn import GCNConv, GraphConv  # noqa: E402
 
 from rsctir_hf.errors import MissingDependencyError  # noqa: E402
+from rsctir_hf.models.galr import GaLRConfig  # noqa: E402
+from rsctir_hf.models.galr.graph_galr import RegionBranch  # noqa: E402
 from rsctir_hf.regions import graph as region_graphs  # noqa: E402
 
 
@@ -74,6 +77,103 @@ def test_a_pyg_layer_on_the_data_equals_the_dense_product(graph):
     torch.nn.init.zeros_(layer.lin_root.weight)
     out = layer(data.x, data.edge_index, data.edge_attr[:, 0])
     torch.testing.assert_close(out, (graph.adjacency[0] @ x[0])[[0, 2, 3]])
+
+
+def one_way(graph, *, seed=0):
+    """Give both pictures random weights that differ from those of the edge back; some are 0."""
+    draw = torch.Generator().manual_seed(seed)
+    weights = torch.rand(2, 4, 4, generator=draw)
+    graph.adjacency = weights * (weights > 0.3)
+    graph.mask = graph.kept = torch.ones(2, 4, dtype=torch.bool)
+    graph.dropped_by = torch.full((2, 4), -1)
+    return graph
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_dense_graph_layers_equal_pyg_layers_along_the_edges(graph, seed):
+    # On weights that are not symmetric: the direction of every edge must be right.
+    torch.manual_seed(seed)
+    config = GaLRConfig(
+        region_source="precomputed", region_feature_dim=5, graph_dims=(7, 6, 4), max_regions=4
+    )
+    branch = RegionBranch(config, [4]).eval()
+    x, weights = torch.randn(2, 4, 5), one_way(graph, seed=seed).adjacency
+    assert not torch.allclose(weights, weights.mT)
+    dense = x
+    for layer in branch.layers:
+        dense = layer(dense, weights)
+    for index in range(2):
+        data = region_graphs.to_data(graph, index=index, x=x)
+        hidden = data.x
+        for layer in branch.layers:
+            wide, narrow = layer.linear.in_features, layer.linear.out_features
+            oracle = GCNConv(wide, narrow, bias=False, normalize=False, add_self_loops=False)
+            oracle.lin.weight = layer.linear.weight
+            hidden = torch.relu(oracle(hidden, data.edge_index, data.edge_attr[:, 0]))
+        torch.testing.assert_close(hidden, dense[index])
+
+
+def test_edges_lead_from_source_to_target(graph):
+    data = region_graphs.to_data(one_way(graph))
+    for (source, target), weight in zip(data.edge_index.T, data.edge_attr[:, 0], strict=True):
+        assert weight == graph.adjacency[0, target, source]
+
+
+def test_weights_that_differ_by_direction_give_a_directed_graph(graph):
+    drawn = region_graphs.to_networkx(one_way(graph))
+    assert drawn.is_directed()
+    read = nx.read_graphml(io.BytesIO(region_graphs.to_graphml(graph).encode()), node_type=int)
+    for found in (drawn, read, as_json(region_graphs.to_node_link_json(graph))):
+        torch.testing.assert_close(weights_of(found), graph.adjacency[0])
+
+
+def as_json(text):
+    return nx.node_link_graph(json.loads(text), edges="edges")
+
+
+def weights_of(drawn):
+    """The dense adjacency A (target, source) that a networkx graph says."""
+    dense = torch.zeros(len(drawn), len(drawn))
+    for node, loop in drawn.nodes(data="self_weight", default=0.0):
+        dense[node, node] = loop
+    for source, target, weight in drawn.edges(data="weight"):
+        dense[target, source] = weight
+        if not drawn.is_directed():
+            dense[source, target] = weight
+    return dense
+
+
+def test_exported_files_hold_the_whole_adjacency_self_loops_included(graph):
+    present = [0, 2, 3]
+    expected = graph.adjacency[0][present][:, present]
+    read = nx.read_graphml(io.BytesIO(region_graphs.to_graphml(graph).encode()), node_type=int)
+    for drawn in (read, as_json(region_graphs.to_node_link_json(graph))):
+        assert not drawn.is_directed()
+        assert torch.equal(weights_of(drawn), expected)
+
+
+def test_data_says_what_was_dropped_and_why(graph):
+    graph.labels = torch.tensor([[0, -1, 1, 7]]).expand(2, 4)
+    data = region_graphs.to_data(graph, label_names=["plane", "ship"])
+    assert data.numbers.tolist() == [1, 3, 4]
+    assert data.reasons == ["", "0.97 alike and overlapping #1", ""]
+    assert data.names == ["plane", "ship", "7"]
+
+
+def test_data_is_exported_as_the_graph_it_was_made_of(graph):
+    data = region_graphs.to_data(graph)
+    assert isinstance(data, Data)
+    for export in ("to_node_link_json", "to_graphml", "node_table"):
+        assert getattr(region_graphs, export)(data) == getattr(region_graphs, export)(graph)
+
+
+@pytest.mark.parametrize("name", ["boxes", "scores", "salience", "similarity", "adjacency"])
+def test_values_that_are_not_finite_are_refused_by_name(graph, name):
+    broken = getattr(graph, name).clone()
+    broken[0, 0] = float("nan")
+    setattr(graph, name, broken)
+    with pytest.raises(ValueError, match="values that are not finite"):
+        region_graphs.to_data(graph)
 
 
 def test_networkx_has_no_self_loops_and_names_the_drop(graph):

@@ -18,7 +18,7 @@ class Plain:
 
 def found(bench):
     retriever = bench.region_retriever()
-    graph = retriever.region_graph(bench.gallery.paths[2])
+    graph = retriever.dense_region_graph(bench.gallery.paths[2])
     return graph, retriever.model.config
 
 
@@ -36,7 +36,7 @@ def test_a_threshold_of_one_keeps_every_region_and_leaves_the_model_alone(bench)
     assert torch.equal(with_threshold(graph, config, min_similarity=1.0).kept, graph.mask)
     assert config.denoise_similarity == before
     retriever = bench.region_retriever()
-    assert torch.equal(retriever.region_graph(bench.gallery.paths[2]).kept, graph.kept)
+    assert torch.equal(retriever.dense_region_graph(bench.gallery.paths[2]).kept, graph.kept)
 
 
 def test_a_lower_threshold_drops_what_looks_alike_at_the_same_place():

@@ -8,6 +8,7 @@ scores and the choice of kept nodes carry no gradient; node features and edge we
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -133,6 +134,76 @@ def normalise_adjacency(adjacency: Tensor, kept: Tensor) -> Tensor:
     return scale.unsqueeze(2) * adjacency * scale.unsqueeze(1)
 
 
+def weigh_edges(
+    boxes: Tensor,
+    similarity: Tensor,
+    salience: Tensor,
+    config: GaLRConfig,
+    *,
+    image_size: tuple[int, int],
+    drea: str,
+) -> Tensor:
+    """Return the edge weights (B, N, N) between all regions, before normalisation.
+
+    Args:
+        boxes: (B, N, 4) pixels.
+        similarity: (B, N, N) appearance cosine.
+        salience: (B, N), which strengthens edges where ``drea`` is ``enhanced`` or ``both``.
+        config: ``adjacency_range`` and ``enhancement``.
+        image_size: (H, W) pixels.
+        drea: a value of ``config.drea``.
+    """
+    return region_adjacency(
+        boxes,
+        similarity,
+        reach=config.adjacency_range * (image_size[0] * image_size[1]) ** 0.5,
+        boost=config.enhancement * salience if drea in ("both", "enhanced") else None,
+    )
+
+
+def arrange_graph(
+    regions: RegionSet,
+    similarity: Tensor,
+    config: GaLRConfig,
+    *,
+    image_size: tuple[int, int],
+    drea: str | None = None,
+) -> GaLRRegionGraph:
+    """Build the graph of B pictures from their regions. DREA, our reading.
+
+    Args:
+        regions: strongest first.
+        similarity: (B, N, N) appearance cosine.
+        config: thresholds and ranges.
+        image_size: (H, W) pixels.
+        drea: ``plain``, ``denoise``, ``enhanced`` or ``both``; default: ``config.drea``.
+    """
+    drea = config.drea if drea is None else drea
+    kept, dropped_by = regions.mask, torch.full_like(regions.mask, -1, dtype=torch.int64)
+    if drea in ("both", "denoise"):
+        kept, dropped_by = denoise_regions(
+            regions,
+            similarity,
+            min_similarity=config.denoise_similarity,
+            min_iou=config.denoise_iou,
+        )
+    salience = region_salience(regions)
+    weights = weigh_edges(
+        regions.boxes, similarity, salience, config, image_size=image_size, drea=drea
+    )
+    return GaLRRegionGraph(
+        boxes=regions.boxes,
+        scores=regions.scores,
+        labels=regions.labels,
+        mask=regions.mask,
+        kept=kept,
+        dropped_by=dropped_by,
+        similarity=similarity,
+        salience=salience,
+        adjacency=normalise_adjacency(weights, kept),
+    )
+
+
 class GraphLayer(nn.Module):
     """X' = ReLU(A X W), without bias as in the released code."""
 
@@ -188,6 +259,19 @@ class RegionBranch(nn.Module):
             max_iou=self.config.proposal_iou,
         )
 
+    def find_graph(
+        self,
+        maps: list[Tensor],
+        image_size: tuple[int, int],
+        boxes: Tensor | None = None,
+        scores: Tensor | None = None,
+        labels: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[GaLRRegionGraph, Tensor]:
+        """Return ``build_graph`` of ``find_regions``."""
+        regions = self.find_regions(maps, image_size, boxes, scores, labels, mask)
+        return self.build_graph(maps, image_size, regions)
+
     def build_graph(
         self, maps: list[Tensor], image_size: tuple[int, int], regions: RegionSet
     ) -> tuple[GaLRRegionGraph, Tensor]:
@@ -200,36 +284,41 @@ class RegionBranch(nn.Module):
         # meaning through training.
         directions = F.normalize(seen.float(), dim=-1)
         similarity = directions @ directions.transpose(1, 2)  # (B, N, N)
-        salience = region_salience(regions)
-        kept, dropped_by = regions.mask, torch.full_like(regions.mask, -1, dtype=torch.int64)
-        if config.drea in ("both", "denoise"):
-            kept, dropped_by = denoise_regions(
-                regions,
-                similarity,
-                min_similarity=config.denoise_similarity,
-                min_iou=config.denoise_iou,
-            )
-        enhanced = config.drea in ("both", "enhanced")
-        side = (image_size[0] * image_size[1]) ** 0.5
-        adjacency = region_adjacency(
-            regions.boxes,
-            similarity,
-            reach=config.adjacency_range * side,
-            boost=config.enhancement * salience if enhanced else None,
-        )
-        graph = GaLRRegionGraph(
-            boxes=regions.boxes,
-            scores=regions.scores,
-            labels=regions.labels,
-            mask=regions.mask,
-            kept=kept,
-            dropped_by=dropped_by,
-            similarity=similarity,
-            salience=salience,
-            adjacency=normalise_adjacency(adjacency, kept),
-        )
+        graph = arrange_graph(regions, similarity, config, image_size=image_size)
         geometry = self._geometry(regions, image_size).to(appearance.dtype)
-        return graph, torch.cat((appearance, geometry), dim=-1) * kept.unsqueeze(-1)
+        return graph, torch.cat((appearance, geometry), dim=-1) * cast(
+            Tensor, graph.kept
+        ).unsqueeze(-1)
+
+    def forward_without(
+        self,
+        graph: GaLRRegionGraph,
+        nodes: Tensor,
+        hidden: Tensor,
+        image_size: tuple[int, int],
+    ) -> tuple[Tensor, Tensor]:
+        """Run the graph layers on V copies of one picture's graph, each without some nodes.
+
+        A hidden node leaves the graph that denoising has left: its row and column go, the degrees
+        are counted anew, and it is not pooled. What denoising dropped for its sake stays dropped,
+        and the salience of the others stays as it was. Our reading.
+
+        Args:
+            graph: of one picture.
+            nodes: (1, N, F) as ``build_graph`` returns them.
+            hidden: (V, N) bool.
+            image_size: (H, W) pixels.
+
+        Returns:
+            As ``forward``, for V pictures.
+        """
+        parts = (graph.boxes, graph.similarity, graph.salience, graph.kept)
+        boxes, similarity, salience, kept = cast(tuple[Tensor, Tensor, Tensor, Tensor], parts)
+        weights = weigh_edges(
+            boxes, similarity, salience, self.config, image_size=image_size, drea=self.config.drea
+        )
+        kept = kept & ~hidden  # (V, N)
+        return self(nodes * kept.unsqueeze(-1), normalise_adjacency(weights, kept), kept)
 
     def forward(self, nodes: Tensor, adjacency: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Run the graph layers and pool.

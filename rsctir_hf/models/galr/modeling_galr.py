@@ -22,6 +22,7 @@ from .backbone_galr import build_backbone, run_backbone
 from .configuration_galr import GaLRConfig
 from .fusion_galr import MIDF, MVSA
 from .graph_galr import GaLRRegionGraph, RegionBranch
+from .regions_galr import check_region_inputs
 from .text_galr import TEXT_ENCODERS, prepare_text
 
 
@@ -80,7 +81,10 @@ class ImageHead(nn.Module):
         self.linear = nn.Linear(width, config.projection_dim)
 
     def forward(self, fused: Tensor, pooled: Tensor | None, maps: Sequence[Tensor]) -> Tensor:
-        """Project fused (B, ``fusion_dim``), pooled (B, C) and the means of maps (B, c, h, w)."""
+        """Project fused (B, ``fusion_dim``), pooled (B, C) and the means of maps (B, c, h, w).
+
+        Pooled and maps of one picture serve for any number of fused vectors.
+        """
         joint = [self.fused_norm(fused)]
         if self.pooled_norm is not None:
             joint.append(self.pooled_norm(pooled))
@@ -88,6 +92,7 @@ class ImageHead(nn.Module):
             norm(level.mean(dim=(-2, -1)))
             for norm, level in zip(self.level_norms, maps, strict=False)  # without norms: no levels
         ]
+        joint = [part.expand(len(fused), -1) for part in joint]
         return self.linear(self.dropout(torch.cat(joint, dim=-1)))
 
 
@@ -160,27 +165,24 @@ class GaLRModel(GaLRPreTrainedModel):
             ValueError: if regions are given that this configuration cannot use, or the backbone
                 cannot take pictures of this size (some transformers).
         """
-        self._check_region_inputs(
-            len(pixel_values), region_boxes, region_features, region_adjacency
+        check_region_inputs(
+            self.config, len(pixel_values), region_boxes, region_features, region_adjacency
         )
         maps, pooled = run_backbone(self.backbone, pixel_values.to(self.dtype), self.config)
         vector = self.mvsa(maps)  # (B, fusion_dim)
         if self.region_branch is not None and self.midf is not None:
             if self.config.region_source == "model":
                 size = (pixel_values.shape[-2], pixel_values.shape[-1])
-                regions = self.region_branch.find_regions(
+                graph, nodes = self.region_branch.find_graph(
                     maps, size, region_boxes, region_scores, region_labels, region_mask
                 )
-                graph, nodes = self.region_branch.build_graph(maps, size, regions)
                 adjacency, kept = graph.adjacency, graph.kept
             else:
                 nodes, adjacency, kept = self._precomputed_nodes(
                     vector, region_features, region_adjacency
                 )
             vector = self.midf(vector, *self.region_branch(nodes, adjacency, kept))
-        if self.image_projection is not None:
-            vector = self.image_projection(vector, pooled, maps)  # (B, D)
-        return F.normalize(vector.float(), dim=-1)
+        return self._project(vector, pooled, maps)
 
     def get_text_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Embed captions.
@@ -213,18 +215,51 @@ class GaLRModel(GaLRPreTrainedModel):
         Raises:
             NotImplementedError: if the model has no graph of its own.
         """
-        if self.region_branch is None or self.config.region_source != "model":
-            raise NotImplementedError(
-                f"This model was built with use_regions={self.config.use_regions} and "
-                f"region_source={self.config.region_source!r}; a region graph needs "
-                "use_regions=True and region_source='model'."
-            )
+        branch, _ = self._own_branch()
         maps, _ = run_backbone(self.backbone, pixel_values.to(self.dtype), self.config)
         size = (pixel_values.shape[-2], pixel_values.shape[-1])
-        regions = self.region_branch.find_regions(
+        return branch.find_graph(
+            maps, size, region_boxes, region_scores, region_labels, region_mask
+        )[0]
+
+    @torch.no_grad()
+    def get_features_without_nodes(
+        self,
+        pixel_values: Tensor,
+        hidden: Tensor,
+        *,
+        region_boxes: Tensor | None = None,
+        region_scores: Tensor | None = None,
+        region_labels: Tensor | None = None,
+        region_mask: Tensor | None = None,
+    ) -> tuple[Tensor, GaLRRegionGraph]:
+        """Embed one picture V times, with some nodes of its region graph dropped each time.
+
+        What the global branch and the pooled features see stays: only the region branch changes.
+
+        Args:
+            pixel_values: (1, 3, H, W); the backbone sees it once.
+            hidden: (V, N) bool, the nodes to drop; see ``RegionBranch.forward_without``.
+            region_boxes: as in ``get_image_features``, like the other ``region_*``.
+            region_scores: (1, M).
+            region_labels: (1, M).
+            region_mask: (1, M).
+
+        Returns:
+            (V, D) float32 unit vectors, and the graph with all its nodes.
+
+        Raises:
+            NotImplementedError: if the model has no graph of its own.
+        """
+        branch, midf = self._own_branch()
+        maps, pooled = run_backbone(self.backbone, pixel_values.to(self.dtype), self.config)
+        size = (pixel_values.shape[-2], pixel_values.shape[-1])
+        graph, nodes = branch.find_graph(
             maps, size, region_boxes, region_scores, region_labels, region_mask
         )
-        return self.region_branch.build_graph(maps, size, regions)[0]
+        local, present = branch.forward_without(graph, nodes, hidden, size)  # (V, fusion_dim)
+        vector = midf(self.mvsa(maps).expand(len(hidden), -1), local, present)
+        return self._project(vector, pooled, maps), graph
 
     def forward(
         self,
@@ -388,35 +423,21 @@ class GaLRModel(GaLRPreTrainedModel):
         present = vector.new_ones(batch, count, dtype=torch.bool)
         return features.to(vector), adjacency.to(vector), present
 
-    def _check_region_inputs(
-        self,
-        batch: int,
-        boxes: Tensor | None,
-        features: Tensor | None,
-        adjacency: Tensor | None,
-    ) -> None:
-        source = self.config.region_source
-        if (features is None) != (adjacency is None):
-            raise ValueError("region_features and region_adjacency belong together; give both.")
-        if features is not None and source != "precomputed":
-            raise ValueError(
-                f"region_features were given, but region_source is {source!r}; give region_boxes, "
-                "or build the model with region_source='precomputed'."
+    def _own_branch(self) -> tuple[RegionBranch, MIDF]:
+        """Return the modules of the region path, or say why there is no graph to show."""
+        if self.region_branch is None or self.midf is None or self.config.region_source != "model":
+            raise NotImplementedError(
+                f"This model was built with use_regions={self.config.use_regions} and "
+                f"region_source={self.config.region_source!r}; a region graph needs "
+                "use_regions=True and region_source='model'."
             )
-        if boxes is not None and self.config.use_regions and source != "model":
-            raise ValueError(
-                f"region_boxes were given, but region_source is {source!r}; give region_features "
-                "and region_adjacency, or build the model with region_source='model'."
-            )
-        if features is not None and adjacency is not None:
-            count, width = self.config.max_regions, self.config.region_feature_dim
-            expected = (batch, count, width), (batch, count, count)
-            if (features.shape, adjacency.shape) != expected:
-                raise ValueError(
-                    f"region_features are {tuple(features.shape)} and region_adjacency "
-                    f"{tuple(adjacency.shape)}; for {batch} pictures this model expects "
-                    f"{expected[0]} and {expected[1]}."
-                )
+        return self.region_branch, self.midf
+
+    def _project(self, vector: Tensor, pooled: Tensor | None, maps: Sequence[Tensor]) -> Tensor:
+        """Bring fused vectors (B, ``fusion_dim``) onto the unit sphere, (B, D)."""
+        if self.image_projection is not None:
+            vector = self.image_projection(vector, pooled, maps)  # (B, D)
+        return F.normalize(vector.float(), dim=-1)
 
 
 GaLRModel.register_for_auto_class("AutoModel")

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, roi_align
 
+from .configuration_galr import GaLRConfig
+
 _ROI_CELLS = 3  # RoIAlign grid per box side, averaged afterwards
 _SMALLEST_BOX = 1.0  # pixels; smaller (after clipping to the image) is no region
 _PEAKS_PER_REGION = 8  # peaks that may enter suppression, per region wanted
@@ -188,3 +190,46 @@ def pairwise_iou(boxes: Tensor) -> Tensor:
     shared = (lower_right - upper_left).clamp(min=0).prod(dim=-1)
     union = area.unsqueeze(2) + area.unsqueeze(1) - shared
     return shared / union.clamp(min=torch.finfo(boxes.dtype).tiny)
+
+
+def check_region_inputs(
+    config: GaLRConfig,
+    batch: int,
+    boxes: Tensor | None,
+    features: Tensor | None,
+    adjacency: Tensor | None,
+) -> None:
+    """Raise where regions are handed in that a model of this configuration cannot use.
+
+    Args:
+        config: of the model.
+        batch: B.
+        boxes: (B, M, 4) or None.
+        features: (B, N, F) or None.
+        adjacency: (B, N, N) or None.
+
+    Raises:
+        ValueError: see above.
+    """
+    source = config.region_source
+    if (features is None) != (adjacency is None):
+        raise ValueError("region_features and region_adjacency belong together; give both.")
+    if features is not None and source != "precomputed":
+        raise ValueError(
+            f"region_features were given, but region_source is {source!r}; give region_boxes, "
+            "or build the model with region_source='precomputed'."
+        )
+    if boxes is not None and config.use_regions and source != "model":
+        raise ValueError(
+            f"region_boxes were given, but region_source is {source!r}; give region_features "
+            "and region_adjacency, or build the model with region_source='model'."
+        )
+    if features is not None and adjacency is not None:
+        count, width = config.max_regions, config.region_feature_dim
+        expected = (batch, count, width), (batch, count, count)
+        if (features.shape, adjacency.shape) != expected:
+            raise ValueError(
+                f"region_features are {tuple(features.shape)} and region_adjacency "
+                f"{tuple(adjacency.shape)}; for {batch} pictures this model expects "
+                f"{expected[0]} and {expected[1]}."
+            )

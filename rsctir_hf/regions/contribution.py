@@ -1,0 +1,254 @@
+"""What each region of a picture contributes to a result, by leaving the region out.
+
+A region's contribution is the picture's cosine with the query minus the cosine it has without the
+region: positive where the region speaks for the result, negative where it speaks against it. The
+cosine is the same number for text -> picture and picture -> text, so one contribution serves both.
+This is our own measure; neither paper has one. What "without the region" means is the model's:
+
+- GaLR drops the region's node from its graph (``RegionBranch.forward_without``). What the global
+  branch sees of it stays, so these contributions say what the graph did.
+- CMPAGL masks the tokens under the region's box (``models.cmpagl.masking_cmpagl``). It has no
+  regions of its own: any boxes can be asked about, a detector's or those of a GaLR model.
+
+Contributions of several regions do not add up to the score: regions share what they say.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from rsctir_hf.errors import QueryError, UnsupportedError
+from rsctir_hf.models.galr.regions_galr import arrange_regions
+from rsctir_hf.protocols import BoxMaskingModel, NodeMaskingModel, Regions
+
+#: Boxes that are asked about; of more, the strongest.
+MOST_BOXES = 20
+#: Copies of a picture, each without one box, in one pass.
+BATCH_SIZE = 32
+_REGION_INPUTS = ("region_boxes", "region_scores", "region_labels", "region_mask")
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What N regions of one picture contribute to its scores with Q queries.
+
+    Attributes:
+        boxes: (N, 4) x1, y1, x2, y2 in pixels of the model input, strongest region first.
+        scores: (N,) in 0..1, how sure the proposer is of each region; no cosine.
+        numbers: (N,) int64 from 1: the region's number in the region graph, or which of the boxes
+            that were handed in it is.
+        kept: (N,) bool, false where the model did not use the region in the first place (GaLR's
+            denoising had dropped it), so that its contribution is 0.
+        whole: (Q,) cosines of the whole picture.
+        masked: (N, Q) cosines without each region.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    numbers: Tensor
+    kept: Tensor
+    whole: Tensor
+    masked: Tensor
+
+    @property
+    def values(self) -> Tensor:
+        """The contributions (N, Q), signed: the score with the region minus that without."""
+        return self.whole - self.masked
+
+    def ranking(self, query: int = 0) -> list[int]:
+        """Return the regions' positions, the largest contribution to ``query`` first."""
+        return self.values[:, query].argsort(descending=True, stable=True).tolist()
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@torch.no_grad()
+def node_contributions(
+    model: nn.Module, inputs: Mapping[str, Tensor], queries: Tensor
+) -> Contributions:
+    """Return what the nodes of a model's region graph contribute; all in one pass.
+
+    Args:
+        model: a ``NodeMaskingModel``, in evaluation mode.
+        inputs: ``pixel_values`` (1, 3, H, W) and, where regions are handed in, ``region_boxes``
+            and the like, as the processor gives them.
+        queries: (Q, D) or (D,) vectors to compare with; scaled to unit length.
+
+    Raises:
+        UnsupportedError: the model has no graph of its own.
+        QueryError: not one picture, or the queries are not finite.
+    """
+    if not isinstance(model, NodeMaskingModel):
+        raise UnsupportedError(f"{type(model).__name__} has no region graph. Use a GaLR model.")
+    pixels = _one_picture(inputs["pixel_values"])
+    nodes = int(model.config.max_regions)
+    # The first copy hides nothing, so that both sides of a difference come from one pass.
+    hidden = torch.cat([torch.zeros(1, nodes), torch.eye(nodes)]).bool().to(pixels.device)
+    given = {name: inputs[name] for name in _REGION_INPUTS if name in inputs}
+    try:
+        features, graph = model.get_features_without_nodes(pixels, hidden, **given)
+    except NotImplementedError as error:
+        raise UnsupportedError(str(error)) from error
+    cosines = _cosines(features, queries)  # (1 + N, Q)
+    present, kept = graph.mask[0].cpu(), graph.kept[0].cpu()
+    masked = torch.where(kept.unsqueeze(1), cosines[1:], cosines[0])
+    return Contributions(
+        boxes=graph.boxes[0].float().cpu()[present],
+        scores=graph.scores[0].float().cpu()[present],
+        numbers=present.nonzero().flatten() + 1,
+        kept=kept[present],
+        whole=cosines[0],
+        masked=masked[present],
+    )
+
+
+@torch.no_grad()
+def box_contributions(
+    model: nn.Module,
+    pixel_values: Tensor,
+    queries: Tensor,
+    *,
+    boxes: Tensor,
+    scores: Tensor | None = None,
+) -> Contributions:
+    """Return what lies under each of some boxes contributes, ``BATCH_SIZE`` boxes a pass.
+
+    Boxes are treated as GaLR treats those handed to it: clipped to the picture, those that are
+    empty, outside or not finite left out, a score that is not finite counted as 0, and of more
+    than ``MOST_BOXES`` the strongest asked about.
+
+    Args:
+        model: a ``BoxMaskingModel``, in evaluation mode.
+        pixel_values: (1, 3, H, W), one picture.
+        queries: (Q, D) or (D,) vectors to compare with; scaled to unit length.
+        boxes: (M, 4) x1, y1, x2, y2 in pixels of ``pixel_values``.
+        scores: (M,) in 0..1; None: all alike.
+
+    Raises:
+        UnsupportedError: the model cannot mask boxes.
+        QueryError: not one picture, queries that are not finite, or boxes of another shape.
+    """
+    if not isinstance(model, BoxMaskingModel):
+        raise UnsupportedError(
+            f"{type(model).__name__} cannot leave out what lies under a box. Use a CMPAGL-style "
+            "or a GaLR model."
+        )
+    pixels = _one_picture(pixel_values)
+    boxes, scores = _checked(boxes, scores)
+    size = (pixels.shape[-2], pixels.shape[-1])
+    found = arrange_regions(
+        boxes[None],
+        None if scores is None else scores[None],
+        torch.arange(len(boxes))[None],  # as labels, so that each box is known again
+        None,
+        image_size=size,
+        count=min(len(boxes), MOST_BOXES),
+    )
+    sound = found.mask[0]
+    chosen = found.boxes[0, sound]  # (N, 4)
+    # The first copy masks nothing: an empty box.
+    variants = torch.cat([torch.zeros(1, 4), chosen]).to(pixels.device)
+    features = [
+        model.get_features_without_boxes(pixels, part) for part in variants.split(BATCH_SIZE)
+    ]
+    cosines = _cosines(torch.cat(features), queries)  # (1 + N, Q)
+    return Contributions(
+        boxes=chosen,
+        scores=found.scores[0, sound],
+        numbers=cast(Tensor, found.labels)[0, sound] + 1,
+        kept=torch.ones(len(chosen), dtype=torch.bool),
+        whole=cosines[0],
+        masked=cosines[1:],
+    )
+
+
+def region_contributions(
+    model: nn.Module,
+    inputs: Mapping[str, Tensor],
+    queries: Tensor,
+    *,
+    regions: Regions | None = None,
+    picture_size: tuple[int, int] | None = None,
+) -> Contributions:
+    """Return contributions in the way of the model at hand: of its nodes, or of boxes.
+
+    Args:
+        model: a ``NodeMaskingModel`` or ``BoxMaskingModel``, in evaluation mode.
+        inputs: of one picture, as the processor gives them.
+        queries: (Q, D) or (D,).
+        regions: the boxes to ask a model about that has no regions of its own. A model that has
+            some is asked about those, since only they had a part in its score.
+        picture_size: (width, height) of the picture that the boxes of ``regions`` are in pixels
+            of; default: they are in pixels of the model input.
+
+    Raises:
+        UnsupportedError: the model can leave out neither nodes nor boxes.
+        QueryError: regions where the model has its own, or none where it has not; see
+            ``node_contributions`` and ``box_contributions`` for the rest.
+    """
+    if isinstance(model, NodeMaskingModel):
+        if regions is not None:
+            raise QueryError(
+                f"{type(model).__name__} has regions of its own, and its score hangs on those. "
+                "Leave regions out; a detector's regions are handed in where the picture is read."
+            )
+        return node_contributions(model, inputs, queries)
+    if regions is None and isinstance(model, BoxMaskingModel):
+        raise QueryError(
+            f"{type(model).__name__} has no regions of its own. Give regions: a detector's, or "
+            "the boxes of a GaLR model's region graph."
+        )
+    pixels = inputs["pixel_values"]
+    boxes = torch.zeros(0, 4) if regions is None else _as_boxes(regions.boxes)
+    if picture_size is not None:
+        scale = (pixels.shape[-1] / picture_size[0], pixels.shape[-2] / picture_size[1])
+        boxes = boxes * torch.tensor(scale * 2)
+    scores = None if regions is None else regions.scores
+    return box_contributions(model, pixels, queries, boxes=boxes, scores=scores)
+
+
+def _one_picture(pixel_values: Tensor) -> Tensor:
+    if pixel_values.ndim != 4 or len(pixel_values) != 1:
+        raise QueryError(
+            f"Got pictures of shape {tuple(pixel_values.shape)}; contributions are of one picture, "
+            "(1, 3, H, W)."
+        )
+    return pixel_values
+
+
+def _as_boxes(boxes: Tensor | Sequence[Sequence[float]]) -> Tensor:
+    """Return boxes (M, 4) as float32 on the CPU, or say that they have another shape."""
+    found = torch.as_tensor(boxes, dtype=torch.float32).cpu()
+    found = found.reshape(0, 4) if found.numel() == 0 else found
+    if found.ndim != 2 or found.shape[1] != 4:
+        raise QueryError(f"Boxes are {tuple(found.shape)}; expected (M, 4): x1, y1, x2, y2.")
+    return found
+
+
+def _checked(
+    boxes: Tensor | Sequence[Sequence[float]], scores: Tensor | Sequence[float] | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return boxes (M, 4) and their scores (M,), or say what does not fit."""
+    found = _as_boxes(boxes)
+    if scores is None:
+        return found, None
+    sure = torch.as_tensor(scores, dtype=torch.float32).cpu().flatten()
+    if len(sure) != len(found):
+        raise QueryError(f"Got {len(sure)} scores for {len(found)} boxes; give one for each.")
+    return found, sure
+
+
+def _cosines(features: Tensor, queries: Tensor) -> Tensor:
+    """Cosines (V, Q) of unit vectors (V, D) with queries (Q, D) or (D,)."""
+    asked = queries.float().cpu().reshape(-1, queries.shape[-1])
+    lengths = asked.norm(dim=-1, keepdim=True)
+    if asked.shape[-1] != features.shape[-1] or not (lengths.isfinite() & (lengths > 0)).all():
+        raise QueryError(
+            f"Queries are {tuple(queries.shape)}; expected finite vectors of length "
+            f"{features.shape[-1]}, none of them zero."
+        )
+    return features.float().cpu() @ (asked / lengths).T
