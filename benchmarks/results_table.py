@@ -209,11 +209,12 @@ def check_regions(reports: Iterable[Report]) -> None:
 
 
 def validation_reports(root: Path, pattern: str) -> list[Report]:
-    """Read the validation reports of the training records that match ``pattern``."""
+    """Read the retrieval reports of the training records that match ``pattern``."""
     return [
         Report(file, values)
         for file, record in read_files(root, pattern)
         for values in record.get("validation", ())
+        if "metrics" not in values  # a detector's; retrieval's stand beside its names
     ]
 
 

@@ -180,7 +180,7 @@ def score(scoring: Scoring, rows: Rows) -> list[RetrievalReport]:
     for report in reports:
         scoring.report_file(report).write_text(results_json(report.to_dict()), encoding="utf-8")
     if scoring.split == TEST:
-        add_log_line(scoring, reports, seed=seed)
+        add_log_line(scoring, described(scoring, reports), seed=seed)
     return reports
 
 
@@ -259,15 +259,19 @@ def refuse_uncommitted(scoring: Scoring) -> None:
         )
 
 
-def add_log_line(scoring: Scoring, reports: Sequence[RetrievalReport], *, seed: int | None) -> None:
-    """Append a row to the log, which is the end of its document."""
-    revision = (git(scoring.root, "rev-parse", "--short", "HEAD") or b"").decode().strip()
+def described(scoring: Scoring, reports: Sequence[RetrievalReport]) -> str:
+    """Say in the log's words what was scored."""
     ways = ", ".join(
         report.rerank + ("" if report.symmetries == ONE_VIEW else f" ({report.symmetries} views)")
         for report in reports
     )
+    return f"{scoring.title}, reranks {ways} in one sitting"
+
+
+def add_log_line(scoring: Scoring, what: str, *, seed: int | None) -> None:
+    """Append a row to the log, which is the end of its document."""
+    revision = (git(scoring.root, "rev-parse", "--short", "HEAD") or b"").decode().strip()
     of_seed = "" if seed is None else f" (seed {seed})"
-    what = f"{scoring.title}, reranks {ways} in one sitting"
     line = f"| {date.today()} | `{scoring.name}`{of_seed} | {revision} | {what} |"
     text = scoring.log.read_text(encoding="utf-8").rstrip("\n")
     scoring.log.write_text(f"{text}\n{line}\n", encoding="utf-8")

@@ -1,9 +1,9 @@
 """Finding remote-sensing images with words, and words for images.
 
-Importing this package registers both model families with transformers' Auto classes, so
-``AutoModel.from_pretrained`` and ``pipeline`` load them without ``trust_remote_code``. The
-services (``Retriever``, ``evaluate_retrieval``, ``load_benchmark``, ``load_detector``) load on
-first use.
+Importing this package registers both model families and the detector with transformers' Auto
+classes, so ``AutoModel``, ``AutoModelForObjectDetection`` and ``pipeline`` load them without
+``trust_remote_code``. The services (``Retriever``, ``evaluate_retrieval``, ``load_benchmark``,
+``load_detector``) load on first use.
 """
 
 from importlib import import_module
@@ -13,6 +13,7 @@ from typing import Any
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForObjectDetection,
     AutoModelForZeroShotImageClassification,
     AutoProcessor,
     PreTrainedConfig,
@@ -22,6 +23,7 @@ from transformers import (
 
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor
+from rsctir_hf.models.overhead import OverheadDetector, OverheadDetectorConfig
 
 try:
     __version__ = version("rsctir_hf")
@@ -43,6 +45,8 @@ __all__ = [
     "GaLRConfig",
     "GaLRModel",
     "GaLRProcessor",
+    "OverheadDetector",
+    "OverheadDetectorConfig",
     "Retriever",
     "__version__",
     "evaluate_retrieval",
@@ -63,6 +67,9 @@ def _register(
 
 _register(CMPAGLConfig, CMPAGLModel, CMPAGLProcessor)
 _register(GaLRConfig, GaLRModel, GaLRProcessor)
+# Its folder names an image processor of transformers itself.
+AutoConfig.register(OverheadDetectorConfig.model_type, OverheadDetectorConfig, exist_ok=True)
+AutoModelForObjectDetection.register(OverheadDetectorConfig, OverheadDetector, exist_ok=True)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for

@@ -1,69 +1,69 @@
-"""Boxes that anybody may hand in, made sound: inside the picture, finite, strongest first."""
+"""Boxes (left, top, right, bottom) in pixels, moved along with their picture."""
 
-from typing import Any
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-import torch
-from torch import Tensor
-
-from rsctir_hf.errors import RegionsError
-from rsctir_hf.protocols import Regions
-
-SMALLEST_SIDE = 1.0  # pixels; a box that is narrower within the picture shows nothing
+Boxes = NDArray[np.float32]
 
 
-@torch.no_grad()
-def sound_regions(
-    regions: Regions, size: tuple[int, int], *, proposer: str = "", count: int | None = None
-) -> Regions:
-    """Keep the regions that make sense, strongest first.
-
-    Boxes are clipped to the picture. One that is empty, reversed or not finite, or whose score is
-    not finite, is left out. Equal scores keep their order, so the same picture gives the same
-    regions.
+def turned_boxes(boxes: Boxes, size: tuple[int, int], symmetry: Image.Transpose | None) -> Boxes:
+    """Move boxes as ``imagery.turned`` moves the picture.
 
     Args:
-        regions: M boxes x1, y1, x2, y2 in pixels of the picture, M scores, M names or none.
-        size: (width, height) of the picture in pixels.
-        proposer: who found them, for the message.
-        count: keep this many at most; None keeps all.
+        boxes: (N, 4).
+        size: width and height of the picture before it is turned.
+        symmetry: one of ``imagery.SYMMETRIES``.
 
     Returns:
-        At most ``count`` regions on the CPU in float32, scores within 0..1.
-
-    Raises:
-        RegionsError: boxes, scores and labels that do not belong together.
+        (N, 4) in the turned picture.
     """
-    boxes, scores = (
-        _numbers(getattr(regions, part, None), proposer) for part in ("boxes", "scores")
-    )
-    boxes = boxes.reshape(0, 4) if boxes.numel() == 0 else boxes
-    labels = tuple(regions.labels)
-    whole = boxes.ndim == 2 and boxes.shape[1] == 4 and scores.shape == boxes.shape[:1]
-    if not whole or len(labels) not in (0, len(boxes)):
-        raise RegionsError(
-            f"{proposer or 'A proposer'} gave boxes {tuple(boxes.shape)}, scores "
-            f"{tuple(scores.shape)} and {len(labels)} labels; expected boxes (N, 4), scores (N,) "
-            "and N labels or none."
-        )
-    finite = boxes.isfinite().all(dim=1) & scores.isfinite()  # (M,)
     width, height = size
-    boxes = torch.minimum(boxes.nan_to_num(0).clamp(min=0), boxes.new_tensor([width, height] * 2))
-    wide = (boxes[:, 2:] - boxes[:, :2] >= SMALLEST_SIDE).all(dim=1)
-    rows = (finite & wide).nonzero()[:, 0]
-    rows = rows[scores[rows].argsort(descending=True, stable=True)][:count]  # (N,)
-    return Regions(
-        boxes=boxes[rows],
-        scores=scores[rows].clamp(0, 1),
-        labels=tuple(labels[row] for row in rows.tolist()) if labels else (),
-    )
+    left, top, right, bottom = boxes.T
+    moved = {
+        None: (left, top, right, bottom),
+        Image.Transpose.FLIP_LEFT_RIGHT: (width - right, top, width - left, bottom),
+        Image.Transpose.FLIP_TOP_BOTTOM: (left, height - bottom, right, height - top),
+        Image.Transpose.ROTATE_90: (top, width - right, bottom, width - left),
+        Image.Transpose.ROTATE_180: (width - right, height - bottom, width - left, height - top),
+        Image.Transpose.ROTATE_270: (height - bottom, left, height - top, right),
+        Image.Transpose.TRANSPOSE: (top, left, bottom, right),
+        Image.Transpose.TRANSVERSE: (height - bottom, width - right, height - top, width - left),
+    }
+    return np.stack(moved[symmetry], axis=1).astype(np.float32)  # (N, 4)
 
 
-def _numbers(found: Any, proposer: str) -> Tensor:  # noqa: ANN401 - whatever a proposer returns
-    """Return a float32 tensor on the CPU."""
-    try:
-        return torch.as_tensor(found).detach().to("cpu", torch.float32)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise RegionsError(
-            f"{proposer or 'A proposer'} gave boxes or scores that are no numbers ({error}); "
-            "expected tensors, arrays or lists: boxes (N, 4) in pixels and scores (N,)."
-        ) from error
+def windowed_boxes(
+    boxes: Boxes, window: tuple[float, float, float, float], *, visible: float
+) -> tuple[Boxes, NDArray[np.bool_]]:
+    """Cut boxes at the edge of a window and count from its corner.
+
+    Args:
+        boxes: (N, 4).
+        window: left, top, right, bottom; it may reach beyond the picture.
+        visible: a box with less than this share of its area inside the window is left out.
+
+    Returns:
+        The M boxes that stay (M, 4), and which of the N they are (N,).
+    """
+    left, top, right, bottom = window
+    cut = np.clip(boxes, (left, top, left, top), (right, bottom, right, bottom))
+    share = areas(cut) / np.maximum(areas(boxes), np.finfo(np.float32).tiny)
+    keep = (areas(cut) > 0) & (share >= visible)
+    return (cut[keep] - np.array([left, top, left, top])).astype(np.float32), keep
+
+
+def areas(boxes: Boxes) -> NDArray[np.float32]:
+    """Return the area of each box (N,) in square pixels; 0 where it has none."""
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    return sides[:, 0] * sides[:, 1]
+
+
+def overlaps(boxes: Boxes, others: Boxes) -> NDArray[np.float32]:
+    """Return intersection over union (N, M) of boxes (N, 4) and others (M, 4)."""
+    upper_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    lower_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    sides = np.maximum(lower_right - upper_left, 0)  # (N, M, 2)
+    shared = sides[..., 0] * sides[..., 1]
+    union = areas(boxes)[:, None] + areas(others)[None] - shared
+    return shared / np.maximum(union, np.finfo(np.float32).tiny)

@@ -218,8 +218,13 @@ def recipe_of(
 
     Secrets, Hub settings and paths of this run's folders are no part of a recipe.
     """
+    return changed_values(model, data, training) | {"family": model.family}
+
+
+def changed_values(*groups: Any) -> dict[str, Any]:  # noqa: ANN401 - dataclass instances
+    """Return the values off their default, without secrets, Hub settings and paths of this run."""
     recipe: dict[str, Any] = {}
-    for arguments in (model, data, training):
+    for arguments in groups:
         default = asdict(type(arguments)())
         given = asdict(arguments)
         changed = {key: value for key, value in given.items() if value != default.get(key)}
@@ -228,7 +233,7 @@ def recipe_of(
             for key, value in changed.items()
             if not (key.endswith("_token") or key.startswith(LEFT_OUT))
         }
-    return recipe | {"family": model.family}
+    return recipe
 
 
 def git_revision() -> str | None:

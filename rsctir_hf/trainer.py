@@ -34,12 +34,135 @@ from rsctir_hf.losses import (
     triplet_loss,
 )
 from rsctir_hf.protocols import PairMatcher
-from rsctir_hf.training_args import RetrievalTrainingArguments
+from rsctir_hf.training_args import RetrievalTrainingArguments, StagedTrainingArguments
 
 TRAINING_ARGS_NAME = "training_args.bin"
 
 
-class RetrievalTrainer(Trainer):
+class AveragingTrainer(Trainer):
+    """A Trainer with learning rates by module, stages of freezing and averaged weights.
+
+    Args:
+        model: the model.
+        args: its ``freezing``, ``factors`` and ``average_decay`` are followed.
+        callbacks: run after the freezing of an epoch is set.
+        options: all else that ``Trainer`` takes.
+    """
+
+    args: StagedTrainingArguments
+    model: PreTrainedModel
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: StagedTrainingArguments,
+        *,
+        callbacks: list[TrainerCallback] | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
+        args.remove_unused_columns = False
+        super().__init__(
+            model=model,
+            args=args,
+            callbacks=[StagedFreezing(args.freezing), *(callbacks or [])],
+            **options,
+        )
+        # Only now does the model lie on its device.
+        self.average = WeightAverage(self.model, args.average_decay) if args.average_decay else None
+        if self.average is not None:
+            self.add_callback(self.average)
+        self.model_accepts_loss_kwargs = False
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Group parameters by learning-rate factor and weight decay.
+
+        Modules frozen only for a while are included; an optimizer skips what has no gradient.
+        """
+        if self.optimizer is None:
+            model = self.model
+            factors = self.args.factors
+            cls, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            decayed = set(self.get_decay_parameter_names(model))
+            groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+            for name, parameter in model.named_parameters():
+                factor = setting_of(name, factors, default=1.0)
+                decay = self.args.weight_decay if name in decayed else 0.0
+                groups.setdefault((factor, decay), []).append(parameter)
+            self.optimizer = cls(
+                [
+                    {"params": members, "lr": options["lr"] * factor, "weight_decay": decay}
+                    for (factor, decay), members in groups.items()
+                ],
+                **options,
+            )
+        return self.optimizer
+
+    @property
+    def best_epoch(self) -> float | None:
+        """Epoch of the evaluation that chose the weights, as the log has it; None: none did."""
+        score = f"eval_{(self.args.metric_for_best_model or '').removeprefix('eval_')}"
+        log = self.state.log_history
+        scored = {entry["step"]: entry["epoch"] for entry in log if score in entry}
+        chosen = self.state.best_global_step if self.args.load_best_model_at_end else None
+        return None if chosen is None else scored.get(chosen)
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Hold the averaged weights in the model for the length of a ``with`` block."""
+        was_training = self.model.training
+        self.model.eval()
+        if self.average is not None:
+            self.average.swap(self.model)
+        try:
+            yield
+        finally:
+            if self.average is not None:
+                self.average.swap(self.model)
+            self.model.train(was_training)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401
+        super()._save_checkpoint(model, trial)
+        if self.average is not None:
+            self.average.save(Path(self._checkpoint_folder()))
+
+    def _checkpoint_folder(self) -> str:
+        return f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Write a checkpoint in full precision, and the finished model in half of it.
+
+        Half precision halves the download; the configuration says float32, so the model is
+        loaded and run in float32. ``training_args.bin`` is a pickle, which nobody should have to
+        load, so it stays out of the finished folder; the recipe says the same.
+        """
+        folder = Path(output_dir) if output_dir else self.args.folder
+        if folder != self.args.folder:
+            super()._save(output_dir, state_dict)
+            return
+        state_dict = {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in self.model.state_dict().items()
+        }
+        super()._save(str(folder), state_dict)
+        (folder / TRAINING_ARGS_NAME).unlink()
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Leave the card as the run has written it; ``Trainer`` would put its own over it."""
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.average is not None:
+            self.average.load(Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self.average is not None and self.state.best_model_checkpoint:
+            self.average.load(Path(self.state.best_model_checkpoint))
+
+
+class RetrievalTrainer(AveragingTrainer):
     """Trains any of the two families on one data set or several, and evaluates retrieval.
 
     A batch never mixes data sets, and each validation set is a gallery of its own.
@@ -55,7 +178,6 @@ class RetrievalTrainer(Trainer):
     """
 
     args: RetrievalTrainingArguments
-    model: PreTrainedModel
 
     def __init__(
         self,
@@ -68,7 +190,6 @@ class RetrievalTrainer(Trainer):
         teachers: TeacherLogits | None = None,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
-        args.remove_unused_columns = False
         self.validation_rows = validation_rows
         self.view = EpochView(
             *train_rows.values(),
@@ -89,14 +210,9 @@ class RetrievalTrainer(Trainer):
             eval_dataset=validation_rows,
             data_collator=RetrievalCollator(processor, teachers),
             processing_class=processor,
-            callbacks=[StagedFreezing(args.freezing), *(callbacks or [])],
+            callbacks=callbacks,
         )
-        # Only now does the model lie on its device.
-        self.average = WeightAverage(self.model, args.average_decay) if args.average_decay else None
-        if self.average is not None:
-            self.add_callback(self.average)
         self.can_return_loss = True
-        self.model_accepts_loss_kwargs = False
 
     def compute_loss(
         self,
@@ -178,30 +294,6 @@ class RetrievalTrainer(Trainer):
         seed = self.args.seed + 1_000_003 * self.state.global_step
         return torch.Generator(self.args.device).manual_seed(seed)
 
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Group parameters by learning-rate factor and weight decay.
-
-        Modules frozen only for a while are included; an optimizer skips what has no gradient.
-        """
-        if self.optimizer is None:
-            model = self.model
-            factors = self.args.factors
-            cls, options = self.get_optimizer_cls_and_kwargs(self.args, model)
-            decayed = set(self.get_decay_parameter_names(model))
-            groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-            for name, parameter in model.named_parameters():
-                factor = setting_of(name, factors, default=1.0)
-                decay = self.args.weight_decay if name in decayed else 0.0
-                groups.setdefault((factor, decay), []).append(parameter)
-            self.optimizer = cls(
-                [
-                    {"params": members, "lr": options["lr"] * factor, "weight_decay": decay}
-                    for (factor, decay), members in groups.items()
-                ],
-                **options,
-            )
-        return self.optimizer
-
     def get_train_dataloader(self) -> DataLoader:
         """Load caption-aware batches; rows are pure functions, so workers need no seed."""
         args = self.args
@@ -251,70 +343,6 @@ class RetrievalTrainer(Trainer):
             self.args, self.state, self.control, metrics
         )
         return metrics
-
-    @property
-    def best_epoch(self) -> float | None:
-        """Epoch of the evaluation that chose the weights, as the log has it; None: none did."""
-        scored = {
-            entry["step"]: entry["epoch"] for entry in self.state.log_history if "eval_mR" in entry
-        }
-        chosen = self.state.best_global_step if self.args.load_best_model_at_end else None
-        return None if chosen is None else scored.get(chosen)
-
-    @contextmanager
-    def averaged_weights(self) -> Iterator[None]:
-        """Hold the averaged weights in the model for the length of a ``with`` block."""
-        was_training = self.model.training
-        self.model.eval()
-        if self.average is not None:
-            self.average.swap(self.model)
-        try:
-            yield
-        finally:
-            if self.average is not None:
-                self.average.swap(self.model)
-            self.model.train(was_training)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401
-        super()._save_checkpoint(model, trial)
-        if self.average is not None:
-            self.average.save(Path(self._checkpoint_folder()))
-
-    def _checkpoint_folder(self) -> str:
-        return f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """Write a checkpoint in full precision, and the finished model in half of it.
-
-        Half precision halves the download; the configuration says float32, so the model is
-        loaded and run in float32. ``training_args.bin`` is a pickle, which nobody should have to
-        load, so it stays out of the finished folder; the recipe says the same.
-        """
-        folder = Path(output_dir) if output_dir else self.args.folder
-        if folder != self.args.folder:
-            super()._save(output_dir, state_dict)
-            return
-        state_dict = {
-            name: value.half() if value.is_floating_point() else value
-            for name, value in self.model.state_dict().items()
-        }
-        super()._save(str(folder), state_dict)
-        (folder / TRAINING_ARGS_NAME).unlink()
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Leave the card as the run has written it; ``Trainer`` would put its own over it."""
-
-    def _load_from_checkpoint(
-        self, resume_from_checkpoint: str, model: nn.Module | None = None
-    ) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self.average is not None:
-            self.average.load(Path(resume_from_checkpoint))
-
-    def _load_best_model(self) -> None:
-        super()._load_best_model()
-        if self.average is not None and self.state.best_model_checkpoint:
-            self.average.load(Path(self.state.best_model_checkpoint))
 
 
 def mean_metrics(scores: Mapping[str, Mapping[str, float]], *, prefix: str) -> dict[str, float]:

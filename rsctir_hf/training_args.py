@@ -120,11 +120,58 @@ class DataArguments:
 
 
 @dataclass
-class RetrievalTrainingArguments(TrainingArguments):
-    """``TrainingArguments`` plus losses, augmentation, staged freezing and weight averaging.
+class StagedTrainingArguments(TrainingArguments):
+    """``TrainingArguments`` plus staged freezing, learning rates by module and averaging.
 
     Attributes:
         output_dir: where checkpoints and the finished model go.
+        frozen_epochs: module prefix -> epochs it stays frozen (-1: always).
+        lr_factors: module prefix -> factor on the learning rate.
+        average_decay: decay of the exponential moving average of weights that is
+            evaluated and saved; 0 for none.
+        hold_batch_norm: keep the running statistics of every batch norm as they are. Right for
+            pretrained networks, whose statistics small batches of one kind of imagery would
+            spoil (our choice); switch it off for a random start.
+        early_stopping_epochs: stop after so many evaluations without a better score; 0: never.
+    """
+
+    output_dir: str | None = "outputs"
+    frozen_epochs: dict[str, float] | str | None = None
+    lr_factors: dict[str, float] | str | None = None
+    average_decay: float = 0.0
+    hold_batch_norm: bool = True
+    early_stopping_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if self.bf16 and not torch.accelerator.is_available():
+            self.use_cpu = True  # transformers asks for this, to be sure that it is meant
+        super().__post_init__()
+        self.frozen_epochs = self.freezing
+        self.lr_factors = self.factors
+        if not 0 <= self.average_decay < 1:
+            raise RecipeError(f"average_decay is {self.average_decay}; expected 0 <= decay < 1.")
+
+    @property
+    def freezing(self) -> dict[str, float]:
+        """``frozen_epochs`` as a mapping; from a flag it comes as inline YAML."""
+        return read_mapping("frozen_epochs", self.frozen_epochs)
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """``lr_factors`` as a mapping; from a flag it comes as inline YAML."""
+        return read_mapping("lr_factors", self.lr_factors)
+
+    @property
+    def folder(self) -> Path:
+        """``output_dir`` as a path."""
+        return Path(self.output_dir or ".")
+
+
+@dataclass
+class RetrievalTrainingArguments(StagedTrainingArguments):
+    """``StagedTrainingArguments`` plus losses and augmentation.
+
+    Attributes:
         contrastive_weight: weight of the symmetric InfoNCE.
         triplet_weight: weight of the triplet loss.
         matching_weight: weight of the matching loss (families with a fusion encoder only).
@@ -146,17 +193,8 @@ class RetrievalTrainingArguments(TrainingArguments):
         low_resolution: side in pixels of training pictures in the first
             ``low_resolution_epochs`` epochs; 160 px has half the pixels of 224 px.
         low_resolution_epochs: epochs before training pictures have the model's own size.
-        frozen_epochs: module prefix -> epochs it stays frozen (-1: always).
-        lr_factors: module prefix -> factor on the learning rate.
-        average_decay: decay of the exponential moving average of weights that is
-            evaluated and saved; 0 for none.
-        hold_batch_norm: keep the running statistics of every batch norm as they are. Right for
-            pretrained networks, whose statistics small batches of one kind of imagery would
-            spoil (our choice); switch it off for a random start.
-        early_stopping_epochs: stop after so many evaluations without a better mR; 0: never.
     """
 
-    output_dir: str | None = "outputs"
     contrastive_weight: float = 1.0
     triplet_weight: float = 1.0
     matching_weight: float = 1.0
@@ -175,20 +213,9 @@ class RetrievalTrainingArguments(TrainingArguments):
     colour_jitter: float = 0.0
     low_resolution: int = 160
     low_resolution_epochs: int = 0
-    frozen_epochs: dict[str, float] | str | None = None
-    lr_factors: dict[str, float] | str | None = None
-    average_decay: float = 0.0
-    hold_batch_norm: bool = True
-    early_stopping_epochs: int = 0
 
     def __post_init__(self) -> None:
-        if self.bf16 and not torch.accelerator.is_available():
-            self.use_cpu = True  # transformers asks for this, to be sure that it is meant
         super().__post_init__()
-        self.frozen_epochs = self.freezing
-        self.lr_factors = self.factors
-        if not 0 <= self.average_decay < 1:
-            raise RecipeError(f"average_decay is {self.average_decay}; expected 0 <= decay < 1.")
         if self.crop_scale and not 0 < self.crop_scale[0] <= self.crop_scale[-1] <= 1:
             raise RecipeError(f"crop_scale is {self.crop_scale}; expected 0 < low <= high <= 1.")
         if not 0 <= self.word_drop < 1:
@@ -208,21 +235,6 @@ class RetrievalTrainingArguments(TrainingArguments):
                 f"epochs; expected at least {SMALLEST_SIDE} px and 0 epochs or more."
             )
 
-    @property
-    def freezing(self) -> dict[str, float]:
-        """``frozen_epochs`` as a mapping; from a flag it comes as inline YAML."""
-        return read_mapping("frozen_epochs", self.frozen_epochs)
-
-    @property
-    def factors(self) -> dict[str, float]:
-        """``lr_factors`` as a mapping; from a flag it comes as inline YAML."""
-        return read_mapping("lr_factors", self.lr_factors)
-
-    @property
-    def folder(self) -> Path:
-        """``output_dir`` as a path."""
-        return Path(self.output_dir or ".")
-
 
 def parse_recipe(
     arguments: list[str],
@@ -238,7 +250,18 @@ def parse_recipe(
     Raises:
         RecipeError: if the file is missing, is no mapping, or holds an unknown key.
     """
-    groups: Any = [ModelArguments, DataArguments, RetrievalTrainingArguments]
+    model, data, training = parse_groups(
+        arguments, (ModelArguments, DataArguments, RetrievalTrainingArguments)
+    )
+    return model, data, training
+
+
+def parse_groups(arguments: list[str], groups: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    """Read a recipe and flags into one object of each group (dataclass types).
+
+    Raises:
+        RecipeError: if the file is missing, is no mapping, or holds an unknown key.
+    """
     parser = HfArgumentParser(groups)
     if arguments and not arguments[0].startswith("-"):
         recipe = read_recipe(Path(arguments[0]))
@@ -248,8 +271,7 @@ def parse_recipe(
             raise RecipeError(f"{arguments[0]}: unknown keys {unknown}. See --help for all keys.")
         parser.set_defaults(**recipe)
         arguments = arguments[1:]
-    model, data, training = parser.parse_args_into_dataclasses(args=arguments)
-    return model, data, training
+    return parser.parse_args_into_dataclasses(args=arguments)
 
 
 def read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any]:

@@ -1,91 +1,65 @@
-"""Boxes as anybody may hand them in: clipped, left out, cut to the best, or refused by name."""
+"""Boxes follow their picture: a painted block is found where its box says, however it is moved."""
 
 import numpy as np
 import pytest
-import torch
+from PIL import Image
 
-from rsctir_hf.boxes import sound_regions
-from rsctir_hf.errors import RegionsError
-from rsctir_hf.protocols import Regions
+from rsctir_hf.boxes import areas, overlaps, turned_boxes, windowed_boxes
+from rsctir_hf.imagery import SYMMETRIES, turned
 
-SIZE = (40, 30)  # width, height
-NAN, INF = float("nan"), float("inf")
+SIZE = (40, 28)
 
 
-def regions_of(boxes, scores, labels=()):
-    return Regions(boxes=boxes, scores=scores, labels=labels)
+def painted(boxes, size=SIZE):
+    """A black picture in which each box has a grey value of its own."""
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    for number, (left, top, right, bottom) in enumerate(boxes.astype(int), start=1):
+        pixels[top:bottom, left:right] = 40 * number
+    return Image.fromarray(pixels)
 
 
-def test_boxes_are_clipped_to_the_picture_and_those_outside_it_left_out():
-    boxes = [[-5.0, -5, 10, 10], [30, 20, 99, 99], [41, 5, 50, 9], [-9, -9, -1, -1], [0, 31, 9, 40]]
-    found = sound_regions(regions_of(boxes, [0.5] * 5), SIZE)
-    assert found.boxes.tolist() == [[0, 0, 10, 10], [30, 20, 40, 30]]
+def block_of(picture, number):
+    rows, columns = np.nonzero(np.asarray(picture)[..., 0] == 40 * number)
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
-@pytest.mark.parametrize("bad", [NAN, INF, -INF])
-@pytest.mark.parametrize("place", [0, 1, 2, 3, "score"])
-def test_what_is_not_finite_is_left_out(bad, place):
-    boxes, scores = torch.tensor([[0.0, 0, 9, 9], [1, 1, 8, 8]]), torch.tensor([0.9, 0.5])
-    if place == "score":
-        scores[0] = bad
-    else:
-        boxes[0, place] = bad
-    found = sound_regions(regions_of(boxes, scores, ("a", "b")), SIZE)
-    assert found.boxes.tolist() == [[1, 1, 8, 8]] and found.labels == ("b",)
-    assert found.scores.tolist() == [0.5]
+def random_boxes(rng):
+    """Three boxes of whole pixels, one in each third, so that none covers another."""
+    left = np.array([1, 14, 27]) + rng.integers(0, 4, 3)
+    top = rng.integers(0, 15, 3)
+    return np.stack([left, top, left + rng.integers(2, 8, 3), top + rng.integers(2, 12, 3)], 1)
 
 
-def test_empty_reversed_and_hair_thin_boxes_are_left_out():
-    boxes = [[5.0, 5, 5, 9], [9, 9, 5, 5], [5, 5, 5.5, 20], [39.5, 0, 60, 20], [5, 5, 6, 6]]
-    assert sound_regions(regions_of(boxes, [0.9] * 5), SIZE).boxes.tolist() == [[5, 5, 6, 6]]
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+@pytest.mark.parametrize("seed", range(5))
+def test_boxes_turn_with_the_picture(symmetry, seed):
+    boxes = random_boxes(np.random.default_rng(seed)).astype(np.float32)
+    picture = turned(painted(boxes), symmetry)
+    moved = turned_boxes(boxes, SIZE, symmetry)
+    assert [block_of(picture, n + 1) for n in range(3)] == moved.astype(int).tolist()
 
 
-def test_ten_thousand_boxes_are_cut_to_the_best_in_order():
-    random = np.random.default_rng(0)
-    corners = random.uniform(0, 15, (10_000, 2))
-    boxes = np.concatenate((corners, corners + 10), axis=1)
-    scores = random.permutation(10_000) / 10_000
-    found = sound_regions(regions_of(boxes, scores, tuple(map(str, range(10_000)))), SIZE, count=20)
-    best = np.argsort(-scores)[:20]
-    assert found.labels == tuple(map(str, best))
-    np.testing.assert_allclose(found.boxes.numpy(), boxes[best], rtol=1e-6)
+def test_no_boxes_stay_no_boxes():
+    none = np.zeros((0, 4), np.float32)
+    for symmetry in SYMMETRIES:
+        assert turned_boxes(none, SIZE, symmetry).shape == (0, 4)
+    cut, keep = windowed_boxes(none, (0, 0, 5, 5), visible=0.5)
+    assert cut.shape == (0, 4) and keep.shape == (0,)
 
 
-def test_equal_scores_keep_their_order():
-    boxes = [[float(x), 0, x + 5, 5] for x in range(9)]
-    found = sound_regions(regions_of(boxes, [0.5] * 9), SIZE, count=4)
-    assert found.boxes[:, 0].tolist() == [0, 1, 2, 3]
+def test_a_window_cuts_boxes_and_drops_those_it_hardly_shows():
+    boxes = np.array([[2, 2, 6, 6], [8, 2, 18, 6], [20, 20, 24, 24]], np.float32)
+    # The second is 10 wide, of which the window shows 8..10: one fifth.
+    cut, keep = windowed_boxes(boxes, (4, 0, 10, 10), visible=0.2)
+    assert keep.tolist() == [True, True, False]
+    assert cut.tolist() == [[0, 2, 2, 6], [4, 2, 6, 6]]
+    _, keep = windowed_boxes(boxes, (4, 0, 10, 10), visible=0.21)
+    assert keep.tolist() == [True, False, False]
 
 
-def test_scores_beyond_one_rank_first_and_count_as_one():
-    boxes = [[0.0, 0, 5, 5], [1, 0, 6, 5], [2, 0, 7, 5]]
-    found = sound_regions(regions_of(boxes, [-3.0, 7, 9]), SIZE)
-    assert found.boxes[:, 0].tolist() == [2, 1, 0] and found.scores.tolist() == [1, 1, 0]
-
-
-@pytest.mark.parametrize("nothing", [[], torch.zeros(0), torch.zeros(0, 4), np.zeros((0, 4))])
-def test_no_regions_are_no_regions(nothing):
-    found = sound_regions(regions_of(nothing, []), SIZE, count=20)
-    assert found.boxes.shape == (0, 4) and found.scores.shape == (0,) and found.labels == ()
-
-
-@pytest.mark.parametrize(
-    ("boxes", "scores", "labels", "message"),
-    [
-        ([[0, 0, 5, 5]], [0.5, 0.4], (), r"mine gave boxes \(1, 4\), scores \(2,\)"),
-        ([[0, 0, 5, 5]] * 2, [0.5], (), r"scores \(1,\)"),
-        ([[0, 0, 5, 5, 1]], [0.5], (), r"boxes \(1, 5\)"),
-        ([0, 0, 5, 5], [0.5], (), r"boxes \(4,\)"),
-        ([[0, 0, 5, 5]], [0.5], ("a", "b"), "2 labels; expected"),
-        (None, [0.5], (), "no numbers"),
-        ([["a", 0, 5, 5]], [0.5], (), "no numbers"),
-    ],
-)
-def test_what_does_not_belong_together_is_refused(boxes, scores, labels, message):
-    with pytest.raises(RegionsError, match=message):
-        sound_regions(regions_of(boxes, scores, labels), SIZE, proposer="mine")
-
-
-def test_an_answer_that_is_no_regions_is_refused():
-    with pytest.raises(RegionsError, match="no numbers"):
-        sound_regions(None, SIZE)
+def test_overlap_is_intersection_over_union():
+    boxes = np.array([[0, 0, 4, 4], [10, 10, 12, 12]], np.float32)
+    others = np.array([[0, 0, 4, 4], [2, 0, 6, 4], [4, 4, 8, 8]], np.float32)
+    # Half of either is shared in the second: 8 of 24 square pixels. Touching corners share none.
+    assert overlaps(boxes, others) == pytest.approx(np.array([[1, 1 / 3, 0], [0, 0, 0]]))
+    assert areas(np.array([[3, 3, 1, 5]], np.float32)).tolist() == [0]

@@ -17,9 +17,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsctir_hf.boxes import sound_regions
 from rsctir_hf.errors import ImageReadError, RegionsError, UnsupportedError
 from rsctir_hf.imagery import first_symmetries, read_image, turned
+from rsctir_hf.proposals import sound_regions
 from rsctir_hf.protocols import (
     MODEL_REGIONS,
     NO_REGIONS,

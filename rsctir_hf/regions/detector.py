@@ -21,8 +21,8 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from rsctir_hf.boxes import sound_regions
 from rsctir_hf.errors import ModelLoadError, RegionsError, UnsupportedError
+from rsctir_hf.proposals import sound_regions
 from rsctir_hf.protocols import (
     MODEL_REGIONS,
     NO_REGIONS,

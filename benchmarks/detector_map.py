@@ -1,0 +1,142 @@
+"""Score a chosen detector: AP50 of each class and their mean, once on RSOD test.
+
+    python benchmarks/detector_map.py outputs/overhead_rsod --name overhead-rsod --record
+    git add results/runs && git commit -m "Chosen on validation: overhead-rsod"
+    python benchmarks/detector_map.py outputs/overhead_rsod --name overhead-rsod --data data/rsod
+
+As ``score_test.py`` does for retrieval: ``--record`` puts the record of the run under
+``results/runs`` (for ``checkpoints/NAME`` it stays in that folder), and test is scored only with
+the very weights of a record that is committed, once for each checkpoint; a line in
+``results/README.md`` says so.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from score_test import (
+    ROOT,
+    TEST,
+    Scoring,
+    add_log_line,
+    read_record,
+    refuse_other_weights,
+    refuse_second_score,
+    refuse_uncommitted,
+)
+from transformers import AutoImageProcessor, AutoModelForObjectDetection, PreTrainedModel
+
+import rsctir_hf  # registers the detector with the Auto classes
+from rsctir_hf.data.boxed import BoxedPicture
+from rsctir_hf.detection_evaluation import evaluate_detection
+from rsctir_hf.detector_data import read_split
+from rsctir_hf.errors import RsctirError
+from rsctir_hf.evaluation import results_json
+from rsctir_hf.weights import weights_fingerprint
+
+RSOD = "rsod"
+PROTOCOL = "PASCAL VOC, every point of the curve, IoU 0.5, whole pictures, one scale"
+
+
+class DetectorScoring(Scoring):
+    """A detector in the place of a retrieval model."""
+
+    @property
+    def title(self) -> str:
+        """Benchmark and split as the log writes them."""
+        return f"RSOD {self.split}"
+
+    @property
+    def map_file(self) -> Path:
+        """Where the scores are written."""
+        return self.root / "results" / f"{self.name}_{RSOD}_{self.split}_map50.json"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Record a run, or score its model on test."""
+    options = parse(arguments)
+    scoring = DetectorScoring(Path(options.folder), options.name, RSOD, TEST, ROOT)
+    if options.record:
+        print(write_run_record(scoring))
+        return
+    report = score(scoring, read_split(Path(options.data), TEST))
+    for name, value in report["metrics"].items():
+        print(f"{name:<20} {value:6.2f}")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Score a chosen detector, and log it.")
+    parser.add_argument("folder", help="model folder, as training/detector.py writes it")
+    parser.add_argument("--name", required=True, help="of the checkpoint: overhead-rsod")
+    parser.add_argument("--data", default="", help="folder of RSOD: classes.json, test/")
+    parser.add_argument(
+        "--record", action="store_true", help="keep the run's record, score nothing"
+    )
+    options = parser.parse_args(arguments)
+    if not (options.record or options.data):
+        parser.error("name the folder of RSOD with --data, or keep the record with --record")
+    return options
+
+
+def load_detector(folder: Path) -> tuple[PreTrainedModel, Any]:
+    """Load a detector and its image processor from a folder."""
+    model = AutoModelForObjectDetection.from_pretrained(folder, local_files_only=True)
+    return model.eval(), AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+
+
+def write_run_record(scoring: DetectorScoring) -> Path:
+    """Keep the record of a training with the results, and return its file.
+
+    Raises:
+        DataLayoutError: there is no ``results.json``.
+        ScoringRefusedError: it names other weights than the folder holds.
+    """
+    record = read_record(scoring.folder / "results.json")
+    model, _ = load_detector(scoring.folder)
+    refuse_other_weights(scoring, record, weights_fingerprint(model))
+    reports = [{**report, "model": scoring.name} for report in record["validation"]]
+    file = scoring.record_file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(results_json({**record, "validation": reports}), encoding="utf-8")
+    return file
+
+
+def score(scoring: DetectorScoring, pictures: Sequence[BoxedPicture]) -> dict[str, Any]:
+    """Score a detector on test, write the report and log it.
+
+    Raises:
+        DataLayoutError: the run was not recorded.
+        ScoringRefusedError: it was scored before, its record is not committed, or the weights are
+            not those of the record.
+    """
+    record = read_record(scoring.record_file)
+    refuse_second_score(scoring)
+    refuse_uncommitted(scoring)
+    model, processor = load_detector(scoring.folder)
+    weights = weights_fingerprint(model)
+    refuse_other_weights(scoring, record, weights)
+    seed = record["validation"][0]["seed"]
+    report = {
+        "model": scoring.name,
+        "model_revision": f"weights:{weights}",
+        "data": RSOD,
+        "split": scoring.split,
+        "pictures": len(pictures),
+        "seed": seed,
+        "protocol": PROTOCOL,
+        "code": f"rsctir_hf {rsctir_hf.__version__}",
+        "metrics": evaluate_detection(model, processor, pictures),
+    }
+    scoring.map_file.write_text(results_json(report), encoding="utf-8")
+    add_log_line(scoring, f"{scoring.title}, AP50 of each class", seed=seed)
+    return report
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except RsctirError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,85 @@
+"""Train the detector of objects seen from above, choose it on validation and write it out whole.
+
+    python training/detector.py training/recipes/detector/rsod.yaml --data data/rsod
+    python training/detector.py training/recipes/detector/rsod.yaml --data data/rsod \
+        --resume_from_checkpoint true
+
+Any field of ``rsctir_hf.detector_args`` or of ``transformers.TrainingArguments`` can be given as a
+flag. ``OUTPUT_DIR`` then holds model, image processor, ``results.json`` (with the git revision of
+the code) and the recipe as run. ``AutoModelForObjectDetection`` loads it. Test is not looked at:
+``benchmarks/detector_map.py`` scores it.
+"""
+
+import logging
+import os
+import sys
+
+import torch
+from transformers import EarlyStoppingCallback, set_seed
+
+from rsctir_hf.allocation import keep_freed_memory
+from rsctir_hf.detection_evaluation import evaluate_detection
+from rsctir_hf.detector_args import parse_detector_recipe
+from rsctir_hf.detector_data import load_detector_data
+from rsctir_hf.detector_trainer import DetectorTrainer, build_detector
+from rsctir_hf.errors import RsctirError
+from rsctir_hf.precision import keep_depthwise_precise
+from rsctir_hf.run_report import changed_values, git_revision, write_record
+from rsctir_hf.weights import weights_fingerprint
+
+
+def main(arguments: list[str]) -> None:
+    """Recipe -> data -> model -> Trainer -> score on validation -> saved model."""
+    model_args, data_args, training_args = parse_detector_recipe(arguments)
+    keep_freed_memory()
+    set_seed(training_args.seed)
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(training_args.folder / "_runs"))
+    revision = git_revision()  # of the code that trains, whatever the checkout is at the end
+    data = load_detector_data(data_args, folder=training_args.folder)
+    model, processor = build_detector(model_args, data.classes)
+    if training_args.bf16:
+        keep_depthwise_precise(model)
+    torch.nn.Module.to(model, memory_format=torch.channels_last)  # faster on a CPU
+    patience = training_args.early_stopping_epochs
+    trainer = DetectorTrainer(
+        model,
+        training_args,
+        processor=processor,
+        train=data.train,
+        validation=data.validation,
+        callbacks=[EarlyStoppingCallback(patience)] if patience else [],
+    )
+    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+
+    # What is scored from here on is what is stored: weights rounded to half precision.
+    model.half().float().eval()
+    metrics = evaluate_detection(
+        model, processor, data.validation, batch_size=training_args.per_device_eval_batch_size
+    )
+    report = {
+        "model": training_args.run_name or training_args.folder.name,
+        "data": "rsod",
+        "split": "validation",
+        "pictures": len(data.validation),
+        "seed": training_args.seed,
+        "metrics": metrics,
+    }
+    results = {
+        "git_revision": revision,
+        "weights": weights_fingerprint(model),
+        "best_epoch": trainer.best_epoch,
+        "training_sets": data.counts,
+        "validation": [report],
+        "log": trainer.state.log_history,
+    }
+    recipe = changed_values(model_args, data_args, training_args)
+    write_record(training_args.folder, results=results, recipe=recipe)
+    trainer.save_model(_internal_call=True)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        main(sys.argv[1:])
+    except RsctirError as error:
+        sys.exit(f"error: {error}")
