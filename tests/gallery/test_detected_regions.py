@@ -101,7 +101,7 @@ def test_no_regions_whatever_they_are_bring_a_nan_into_an_embedding(galr, pictur
     vectors = embed_images(*galr, pictures, regions=given).vectors
     assert vectors.isfinite().all()
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(4))
-    graph = Retriever(*galr, regions=given).region_graph(pictures[0])
+    graph = Retriever(*galr, regions=given).dense_region_graph(pictures[0])
     assert graph.adjacency.isfinite().all() and graph.salience.isfinite().all()
     left = {"one": 1, "partly outside": 2, "one NaN score": 1, "10,000": 5}.get(kind, 0)
     assert int(graph.mask.sum()) == left  # this GaLR has 5 nodes
