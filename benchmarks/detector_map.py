@@ -21,6 +21,7 @@ from score_test import (
     TEST,
     Scoring,
     add_log_line,
+    keep_record,
     read_record,
     refuse_other_weights,
     refuse_second_score,
@@ -94,14 +95,8 @@ def write_run_record(scoring: DetectorScoring) -> Path:
         DataLayoutError: there is no ``results.json``.
         ScoringRefusedError: it names other weights than the folder holds.
     """
-    record = read_record(scoring.folder / "results.json")
     model, _ = load_detector(scoring.folder)
-    refuse_other_weights(scoring, record, weights_fingerprint(model))
-    reports = [{**report, "model": scoring.name} for report in record["validation"]]
-    file = scoring.record_file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(results_json({**record, "validation": reports}), encoding="utf-8")
-    return file
+    return keep_record(scoring, weights_fingerprint(model))
 
 
 def score(scoring: DetectorScoring, pictures: Sequence[BoxedPicture]) -> dict[str, Any]:

@@ -137,8 +137,17 @@ def write_run_record(scoring: Scoring) -> Path:
         DataLayoutError: there is no ``results.json``.
         ScoringRefusedError: it names other weights than the folder holds.
     """
+    return keep_record(scoring, weights_fingerprint(load_dual_encoder(scoring.folder).model))
+
+
+def keep_record(scoring: Scoring, weights: str) -> Path:
+    """Keep the record of a run under the scoring's name; ``weights`` is their fingerprint.
+
+    Raises:
+        DataLayoutError: there is no ``results.json``.
+        ScoringRefusedError: it names other weights.
+    """
     record = read_record(scoring.folder / "results.json")
-    weights = weights_fingerprint(load_dual_encoder(scoring.folder).model)
     refuse_other_weights(scoring, {"weights": weights, **record}, weights)
     reports = [{**report, "model": scoring.name} for report in record["validation"]]
     file = scoring.record_file

@@ -75,20 +75,10 @@ class DetectorTrainer(AveragingTrainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Load batches in an order that is a function of seed and epoch."""
-        args = self.args
         batches = CaptionAwareSampler(
-            [()] * len(self.view), batch_size=args.train_batch_size, seed=args.seed
+            [()] * len(self.view), batch_size=self.args.train_batch_size, seed=self.args.seed
         )
-        loader = DataLoader(
-            self.view,
-            batch_sampler=batches,
-            collate_fn=self.data_collator,
-            num_workers=args.dataloader_num_workers,
-            pin_memory=args.dataloader_pin_memory,
-            persistent_workers=args.dataloader_persistent_workers,
-            prefetch_factor=args.dataloader_prefetch_factor,
-        )
-        return self.accelerator.prepare(loader)
+        return self.loader_over(self.view, batches)
 
     def evaluate(
         self,
@@ -108,12 +98,9 @@ class DetectorTrainer(AveragingTrainer):
                 self.validation if eval_dataset is None else eval_dataset,
                 batch_size=self.args.per_device_eval_batch_size,
             )
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
+        return self.log_evaluation(
+            {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
         )
-        return metrics
 
 
 class BoxedCollator:

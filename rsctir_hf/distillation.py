@@ -122,25 +122,20 @@ def embed_training_data(
     batch_size: int,
 ) -> dict[str, Tensor]:
     """Return a teacher's vectors of all rows and sentences, and its inverse temperature."""
+    cells = chain.from_iterable(
+        table.cast_column("image", datasets.Image(decode=False))["image"]
+        for table in train.values()
+    )
     total = sum(len(table) for table in train.values())
-    with tqdm(total=total, desc="teacher", unit="picture") as bar:
-        pictures = [
-            embed_images(
-                model,
-                processor,
-                (
-                    picture_source(cell)
-                    for cell in table.cast_column("image", datasets.Image(decode=False))["image"]
-                ),
-                batch_size=batch_size,
-                progress=lambda _, __: bar.update(batch_size),
-            )
-            for table in train.values()
-        ]
-    for skipped in (skipped for part in pictures for skipped in part.skipped):
+    bar = tqdm(cells, total=total, desc="teacher", unit="picture")
+    pictures = embed_images(
+        model, processor, (picture_source(cell) for cell in bar), batch_size=batch_size
+    )
+    if pictures.skipped:
+        skipped = pictures.skipped[0]
         raise ImageReadError(f"{skipped.path}: {skipped.reason} A teacher needs every picture.")
     return {
-        IMAGES: torch.cat([part.vectors for part in pictures]),
+        IMAGES: pictures.vectors,
         TEXTS: embed_texts(model, processor, sentences),
         SCALE: model.logit_scale.detach().float().exp().reshape(1),
     }

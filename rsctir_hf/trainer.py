@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import (
     PreTrainedModel,
     ProcessorMixin,
@@ -96,6 +96,28 @@ class AveragingTrainer(Trainer):
                 **options,
             )
         return self.optimizer
+
+    def loader_over(self, rows: Dataset, batches: Sampler[list[int]]) -> DataLoader:
+        """Load rows in the batches of a sampler."""
+        args = self.args
+        loader = DataLoader(
+            rows,
+            batch_sampler=batches,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+        )
+        return self.accelerator.prepare(loader)
+
+    def log_evaluation(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Log what an evaluation found, tell the callbacks, and return it."""
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
 
     @property
     def best_epoch(self) -> float | None:
@@ -296,23 +318,13 @@ class RetrievalTrainer(AveragingTrainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Load caption-aware batches; rows are pure functions, so workers need no seed."""
-        args = self.args
         batches = CaptionAwareSampler(
             self.view.caption_sets,
-            batch_size=args.train_batch_size,
-            seed=args.seed,
+            batch_size=self.args.train_batch_size,
+            seed=self.args.seed,
             groups=self.view.groups,
         )
-        loader = DataLoader(
-            self.view,
-            batch_sampler=batches,
-            collate_fn=self.data_collator,
-            num_workers=args.dataloader_num_workers,
-            pin_memory=args.dataloader_pin_memory,
-            persistent_workers=args.dataloader_persistent_workers,
-            prefetch_factor=args.dataloader_prefetch_factor,
-        )
-        return self.accelerator.prepare(loader)
+        return self.loader_over(self.view, batches)
 
     def evaluate(
         self,
@@ -337,12 +349,7 @@ class RetrievalTrainer(AveragingTrainer):
                 ).metrics
                 for name, rows in sets.items()
             }
-        metrics = mean_metrics(scores, prefix=metric_key_prefix)
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
-        return metrics
+        return self.log_evaluation(mean_metrics(scores, prefix=metric_key_prefix))
 
 
 def mean_metrics(scores: Mapping[str, Mapping[str, float]], *, prefix: str) -> dict[str, float]:

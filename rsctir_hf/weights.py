@@ -75,6 +75,45 @@ def missing_files(folder: Path) -> list[str]:
     return missing
 
 
+def load_part(auto_class: Any, name: str, what: str, **options: Any) -> Any:  # noqa: ANN401
+    """Load a part of a model with one of transformers' Auto classes.
+
+    Args:
+        auto_class: such as ``AutoProcessor``.
+        name: folder or Hub id.
+        what: the part in a word, for the message.
+        options: of ``from_pretrained``.
+
+    Raises:
+        ModelLoadError: one sentence and a remedy, whatever transformers raised.
+    """
+    try:
+        return auto_class.from_pretrained(name, **options)
+    except LOADING_ERRORS as error:
+        raise ModelLoadError(explain_loading(name, what, error)) from error
+
+
+def load_weights(auto_class: Any, name: str, what: str, *, trust_remote_code: bool) -> Any:  # noqa: ANN401
+    """Load a model in float32, and refuse it where some weights would be random.
+
+    The arguments are those of ``load_part``.
+
+    Raises:
+        ModelLoadError: see ``load_part`` and ``check_weights``.
+    """
+    model, info = load_part(
+        auto_class,
+        name,
+        what,
+        trust_remote_code=trust_remote_code,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # so that check_weights reports the sizes, all at once
+        dtype=torch.float32,
+    )
+    check_weights(name, info)
+    return model
+
+
 def check_weights(name: str, info: dict[str, Any]) -> None:
     """Refuse a model of which some weights are random.
 

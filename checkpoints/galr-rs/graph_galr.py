@@ -168,6 +168,7 @@ def arrange_graph(
     *,
     image_size: tuple[int, int],
     drea: str | None = None,
+    min_similarity: float | None = None,
 ) -> GaLRRegionGraph:
     """Build the graph of B pictures from their regions. DREA, our reading.
 
@@ -177,14 +178,17 @@ def arrange_graph(
         config: thresholds and ranges.
         image_size: (H, W) pixels.
         drea: ``plain``, ``denoise``, ``enhanced`` or ``both``; default: ``config.drea``.
+        min_similarity: cosine above which a region is dropped; default:
+            ``config.denoise_similarity``.
     """
     drea = config.drea if drea is None else drea
+    alike = config.denoise_similarity if min_similarity is None else min_similarity
     kept, dropped_by = regions.mask, torch.full_like(regions.mask, -1, dtype=torch.int64)
     if drea in ("both", "denoise"):
         kept, dropped_by = denoise_regions(
             regions,
             similarity,
-            min_similarity=config.denoise_similarity,
+            min_similarity=alike,
             min_iou=config.denoise_iou,
         )
     salience = region_salience(regions)

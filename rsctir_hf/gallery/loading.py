@@ -4,18 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import nn
 from transformers import AutoModel, AutoProcessor
 
 from rsctir_hf.errors import ModelLoadError
 from rsctir_hf.protocols import DualEncoder
 from rsctir_hf.weights import (
-    LOADING_ERRORS,
     check_device,
-    check_weights,
     could_be_hub_id,
-    explain_loading,
+    load_part,
+    load_weights,
     missing_files,
 )
 
@@ -61,21 +59,8 @@ def load_dual_encoder(
             f"{name!r} is neither a model folder nor a Hub id. Give an existing folder that holds "
             "config.json, or an id such as 'openai/clip-vit-base-patch32'."
         )
-    try:
-        model, info = AutoModel.from_pretrained(
-            name,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that the sizes are reported below, all at once
-            dtype=torch.float32,
-        )
-    except LOADING_ERRORS as error:
-        raise ModelLoadError(explain_loading(name, "model", error)) from error
-    check_weights(name, info)
-    try:
-        processor = AutoProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
-    except LOADING_ERRORS as error:
-        raise ModelLoadError(explain_loading(name, "processor", error)) from error
+    model = load_weights(AutoModel, name, "model", trust_remote_code=trust_remote_code)
+    processor = load_part(AutoProcessor, name, "processor", trust_remote_code=trust_remote_code)
     if not isinstance(model, DualEncoder) or not hasattr(processor, "tokenizer"):
         raise ModelLoadError(
             f"{name!r} is a {type(model).__name__} with a {type(processor).__name__}. Expected a "

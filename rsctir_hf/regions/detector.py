@@ -31,11 +31,10 @@ from rsctir_hf.protocols import (
     Regions,
 )
 from rsctir_hf.weights import (
-    LOADING_ERRORS,
     check_device,
-    check_weights,
     could_be_hub_id,
-    explain_loading,
+    load_part,
+    load_weights,
     missing_files,
     weights_fingerprint,
 )
@@ -124,26 +123,14 @@ def load_detector(
     name = str(id_or_folder)
     check_device(device)
     _check_place(name)
-    try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
-    except LOADING_ERRORS as error:
-        raise ModelLoadError(explain_loading(name, "detector", error)) from error
+    config = load_part(AutoConfig, name, "detector", trust_remote_code=trust_remote_code)
     _check_family(name, config)
-    try:
-        model, info = AutoModelForObjectDetection.from_pretrained(
-            name,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that the sizes are reported below, all at once
-            dtype=torch.float32,
-        )
-    except LOADING_ERRORS as error:
-        raise ModelLoadError(explain_loading(name, "detector", error)) from error
-    check_weights(name, info)
-    try:
-        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
-    except LOADING_ERRORS as error:
-        raise ModelLoadError(explain_loading(name, "image processor", error)) from error
+    model = load_weights(
+        AutoModelForObjectDetection, name, "detector", trust_remote_code=trust_remote_code
+    )
+    processor = load_part(
+        AutoImageProcessor, name, "image processor", trust_remote_code=trust_remote_code
+    )
     if not hasattr(processor, "post_process_object_detection"):
         raise ModelLoadError(
             f"{name!r} has a {type(processor).__name__}, which makes no boxes of a detector's "
