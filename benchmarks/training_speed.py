@@ -12,8 +12,8 @@ each with batches made beforehand and with the Trainer's own loader, which is al
 
 All this with freed memory kept, as in a training (``rsctir_hf.allocation``). What that brings, and
 what bfloat16 does with and without ``rsctir_hf.precision``, is measured first: the bare loop alone,
-in new processes that take turns. Takes a quarter of an hour on two cores; writes
-``results/training_speed.json``.
+in new processes that take turns. Takes minutes on two quiet cores (``--block 1 --blocks 3`` is the
+shortest that says something); writes ``results/training_speed.json``.
 """
 
 import argparse

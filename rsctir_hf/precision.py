@@ -11,9 +11,10 @@ CPU = "cpu"
 def keep_depthwise_precise(model: nn.Module) -> None:
     """Run depthwise convolutions in full precision under CPU autocast.
 
-    Their bfloat16 backward pass is slower than the full-precision one by more than all else gains:
-    ``compared`` in ``results/training_speed.json`` (``benchmarks/training_speed.py``). On other
-    devices the hooks do nothing.
+    Their bfloat16 backward pass is slow: with the late blocks thawed, a step gains more from
+    bfloat16 where they keep out of it, see ``compared`` in ``results/training_speed.json``
+    (``benchmarks/training_speed.py``). Without a backward pass through them the difference is
+    small. On other devices the hooks do nothing.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
