@@ -24,8 +24,8 @@ class DetectorModelArguments:
 
     backbone: str = "efficientnet_lite0"
     image_weights: str = "packaged"
-    pyramid_channels: int = 96
-    head_convs: int = 2
+    pyramid_channels: int = 32
+    head_convs: int = 4
     picture_side: int = 640
     image_mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
     image_std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])

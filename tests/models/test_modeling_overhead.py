@@ -121,7 +121,7 @@ def test_the_door_of_transformers_loads_it_with_the_same_boxes(model, processor,
     ("options", "message"),
     [
         ({"pyramid_channels": 40}, "40"),
-        ({"backbone_indices": [3, 2]}, "finest first"),
+        ({"backbone_blocks": [3, 2]}, "finest first"),
         ({"min_score": 0}, "min_score is 0"),
     ],
 )

@@ -14,10 +14,13 @@ class OverheadDetectorConfig(PreTrainedConfig):
     The classes are ``id2label``, as in every configuration of transformers.
 
     Args:
-        backbone: name of a timm model with ``features_only``.
-        backbone_indices: its levels used, finest first. 2..4 are strides 8, 16, 32.
+        backbone: name of a timm EfficientNet or MobileNet.
+        backbone_blocks: after which of its stages of blocks the levels are taken, finest first, 0
+            being the stem; what comes behind the last is cut off. Of EfficientNet-Lite0, 3 and 4
+            have strides 8 and 16 and 40 and 80 channels. The pyramid adds one level of twice the
+            last stride.
         pyramid_channels: width of the feature pyramid and of the heads, a multiple of 32.
-        head_convs: convolutions of each of the two heads. FCOS: 4; ours: 2, for a CPU.
+        head_convs: convolutions of each of the two heads, 4 as in FCOS.
         center_radius: a location is a positive where it lies within so many strides of a box's
             centre (FCOS: 1.5).
         min_score: predictions below are not given out.
@@ -31,9 +34,9 @@ class OverheadDetectorConfig(PreTrainedConfig):
     def __init__(
         self,
         backbone: str = "efficientnet_lite0",
-        backbone_indices: Sequence[int] = (2, 3, 4),
-        pyramid_channels: int = 96,
-        head_convs: int = 2,
+        backbone_blocks: Sequence[int] = (3, 4),
+        pyramid_channels: int = 32,
+        head_convs: int = 4,
         center_radius: float = 1.5,
         min_score: float = 0.02,
         nms_iou: float = 0.5,
@@ -41,9 +44,9 @@ class OverheadDetectorConfig(PreTrainedConfig):
         max_detections: int = 100,
         **kwargs: Any,  # noqa: ANN401 (what every configuration of transformers takes)
     ) -> None:
-        if not backbone_indices or list(backbone_indices) != sorted(set(backbone_indices)):
+        if not backbone_blocks or list(backbone_blocks) != sorted(set(backbone_blocks)):
             raise ValueError(
-                f"backbone_indices is {list(backbone_indices)}; expected levels, finest first."
+                f"backbone_blocks is {list(backbone_blocks)}; expected levels, finest first."
             )
         if pyramid_channels < GROUPS or pyramid_channels % GROUPS:
             raise ValueError(
@@ -54,7 +57,7 @@ class OverheadDetectorConfig(PreTrainedConfig):
                 f"min_score is {min_score} and nms_iou {nms_iou}; expected both between 0 and 1."
             )
         self.backbone = backbone
-        self.backbone_indices = list(backbone_indices)
+        self.backbone_blocks = list(backbone_blocks)
         self.pyramid_channels = pyramid_channels
         self.head_convs = head_convs
         self.center_radius = center_radius

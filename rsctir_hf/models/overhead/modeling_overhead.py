@@ -20,6 +20,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.fcos import FCOSHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork, box_convert
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
@@ -27,6 +28,7 @@ from .configuration_overhead import OverheadDetectorConfig
 
 SCORE_EPS = 1e-6  # scores are given out as logits, which are infinite at 0 and 1
 SMALLEST_BOX = 1.0  # pixels of the model input
+_PROBE_SIDE = 128  # pixels of a blank picture that tells channels and strides
 
 
 @dataclass
@@ -47,24 +49,32 @@ class OverheadDetectorOutput(ModelOutput):
 
 
 class PyramidBackbone(nn.Module):
-    """Levels of a timm network, brought to one width by a feature pyramid."""
+    """Blocks of a timm network, brought to one width by a feature pyramid with one more level."""
 
     def __init__(self, config: OverheadDetectorConfig) -> None:
         super().__init__()
-        self.net = timm.create_model(
-            config.backbone,
-            pretrained=False,
-            features_only=True,
-            out_indices=tuple(config.backbone_indices),
+        self.blocks = config.backbone_blocks
+        self.net = timm.create_model(config.backbone, pretrained=False)
+        self.net.prune_intermediate_layers(self.blocks, prune_norm=True, extra_blocks=True)
+        with torch.no_grad():
+            levels = self.net.eval().forward_intermediates(
+                torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE), **self._taken
+            )
+        channels = [level.shape[1] for level in levels]
+        strides = [_PROBE_SIDE // level.shape[-1] for level in levels]
+        self.pyramid = FeaturePyramidNetwork(
+            channels, config.pyramid_channels, extra_blocks=LastLevelMaxPool()
         )
-        info: Any = self.net.feature_info
-        self.pyramid = FeaturePyramidNetwork(info.channels(), config.pyramid_channels)
-        self.strides: list[int] = info.reduction()
+        self.strides: list[int] = [*strides, 2 * strides[-1]]
         self.out_channels = config.pyramid_channels  # FCOS asks for it by this name
 
+    @property
+    def _taken(self) -> dict[str, Any]:
+        return {"indices": self.blocks, "extra_blocks": True, "intermediates_only": True}
+
     def forward(self, pixel_values: Tensor) -> "OrderedDict[str, Tensor]":
-        """Return the levels (B, pyramid_channels, h, w) by number, finest first."""
-        levels = self.net(pixel_values)
+        """Return the levels (B, pyramid_channels, h, w) by name, finest first."""
+        levels = self.net.forward_intermediates(pixel_values, **self._taken)
         return self.pyramid(OrderedDict((str(n), level) for n, level in enumerate(levels)))
 
 
