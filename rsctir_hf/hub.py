@@ -2,14 +2,15 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any, cast
 
-from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
+from huggingface_hub import HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
+from rsctir_hf.card_tables import RSOD, evaluation_reports, model_index, report_key, results_table
 from rsctir_hf.data import BENCHMARKS
 from rsctir_hf.data.benchmarks import Benchmark
 from rsctir_hf.errors import ModelLoadError, RsctirError
@@ -48,8 +49,9 @@ LEFT_HERE = [
     "rng_state*",
 ]
 LEFT_HERE += ["training_args.bin", "__pycache__/**", ".git/**"]
-DIRECTIONS = ("i2t", "t2i")
 TRAIN = "train"
+RSOD_SOURCE = "a subset of RSOD (Long et al., TGRS 2017), boxes of four classes"
+RSOD_TERMS = "Google Earth screenshots; terms not verified"
 
 
 class PushError(RsctirError, OSError):
@@ -131,7 +133,10 @@ def render_model_card(
     path = Path(template_path)
     reports = list(evaluation_reports(results))
     if not reports:
-        raise CardError("The results hold no evaluation report (a mapping with 'mR' and 'rerank').")
+        raise CardError(
+            "The results hold no evaluation report (a mapping with 'mR' and 'rerank', or one whose "
+            "'metrics' hold 'mAP50')."
+        )
     first = reports[0]
     fields = {
         "model_id": model_id,
@@ -156,7 +161,7 @@ def render_model_card(
     card = ModelCard(text)
     front_matter = cast(ModelCardData, card.data)
     front_matter.model_name = fields["model_name"]
-    front_matter.eval_results = [cell for report in reports for cell in _eval_results(report)]
+    front_matter.eval_results = [cell for report in reports for cell in model_index(report)]
     return card
 
 
@@ -188,7 +193,7 @@ def write_card(
     reports: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for found in (recorded, *(_read_json(Path(file)) for file in results)):
         for report in evaluation_reports(found):
-            reports[_data_title(report), report.get("split"), _rerank_title(report)] = report
+            reports[report_key(report)] = report
     name = model_id or path.resolve().name
     kept = ("git_revision", "best_epoch", "training_sets", "seen_before")
     merged = {key: recorded[key] for key in kept if key in recorded}
@@ -225,6 +230,9 @@ def _training_set(name: str, count: int | None) -> str:
             f"{count:,} scenes drawn by our own code (Apache-2.0): other ones than those of the "
             "demo's gallery, described in many of the same sentences"
         )
+    if name == RSOD:
+        pictures = "train pictures" if count is None else f"{count:,} train pictures"
+        return f"{RSOD_SOURCE}, {pictures}: {RSOD_TERMS}"
     if name not in BENCHMARKS:
         return name
     known = BENCHMARKS[name]
@@ -236,63 +244,6 @@ def _share(count: int, benchmark: Benchmark) -> str:
     """Say how many of the official training pictures were at hand."""
     official = benchmark.images[TRAIN]
     return f"all {count:,}" if count == official else f"{count:,} of the official {official:,}"
-
-
-def evaluation_reports(results: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - parsed JSON
-    """Yield every report in a results file, at any depth."""
-    if isinstance(results, Mapping):
-        if "mR" in results and "rerank" in results:
-            yield results
-        else:
-            for child in results.values():
-                yield from evaluation_reports(child)
-    elif isinstance(results, list):
-        for child in results:
-            yield from evaluation_reports(child)
-
-
-def results_table(reports: list[Mapping[str, Any]]) -> str:
-    """Lay reports out as a Markdown table, one line each, percent with one decimal.
-
-    The data sets come as in ``reports``, and of each the test split first. Behind mR stands its
-    bootstrap interval, where a report has one; the last columns are mR as well.
-    """
-    keys = [key for key in reports[0] if key.startswith(DIRECTIONS) and "R@" in key] + ["mR"]
-    head = ["data", "split", "rerank", "views", *keys, "stable order", "caption-aware", "live"]
-    lines = [head, ["---"] * len(head)]
-    order = list(dict.fromkeys(str(report.get("data")) for report in reports))
-    for report in sorted(
-        reports, key=lambda r: (order.index(str(r.get("data"))), r.get("split") != "test")
-    ):
-        others = [
-            (report.get(name) or {}).get("mR")
-            for name in ("metrics_stable", "caption_aware", "bank_metrics")
-        ]
-        figures = [*(report[key] for key in keys), *others]
-        cells = ["" if value is None else f"{value:.1f}" for value in figures]
-        if report.get("interval"):
-            cells[keys.index("mR")] += " ({:.1f} to {:.1f})".format(*report["interval"])
-        names = [_data_title(report), str(report.get("split", "")), str(report["rerank"])]
-        lines.append([*names, str(report.get("symmetries") or 1), *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _eval_results(report: Mapping[str, Any]) -> Iterator[EvalResult]:
-    """Turn one report into entries of the model index."""
-    rerank = _rerank_title(report)
-    for key, value in report.items():
-        if key == "mR" or (key.startswith(DIRECTIONS) and "R@" in key):
-            yield EvalResult(
-                task_type="image-text-retrieval",
-                task_name="Image-text retrieval",
-                dataset_type=Path(str(report.get("data") or "unknown")).name,
-                dataset_name=_data_title(report),
-                dataset_split=str(report.get("split") or "") or None,
-                metric_type=key,
-                metric_name=key if rerank == "none" else f"{key}, rerank {rerank}",
-                metric_value=round(value, 2),
-                metric_config=rerank,
-            )
 
 
 def _template_for(folder: Path) -> Path:
@@ -326,20 +277,3 @@ def _or_unknown(value: Any) -> Any:  # noqa: ANN401 - a cell of a results file
 
 def _epoch(value: float | None) -> str:
     return "not recorded" if value is None else f"{value:g}"
-
-
-def _data_title(report: Mapping[str, Any]) -> str:
-    """Name a report's data set, and how much of the official split it is if not all."""
-    name = Path(str(report.get("data") or "unknown")).name
-    if name not in BENCHMARKS:
-        return name
-    title, images = BENCHMARKS[name].title, report.get("images")
-    official = BENCHMARKS[name].images.get(str(report.get("split")))
-    if not official or images in (None, official):
-        return title
-    return f"{title}, {images:,} of {official:,} pictures"
-
-
-def _rerank_title(report: Mapping[str, Any]) -> str:
-    symmetries = report.get("symmetries") or 1
-    return str(report["rerank"]) + (f", {symmetries} symmetries" if symmetries > 1 else "")

@@ -24,7 +24,7 @@ SERVED = {"gallery", "regions", "metrics", "reranking", "protocols", "errors", "
 SERVED |= {"captions", "weights", "boxes", "average_precision"}
 BELOW_DOORS = GROUND | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
-TRAINING_DOORS = {"trainer", "callbacks", "hub", "initialization", "run_report"}
+TRAINING_DOORS = {"trainer", "callbacks", "hub", "card_tables", "initialization", "run_report"}
 TRAINING_DOORS |= {"training_data", "distillation", "detector_data", "detector_trainer"}
 
 # the part of the package -> the parts it may import, besides itself

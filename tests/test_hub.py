@@ -7,16 +7,9 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import HfApi, ModelCard
 
+from rsctir_hf.card_tables import evaluation_reports, results_table
 from rsctir_hf.errors import ModelLoadError
-from rsctir_hf.hub import (
-    CardError,
-    PushError,
-    evaluation_reports,
-    push_model,
-    render_model_card,
-    results_table,
-    write_card,
-)
+from rsctir_hf.hub import CardError, PushError, push_model, render_model_card, write_card
 
 CARDS = Path(__file__).parents[1] / "model_cards"
 
@@ -120,6 +113,40 @@ def test_the_table_of_a_card_keeps_data_sets_together_and_test_first():
         ("| RSICD", "test"),
         ("| RSICD", "validation"),
     ]
+
+
+def test_card_of_the_detector_carries_its_average_precisions_and_terms(tmp_path):
+    def detection(split, pictures, value):
+        metrics = {"mAP50": value, "AP50_overpass": 31.25}
+        return {"model": "overhead-rsod", "data": "rsod", "split": split, "pictures": pictures} | {
+            "seed": 3,
+            "metrics": metrics,
+        }
+
+    results = {
+        "training_sets": {"rsod": 261, "drawn": 216},
+        "best_epoch": 20.0,
+        "validation": [detection("validation", 45, 81.24)],
+    }
+    (tmp_path / "config.json").write_text('{"model_type": "overhead_detector"}')
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    (tmp_path / "test.json").write_text(json.dumps(detection("test", 94, 77.05)))
+    text = write_card(tmp_path, results=[tmp_path / "test.json"]).read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert lines[0] == "| data | split | pictures | mAP50 | AP50_overpass |"
+    assert lines[2:] == [
+        "| RSOD (subset) | test | 94 | 77.0 | 31.2 |",
+        "| RSOD (subset) | validation | 45 | 81.2 | 31.2 |",
+    ]
+    assert "Seed 3, best epoch 20" in text and "$" not in text
+    card = ModelCard(text).data
+    assert card.pipeline_tag == "object-detection"
+    assert [cell.metric_value for cell in card.eval_results if cell.dataset_split == "test"] == [
+        77.05,
+        31.25,
+    ]
+    for words in (text, (tmp_path / "LICENSE").read_text()):
+        assert "261 train pictures: Google Earth screenshots; terms not verified" in words
 
 
 def test_cmpagl_card_says_what_it_is_not():

@@ -6,8 +6,8 @@
 
 Any field of ``rsctir_hf.detector_args`` or of ``transformers.TrainingArguments`` can be given as a
 flag. ``OUTPUT_DIR`` then holds model, image processor, ``results.json`` (with the git revision of
-the code) and the recipe as run. ``AutoModelForObjectDetection`` loads it. Test is not looked at:
-``benchmarks/detector_map.py`` scores it.
+the code), a filled card and the recipe as run. ``AutoModelForObjectDetection`` loads it. Test is
+not looked at: ``benchmarks/detector_map.py`` scores it.
 """
 
 import logging
@@ -23,6 +23,7 @@ from rsctir_hf.detector_args import parse_detector_recipe
 from rsctir_hf.detector_data import load_detector_data
 from rsctir_hf.detector_trainer import DetectorTrainer, build_detector
 from rsctir_hf.errors import RsctirError
+from rsctir_hf.hub import write_card
 from rsctir_hf.precision import keep_depthwise_precise
 from rsctir_hf.run_report import changed_values, git_revision, write_record
 from rsctir_hf.weights import weights_fingerprint
@@ -75,6 +76,7 @@ def main(arguments: list[str]) -> None:
     recipe = changed_values(model_args, data_args, training_args)
     write_record(training_args.folder, results=results, recipe=recipe)
     trainer.save_model(_internal_call=True)
+    write_card(training_args.folder, model_id=report["model"])
 
 
 if __name__ == "__main__":
