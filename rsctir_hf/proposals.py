@@ -1,14 +1,28 @@
 """Regions as anybody may hand them in, made sound: inside the picture, finite, strongest first."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from rsctir_hf.errors import RegionsError
-from rsctir_hf.protocols import Regions
+from rsctir_hf.protocols import RegionProposer, Regions
 
 SMALLEST_SIDE = 1.0  # pixels; a box that is narrower within the picture shows nothing
+
+
+def propose(proposer: RegionProposer, pictures: Sequence[Image.Image]) -> list[Regions]:
+    """Ask a proposer, whoever made it, about RGB pictures, and keep what makes sense.
+
+    Raises:
+        RegionsError: see ``sound_regions``.
+    """
+    return [
+        sound_regions(proposer(picture), picture.size, proposer=proposer.name)
+        for picture in pictures
+    ]
 
 
 @torch.no_grad()

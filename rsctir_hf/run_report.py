@@ -31,7 +31,7 @@ from rsctir_hf.evaluation import (
 from rsctir_hf.gallery.bank import CaptionBank
 from rsctir_hf.gallery.embedding import embed_texts
 from rsctir_hf.metrics import directional_metrics
-from rsctir_hf.protocols import PairMatcher
+from rsctir_hf.protocols import MODEL_REGIONS, PairMatcher, RegionProposer
 from rsctir_hf.reranking import smr
 from rsctir_hf.training_args import (
     DataArguments,
@@ -84,7 +84,11 @@ class Judged:
 
 
 def judge(
-    model: PreTrainedModel, processor: ProcessorMixin, validation: Mapping[str, Any]
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    validation: Mapping[str, Any],
+    *,
+    regions: str | RegionProposer = MODEL_REGIONS,
 ) -> dict[str, Judged]:
     """Embed every validation set, and judge the best pairs if the model can.
 
@@ -92,10 +96,11 @@ def judge(
         model: the trained model, in evaluation mode.
         processor: its processor.
         validation: name of a set -> its validation rows.
+        regions: ``model``, ``none`` or a proposer.
     """
     judged = {}
     for name, rows in validation.items():
-        data = similarity_matrix(model, processor, rows)
+        data = similarity_matrix(model, processor, rows, regions=regions)
         matches = isinstance(model, PairMatcher)
         found = match_probabilities(model, processor, rows, data=data) if matches else None
         judged[name] = Judged(data, found)

@@ -26,6 +26,7 @@ from rsctir_hf.data.augmentation import Augmentation
 from rsctir_hf.data.collator import EpochView, RetrievalCollator, TeacherLogits
 from rsctir_hf.data.sampler import CaptionAwareSampler
 from rsctir_hf.evaluation import evaluate_retrieval
+from rsctir_hf.gallery.embedding import regions_name
 from rsctir_hf.losses import (
     distillation_loss,
     hard_negative_indices,
@@ -33,7 +34,7 @@ from rsctir_hf.losses import (
     matching_loss,
     triplet_loss,
 )
-from rsctir_hf.protocols import PairMatcher
+from rsctir_hf.protocols import MODEL_REGIONS, PairMatcher, RegionProposer
 from rsctir_hf.training_args import RetrievalTrainingArguments, StagedTrainingArguments
 
 TRAINING_ARGS_NAME = "training_args.bin"
@@ -197,6 +198,7 @@ class RetrievalTrainer(AveragingTrainer):
             ``captions``.
         validation_rows: the same for validation; recall is computed over all rows of a set.
         teachers: what other models say about a batch, for ``distillation_weight``; None: nobody.
+        regions: ``model``, or a proposer whose regions all pictures get.
     """
 
     args: RetrievalTrainingArguments
@@ -210,9 +212,12 @@ class RetrievalTrainer(AveragingTrainer):
         train_rows: Mapping[str, Any],
         validation_rows: Mapping[str, Any],
         teachers: TeacherLogits | None = None,
+        regions: str | RegionProposer = MODEL_REGIONS,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
+        regions_name(model, regions)  # refuses what the model cannot take, before any work
         self.validation_rows = validation_rows
+        self.regions = regions
         self.view = EpochView(
             *train_rows.values(),
             seed=args.seed,
@@ -230,7 +235,7 @@ class RetrievalTrainer(AveragingTrainer):
             args=args,
             train_dataset=self.view,
             eval_dataset=validation_rows,
-            data_collator=RetrievalCollator(processor, teachers),
+            data_collator=RetrievalCollator(processor, teachers, regions=regions),
             processing_class=processor,
             callbacks=callbacks,
         )
@@ -346,6 +351,7 @@ class RetrievalTrainer(AveragingTrainer):
                     self.processing_class,
                     rows,
                     batch_size=self.args.per_device_eval_batch_size,
+                    regions=self.regions,
                 ).metrics
                 for name, rows in sets.items()
             }

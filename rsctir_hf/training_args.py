@@ -14,6 +14,7 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from rsctir_hf.errors import RecipeError
+from rsctir_hf.protocols import MODEL_REGIONS, NO_REGIONS
 
 SMALLEST_SIDE = 32  # pixels; the networks halve the side of a picture five times
 DRAWN = "drawn"  # the name of scenes drawn by our own code among the training sets
@@ -193,6 +194,9 @@ class RetrievalTrainingArguments(StagedTrainingArguments):
         low_resolution: side in pixels of training pictures in the first
             ``low_resolution_epochs`` epochs; 160 px has half the pixels of 224 px.
         low_resolution_epochs: epochs before training pictures have the model's own size.
+        regions: of GaLR: ``model`` for its own, or folder or Hub id of an object detector, which
+            looks at each picture as it is trained on.
+        region_threshold: least score of that detector's regions; default: 0.5.
     """
 
     contrastive_weight: float = 1.0
@@ -213,11 +217,18 @@ class RetrievalTrainingArguments(StagedTrainingArguments):
     colour_jitter: float = 0.0
     low_resolution: int = 160
     low_resolution_epochs: int = 0
+    regions: str = MODEL_REGIONS
+    region_threshold: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.crop_scale and not 0 < self.crop_scale[0] <= self.crop_scale[-1] <= 1:
             raise RecipeError(f"crop_scale is {self.crop_scale}; expected 0 < low <= high <= 1.")
+        if self.regions == NO_REGIONS:
+            raise RecipeError(
+                "regions is 'none'; expected 'model' or a detector. To train GaLR without regions, "
+                "write config: {use_regions: false}."
+            )
         if not 0 <= self.word_drop < 1:
             raise RecipeError(f"word_drop is {self.word_drop}; expected 0 <= chance < 1.")
         if self.distillation_temperature <= 0:

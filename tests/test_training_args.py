@@ -110,3 +110,8 @@ def test_bfloat16_does_not_need_a_gpu(tmp_path):
     _, _, training = parse_recipe([recipe, "--output_dir", str(tmp_path)])
     assert training.bf16
     assert training.use_cpu == (not torch.accelerator.is_available())
+
+
+def test_regions_that_cannot_be_trained_with_are_refused_with_a_remedy():
+    with pytest.raises(RecipeError, match="use_regions: false"):
+        parse_recipe(["--regions", "none"])

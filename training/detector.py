@@ -57,8 +57,9 @@ def main(arguments: list[str]) -> None:
     metrics = evaluate_detection(
         model, processor, data.validation, batch_size=training_args.per_device_eval_batch_size
     )
+    name = training_args.run_name or training_args.folder.name
     report = {
-        "model": training_args.run_name or training_args.folder.name,
+        "model": name,
         "data": "rsod",
         "split": "validation",
         "pictures": len(data.validation),
@@ -76,7 +77,7 @@ def main(arguments: list[str]) -> None:
     recipe = changed_values(model_args, data_args, training_args)
     write_record(training_args.folder, results=results, recipe=recipe)
     trainer.save_model(_internal_call=True)
-    write_card(training_args.folder, model_id=report["model"])
+    write_card(training_args.folder, model_id=name)
 
 
 if __name__ == "__main__":

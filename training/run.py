@@ -24,6 +24,7 @@ from rsctir_hf.errors import RsctirError
 from rsctir_hf.hub import write_card
 from rsctir_hf.initialization import build_model
 from rsctir_hf.precision import keep_depthwise_precise
+from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.run_report import (
     choose_on_validation,
     git_revision,
@@ -48,6 +49,7 @@ def main(arguments: list[str]) -> None:
     revision = git_revision()  # of the code that trains, whatever the checkout is at the end
     data = load_training_data(data_args, folder=training_args.folder)
     model, processor = build_model(model_args, data.captions)
+    regions = choose_regions(training_args.regions, training_args.region_threshold)
     seen_before = model.config.training_images  # by the model it goes on from; else empty
     if training_args.bf16:
         keep_depthwise_precise(model)
@@ -63,13 +65,14 @@ def main(arguments: list[str]) -> None:
         teachers=ask_teachers(training_args.teachers, data.train, folder=training_args.folder)
         if training_args.teachers
         else None,
+        regions=regions,
         callbacks=[EarlyStoppingCallback(patience)] if patience else [],
     )
     trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
 
     # What is scored from here on is what is stored: weights rounded to half precision.
     model.half().float().eval()
-    judged = judge(model, processor, data.validation)
+    judged = judge(model, processor, data.validation, regions=regions)
     choose_on_validation(model, processor, judged)
     model.config.training_images = "; before that ".join(
         filter(None, [data.describe(), seen_before])

@@ -21,6 +21,8 @@ from rsctir_hf.captions import normalise_caption
 from rsctir_hf.data.augmentation import Augmentation, row_generator
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.imagery import read_image
+from rsctir_hf.proposals import propose
+from rsctir_hf.protocols import MODEL_REGIONS, RegionProposer
 
 #: Rows (B,) and C captions to the scaled cosines (K, B, C) of K teachers.
 TeacherLogits = Callable[[Sequence[int], Sequence[str]], Tensor]
@@ -143,13 +145,20 @@ class RetrievalCollator:
         processor: a retrieval processor: ``processor(images=, text=, return_tensors="pt")`` gives
             at least ``pixel_values (B, 3, H, W)``, ``input_ids (C, T)``, ``attention_mask (C, T)``.
         teachers: whose logits go along, if any.
+        regions: ``model``, or a proposer that looks at each picture as it is trained on and
+            whose regions go along.
     """
 
     def __init__(
-        self, processor: Callable[..., Mapping[str, Tensor]], teachers: TeacherLogits | None = None
+        self,
+        processor: Callable[..., Mapping[str, Tensor]],
+        teachers: TeacherLogits | None = None,
+        *,
+        regions: str | RegionProposer = MODEL_REGIONS,
     ) -> None:
         self.processor = processor
         self.teachers = teachers
+        self.regions = regions
 
     def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, Tensor]:
         """Collate B rows with C captions in all.
@@ -168,11 +177,14 @@ class RetrievalCollator:
         if len(sides) > 1:
             raise ValueError(f"Rows of one batch ask for pictures of several sides: {sides}.")
         side = sides.pop()
-        size = {} if side is None else {"size": {"height": side, "width": side}}
+        options: dict[str, Any] = {}
+        if side is not None:
+            options["size"] = {"height": side, "width": side}
+        pictures = [row.image for row in rows]
+        if not isinstance(self.regions, str):
+            options["regions"] = propose(self.regions, pictures)
         wordings = [wording for row in rows for wording in row.wordings]
-        inputs = self.processor(
-            images=[row.image for row in rows], text=wordings, return_tensors="pt", **size
-        )
+        inputs = self.processor(images=pictures, text=wordings, return_tensors="pt", **options)
         taught = {}
         if self.teachers is not None:
             taught["teacher_logits"] = self.teachers([row.row for row in rows], captions)

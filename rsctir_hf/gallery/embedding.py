@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from rsctir_hf.errors import ImageReadError, RegionsError, UnsupportedError
 from rsctir_hf.imagery import first_symmetries, read_image, turned
-from rsctir_hf.proposals import sound_regions
+from rsctir_hf.proposals import propose
 from rsctir_hf.protocols import (
     MODEL_REGIONS,
     NO_REGIONS,
@@ -246,17 +246,12 @@ def image_inputs(
     handed_in = {}
     name = regions_name(model, regions)
     if not isinstance(regions, str):
-        handed_in["regions"] = [_proposed(regions, picture) for picture in pictures]
+        handed_in["regions"] = propose(regions, pictures)
     elif name == NO_REGIONS and regions_name(model) != NO_REGIONS:
         nothing = Regions(boxes=torch.zeros(0, 4), scores=torch.zeros(0))
         handed_in["regions"] = [nothing] * len(pictures)
     inputs = processor(images=list(pictures), return_tensors="pt", **handed_in)
     return dict(inputs.to(_device_of(model)))
-
-
-def _proposed(proposer: RegionProposer, picture: Image.Image) -> Regions:
-    """Ask a proposer, whoever made it, and keep what makes sense of its answer."""
-    return sound_regions(proposer(picture), picture.size, proposer=proposer.name)
 
 
 def _uses_regions(model: nn.Module) -> bool:

@@ -24,6 +24,7 @@ SWITCHES = {
     "cmpagl_concat": {"global_attention": "concat"},
 }
 TRAINING_SWITCHES = {
+    "galr_detector_regions": {"regions": "checkpoints/overhead-rsod", "region_threshold": 0.1},
     "cmpagl_no_pre_alignment": {"pre_alignment_fraction": 0.0},
     "cmpagl_no_intra_class": {"intra_weight": 0.0},
 }
@@ -74,7 +75,7 @@ def test_a_recipe_builds_the_switch_it_names_and_nothing_else_changes(recipe):
 @pytest.mark.parametrize("recipe", [*SWITCHES, *TRAINING_SWITCHES])
 def test_an_ablation_trains_as_its_base_does(recipe):
     base, own = (read_recipe(ablations.recipe_path(name)) for name in (base_of(recipe), recipe))
-    changed = {key: value for key, value in own.items() if value != base[key] and key != "config"}
+    changed = {k: value for k, value in own.items() if value != base.get(k) and k != "config"}
     assert changed == TRAINING_SWITCHES.get(recipe, {})
 
 

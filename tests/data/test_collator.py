@@ -24,6 +24,7 @@ from rsctir_hf.data.tables import standardise
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.models.cmpagl import CMPAGLProcessor
 from rsctir_hf.models.galr import GaLRProcessor, build_word_tokenizer
+from rsctir_hf.protocols import Regions
 from tests.miniature import draw_picture, hub_table, sentences
 
 
@@ -275,3 +276,22 @@ def test_teachers_are_asked_about_rows_and_true_sentences(rows):
     assert asked == [([4, 1], [row.captions[0] for row in read])]
     assert batch["teacher_logits"].shape == (2, 2, 2)
     assert "teacher_logits" not in RetrievalCollator(stub_processor)(read)
+
+
+def test_a_proposer_looks_at_each_picture_as_it_is_trained_on(rows):
+    class Proposer:
+        name = "half"
+
+        def __call__(self, picture):
+            width, height = picture.size
+            return Regions(boxes=torch.tensor([[0, 0, width / 2, height]]), scores=torch.ones(1))
+
+    def processor(images, text, regions=None, **options):
+        return stub_processor(images, text, **options) | {"asked": (images, regions)}
+
+    view = EpochView(rows, seed=0, augmentation=Augmentation(crop_scale=(0.5, 0.6)))
+    collate = RetrievalCollator(processor, regions=Proposer())
+    pictures, regions = collate([view[row] for row in range(3)])["asked"]
+    for picture, found in zip(pictures, regions, strict=True):
+        assert found.boxes.tolist() == [[0, 0, picture.width / 2, picture.height]]
+    assert RetrievalCollator(processor)([view[0]])["asked"][1] is None

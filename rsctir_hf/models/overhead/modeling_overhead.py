@@ -54,7 +54,7 @@ class PyramidBackbone(nn.Module):
     def __init__(self, config: OverheadDetectorConfig) -> None:
         super().__init__()
         self.blocks = config.backbone_blocks
-        self.net = timm.create_model(config.backbone, pretrained=False)
+        self.net: Any = timm.create_model(config.backbone, pretrained=False)
         self.net.prune_intermediate_layers(self.blocks, prune_norm=True, extra_blocks=True)
         with torch.no_grad():
             levels = self.net.eval().forward_intermediates(
