@@ -3,11 +3,13 @@
     python benchmarks/detector_map.py outputs/overhead_rsod --name overhead-rsod --record
     git add results/runs && git commit -m "Chosen on validation: overhead-rsod"
     python benchmarks/detector_map.py outputs/overhead_rsod --name overhead-rsod --data data/rsod
+    python benchmarks/detector_map.py checkpoints/overhead-rsod --name overhead-rsod --data sample
 
 As ``score_test.py`` does for retrieval: ``--record`` puts the record of the run under
 ``results/runs`` (for ``checkpoints/NAME`` it stays in that folder), and test is scored only with
 the very weights of a record that is committed, once for each checkpoint; a line in
-``results/README.md`` says so.
+``results/README.md`` says so. ``sample`` are the scenes of the built-in gallery, drawn by our own
+code: they may be scored at any time and tell whether the weights still do what they did.
 """
 
 import argparse
@@ -30,14 +32,16 @@ from score_test import (
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, PreTrainedModel
 
 import rsctir_hf  # registers the detector with the Auto classes
-from rsctir_hf.data.boxed import BoxedPicture
+from rsctir_hf.data.boxed import BoxedPicture, read_boxed_folder
 from rsctir_hf.detection_evaluation import evaluate_detection
-from rsctir_hf.detector_data import read_split
+from rsctir_hf.detector_data import DRAWN_NAMES, read_split
+from rsctir_hf.drawn import sample_folder
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.evaluation import results_json
 from rsctir_hf.weights import weights_fingerprint
 
 RSOD = "rsod"
+SAMPLE = "sample"  # as on the command line of rsctir
 PROTOCOL = "PASCAL VOC, every point of the curve, IoU 0.5, whole pictures, one scale"
 
 
@@ -54,6 +58,11 @@ class DetectorScoring(Scoring):
         """Where the scores are written."""
         return self.root / "results" / f"{self.name}_{RSOD}_{self.split}_map50.json"
 
+    @property
+    def drawn_file(self) -> Path:
+        """Where the scores on the drawn scenes are written."""
+        return self.root / "results" / f"{self.name}_drawn_map50.json"
+
 
 def main(arguments: Sequence[str]) -> None:
     """Record a run, or score its model on test."""
@@ -62,7 +71,10 @@ def main(arguments: Sequence[str]) -> None:
     if options.record:
         print(write_run_record(scoring))
         return
-    report = score(scoring, read_split(Path(options.data), TEST))
+    if options.data == SAMPLE:
+        report = score_drawn(scoring)
+    else:
+        report = score(scoring, read_split(Path(options.data), TEST))
     for name, value in report["metrics"].items():
         print(f"{name:<20} {value:6.2f}")
 
@@ -72,7 +84,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Score a chosen detector, and log it.")
     parser.add_argument("folder", help="model folder, as training/detector.py writes it")
     parser.add_argument("--name", required=True, help="of the checkpoint: overhead-rsod")
-    parser.add_argument("--data", default="", help="folder of RSOD: classes.json, test/")
+    parser.add_argument("--data", default="", help="folder of RSOD: classes.json, test/; or sample")
     parser.add_argument(
         "--record", action="store_true", help="keep the run's record, score nothing"
     )
@@ -128,6 +140,30 @@ def score(scoring: DetectorScoring, pictures: Sequence[BoxedPicture]) -> dict[st
     scoring.map_file.write_text(results_json(report), encoding="utf-8")
     add_log_line(scoring, f"{scoring.title}, AP50 of each class", seed=seed)
     return report
+
+
+def score_drawn(scoring: DetectorScoring) -> dict[str, Any]:
+    """Score a detector on the drawn scenes of the built-in gallery, and write the report."""
+    model, processor = load_detector(scoring.folder)
+    pictures = drawn_pictures(model)
+    report = {
+        "model": scoring.name,
+        "model_revision": f"weights:{weights_fingerprint(model)}",
+        "data": "drawn",
+        "pictures": len(pictures),
+        "protocol": PROTOCOL,
+        "code": f"rsctir_hf {rsctir_hf.__version__}",
+        "metrics": evaluate_detection(model, processor, pictures),
+    }
+    scoring.drawn_file.write_text(results_json(report), encoding="utf-8")
+    return report
+
+
+def drawn_pictures(model: PreTrainedModel) -> list[BoxedPicture]:
+    """Read the built-in gallery with the boxes of the classes that ``model`` knows."""
+    names: Any = model.config.id2label
+    classes = [names[number] for number in range(len(names))]
+    return read_boxed_folder(sample_folder(), classes=classes, names=DRAWN_NAMES)
 
 
 if __name__ == "__main__":

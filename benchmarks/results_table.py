@@ -1,7 +1,7 @@
-"""Turn the evaluation reports in ``results/`` into the tables of the README.
+"""Turn the evaluation reports in ``results/`` into tables.
 
     python benchmarks/results_table.py            # print them
-    python benchmarks/results_table.py --write    # put them between the README's two markers
+    python benchmarks/results_table.py --write    # renew results/TABLES.md and README's headline
 
 A report is what ``rsctir evaluate --json results/NAME.json`` writes; files of several seeds of a
 model, such as ``results/cmpagl-ucm-seed0_test_smr_sym8.json``, become one row. Validation reports
@@ -22,13 +22,15 @@ from statistics import fmean, stdev
 from typing import Any
 
 import torch
-from readme_block import write_block
+from published import Published, published_rows
+from readme_block import with_block
 
 from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.metrics import RECALL_AT, bootstrap_interval
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN = "<!-- results:begin -->"  # the README's two markers
+TABLES = ROOT / "results" / "TABLES.md"
+BEGIN = "<!-- results:begin -->"  # the two markers of either document
 END = "<!-- results:end -->"
 NO_RESULTS = "No results yet: write one with `rsctir evaluate ... --json results/NAME.json`."
 CELLS = tuple(f"{way}_R@{k}" for way in ("i2t", "t2i") for k in RECALL_AT)
@@ -42,82 +44,34 @@ EVERY_CELL += ["stable order", "caption-aware", "live", "Source"]
 RERANKS = {"none": "none", "smr": "SMR", "mr": "MR", "match": "match"}  # in the tables' order
 SEED_SUFFIX = re.compile(r"-seed(\d+)")
 NONE = "–"  # noqa: RUF001 - a dash for an empty cell
+HEADLINE_RERANKS = tuple([*RERANKS].index(name) for name in ("none", "smr"))
+
+#: Models of the headline, and the goals set before their training: mR without rerank, with SMR.
+GOALS: Mapping[tuple[str, str], Mapping[str, tuple[float | None, float | None]]] = {
+    ("ucm", "test"): {
+        "cmpagl-ucm": (52.0, 54.0),
+        "cmpagl-rs": (None, None),
+        "galr-ucm": (48.0, 50.0),
+        "galr-rs": (None, None),
+    },
+    ("ucm", "validation"): dict.fromkeys(
+        ("cmpagl-ucm", "cmpagl-rs", "galr-ucm", "galr-rs"), (None, None)
+    ),
+    ("rsicd", "validation"): {
+        "cmpagl-rsicd": (None, None),
+        "cmpagl-rs": (23.0, None),
+        "galr-rsicd": (None, None),
+        "galr-rs": (20.0, None),
+    },
+}
+#: Published rows of the headline.
+LANDMARKS = ("AMFMN-fusion", "CABIR", "CLIP B/32, fine-tuned", "PE-RSITR", "RemoteCLIP B/32")
+LANDMARKS += ("GaLR", "KAMCL, ResNet-50")
+HEADLINE = ["Data", "Model", "Seeds", "mR", "95 % interval", "Goal", "mR with SMR"]
+HEADLINE += ["95 % interval", "Goal"]
 
 #: What is at hand of a benchmark, where that is not the release.
 PARTS = {"rsicd": "RSICD (AID subset, 150 px)"}
-RSICD_CAVEAT = (
-    "Published rows: the full RSICD test split, 1,093 pictures of 224 px. They and ours cannot be "
-    "compared one to one."
-)
-
-
-@dataclass(frozen=True)
-class Published:
-    """A row of somebody else's table.
-
-    Attributes:
-        method: as the source calls it.
-        recalls: image-to-text R@1, 5, 10, then text-to-image R@1, 5, 10, percent.
-        mean: mR as printed by the source, percent.
-        source: where it stands.
-    """
-
-    method: str
-    recalls: tuple[float, float, float, float, float, float]
-    mean: float
-    source: str
-
-
-AMFMN = "AMFMN paper, table II; PE-RSITR repository"
-PE = "PE-RSITR repository"
-REMOTE = "RemoteCLIP repository, table 2"
-BOTH = "PE-RSITR repository; RemoteCLIP repository, table 2"
-KAMCL = "KAMCL repository, figure"
-
-#: UCM-Captions test, 210 pictures, 1,050 captions; as printed, how ties are ranked is not stated.
-PUBLISHED_UCM = (
-    Published("CLIP B/32, zero-shot", (10.95, 34.76, 55.71, 7.33, 35.14, 54.57), 33.08, PE),
-    Published("VSE++", (12.38, 44.76, 65.71, 10.10, 31.80, 56.85), 36.93, AMFMN),
-    Published("LW-MCR(b)", (12.38, 43.81, 59.52, 12.00, 46.38, 72.48), 41.10, PE),
-    Published("CAMP-triplet", (10.95, 44.29, 65.71, 9.90, 46.19, 76.29), 42.22, AMFMN),
-    Published("SCAN i2t", (12.85, 47.14, 69.52, 12.48, 46.86, 71.71), 43.43, AMFMN),
-    Published("MTFN", (10.47, 47.62, 64.29, 14.19, 52.38, 78.95), 44.65, AMFMN),
-    Published("SCAN t2i", (14.29, 45.71, 67.62, 12.76, 50.38, 77.24), 44.67, AMFMN),
-    Published("LW-MCR(d)", (15.24, 51.90, 62.86, 11.90, 50.95, 75.24), 44.68, PE),
-    Published("LW-MCR(u)", (18.10, 47.14, 63.81, 13.14, 50.38, 79.52), 45.35, BOTH),
-    Published("AMFMN-sim", (14.76, 49.52, 68.10, 13.43, 51.81, 76.48), 45.68, AMFMN),
-    Published("AMFMN-soft", (12.86, 51.90, 66.67, 14.19, 51.71, 78.48), 45.97, AMFMN),
-    Published("AMFMN-fusion", (16.67, 45.71, 68.57, 12.86, 53.24, 79.43), 46.08, AMFMN),
-    Published("CABIR", (15.17, 45.71, 72.85, 12.67, 54.19, 89.23), 48.30, PE),
-    Published("RemoteCLIP RN50", (13.33, 50.48, 74.76, 15.24, 57.14, 84.57), 49.25, REMOTE),
-    Published("CLIP B/32, fine-tuned", (17.14, 55.24, 79.52, 13.90, 56.95, 91.81), 52.43, PE),
-    Published("Rahhal et al.", (19.04, 53.33, 77.61, 19.33, 64.00, 91.42), 54.12, BOTH),
-    Published("RemoteCLIP L/14", (19.05, 54.29, 80.95, 17.71, 62.19, 93.90), 54.68, REMOTE),
-    Published("CLIP-CL B/32 (RET-3)", (20.00, 55.24, 80.95, 18.19, 64.86, 92.38), 55.27, REMOTE),
-    Published("PE-RSITR", (22.71, 55.81, 80.33, 18.82, 62.84, 93.72), 55.71, PE),
-    Published("RemoteCLIP B/32", (20.48, 59.85, 83.33, 18.67, 61.52, 94.29), 56.36, REMOTE),
-)
-
-#: RSICD test, 1,093 pictures: dual encoders without CLIP weights, and two that start from them.
-PUBLISHED_RSICD = (
-    Published("GaLR", (6.50, 18.91, 29.70, 5.11, 19.57, 31.92), 18.62, "GaLR repository, figure"),
-    Published(
-        "KAMCL, ResNet-18",
-        (9.24, 22.51, 36.23, 6.70, 24.13, 39.14),
-        23.26,
-        f"{KAMCL} (its six cells average 22.99)",
-    ),
-    Published(
-        "Swin-T + BERT, PIR's baseline",
-        (10.52, 25.07, 36.78, 6.11, 23.64, 38.28),
-        23.40,
-        "PIR repository",
-    ),
-    Published("PIR", (9.88, 27.26, 39.16, 6.97, 24.56, 38.92), 24.46, "PIR repository"),
-    Published("KAMCL, ResNet-50", (12.08, 27.26, 38.70, 8.65, 27.43, 42.51), 26.10, KAMCL),
-    Published("CLIP B/32, fine-tuned", (13.54, 30.83, 43.46, 11.55, 33.14, 49.83), 30.39, PE),
-    Published("RemoteCLIP B/32", (17.02, 37.97, 51.51, 13.71, 37.11, 54.25), 35.26, REMOTE),
-)
 
 
 @dataclass(frozen=True)
@@ -253,6 +207,46 @@ def tables(reports: Sequence[Report]) -> str:
     return "\n\n".join(parts)
 
 
+def headline(reports: Sequence[Report]) -> str:
+    """Return the README's table: the models of ``GOALS``, one view, beside published rows."""
+    rows = []
+    for (data, split), goals in GOALS.items():
+        here = [report for report in reports if report.data[1:3] == (data, split)]
+        if not here:
+            continue
+        title = f"{data_title(data, split, here[0].data[3])}, {split}"
+        for model, wanted in goals.items():
+            cells = [
+                headline_cells([r for r in here if r.row == (model, place, 1)], goal)
+                for place, goal in zip(HEADLINE_RERANKS, wanted, strict=True)
+            ]
+            if cells[0][0] != NONE:
+                seeds = len({report.seed for report in here if report.row[0] == model})
+                rows.append([title, f"`{model}`", str(seeds), *cells[0], *cells[1]])
+        published, _ = published_rows(data, split)
+        rows += [
+            [
+                f"{BENCHMARKS[data].title}, test",
+                f"*{row.method}*",
+                NONE,
+                f"{row.mean:.2f}",
+                *[NONE] * 5,
+            ]
+            for row in published
+            if row.method in LANDMARKS
+        ]
+    return markdown_table(HEADLINE, rows) if rows else NO_RESULTS
+
+
+def headline_cells(group: Sequence[Report], goal: float | None) -> list[str]:
+    """Mean and spread, interval, and whether the goal is met, of one model and rerank."""
+    if not group:
+        return [NONE] * 3
+    mean = fmean(report.values["mR"] for report in group)
+    met = NONE if goal is None else f"{goal:g}, {'met' if mean >= goal else 'missed'}"
+    return [mean_with_spread(group), interval_cell(group), met]
+
+
 def data_title(data: str, split: str, images: int) -> str:
     """Name of a benchmark as in papers, or of the part that is at hand; others keep theirs."""
     if data not in BENCHMARKS:
@@ -262,25 +256,11 @@ def data_title(data: str, split: str, images: int) -> str:
     return title if whole else PARTS.get(data, f"{title} (part)")
 
 
-def published_rows(data: str, split: str) -> tuple[tuple[Published, ...], str]:
-    """Published rows that belong under a table, and what to say of them."""
-    if "ucm" in data.lower() and split == "test":
-        return PUBLISHED_UCM, ""
-    if "rsicd" in data.lower() and split != "train":
-        return PUBLISHED_RSICD, RSICD_CAVEAT
-    return (), ""
-
-
 def group_cells(group: Sequence[Report]) -> list[str]:
-    """Cells of our row for the seeds of one model: means, and of mR the spread over seeds.
-
-    The spread is the sample standard deviation; one seed has none.
-    """
+    """Cells of our row for the seeds of one model: means, and of mR the spread over seeds."""
     model, rerank, views = group[0].row
     means = [fmean(report.values[cell] for report in group) for cell in CELLS]
     half = len(RECALL_AT)
-    mean_recalls = [report.values["mR"] for report in group]
-    spread = f" ± {stdev(mean_recalls):.2f}" if len(group) > 1 else ""
     files = dict.fromkeys(SEED_SUFFIX.sub("-seed*", report.file) for report in group)
     return [
         model,
@@ -289,12 +269,19 @@ def group_cells(group: Sequence[Report]) -> list[str]:
         str(len(group)),
         recalls(means[:half]),
         recalls(means[half:]),
-        f"**{fmean(mean_recalls):.2f}**{spread}",
+        mean_with_spread(group),
         interval_cell(group),
         mean_cell([report.beside("caption_aware") for report in group]),
         mean_cell([report.beside("bank_metrics") for report in group]),
         ", ".join(f"`{file}`" for file in files),
     ]
+
+
+def mean_with_spread(group: Sequence[Report]) -> str:
+    """Mean mR of the seeds of one model, and its sample standard deviation; one seed has none."""
+    values = [report.values["mR"] for report in group]
+    spread = f" ± {stdev(values):.2f}" if len(group) > 1 else ""
+    return f"**{fmean(values):.2f}**{spread}"
 
 
 def every_cell(report: Report) -> list[str]:
@@ -350,15 +337,28 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def documents() -> dict[Path, str]:
+    """Return the documents with tables as they ought to be, by file."""
+    reports = read_reports(ROOT)
+    blocks = {ROOT / "README.md": headline(reports), TABLES: tables(reports)}
+    return {
+        file: with_block(file.read_text(encoding="utf-8"), block, begin=BEGIN, end=END)
+        for file, block in blocks.items()
+    }
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Print the tables, or write them into the README."""
+    """Print the tables, or write them into the documents."""
     parser = argparse.ArgumentParser(description="Tables from the reports in results/.")
-    parser.add_argument("--write", action="store_true", help="replace the block in README.md")
-    block = tables(read_reports(ROOT))
+    parser.add_argument(
+        "--write", action="store_true", help="renew results/TABLES.md and the block in README.md"
+    )
     if parser.parse_args(arguments).write:
-        write_block(ROOT / "README.md", block, begin=BEGIN, end=END)
+        for file, text in documents().items():
+            file.write_text(text, encoding="utf-8")
     else:
-        print(block)
+        reports = read_reports(ROOT)
+        print(headline(reports), tables(reports), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -6,17 +6,22 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel, AutoModelForObjectDetection, AutoProcessor
 
+from benchmarks import detector_map
 from rsctir_hf.cli import open_rows
+from rsctir_hf.detection_evaluation import evaluate_detection
 from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.evaluation import evaluate_retrieval
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
+DETECTOR = "overhead-rsod"
+
 CHECKPOINTS = ROOT / "checkpoints"
 NAMES = ("cmpagl-rs", "galr-rs")
+FAMILIES = {"cmpagl-rs": "cmpagl", "galr-rs": "galr", DETECTOR: "overhead"}
 TOLERANCE = 0.1  # percentage points of mR: rounding of half-precision weights across machines
 
 
@@ -42,32 +47,44 @@ def test_shipped_weights_score_on_the_drawn_scenes_as_their_results_file_says(na
         assert value == pytest.approx(recorded[key], abs=TOLERANCE), key
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_weights_are_stored_in_half_precision_and_run_in_float32(name):
+def test_the_shipped_detector_finds_what_its_results_file_says_on_the_drawn_scenes():
+    scores = json.loads((ROOT / "results" / f"{DETECTOR}_drawn_map50.json").read_text())["metrics"]
+    model, processor = detector_map.load_detector(checkpoint(DETECTOR))
+    found = evaluate_detection(model, processor, detector_map.drawn_pictures(model))
+    assert set(found) == set(scores)
+    for name, value in found.items():
+        assert value == pytest.approx(scores[name], abs=TOLERANCE), name
+
+
+@pytest.mark.parametrize(
+    ("name", "auto"),
+    [*dict.fromkeys(NAMES, AutoModel).items(), (DETECTOR, AutoModelForObjectDetection)],
+)
+def test_weights_are_stored_in_half_precision_and_run_in_float32(name, auto):
     folder = checkpoint(name)
     stored = load_file(folder / "model.safetensors")
     assert all(v.dtype != torch.float32 for v in stored.values())
-    model = AutoModel.from_pretrained(folder)
+    model = auto.from_pretrained(folder)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_checkpoint_holds_the_code_of_this_checkout(name):
     folder = checkpoint(name)
-    family = name.split("-")[0]
+    family = FAMILIES[name]
     for copied in folder.glob("*.py"):
         ours = ROOT / "rsctir_hf" / "models" / family / copied.name
         assert copied.read_text() == ours.read_text(), f"{copied.name}: save the model again"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_checkpoint_says_how_it_was_made_and_chosen(name):
     folder = checkpoint(name)
     results = json.loads((folder / "results.json").read_text())
     assert len(results["git_revision"].removesuffix("-dirty")) == 40
     chosen = results["validation"][0]
-    assert (chosen["split"], chosen["rerank"]) == ("validation", "none")
+    assert (chosen["split"], chosen.get("rerank", "none")) == ("validation", "none")
     assert (folder / "recipe.yaml").is_file()
     assert "license: other" in (folder / "README.md").read_text()
     assert not list(Path(folder).glob("*.bin")), "a pickle has no place in a checkpoint"

@@ -7,20 +7,11 @@ import pytest
 import torch
 
 from benchmarks import results_table
+from benchmarks.published import PUBLISHED_RSICD, PUBLISHED_UCM, RSICD_CAVEAT
 from benchmarks.readme_block import with_block
-from benchmarks.results_table import (
-    BEGIN,
-    CELLS,
-    END,
-    NONE,
-    PUBLISHED_RSICD,
-    PUBLISHED_UCM,
-    read_reports,
-)
+from benchmarks.results_table import CELLS, HEADLINE, NONE, read_reports
 from rsctir_hf.metrics import bootstrap_interval
 from tests.conftest import ROOT
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def report_of(value, **changes):
@@ -54,10 +45,33 @@ def rows_of(lines, model):
     return [row for row in rows if row[0] == model]
 
 
-def test_results_of_the_readme_are_those_of_the_results_files():
-    block = results_table.tables(read_reports(ROOT))
-    remedy = "run: python benchmarks/results_table.py --write"
-    assert with_block(README, block, begin=BEGIN, end=END) == README, remedy
+def test_tables_of_the_documents_are_those_of_the_results_files():
+    documents = results_table.documents()
+    assert {file.name for file in documents} == {"README.md", "TABLES.md"}
+    for file, text in documents.items():
+        remedy = "run: python benchmarks/results_table.py --write"
+        assert file.read_text(encoding="utf-8") == text, remedy
+
+
+def test_headline_says_of_each_model_whether_its_goals_are_met(tmp_path, write):
+    for seed, value in ((0, 50.0), (1, 53.0)):
+        changes = {"model": f"cmpagl-ucm-seed{seed}", "seed": seed, "symmetries": 1}
+        write(f"results/{seed}.json", report_of(value, rerank="none", **changes))
+        write(f"results/{seed}_smr.json", report_of(value + 4, **changes))
+        write(f"results/{seed}_eight.json", report_of(90.0, **changes | {"symmetries": 8}))
+    write("results/other.json", report_of(99.0, model="not-a-product", symmetries=1))
+    lines = results_table.headline(read_reports(tmp_path)).splitlines()
+    ours = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert ours[0][:4] == ["UCM-Captions, test", "`cmpagl-ucm`", "2", "**51.50** ± 2.12"]
+    assert (ours[0][5], ours[0][6], ours[0][8]) == ("52, missed", "**55.50** ± 2.12", "54, met")
+    assert all(len(row) == len(HEADLINE) for row in ours)
+    assert [row[1] for row in ours[1:]] == [
+        "*AMFMN-fusion*",
+        "*CABIR*",
+        "*CLIP B/32, fine-tuned*",
+        "*PE-RSITR*",
+        "*RemoteCLIP B/32*",
+    ]
 
 
 def test_seeds_become_one_row_with_mean_spread_and_the_interval_of_the_mean(tmp_path, write):
@@ -161,7 +175,7 @@ def test_validation_of_runs_is_read_and_a_part_of_rsicd_is_called_one(tmp_path, 
     write("checkpoints/cmpagl-rs/results.json", {"validation": [general]})
     lines = lines_of(tmp_path)
     assert lines[0].startswith("**RSICD (AID subset, 150 px), validation**: 1,027 pictures")
-    assert results_table.RSICD_CAVEAT in lines
+    assert RSICD_CAVEAT in lines
     assert [row[3] for row in rows_of(lines, "cmpagl-rsicd")[:2]] == ["1", "1"]
     assert rows_of(lines, "cmpagl-rsicd")[0][-1] == "`results/runs/cmpagl-rsicd.json`"
     assert rows_of(lines, "cmpagl-rs")[0][-1] == "`checkpoints/cmpagl-rs/results.json`"
