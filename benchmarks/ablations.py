@@ -67,7 +67,7 @@ ROWS = (
     Row("GaLR, global only", "galr_global_only"),
     Row("GaLR, + regions (plain graph)", "galr_regions", "GaLR, global only"),
     Row("GaLR, + DREA (default)", "galr_base", "GaLR, + regions (plain graph)"),
-    Row("GaLR, regions of a detector", "galr_detector_regions", "GaLR, global only"),
+    Row("GaLR, regions of a detector", "galr_detector_regions", "GaLR, + DREA (default)"),
     Row("GaLR, MIDF as in the paper", "galr_midf_paper", "GaLR, + DREA (default)"),
     Row("GaLR, MIDF as released", "galr_midf_released", "GaLR, + DREA (default)"),
     Row("GaLR, pooled levels off", "galr_no_levels", "GaLR, + DREA (default)"),

@@ -24,7 +24,7 @@ SWITCHES = {
     "cmpagl_concat": {"global_attention": "concat"},
 }
 TRAINING_SWITCHES = {
-    "galr_detector_regions": {"regions": "checkpoints/overhead-rsod", "region_threshold": 0.1},
+    "galr_detector_regions": {"regions": "checkpoints/overhead-rsod", "region_threshold": 0.3},
     "cmpagl_no_pre_alignment": {"pre_alignment_fraction": 0.0},
     "cmpagl_no_intra_class": {"intra_weight": 0.0},
 }

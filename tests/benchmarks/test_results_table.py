@@ -9,9 +9,8 @@ import torch
 from benchmarks import results_table
 from benchmarks.published import PUBLISHED_RSICD, PUBLISHED_UCM, RSICD_CAVEAT
 from benchmarks.readme_block import with_block
-from benchmarks.results_table import CELLS, HEADLINE, NONE, read_reports
+from benchmarks.results_table import BEGIN, CELLS, END, HEADLINE, NONE, read_reports
 from rsctir_hf.metrics import bootstrap_interval
-from tests.conftest import ROOT
 
 
 def report_of(value, **changes):
