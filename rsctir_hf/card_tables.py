@@ -14,9 +14,10 @@ from rsctir_hf.data import BENCHMARKS
 
 DIRECTIONS = ("i2t", "t2i")
 MEAN_AP = "mAP50"
+RERANKS = ("none", "smr", "mr", "match")  # in the order of tables
 RSOD = "rsod"
-#: Sets of boxes, which are no retrieval benchmarks: name -> title.
-BOX_SETS = {RSOD: "RSOD (subset)"}
+#: Sets that are no retrieval benchmarks: name -> title.
+OTHER_SETS = {RSOD: "RSOD (subset)", "sample": "drawn scenes, a regression check"}
 
 
 def evaluation_reports(results: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - parsed JSON
@@ -65,15 +66,21 @@ def detection_table(reports: Sequence[Mapping[str, Any]]) -> str:
 def retrieval_table(reports: Sequence[Mapping[str, Any]]) -> str:
     """Lay reports of retrieval out as a Markdown table, one line each, percent with one decimal.
 
-    The data sets come as in ``reports``, and of each the test split first. Behind mR stands its
-    bootstrap interval, where a report has one; the last columns are mR as well.
+    The data sets come as in ``reports``, and of each the test split first, then by rerank. Behind
+    mR stands its bootstrap interval, where a report has one; the last columns are mR as well.
     """
     keys = [key for key in reports[0] if key.startswith(DIRECTIONS) and "R@" in key] + ["mR"]
     head = ["data", "split", "rerank", "views", *keys, "stable order", "caption-aware", "live"]
     lines = [head, ["---"] * len(head)]
     order = list(dict.fromkeys(str(report.get("data")) for report in reports))
     for report in sorted(
-        reports, key=lambda r: (order.index(str(r.get("data"))), r.get("split") != "test")
+        reports,
+        key=lambda r: (
+            order.index(str(r.get("data"))),
+            r.get("split") != "test",
+            RERANKS.index(r["rerank"]),
+            r.get("symmetries") or 1,
+        ),
     ):
         others = [
             (report.get(name) or {}).get("mR")
@@ -123,7 +130,7 @@ def data_title(report: Mapping[str, Any]) -> str:
     """Name a report's data set, and how much of the official split it is if not all."""
     name = Path(str(report.get("data") or "unknown")).name
     if name not in BENCHMARKS:
-        return BOX_SETS.get(name, name)
+        return OTHER_SETS.get(name, name)
     title, images = BENCHMARKS[name].title, report.get("images")
     official = BENCHMARKS[name].images.get(str(report.get("split")))
     if not official or images in (None, official):

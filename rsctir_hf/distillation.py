@@ -94,7 +94,7 @@ def ask_teachers(
     sentences: dict[str, str] = {}  # key of the sentence -> its first spelling
     for caption in chain.from_iterable(captions):
         sentences.setdefault(normalise_caption(caption), caption)
-    data = hashlib.sha256(json.dumps([captions, list(train)]).encode()).hexdigest()
+    data = hashlib.sha256(json.dumps([captions, picture_marks(train)]).encode()).hexdigest()
     found = []
     for source in sources:
         loaded = load_dual_encoder(source)
@@ -113,6 +113,25 @@ def ask_teachers(
     return Teachers(found, sentences)
 
 
+def picture_marks(train: Mapping[str, datasets.Dataset]) -> list[list[str]]:
+    """Tell the pictures of each set apart from others: their files, or digests of their bytes."""
+    return [
+        [
+            name,
+            *(
+                hashlib.sha256(cell["bytes"]).hexdigest() if cell["bytes"] else str(cell["path"])
+                for cell in undecoded(table)
+            ),
+        ]
+        for name, table in train.items()
+    ]
+
+
+def undecoded(table: datasets.Dataset) -> Iterable[Mapping[str, Any]]:
+    """Return the cells of the column ``image`` as they are stored: ``bytes`` and ``path``."""
+    return table.cast_column("image", datasets.Image(decode=False))["image"]
+
+
 def embed_training_data(
     model: Any,  # noqa: ANN401
     processor: Any,  # noqa: ANN401
@@ -122,10 +141,7 @@ def embed_training_data(
     batch_size: int,
 ) -> dict[str, Tensor]:
     """Return a teacher's vectors of all rows and sentences, and its inverse temperature."""
-    cells = chain.from_iterable(
-        table.cast_column("image", datasets.Image(decode=False))["image"]
-        for table in train.values()
-    )
+    cells = chain.from_iterable(undecoded(table) for table in train.values())
     total = sum(len(table) for table in train.values())
     bar = tqdm(cells, total=total, desc="teacher", unit="picture")
     pictures = embed_images(

@@ -217,8 +217,8 @@ def training_data(results: Mapping[str, Any]) -> str:
     lines = [_training_set(name, count) for name, count in sets.items()]
     if results.get("seen_before"):
         lines.append(
-            f"before that, as the model this one was tuned from: {results['seen_before']}; its "
-            "card names their terms, which hold here too"
+            f"before that, as the model this one was tuned from: {results['seen_before']}; "
+            "the terms of these sets hold here too"
         )
     return "\n".join(f"- {line}" for line in lines)
 

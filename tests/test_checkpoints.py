@@ -1,6 +1,8 @@
 """The shipped checkpoints: what they are made of, and that their figures still hold."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from rsctir_hf.cli import open_rows
 from rsctir_hf.detection_evaluation import evaluate_detection
 from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.evaluation import evaluate_retrieval
+from rsctir_hf.hub import write_card
+from rsctir_hf.weights import weights_fingerprint
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -30,6 +34,20 @@ def checkpoint(name):
     if not (folder / "model.safetensors").is_file():
         pytest.skip(f"checkpoint absent: {name} is not in this checkout")
     return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_weights_score_on_ucm_validation_as_their_record_says(name, development_data):
+    folder = checkpoint(name)
+    rows = open_rows(str(development_data / "ucm_captions"), benchmark="ucm", split="validation")
+    model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    recorded = json.loads((folder / "results.json").read_text())
+    expected = next(
+        r for r in recorded["validation"] if (r["data"], r["rerank"]) == ("ucm", "none")
+    )
+    report = evaluate_retrieval(model, processor, rows, rerank="none")
+    for key, value in report.metrics.items():
+        assert value == pytest.approx(expected[key], abs=TOLERANCE), key
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,3 +106,41 @@ def test_a_checkpoint_says_how_it_was_made_and_chosen(name):
     assert (folder / "recipe.yaml").is_file()
     assert "license: other" in (folder / "README.md").read_text()
     assert not list(Path(folder).glob("*.bin")), "a pickle has no place in a checkpoint"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_records_speak_of_the_very_weights_that_are_shipped(name):
+    folder = checkpoint(name)
+    auto = AutoModelForObjectDetection if name == DETECTOR else AutoModel
+    weights = weights_fingerprint(auto.from_pretrained(folder))
+    assert json.loads((folder / "results.json").read_text())["weights"] == weights
+    for file in (ROOT / "results").glob(f"{name}_*test*.json"):
+        assert json.loads(file.read_text())["model_revision"] == f"weights:{weights}", file.name
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_card_is_what_its_template_makes_of_the_results_files(name, tmp_path):
+    folder = checkpoint(name)
+    copy = tmp_path / name
+    copy.mkdir()
+    for file in ("config.json", "results.json"):
+        shutil.copy(folder / file, copy / file)
+    write_card(copy, results=card_results(name))
+    for file in ("README.md", "LICENSE"):
+        remedy = "run rsctir card with these results files: " + " ".join(
+            map(str, card_results(name))
+        )
+        assert (copy / file).read_text() == (folder / file).read_text(), remedy
+
+
+def card_results(name):
+    """The results files of a card: every score of the model on held-out data and drawn scenes."""
+    files = sorted((ROOT / "results").glob(f"{name}_*.json"))
+    return [file for file in files if name != DETECTOR or "test" in file.name]
+
+
+def test_every_test_score_stands_in_the_log_and_the_log_names_no_other():
+    log = (ROOT / "results" / "README.md").read_text().partition("## Log of test scorings")[2]
+    logged = set(re.findall(r"^\| \d{4}-\d\d-\d\d \| `([\w-]+)`", log, re.MULTILINE))
+    files = [file.name for file in (ROOT / "results").rglob("*_test_*.json")]
+    assert logged == {re.sub(r"(_rsod)?_test_.*", "", name) for name in files}

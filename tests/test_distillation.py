@@ -71,3 +71,11 @@ def test_a_picture_no_teacher_can_read_is_named(train, sources, tmp_path):
     broken = table.map(lambda row: {**row, "image": {"bytes": b"no picture", "path": "x.png"}})
     with pytest.raises(ImageReadError, match="A teacher needs every picture"):
         ask_teachers(sources[:1], {"ucm": broken}, folder=tmp_path)
+
+
+def test_other_pictures_with_the_same_captions_are_looked_at_again(sources, tmp_path):
+    first, second = hub_table(3), hub_table(3, first=20)
+    other = second.remove_columns("captions").add_column("captions", first["captions"])
+    found = [ask_teachers(sources[:1], {"ucm": table}, folder=tmp_path) for table in (first, other)]
+    captions = first["captions"][0]
+    assert not torch.equal(*(teachers([0, 1, 2], captions) for teachers in found))

@@ -90,7 +90,7 @@ def test_card_of_a_tuned_model_names_what_its_start_has_seen(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(results))
     text = write_card(tmp_path).read_text()
     for words in (text, (tmp_path / "LICENSE").read_text()):
-        assert f"- before that, as the model this one was tuned from: {earlier}; its card" in words
+        assert f"- before that, as the model this one was tuned from: {earlier}; the terms" in words
 
 
 def test_reports_with_and_without_averaged_symmetries_stand_side_by_side(results, tmp_path):
@@ -147,6 +147,13 @@ def test_card_of_the_detector_carries_its_average_precisions_and_terms(tmp_path)
     ]
     for words in (text, (tmp_path / "LICENSE").read_text()):
         assert "261 train pictures: Google Earth screenshots; terms not verified" in words
+
+
+def test_drawn_scenes_are_never_taken_for_a_benchmark():
+    table = results_table([report() | {"data": "sample"}, report(rerank="match"), report()])
+    rows = [line.split(" | ") for line in table.splitlines()[2:]]
+    assert rows[0][0] == "| drawn scenes, a regression check"
+    assert [row[2] for row in rows[1:]] == ["none", "match"]
 
 
 def test_cmpagl_card_says_what_it_is_not():

@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
     seen_before = model.config.training_images  # by the model it goes on from; else empty
     if training_args.bf16:
         keep_depthwise_precise(model)
-    # Half the time of a convolution on a CPU. Module's own .to: transformers wraps it untyped.
+    # Convolutions on a CPU are faster so. Module's own .to: transformers wraps it untyped.
     torch.nn.Module.to(model, memory_format=torch.channels_last)
     patience = training_args.early_stopping_epochs
     trainer = RetrievalTrainer(

@@ -169,7 +169,7 @@ def check_leakage(
         max_difference: greatest mean difference of their colour thumbnails, of 255.
 
     Returns:
-        The pairs and counts; 2,100 pictures of 256 px take a few seconds.
+        The pairs and counts.
 
     Raises:
         ImageReadError: a picture is broken; the first such one is named.
