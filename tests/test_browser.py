@@ -112,9 +112,10 @@ def test_find_similar_asks_once(page):
     page.on("request", lambda request: calls.append(request.url))
     page.locator("#rs-similar").click()
     page.locator("#rs-similar-results .rs-card").first.wait_for()
-    page.wait_for_timeout(1500)  # a second round would begin right after the first
-    # The tab, the picture, its sentences, its neighbours.
-    assert len([url for url in calls if url.endswith("/queue/join?")]) == 4
+    page.locator("#rs-captions .rs-sentence").first.wait_for()
+    page.wait_for_timeout(2500)  # a second round would begin right after the first
+    # The tab with the picture, its neighbours, its sentences.
+    assert len([url for url in calls if url.endswith("/queue/join?")]) == 3
 
 
 def test_a_lower_threshold_leaves_regions_out(page):

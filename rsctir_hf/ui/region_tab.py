@@ -1,5 +1,6 @@
 """The tab *Region graph*: what a model looks at within a picture, and how it ties it together."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from rsctir_hf.regions.graph import (
 )
 from rsctir_hf.ui.cards import notice
 from rsctir_hf.ui.denoising import own_threshold, with_threshold
-from rsctir_hf.ui.events import MODEL, REDRAW
+from rsctir_hf.ui.events import MODEL, REDRAW, Trigger
 from rsctir_hf.ui.figures import GraphView, graph_sentence, region_figure
 from rsctir_hf.ui.picture_tab import refused
 from rsctir_hf.ui.samples import build_picture_chooser
@@ -105,10 +106,11 @@ def write_file(name: str, text: str) -> str:
 
 @dataclass(frozen=True)
 class RegionTab:
-    """The components of the tab that others refer to."""
+    """What others refer to: components, and what binds the drawing of the graph to a trigger."""
 
     picture: gr.Image
     samples: gr.HTML
+    answer: Callable[[Trigger], None]
 
 
 def build_region_tab(bench: Workbench) -> RegionTab:
@@ -117,7 +119,7 @@ def build_region_tab(bench: Workbench) -> RegionTab:
     shown = gr.State(None, time_to_live=FORGET_AFTER)
     with gr.Row(elem_classes="rs-split"):
         with gr.Column(scale=2, min_width=300):
-            picture, samples = build_picture_chooser(
+            chooser = build_picture_chooser(
                 bench,
                 "rs-region-picture",
                 alt_text="The picture whose regions are shown",
@@ -160,9 +162,13 @@ def build_region_tab(bench: Workbench) -> RegionTab:
 
     drawn = [figure, sentence, table, panel, as_json, as_graphml]
     draw = (handlers.draw, [shown, alike, most, least], drawn)
-    picture.change(handlers.find_regions, picture, [message, shown, alike], **MODEL).then(
-        *draw, **REDRAW
-    )
+
+    def answer(trigger: Trigger) -> None:
+        found = [message, shown, alike]
+        trigger(handlers.find_regions, chooser.picture, found, **MODEL).then(*draw, **REDRAW)
+
+    for trigger in chooser.given:
+        answer(trigger)
     for slider in (alike, most, least):
         slider.release(*draw, **REDRAW)
-    return RegionTab(picture, samples)
+    return RegionTab(chooser.picture, chooser.samples, answer)
