@@ -125,9 +125,9 @@ def _tie_tabs(tabs: gr.Tabs, search: SearchTab, picture: PictureTab, regions: Re
     )
     picture.answer(similar.success)
     graph = search.region_graph.click(
-        lambda path: (gr.Tabs(selected="regions"), search.handlers.picture(path)),
-        search.chosen,
-        [tabs, regions.picture],
+        lambda path, shown: (gr.Tabs(selected="regions"), *search.handlers.result(path, shown)),
+        [search.chosen, search.shown],
+        [tabs, regions.picture, regions.words],
         **PRIVATE,
     )
     regions.answer(graph.success)
