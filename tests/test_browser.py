@@ -112,9 +112,39 @@ def test_find_similar_asks_once(page):
     page.on("request", lambda request: calls.append(request.url))
     page.locator("#rs-similar").click()
     page.locator("#rs-similar-results .rs-card").first.wait_for()
-    page.wait_for_timeout(1500)  # a second round would begin right after the first
-    # The tab, the picture, its sentences, its neighbours.
-    assert len([url for url in calls if url.endswith("/queue/join?")]) == 4
+    page.locator("#rs-captions .rs-sentence").first.wait_for()
+    page.wait_for_timeout(2500)  # a second round would begin right after the first
+    # The tab with the picture, its neighbours, its sentences.
+    assert len([url for url in calls if url.endswith("/queue/join?")]) == 3
+
+
+def test_the_region_graph_of_a_result_explains_its_words(page):
+    search(page, "a bridge over a wide river")
+    page.locator("#rs-results .rs-card").first.click()
+    page.locator("#rs-detail .rs-detail img").wait_for()
+    page.locator("#rs-graph").click()
+    page.locator("#rs-region-sentence").get_by_text("For “a bridge over a wide river”").wait_for()
+    page.locator("#rs-region-table").get_by_text("contribution").first.wait_for()
+    words = page.get_by_label("Explain for these words")
+    assert words.input_value() == "a bridge over a wide river"
+    words.fill("planes")
+    words.press("Enter")
+    page.locator("#rs-region-sentence").get_by_text("For “planes”").wait_for()
+    words.fill("")
+    words.press("Enter")
+    page.locator("#rs-region-sentence").get_by_text("For “planes”").wait_for(state="detached")
+    assert page.locator("#rs-region-table").get_by_text("contribution").count() == 0
+
+
+def test_comparisons_are_drawn_when_they_are_opened(page):
+    page.get_by_role("tab", name="Region graph").click()
+    page.locator("#rs-region-picture-samples .rs-sample").first.click()
+    page.locator(".js-plotly-plot").wait_for()
+    assert page.locator("#rs-drea svg[role=img]").count() == 0
+    page.get_by_role("button", name="Compare the four DREA settings").click()
+    page.locator("#rs-drea svg[role=img]").nth(3).wait_for()
+    page.get_by_role("button", name="How the model sees the whole picture").click()
+    page.locator("#rs-whole").get_by_text("learned weight").first.wait_for()
 
 
 def test_a_lower_threshold_leaves_regions_out(page):
@@ -123,7 +153,7 @@ def test_a_lower_threshold_leaves_regions_out(page):
     page.locator(".js-plotly-plot").wait_for()
     page.locator("#rs-alike input[type=number]").fill("0")
     page.locator("#rs-alike input[type=number]").press("Tab")
-    page.get_by_text("With this threshold the model would look at").wait_for()
+    page.get_by_text("With this threshold the region model would look at").wait_for()
 
 
 def test_a_damaged_upload_is_refused_in_words(page, launch):
@@ -138,7 +168,7 @@ def test_a_sample_shows_its_region_graph_and_table(page):
     page.locator("#rs-region-picture-samples .rs-sample").first.click()
     page.locator(".js-plotly-plot").wait_for()
     page.locator("#rs-region-table").get_by_text("salience").first.wait_for()
-    assert "The model looks at" in page.locator("#rs-region-sentence").inner_text()
+    assert "The region model looks at" in page.locator("#rs-region-sentence").inner_text()
 
 
 def test_every_image_has_a_description(page):

@@ -44,6 +44,7 @@ class Contributions:
             denoising had dropped it), so that its contribution is 0.
         whole: (Q,) cosines of the whole picture.
         masked: (N, Q) cosines without each region.
+        without_any: (Q,) cosines without all regions at once; None where boxes were asked about.
     """
 
     boxes: Tensor
@@ -52,6 +53,7 @@ class Contributions:
     kept: Tensor
     whole: Tensor
     masked: Tensor
+    without_any: Tensor | None = None
 
     @property
     def values(self) -> Tensor:
@@ -86,16 +88,18 @@ def node_contributions(
         raise UnsupportedError(f"{type(model).__name__} has no region graph. Use a GaLR model.")
     pixels = _one_picture(inputs["pixel_values"])
     nodes = int(model.config.max_regions)
-    # The first copy hides nothing, so that both sides of a difference come from one pass.
-    hidden = torch.cat([torch.zeros(1, nodes), torch.eye(nodes)]).bool().to(pixels.device)
+    # The first copy hides nothing, so that both sides of a difference come from one pass; the last
+    # one hides every node.
+    copies = [torch.zeros(1, nodes), torch.eye(nodes), torch.ones(1, nodes)]
+    hidden = torch.cat(copies).bool().to(pixels.device)
     given = {name: inputs[name] for name in _REGION_INPUTS if name in inputs}
     try:
         features, graph = model.get_features_without_nodes(pixels, hidden, **given)
     except NotImplementedError as error:
         raise UnsupportedError(str(error)) from error
-    cosines = _cosines(features, queries)  # (1 + N, Q)
+    cosines = _cosines(features, queries)  # (1 + N + 1, Q)
     present, kept = graph.mask[0].cpu(), graph.kept[0].cpu()
-    masked = torch.where(kept.unsqueeze(1), cosines[1:], cosines[0])
+    masked = torch.where(kept.unsqueeze(1), cosines[1:-1], cosines[0])
     return Contributions(
         boxes=graph.boxes[0].float().cpu()[present],
         scores=graph.scores[0].float().cpu()[present],
@@ -103,6 +107,7 @@ def node_contributions(
         kept=kept[present],
         whole=cosines[0],
         masked=masked[present],
+        without_any=cosines[-1],
     )
 
 

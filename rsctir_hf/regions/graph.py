@@ -6,6 +6,7 @@ everything meant for people (``number``, ``describe_drop``, ``node_table``) regi
 """
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from torchvision.ops import box_iou
 
 from rsctir_hf.errors import MissingDependencyError
 from rsctir_hf.models.galr import GaLRConfig
+from rsctir_hf.protocols import Regions
+from rsctir_hf.regions.contribution import Contributions
 
 try:
     import networkx as nx
@@ -28,6 +31,8 @@ except ImportError as error:
 # Overlap above which DREA (our reading) calls two boxes one place.
 _SAME_PLACE = GaLRConfig.denoise_iou
 NODE_COLUMNS = ("#", "label", "score", "salience", "x", "y", "width", "height", "in the graph")
+CONTRIBUTION = "contribution"  # column, and attribute of nodes, of an explained graph
+_CONTRIBUTION_PLACE = 4  # its column follows salience
 
 
 class RegionGraph(Protocol):
@@ -122,6 +127,47 @@ def to_data(
     return data
 
 
+def explained(data: Data, contributions: Contributions, *, words: str) -> Data:
+    """Return a graph that also says what its regions contribute to the score with some words.
+
+    Args:
+        data: n nodes, of ``to_data``.
+        contributions: of the same picture's regions, for one query (Q = 1).
+        words: that query.
+
+    Returns:
+        A copy with ``contributions`` (n,), NaN for a region that was not asked about or that the
+        model had left out itself; ``words``; ``whole``, the score; and ``without_any``, the score
+        without all regions, where it was measured.
+    """
+    found = data.clone()
+    value_of = dict(zip(contributions.numbers.tolist(), contributions.values[:, 0], strict=True))
+    used = set(contributions.numbers[contributions.kept].tolist())
+    found.contributions = torch.tensor(
+        [float(value_of[n]) if n in used else float("nan") for n in data.numbers.tolist()]
+    )
+    found.words, found.whole = words, float(contributions.whole[0])
+    if contributions.without_any is not None:
+        found.without_any = float(contributions.without_any[0])
+    return found
+
+
+def to_regions(
+    region_graph: RegionGraph, *, input_side: int, picture_size: tuple[int, int], index: int = 0
+) -> Regions:
+    """Return one picture's boxes for another model; region number k is box k - 1.
+
+    Args:
+        region_graph: of B pictures. Padding stays, as boxes without area.
+        input_side: side in pixels of the square model input that its boxes lie in.
+        picture_size: (width, height) in pixels that the boxes are returned in.
+        index: which picture of the batch.
+    """
+    scale = torch.tensor(picture_size * 2) / input_side  # (4,)
+    boxes = region_graph.boxes[index].float().cpu() * scale
+    return Regions(boxes, region_graph.scores[index].float().cpu())
+
+
 def to_networkx(
     region_graph: RegionGraph | Data,
     *,
@@ -134,7 +180,9 @@ def to_networkx(
     ``y2`` (pixels of the model input), ``score``, ``salience``, ``kept``, ``self_weight`` (of the
     self-loop, where there is one), ``label`` where there is one and ``dropped`` (the reason) where
     it applies; edges carry ``weight`` and ``similarity``. The model's own weights are symmetric;
-    others give an ``nx.DiGraph`` whose edges lead from source to target, see ``to_data``.
+    others give an ``nx.DiGraph`` whose edges lead from source to target, see ``to_data``. The nodes
+    of an ``explained`` graph also carry ``contribution``, the graph itself ``words``, ``whole`` and
+    ``without_any``.
 
     Args:
         region_graph: of B pictures, or what ``to_data`` made of one of them.
@@ -146,6 +194,7 @@ def to_networkx(
     """
     data = _data_of(region_graph, index, label_names)
     graph = nx.DiGraph() if _is_directed(data) else nx.Graph()
+    graph.graph |= {name: data[name] for name in ("words", "whole", "without_any") if name in data}
     for node in range(data.num_nodes):
         graph.add_node(node, **_node_attributes(data, node))
     for (source, target), weight in zip(
@@ -222,7 +271,7 @@ def node_table(
     index: int = 0,
     label_names: Sequence[str] | None = None,
 ) -> list[list[str | int | float]]:
-    """Return a row of ``NODE_COLUMNS`` for each region that is not padding.
+    """Return a row of ``node_columns`` for each region that is not padding.
 
     x, y, width and height are whole pixels of the model input; x and y name the upper left corner.
     The last column says ``yes`` or why the region was dropped.
@@ -239,20 +288,34 @@ def node_table(
     rows: list[list[str | int | float]] = []
     for node in range(data.num_nodes):
         x1, y1, x2, y2 = data.boxes[node].tolist()
-        rows.append(
-            [
-                int(data.numbers[node]),
-                data.names[node],
-                round(float(data.scores[node]), 3),
-                round(float(data.salience[node]), 3),
-                round(x1),
-                round(y1),
-                round(x2 - x1),
-                round(y2 - y1),
-                data.reasons[node] or "yes",
-            ]
-        )
+        row: list[str | int | float] = [
+            int(data.numbers[node]),
+            data.names[node],
+            round(float(data.scores[node]), 3),
+            round(float(data.salience[node]), 3),
+            round(x1),
+            round(y1),
+            round(x2 - x1),
+            round(y2 - y1),
+            data.reasons[node] or "yes",
+        ]
+        if "contributions" in data:
+            row.insert(_CONTRIBUTION_PLACE, _signed(float(data.contributions[node])))
+        rows.append(row)
     return rows
+
+
+def node_columns(data: Data) -> list[str]:
+    """Return the names of the columns of ``node_table``: one more in an ``explained`` graph."""
+    columns = list(NODE_COLUMNS)
+    if "contributions" in data:
+        columns.insert(_CONTRIBUTION_PLACE, CONTRIBUTION)
+    return columns
+
+
+def _signed(contribution: float) -> str:
+    """Write a contribution with its sign, a dash where there is none."""
+    return "-" if math.isnan(contribution) else f"{round(contribution, 3) + 0.0:+.3f}"
 
 
 def _data_of(
@@ -274,6 +337,8 @@ def _node_attributes(data: Data, node: int) -> dict[str, Any]:
     corners = zip(("x1", "y1", "x2", "y2"), data.boxes[node].tolist(), strict=True)
     attributes |= {name: round(value, 2) for name, value in corners}
     attributes |= {"label": data.names[node]} if data.names[node] else {}
+    if "contributions" in data and not math.isnan(contribution := float(data.contributions[node])):
+        attributes[CONTRIBUTION] = contribution
     return attributes | ({"dropped": data.reasons[node]} if data.reasons[node] else {})
 
 

@@ -9,8 +9,10 @@ from PIL import Image
 from rsctir_hf.ui.pictures import DETAIL_SIDE, encode_picture
 
 KEPT, DROPPED, EDGE = "#ffd166", "#c3ccd1", "#4cc9f0"
+ADDS, TAKES = "#5b9dff", "#ff8a4c"  # blue and orange: told apart by colour-blind readers too
+NOTICEABLE = 0.005  # a smaller contribution reads 0.00
 _BASE_WIDTH, _MORE_WIDTH = 0.8, 6.0  # pixels of the weakest and above it of the strongest edge
-_VARIANT = ("With this threshold the model would look at", "leave")
+_VARIANT = ("With this threshold the region model would look at", "leave")
 _LABEL_INK = "#10222b"
 
 
@@ -68,6 +70,9 @@ def region_figure(
     nodes = view.nodes(graph)
     for node in nodes:
         figure.add_trace(_box(graph.nodes[node], scale))
+    for node in nodes:
+        if sign_colour(graph.nodes[node]) in (ADDS, TAKES):
+            figure.add_annotation(_contribution(graph.nodes[node], scale))
     figure.add_trace(_centres(graph, nodes, scale))
     _lay_out(figure, width, height)
     return figure
@@ -83,11 +88,11 @@ def graph_sentence(graph: nx.Graph, view: GraphView, *, own: bool = True) -> str
     """
     kept = [node for node in graph if graph.nodes[node]["kept"]]
     dropped = len(graph) - len(kept)
-    looks, leaves = ("The model looks at", "leaves") if own else _VARIANT
+    looks, leaves = ("The region model looks at", "leaves") if own else _VARIANT
     text = (
         f"{looks} {len(kept)} {'region' if len(kept) == 1 else 'regions'} of this picture"
         f"{f' and {leaves} {dropped} out as repetition' if dropped else ''}; what they show "
-        "corrects the picture's overall embedding, so that small objects count in a search."
+        "corrects that model's overall embedding of the picture, so that small objects count."
     )
     edges = view.edges(graph)
     if not edges:
@@ -97,20 +102,37 @@ def graph_sentence(graph: nx.Graph, view: GraphView, *, own: bool = True) -> str
     return f"{text} The strongest tie is between #{numbers[0]} and #{numbers[1]}."
 
 
-def _corners(node: dict, scale: tuple[float, float]) -> tuple[float, float, float, float]:
+def sign_colour(node: dict) -> str:
+    """Return the colour of a region: in the graph, left out, or what it does to a score."""
+    if not node["kept"]:
+        return DROPPED
+    contribution = node.get("contribution", 0.0)
+    if abs(contribution) < NOTICEABLE:
+        return KEPT
+    return ADDS if contribution > 0 else TAKES
+
+
+def signed(contribution: float, digits: int = 2) -> str:
+    """Write a contribution with its sign, a true minus."""
+    return f"{round(contribution, digits) + 0.0:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def corners_of(node: dict, scale: tuple[float, float]) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 of a region; ``scale`` leads from the model input's pixels."""
     across, down = scale
     return node["x1"] * across, node["y1"] * down, node["x2"] * across, node["y2"] * down
 
 
-def _centre(node: dict, scale: tuple[float, float]) -> tuple[float, float]:
-    x1, y1, x2, y2 = _corners(node, scale)
+def centre_of(node: dict, scale: tuple[float, float]) -> tuple[float, float]:
+    """Return x, y of a region's middle; see ``corners_of``."""
+    x1, y1, x2, y2 = corners_of(node, scale)
     return (x1 + x2) / 2, (y1 + y2) / 2
 
 
 def _edge(
     graph: nx.Graph, first: int, second: int, share: float, scale: tuple[float, float]
 ) -> go.Scatter:
-    (xa, ya), (xb, yb) = (_centre(graph.nodes[node], scale) for node in (first, second))
+    (xa, ya), (xb, yb) = (centre_of(graph.nodes[node], scale) for node in (first, second))
     return go.Scatter(
         x=[xa, xb],
         y=[ya, yb],
@@ -122,24 +144,31 @@ def _edge(
 
 
 def _box(node: dict, scale: tuple[float, float]) -> go.Scatter:
-    x1, y1, x2, y2 = _corners(node, scale)
+    x1, y1, x2, y2 = corners_of(node, scale)
     kept = node["kept"]
     return go.Scatter(
         x=[x1, x2, x2, x1, x1],
         y=[y1, y1, y2, y2, y1],
         mode="lines",
         line={
-            "color": KEPT if kept else DROPPED,
+            "color": sign_colour(node),
             "width": 2 if kept else 1.5,
             "dash": "solid" if kept else "dot",
         },
         hoverinfo="skip",
+        **_tint(node),
     )
+
+
+def _tint(node: dict) -> dict[str, str]:
+    """Fill a region that moves the score, so that it is seen at a glance."""
+    colour = sign_colour(node)
+    return {"fill": "toself", "fillcolor": f"{colour}30"} if colour in (ADDS, TAKES) else {}
 
 
 def _centres(graph: nx.Graph, nodes: list[int], scale: tuple[float, float]) -> go.Scatter:
     records = [graph.nodes[node] for node in nodes]
-    centres = [_centre(record, scale) for record in records]
+    centres = [centre_of(record, scale) for record in records]
     return go.Scatter(
         x=[x for x, _ in centres],
         y=[y for _, y in centres],
@@ -148,7 +177,7 @@ def _centres(graph: nx.Graph, nodes: list[int], scale: tuple[float, float]) -> g
         textfont={"color": _LABEL_INK, "size": 11},
         marker={
             "size": [20 if record["kept"] else 16 for record in records],
-            "color": [KEPT if record["kept"] else DROPPED for record in records],
+            "color": [sign_colour(record) for record in records],
             "symbol": ["circle" if record["kept"] else "square" for record in records],
             "line": {"color": _LABEL_INK, "width": 1},
             "opacity": 1,
@@ -158,9 +187,27 @@ def _centres(graph: nx.Graph, nodes: list[int], scale: tuple[float, float]) -> g
     )
 
 
+def _contribution(node: dict, scale: tuple[float, float]) -> go.layout.Annotation:
+    """Write a region's contribution below its number."""
+    x, y = centre_of(node, scale)
+    return go.layout.Annotation(
+        x=x,
+        y=y,
+        yshift=-19,
+        text=f"<b>{signed(node['contribution'])}</b>",
+        showarrow=False,
+        bgcolor=_LABEL_INK,
+        borderpad=2,
+        font={"color": sign_colour(node), "size": 11},
+    )
+
+
 def _hover(node: dict) -> str:
     lines = [f"<b>#{node['number']} {node.get('label', '')}</b>"]
     lines.append(f"score {node['score']:.2f} · salience {node['salience']:.2f}")
+    if "contribution" in node:
+        verb = "adds to" if node["contribution"] > 0 else "takes from"
+        lines.append(f"{verb} the result's score: {signed(node['contribution'], 3)}")
     if not node["kept"]:
         lines.append(f"left out: {node.get('dropped', 'repeats another region')}")
     return "<br>".join(lines)

@@ -34,12 +34,13 @@ def build_app(bench: Workbench) -> gr.Blocks:
     ) as demo:
         top = gr.HTML(header(bench), elem_id="rs-top")
         timer = gr.Timer(_TICK)
+        # The two tabs that a result opens in are mounted from the start, to take its picture.
         with gr.Tabs(elem_id="rs-tabs") as tabs:
             with gr.Tab("Search", id="search"):
                 search = build_search_tab(bench)
-            with gr.Tab("Picture", id="picture"):
+            with gr.Tab("Picture", id="picture", render_children=True):
                 picture = build_picture_tab(bench)
-            with gr.Tab("Region graph", id="regions"):
+            with gr.Tab("Region graph", id="regions", render_children=True):
                 regions = build_region_tab(bench)
             with gr.Tab("About", id="about"):
                 figures = build_about_tab(bench)
@@ -115,16 +116,21 @@ def theme() -> gr.themes.Base:
 
 
 def _tie_tabs(tabs: gr.Tabs, search: SearchTab, picture: PictureTab, regions: RegionTab) -> None:
-    """Let the detail of a search result open in another tab."""
-    targets = (
-        (search.find_similar, picture.picture, "picture"),
-        (search.region_graph, regions.picture, "regions"),
+    """Let the detail of a search result open in another tab: picture and tab in one event."""
+    similar = search.find_similar.click(
+        lambda path: (gr.Tabs(selected="picture"), search.handlers.picture(path)),
+        search.chosen,
+        [tabs, picture.picture],
+        **PRIVATE,
     )
-    for button, image, name in targets:
-        # The tab first: a picture set before its tab is mounted would be answered twice.
-        button.click(lambda tab=name: gr.Tabs(selected=tab), None, tabs, **PRIVATE).then(
-            search.handlers.picture, search.chosen, image, **PRIVATE
-        )
+    picture.answer(similar.success)
+    graph = search.region_graph.click(
+        lambda path, shown: (gr.Tabs(selected="regions"), *search.handlers.result(path, shown)),
+        [search.chosen, search.shown],
+        [tabs, regions.picture, regions.words],
+        **PRIVATE,
+    )
+    regions.answer(graph.success)
 
 
 def _watcher(bench: Workbench, outputs: int) -> Any:  # noqa: ANN401 - a handler

@@ -1,5 +1,6 @@
 """The tab *Picture*: a picture in, sentences and similar pictures out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import gradio as gr
@@ -8,7 +9,7 @@ from PIL import Image
 from rsctir_hf.errors import ImageReadError, RsctirError
 from rsctir_hf.imagery import read_image
 from rsctir_hf.ui.cards import heading, notice
-from rsctir_hf.ui.events import MODEL, PRIVATE
+from rsctir_hf.ui.events import MODEL, PRIVATE, Trigger
 from rsctir_hf.ui.pictures import without_folders
 from rsctir_hf.ui.results import (
     MATCH,
@@ -83,11 +84,12 @@ def refused(error: RsctirError) -> str:
 
 @dataclass(frozen=True)
 class PictureTab:
-    """The components of the tab that others refer to."""
+    """What others refer to: components, and what binds the answers for the picture to a trigger."""
 
     picture: gr.Image
     rerank: gr.Radio
     samples: gr.HTML
+    answer: Callable[[Trigger], None]
 
 
 def build_picture_tab(bench: Workbench) -> PictureTab:
@@ -96,7 +98,7 @@ def build_picture_tab(bench: Workbench) -> PictureTab:
     shown = gr.State(Shown())
     with gr.Row(elem_classes="rs-split"):
         with gr.Column(scale=2, min_width=300):
-            picture, samples = build_picture_chooser(
+            chooser = build_picture_chooser(
                 bench, "rs-picture", alt_text="The picture you gave", height=320
             )
             rerank = gr.Radio(
@@ -112,11 +114,15 @@ def build_picture_tab(bench: Workbench) -> PictureTab:
     with gr.Column():
         grid = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-similar-results")
 
-    given = [picture, rerank]
-    for trigger in (picture.change, rerank.input):
+    def answer(trigger: Trigger) -> None:
         # Similar pictures first: sentences may have to wait until the caption bank is embedded.
-        trigger(handlers.similar, given, [grid, shown], **MODEL).then(
-            handlers.describe, given, [message, sentences], **MODEL
+        asked = [chooser.picture, rerank]
+        trigger(handlers.similar, asked, [grid, shown], **MODEL).then(
+            handlers.describe, asked, [message, sentences], **MODEL
         )
-    grid.select(handlers.take_result, shown, picture, **PRIVATE)
-    return PictureTab(picture, rerank, samples)
+
+    taken = grid.select(handlers.take_result, shown, chooser.picture, **PRIVATE)
+    asking: tuple[Trigger, ...] = (*chooser.given, rerank.input, taken.success)
+    for trigger in asking:
+        answer(trigger)
+    return PictureTab(chooser.picture, rerank, chooser.samples, answer)

@@ -1,6 +1,7 @@
 """How a visitor gives a picture: an upload, the clipboard, or a sample of the launched gallery."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -8,7 +9,7 @@ from PIL import Image
 
 from rsctir_hf.imagery import read_image
 from rsctir_hf.ui.cards import escape
-from rsctir_hf.ui.events import PRIVATE
+from rsctir_hf.ui.events import PRIVATE, Trigger
 from rsctir_hf.ui.galleries import Gallery
 from rsctir_hf.ui.pictures import picture_input, picture_uri
 from rsctir_hf.ui.workbench import Workbench
@@ -49,9 +50,25 @@ def _strip(paths: Sequence[Path], gallery: Gallery | None) -> str:
     return f'<div class="rs-samples" role="group" aria-label="Samples">{"".join(buttons)}</div>'
 
 
+@dataclass(frozen=True)
+class PictureChooser:
+    """Where a visitor gives a picture.
+
+    Attributes:
+        picture: the input.
+        samples: the strip below it, empty until ``layout`` fills it with an open gallery.
+        given: what to bind an answer to. Not ``picture.change``, which also comes when a handler
+            sets the picture, and comes twice if that happens while its tab is not shown.
+    """
+
+    picture: gr.Image
+    samples: gr.HTML
+    given: tuple[Trigger, ...]
+
+
 def build_picture_chooser(
     bench: Workbench, elem_id: str, *, alt_text: str, height: int
-) -> tuple[gr.Image, gr.HTML]:
+) -> PictureChooser:
     """Place a picture input and, below it, a strip of samples that fill it when clicked.
 
     Args:
@@ -59,9 +76,6 @@ def build_picture_chooser(
         elem_id: of the input; the strip's ends in ``-samples``.
         alt_text: what the picture is, for screen readers.
         height: of the input in pixels.
-
-    Returns:
-        The input and the strip, which is empty until ``layout`` fills it with an open gallery.
     """
     picture = picture_input(
         "Your picture",
@@ -77,5 +91,5 @@ def build_picture_chooser(
     def take_sample(event: gr.EventData) -> Image.Image:
         return read_image(sample_paths(bench.gallery)[int(event.item)])
 
-    samples.select(take_sample, None, picture, **PRIVATE)
-    return picture, samples
+    taken = samples.select(take_sample, None, picture, **PRIVATE)
+    return PictureChooser(picture, samples, (picture.input, taken.success))

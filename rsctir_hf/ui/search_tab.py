@@ -60,11 +60,13 @@ class Shown:
         hits: the results in order.
         rerank: how they were ordered.
         gallery: where they come from; None for the visitor's own pictures.
+        words: what was asked; empty where a picture was.
     """
 
     hits: tuple[Hit, ...] = ()
     rerank: str = NO_RERANK
     gallery: Gallery | None = None
+    words: str = ""
 
 
 class SearchHandlers:
@@ -93,7 +95,7 @@ class SearchHandlers:
         except RsctirError as error:
             text = without_folders(error)
             return notice("error", "This search cannot be answered", text), "", Shown(), closed
-        shown = Shown(tuple(hits), rerank, gallery)
+        shown = Shown(tuple(hits), rerank, gallery, query.strip())
         message = search_message(hint, shown, confident=retriever.is_confident(hits))
         if gallery is not None:
             message += self._still_indexing()
@@ -139,6 +141,10 @@ class SearchHandlers:
         except RsctirError as error:
             raise gr.Error(without_folders(error)) from error
 
+    def result(self, path: str | None, shown: Shown) -> tuple[Image.Image | None, str]:
+        """Return the picture of the detail panel and the words that found it."""
+        return self.picture(path), shown.words
+
     def _still_indexing(self) -> str:
         """Say that the search saw a part of the gallery only; empty once all is indexed."""
         status = self.bench.status
@@ -172,6 +178,7 @@ class SearchTab:
     rerank: gr.Radio
     find_similar: gr.Button
     region_graph: gr.Button
+    shown: gr.State
     chosen: gr.State
     handlers: SearchHandlers
 
@@ -246,7 +253,7 @@ def build_search_tab(bench: Workbench) -> SearchTab:
     opened.then(None, js=_SHOW_DETAIL, **PRIVATE)
     opened.then(handlers.why, chosen, why, **MODEL)
     close.click(lambda: gr.update(visible=False), None, panel, **PRIVATE)
-    return SearchTab(rerank, similar, graph, chosen, handlers)
+    return SearchTab(rerank, similar, graph, shown, chosen, handlers)
 
 
 def _build_more(handlers: SearchHandlers, own: gr.State) -> tuple[gr.Number, gr.Radio]:

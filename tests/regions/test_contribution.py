@@ -85,6 +85,15 @@ def test_a_node_that_denoising_had_dropped_contributes_nothing():
     assert (found.values[[0, 2]].abs().amax(1) > 0).all()
 
 
+def test_without_any_is_the_score_of_the_picture_without_its_graph(galr, cmpagl):
+    queries, pixels = queries_of(), pictures_of(1)
+    found = node_contributions(galr, {"pixel_values": pixels}, queries)
+    with torch.no_grad():
+        left, _ = galr.get_features_without_nodes(pixels, torch.ones(1, 5, dtype=torch.bool))
+    assert_close(found.without_any, (left @ queries.T)[0])
+    assert box_contributions(cmpagl, pixels, queries, boxes=BOXES).without_any is None
+
+
 def test_regions_are_ranked_by_sign_and_size(cmpagl):
     found = box_contributions(cmpagl, pictures_of(1), queries_of(), boxes=BOXES)
     for query in range(3):

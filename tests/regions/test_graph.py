@@ -20,6 +20,7 @@ from rsctir_hf.errors import MissingDependencyError  # noqa: E402
 from rsctir_hf.models.galr import GaLRConfig  # noqa: E402
 from rsctir_hf.models.galr.graph_galr import RegionBranch  # noqa: E402
 from rsctir_hf.regions import graph as region_graphs  # noqa: E402
+from rsctir_hf.regions.contribution import Contributions  # noqa: E402
 
 
 @pytest.fixture
@@ -216,6 +217,54 @@ def test_node_table_has_a_row_for_each_region(graph):
         [4, "", 0.5, 0.6, 20, 20, 10, 6, "yes"],
     ]
     assert all(len(row) == len(region_graphs.NODE_COLUMNS) for row in rows)
+
+
+def contributions_of(**changed):
+    """Contributions of regions 1 and 4 to one query; region 3 was not used by the model."""
+    found = {
+        "boxes": torch.zeros(3, 4),
+        "scores": torch.ones(3),
+        "numbers": torch.tensor([1, 3, 4]),
+        "kept": torch.tensor([True, False, True]),
+        "whole": torch.tensor([0.5]),
+        "masked": torch.tensor([[0.375], [0.5], [0.75]]),
+    }
+    return Contributions(**(found | changed))
+
+
+def test_an_explained_graph_says_what_each_region_contributes(graph):
+    data = region_graphs.to_data(graph)
+    found = region_graphs.explained(data, contributions_of(), words="a pier")
+    assert "contributions" not in data
+    rows = region_graphs.node_table(found)
+    place = region_graphs.node_columns(found).index("contribution")
+    # 0.5 - 0.375 and 0.5 - 0.75
+    assert [row[place] for row in rows] == ["+0.125", "-", "-0.250"]
+    plain = [row[:place] + row[place + 1 :] for row in rows]
+    assert plain == region_graphs.node_table(graph)
+    assert region_graphs.node_columns(data) == list(region_graphs.NODE_COLUMNS)
+
+
+def test_the_exports_of_an_explained_graph_hold_the_query_and_the_contributions(graph):
+    found = contributions_of(without_any=torch.tensor([0.25]))
+    data = region_graphs.explained(region_graphs.to_data(graph), found, words="a <pier> & more")
+    drawn = region_graphs.to_networkx(data)
+    assert drawn.graph == {"words": "a <pier> & more", "whole": 0.5, "without_any": 0.25}
+    assert drawn.nodes[0]["contribution"] == 0.125
+    assert "contribution" not in drawn.nodes[1]
+    from_json = json.loads(region_graphs.to_node_link_json(data))
+    assert from_json["graph"]["words"] == "a <pier> & more"
+    assert [node.get("contribution") for node in from_json["nodes"]] == [0.125, None, -0.25]
+    text = region_graphs.to_graphml(data).encode()
+    assert nx.read_graphml(io.BytesIO(text), node_type=int).graph["without_any"] == 0.25
+
+
+def test_boxes_for_another_model_keep_their_numbers_and_fit_the_picture(graph):
+    found = region_graphs.to_regions(graph, input_side=32, picture_size=(64, 16))
+    assert len(found.boxes) == graph.mask.shape[1]  # padding stays, so that row k is number k + 1
+    scale = torch.tensor([2.0, 0.5, 2.0, 0.5])
+    torch.testing.assert_close(found.boxes, graph.boxes[0] * scale)
+    torch.testing.assert_close(found.scores, graph.scores[0])
 
 
 def test_labels_are_named_where_names_are_known(graph):

@@ -4,7 +4,7 @@ import networkx as nx
 import pytest
 from PIL import Image
 
-from rsctir_hf.ui.figures import GraphView, graph_sentence, region_figure
+from rsctir_hf.ui.figures import ADDS, KEPT, TAKES, GraphView, graph_sentence, region_figure
 
 
 @pytest.fixture
@@ -51,3 +51,21 @@ def test_the_sentence_counts_regions_and_names_the_strongest_tie(graph):
     assert "looks at 2 regions" in sentence
     assert "leaves 1 out" in sentence
     assert "between #2 and #3" in sentence
+
+
+def test_contributions_are_drawn_with_sign_and_colour(graph):
+    graph.nodes[1]["contribution"], graph.nodes[2]["contribution"] = 0.062, -0.02
+    figure = region_figure(Image.new("RGB", (32, 32)), graph, GraphView(3), input_side=32)
+    centres = figure.data[-1]
+    assert list(centres.marker.color)[:2] == [ADDS, TAKES]
+    assert [note.text for note in figure.layout.annotations] == ["<b>+0.06</b>", "<b>−0.02</b>"]  # noqa: RUF001
+    assert "adds to the result's score: +0.062" in centres.customdata[0]
+    assert "takes from the result's score: −0.020" in centres.customdata[1]  # noqa: RUF001
+
+
+def test_a_contribution_too_small_to_read_is_not_coloured_but_told_on_hover(graph):
+    graph.nodes[1]["contribution"] = 0.0012
+    figure = region_figure(Image.new("RGB", (32, 32)), graph, GraphView(3), input_side=32)
+    assert figure.layout.annotations == ()
+    assert figure.data[-1].marker.color[0] == KEPT
+    assert "+0.001" in figure.data[-1].customdata[0]

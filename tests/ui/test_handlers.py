@@ -82,6 +82,8 @@ def test_the_detail_of_a_card_names_file_place_and_ranks(bench):
     html, panel, path, _ = SearchHandlers(bench).show(shown, click(1))
     assert panel["visible"]
     assert path == shown.hits[1].path
+    picture, words = SearchHandlers(bench).result(path, shown)
+    assert (picture.size, words) == ((64, 64), BANK[0])
     for words in ("block_", "EPSG:32632", "Before reranking", "test block", "64 x 64 pixels"):
         assert words in html
 
@@ -140,39 +142,9 @@ def test_uploads_that_are_no_pictures_are_refused_with_a_reason(bench, bad_uploa
         assert str(path.parent) not in message
         assert sentences == ""
         assert PictureHandlers(bench).similar(str(path), "none") == ("", Shown())
-        message, shown, _ = RegionHandlers(bench).find_regions(str(path))
+        message, shown, *_ = RegionHandlers(bench).find_regions(str(path))
         assert "cannot be used" in message
         assert shown is None
-
-
-def test_a_region_graph_is_drawn_listed_and_written(bench):
-    handlers = RegionHandlers(bench)
-    message, shown, slider = handlers.find_regions(str(bench.gallery.paths[2]))
-    drawn = handlers.draw(shown, slider["value"], 20, 0.0)
-    figure, sentence, rows, panel, as_json, as_graphml = drawn
-    assert slider["value"] == bench.region_retriever().model.config.denoise_similarity
-    assert message == ""
-    assert panel["visible"]
-    assert len(figure.data[-1].text) == len(rows) >= 1
-    assert "The model looks at" in sentence
-    with open(as_json, encoding="utf-8") as file:
-        assert len(json.load(file)["nodes"]) == len(rows)
-    with open(as_graphml, encoding="utf-8") as file:
-        assert "<graphml" in file.read()
-
-
-def test_another_threshold_is_said_to_be_a_variant(bench):
-    handlers = RegionHandlers(bench)
-    _, shown, _ = handlers.find_regions(str(bench.gallery.paths[2]))
-    _, sentence, rows, *_ = handlers.draw(shown, 1.0, 20, 0.0)
-    assert "would look at" in sentence
-    assert all(row[-1] == "yes" for row in rows)
-
-
-def test_nothing_is_drawn_without_a_picture(bench):
-    handlers = RegionHandlers(bench)
-    assert handlers.find_regions(None)[1] is None
-    assert handlers.draw(None, 0.85, 20, 0.0)[:3] == (None, "", [])
 
 
 def test_endpoints_answer_with_json_and_no_folders(bench):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
 
@@ -20,6 +21,20 @@ BANK = (
 )
 PICTURES = 20
 SIDE = 64
+
+
+class OnlyEmbeds(nn.Module):
+    """A dual encoder that can leave nothing out of a picture, around one that can."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.config = model, model.config
+
+    def get_image_features(self, pixel_values):
+        return self.model.get_image_features(pixel_values)
+
+    def get_text_features(self, input_ids, attention_mask=None):
+        return self.model.get_text_features(input_ids, attention_mask)
 
 
 def save_models(folder):
