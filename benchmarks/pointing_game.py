@@ -1,0 +1,337 @@
+"""Does the region with the largest contribution to a word lie on what the word names?
+
+    python benchmarks/pointing_game.py --data data/rsod          # RSOD train: all ways, choice
+    git add results && git commit -m "Chosen on RSOD train: how the pointing game is played"
+    python benchmarks/pointing_game.py --data data/rsod --test   # once
+    python benchmarks/pointing_game.py --write                   # the table in results/README.md
+
+Both shipped models, default proposals, nothing trained on RSOD. For each picture and each class in
+it ("airplane", "storage tank", "overpass", "playground") the region with the largest contribution
+is taken; a hit is a centre inside a box of that class (Zhang et al., ECCV 2016, with our regions
+in the place of a map's maximum). The figure is the share of hits of each class, and their mean
+(macro).
+
+A way of playing is how the class is worded, whether the score is the cosine itself or the cosine
+beyond that with an average caption, what is left out (a node of GaLR's graph, or what lies under a
+box), and what the contribution is divided by. The best macro on train is chosen for each model;
+test is scored once, with that way and with the app's own (the word alone, the plain contribution).
+Beside them, in the same run:
+
+- a random proposal and a random point of the picture: the expected share of hits;
+- the image's centre;
+- patch similarity: the centre of the cell of the image tower's map that is nearest to the text
+  (``patch_similarity``), wording and grid chosen on train as well.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from patch_similarity import cell_features
+from pointing import (
+    BEYOND,
+    BOX,
+    COSINE,
+    DIVISORS,
+    NODE,
+    WORDINGS,
+    Asking,
+    Game,
+    Seen,
+    Way,
+    askings,
+    best,
+    summary,
+)
+from readme_block import write_block
+from rsod_scoring import (
+    TRAIN,
+    RsodScoring,
+    macro_interval,
+    markdown,
+    read_choice,
+    read_content,
+    rounded,
+    scoring_of,
+    some_of_each_class,
+    wilson_interval,
+    write_choice,
+    write_score,
+)
+from score_test import ROOT, TEST, refuse_second_score
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from rsctir_hf.data.boxed import BoxedPicture
+from rsctir_hf.detector_data import read_classes, read_split
+from rsctir_hf.drawn import read_caption_bank
+from rsctir_hf.errors import RsctirError
+from rsctir_hf.gallery.embedding import embed_texts, image_inputs
+from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
+from rsctir_hf.protocols import BoxMaskingModel, NodeMaskingModel
+from rsctir_hf.regions.contribution import box_contributions, node_contributions
+from rsctir_hf.weights import weights_fingerprint
+
+MODELS = ("galr-rs", "cmpagl-rs")
+REGION_MODEL = "galr-rs"  # whose default proposals both are asked about
+MEASURED = "pointing game"
+TARGET = 50.0
+#: What RSOD's classes are called in a query.
+WORDS = {
+    "aircraft": "airplane",
+    "oil tank": "storage tank",
+    "overpass": "overpass",
+    "playground": "playground",
+}
+GRID_SIDES = (7, 14)
+CHOSEN, PLAIN, PATCH = "chosen on train", "as in the app", "patch similarity"
+PROPOSAL, POINT, CENTRE = "a random proposal", "a random point", "the image's centre"
+EVERY = 8  # sentence of the caption bank counts for the average one
+BEGIN, END = "<!-- pointing:begin -->", "<!-- pointing:end -->"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Choose on train, score on test, or write the table."""
+    options = parse(arguments)
+    scorings = [
+        scoring_of(ROOT / "checkpoints" / name, MEASURED, root=ROOT) for name in options.models
+    ]
+    if options.write:
+        write_block(ROOT / "results" / "README.md", table(scorings), begin=BEGIN, end=END)
+        return
+    torch.set_num_threads(1)
+    data = Path(options.data)
+    for scoring in scorings:
+        content = score(scoring, data) if options.test else choose(scoring, data, options.pictures)
+        for row in content["rows"]:
+            print(f"{scoring.name:<10} {row['name']:<22} macro {row['macro']:6.2f}", flush=True)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="The pointing game on RSOD.")
+    parser.add_argument("--data", default="", help="folder of RSOD: classes.json, train/, test/")
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument(
+        "--pictures", type=int, default=0, help="of each class of train; default: all"
+    )
+    parser.add_argument("--test", action="store_true", help="score what was chosen, once")
+    parser.add_argument("--write", action="store_true", help="renew results/README.md")
+    options = parser.parse_args(arguments)
+    if not (options.data or options.write):
+        parser.error("name the folder of RSOD with --data")
+    return options
+
+
+def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
+    """Play all ways on ``most`` pictures of each class of RSOD train (0: all), and choose.
+
+    Raises:
+        ScoringRefusedError: test has been scored: the choice stands.
+    """
+    if scoring.test_file.is_file():
+        refuse_second_score(scoring)
+    loaded = load_dual_encoder(scoring.folder)
+    pictures = some_of_each_class(read_split(data, TRAIN), most)
+    game = look(loaded, pictures, read_classes(data), list(askings()))
+    ways = {way: summary(game.play(way)) for way in ways_of(loaded)}
+    patches = {each: summary(game.play_patches(*each)) for each in product(askings(), GRID_SIDES)}
+    chosen, patch = best(ways), best(patches)
+    content = {
+        "pictures": len(pictures),
+        "chosen": asdict(chosen),
+        "chosen_patch": {"asking": asdict(patch[0]), "side": patch[1]},
+        "rows": rows_of(game, plain_way(loaded), chosen, patch),
+        "validation": [
+            *({**asdict(way), **found} for way, found in ways.items()),
+            *(
+                {"asking": asdict(asking), "patch_side": side, **found}
+                for (asking, side), found in patches.items()
+            ),
+        ],
+    }
+    write_choice(scoring, content, weights=weights_fingerprint(loaded.model))
+    return content
+
+
+def score(scoring: RsodScoring, data: Path) -> dict[str, Any]:
+    """Play the chosen way on RSOD test, once; see ``rsod_scoring.read_choice``."""
+    loaded = load_dual_encoder(scoring.folder)
+    weights = weights_fingerprint(loaded.model)
+    record = read_choice(scoring, weights=weights)
+    chosen = Way(**{**record["chosen"], "asking": Asking(**record["chosen"]["asking"])})
+    patch = Asking(**record["chosen_patch"]["asking"]), int(record["chosen_patch"]["side"])
+    pictures = read_split(data, TEST)
+    asked = list(dict.fromkeys([plain_way(loaded).asking, chosen.asking, patch[0]]))
+    game = look(loaded, pictures, read_classes(data), asked)
+    content = {
+        "pictures": len(pictures),
+        "chosen": record["chosen"],
+        "chosen_patch": record["chosen_patch"],
+        "target": TARGET,
+        "rows": rows_of(game, plain_way(loaded), chosen, patch),
+    }
+    write_score(scoring, content, weights=weights)
+    return content
+
+
+def ways_of(loaded: LoadedModel) -> Iterator[Way]:
+    """Yield every way a model can play."""
+    for masked, asking, divisor in product(maskings_of(loaded), askings(), DIVISORS):
+        yield Way(asking, masked, divisor)
+
+
+def maskings_of(loaded: LoadedModel) -> list[str]:
+    """Return what a model can leave out, the app's own first."""
+    found = {
+        NODE: isinstance(loaded.model, NodeMaskingModel),
+        BOX: isinstance(loaded.model, BoxMaskingModel),
+    }
+    return [name for name, able in found.items() if able]
+
+
+def plain_way(loaded: LoadedModel) -> Way:
+    """Return what the app shows for a word: its plain contribution."""
+    return Way(Asking("word", COSINE), maskings_of(loaded)[0], "nothing")
+
+
+@torch.no_grad()
+def look(
+    loaded: LoadedModel,
+    pictures: Sequence[BoxedPicture],
+    classes: Sequence[str],
+    asked: Sequence[Asking],
+) -> Game:
+    """Compute what all ways need of each picture and class."""
+    queries = query_vectors(loaded, classes, asked)
+    own = isinstance(loaded.model, NodeMaskingModel)
+    proposer = loaded if own else load_dual_encoder(ROOT / "checkpoints" / REGION_MODEL)
+    seen: dict[str, list[Seen]] = {}
+    for picture in tqdm(pictures, desc=scoring_name(loaded), unit="picture"):
+        for label in sorted(set(picture.labels.tolist())):
+            objects = torch.from_numpy(picture.boxes[picture.labels == label]).float()
+            name = classes[label]
+            found = look_at(loaded, proposer, picture, objects, queries[name])
+            seen.setdefault(name, []).append(found)
+    return Game(tuple(asked), seen)
+
+
+def scoring_name(loaded: LoadedModel) -> str:
+    """Name of a model's folder."""
+    return Path(loaded.model_id).name
+
+
+def query_vectors(
+    loaded: LoadedModel, classes: Sequence[str], asked: Sequence[Asking]
+) -> dict[str, Tensor]:
+    """Return the vectors (A, D) that each class is asked for with."""
+    average = torch.zeros(())
+    if any(each.score == BEYOND for each in asked):
+        average = embed(loaded, read_caption_bank()[::EVERY]).mean(dim=0)
+    vectors = {}
+    for name in classes:
+        word = WORDS.get(name, name)
+        rows = []
+        for each in asked:
+            sentences = [form.format(word) for form in WORDINGS[each.wording]]
+            query = F.normalize(embed(loaded, sentences).mean(dim=0), dim=0)
+            rows.append(query - average if each.score == BEYOND else query)
+        vectors[name] = torch.stack(rows)
+    return vectors
+
+
+def embed(loaded: LoadedModel, sentences: Sequence[str]) -> Tensor:
+    """Unit vectors (C, D) of sentences."""
+    return embed_texts(loaded.model, loaded.processor, sentences)
+
+
+def look_at(
+    loaded: LoadedModel,
+    proposer: LoadedModel,
+    picture: BoxedPicture,
+    objects: Tensor,
+    queries: Tensor,
+) -> Seen:
+    """Compute the contributions to queries (A, D), and the cells' cosines with them."""
+    inputs = image_inputs(loaded.model, loaded.processor, [picture.image])
+    pixels = inputs["pixel_values"]
+    size = (pixels.shape[-1], pixels.shape[-2])
+    found = {}
+    if isinstance(loaded.model, NodeMaskingModel):
+        found[NODE] = node_contributions(loaded.model, inputs, queries)
+    if isinstance(loaded.model, BoxMaskingModel):
+        boxes = proposals(proposer, picture)
+        found[BOX] = box_contributions(loaded.model, pixels, queries, boxes=boxes)
+    cells = {side: cell_features(loaded.model, pixels, side) @ queries.T for side in GRID_SIDES}
+    scale = (size[0] / picture.image.width, size[1] / picture.image.height)
+    return Seen(objects * torch.tensor(scale * 2), found, cells, size)
+
+
+def proposals(proposer: LoadedModel, picture: BoxedPicture) -> Tensor:
+    """Return a GaLR model's default proposals (N, 4), strongest first, in pixels of its input."""
+    model: Any = proposer.model
+    graph = model.get_region_graph(
+        **image_inputs(proposer.model, proposer.processor, [picture.image])
+    )
+    return graph.boxes[0, graph.mask[0]]
+
+
+def rows_of(game: Game, plain: Way, chosen: Way, patch: tuple[Asking, int]) -> list[dict[str, Any]]:
+    """Return a row for each way and each thing it competes with, with intervals."""
+    played = {
+        PLAIN: game.play(plain),
+        CHOSEN: game.play(chosen),
+        PROPOSAL: game.expect_proposal(),
+        POINT: game.expect_point(),
+        CENTRE: game.play_centre(),
+        PATCH: game.play_patches(*patch),
+    }
+    return [
+        {
+            "name": name,
+            **summary(shares),
+            "interval": rounded(macro_interval(list(shares.values()))),
+            "class_intervals": {
+                each: rounded(wilson_interval(float(of.sum()), len(of)))
+                for each, of in shares.items()
+            },
+            "pictures": {each: len(of) for each, of in shares.items()},
+        }
+        for name, shares in played.items()
+    ]
+
+
+def table(scorings: Sequence[RsodScoring]) -> str:
+    """Markdown of the figures that are there."""
+    lines: list[list[str]] = []
+    for scoring, split in product(scorings, (TRAIN, TEST)):
+        content = read_content(scoring.test_file if split == TEST else scoring.record_file)
+        if content is None:
+            continue
+        names = list(content["rows"][0]["classes"])
+        lines = lines or [["Model", "RSOD", "Points at", "Macro", *(WORDS[n] for n in names)]]
+        lines += [
+            cells_of(row, scoring.name, f"{split}, {content['pictures']}")
+            for row in content["rows"]
+        ]
+    return markdown(lines) if lines else "Not measured yet."
+
+
+def cells_of(row: Mapping[str, Any], model: str, split: str) -> list[str]:
+    """Cells of one row."""
+    low, high = row["interval"]
+    shares = [f"{value:.1f}" for value in row["classes"].values()]
+    return [model, split, row["name"], f"{row['macro']:.1f} ({low:.1f} to {high:.1f})", *shares]
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except RsctirError as error:
+        sys.exit(f"error: {error}")
