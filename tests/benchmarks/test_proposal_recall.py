@@ -60,15 +60,15 @@ def test_the_ratio_is_the_graph_over_the_tower():
 def test_without_opencv_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr(proposal_recall, "cv2", None)
     with pytest.raises(MissingDependencyError, match="bench"):
-        proposal_recall.selective_boxes(Image.new("RGB", (8, 8)), quality=False)
+        proposal_recall.selective_boxes(Image.new("RGB", (8, 8)))
 
 
 def test_selective_search_gives_boxes_inside_the_picture():
     pytest.importorskip("cv2.ximgproc", reason="OpenCV's contributed modules are absent")
     picture = Image.new("RGB", (64, 48), "navy")
     picture.paste("orange", (8, 8, 24, 24))
-    boxes = proposal_recall.selective_boxes(picture, quality=False)
+    boxes = proposal_recall.selective_boxes(picture)
     assert 0 < len(boxes) <= proposal_recall.COUNT
     assert (boxes[:, 2:] > boxes[:, :2]).all() and float(boxes[:, 2].max()) <= 64
-    again = proposal_recall.selective_boxes(picture, quality=False)
+    again = proposal_recall.selective_boxes(picture)
     assert torch.equal(boxes, again)
