@@ -27,7 +27,8 @@ WORDINGS = {
     ),
 }
 COSINE, BEYOND = "cosine", "beyond an average caption"
-NODE, BOX = "node", "under the box"
+#: What is left out: a node of the graph, what lies under a default proposal, or under a finer one.
+NODE, BOX, FINER = "node", "under the box", "under a finer box"
 #: Powers of a box's area that its contribution is divided by.
 DIVISORS = {"nothing": 0.0, "root of area": 0.5, "area": 1.0}
 
@@ -42,7 +43,7 @@ class Asking:
 
 @dataclass(frozen=True)
 class Way:
-    """A way of playing: ``NODE`` or ``BOX``, and a key of ``DIVISORS``; see the module."""
+    """A way of playing: ``NODE``, ``BOX`` or ``FINER``, and a key of ``DIVISORS``."""
 
     asking: Asking
     masked: str
@@ -58,7 +59,7 @@ class Seen:
 
     Attributes:
         objects: (M, 4) boxes of the class.
-        found: ``NODE`` or ``BOX`` -> contributions to A queries.
+        found: ``NODE``, ``BOX`` or ``FINER`` -> contributions to A queries.
         cells: grid side -> (side * side, A) cosines of the map's cells.
         size: (width, height).
     """
@@ -97,11 +98,9 @@ class Game:
         """Point at the middle of the picture."""
         return self._shares(lambda seen: (seen.size[0] / 2, seen.size[1] / 2))
 
-    def expect_proposal(self) -> Shares:
-        """Return the share of proposals that would be hits."""
-        return self._each(
-            lambda seen: hits(centres(next(iter(seen.found.values())).boxes), seen.objects)
-        )
+    def expect_proposal(self, masked: str) -> Shares:
+        """Return the share of a way's proposals that would be hits."""
+        return self._each(lambda seen: hits(centres(seen.found[masked].boxes), seen.objects))
 
     def expect_point(self) -> Shares:
         """Return the share of the picture that its objects cover."""

@@ -13,11 +13,13 @@ in the place of a map's maximum). The figure is the share of hits of each class,
 
 A way of playing is how the class is worded, whether the score is the cosine itself or the cosine
 beyond that with an average caption, what is left out (a node of GaLR's graph, or what lies under a
-box), and what the contribution is divided by. The best macro on train is chosen for each model;
-test is scored once, with that way and with the app's own (the word alone, the plain contribution).
-Beside them, in the same run:
+box), and what the contribution is divided by. The best macro on train is chosen for each model,
+once among the ways with default proposals and once with finer ones too: those of the same function
+on the same model's maps, but of strides 8 and 16 instead of 16 and 32, squares of 5 cells (our
+choice on train, from a first look at 30 pictures of it). Test is scored once, with these two ways
+and with the app's own (the word alone, the plain contribution). Beside them, in the same run:
 
-- a random proposal and a random point of the picture: the expected share of hits;
+- a random proposal of each kind and a random point of the picture: the expected share of hits;
 - the image's centre;
 - patch similarity: the centre of the cell of the image tower's map that is nearest to the text
   (``patch_similarity``), wording and grid chosen on train as well.
@@ -38,6 +40,7 @@ from pointing import (
     BOX,
     COSINE,
     DIVISORS,
+    FINER,
     NODE,
     WORDINGS,
     Asking,
@@ -74,6 +77,8 @@ from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.gallery.embedding import embed_texts, image_inputs
 from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
+from rsctir_hf.models.galr.backbone_galr import run_backbone
+from rsctir_hf.models.galr.regions_galr import propose_regions
 from rsctir_hf.protocols import BoxMaskingModel, NodeMaskingModel
 from rsctir_hf.regions.contribution import box_contributions, node_contributions
 from rsctir_hf.weights import weights_fingerprint
@@ -91,7 +96,10 @@ WORDS = {
 }
 GRID_SIDES = (7, 14)
 CHOSEN, PLAIN, PATCH = "chosen on train", "as in the app", "patch similarity"
-PROPOSAL, POINT, CENTRE = "a random proposal", "a random point", "the image's centre"
+FINER_CHOSEN = "chosen, finer proposals too"
+PROPOSAL, FINER_PROPOSAL = "a random proposal", "a random finer proposal"
+POINT, CENTRE = "a random point", "the image's centre"
+FINER_LEVELS, FINER_CELLS = (1, 2), 5  # of the region model's maps; box side in cells
 EVERY = 8  # sentence of the caption bank counts for the average one
 BEGIN, END = "<!-- pointing:begin -->", "<!-- pointing:end -->"
 
@@ -142,12 +150,14 @@ def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
     game = look(loaded, pictures, read_classes(data), list(askings()))
     ways = {way: summary(game.play(way)) for way in ways_of(loaded)}
     patches = {each: summary(game.play_patches(*each)) for each in product(askings(), GRID_SIDES)}
-    chosen, patch = best(ways), best(patches)
+    default = {way: found for way, found in ways.items() if way.masked != FINER}
+    chosen, finer, patch = best(default), best(ways), best(patches)
     content = {
         "pictures": len(pictures),
         "chosen": asdict(chosen),
+        "chosen_finer": asdict(finer),
         "chosen_patch": {"asking": asdict(patch[0]), "side": patch[1]},
-        "rows": rows_of(game, plain_way(loaded), chosen, patch),
+        "rows": rows_of(game, (plain_way(loaded), chosen, finer), patch),
         "validation": [
             *({**asdict(way), **found} for way, found in ways.items()),
             *(
@@ -165,20 +175,25 @@ def score(scoring: RsodScoring, data: Path) -> dict[str, Any]:
     loaded = load_dual_encoder(scoring.folder)
     weights = weights_fingerprint(loaded.model)
     record = read_choice(scoring, weights=weights)
-    chosen = Way(**{**record["chosen"], "asking": Asking(**record["chosen"]["asking"])})
+    chosen, finer = way_from(record["chosen"]), way_from(record["chosen_finer"])
     patch = Asking(**record["chosen_patch"]["asking"]), int(record["chosen_patch"]["side"])
     pictures = read_split(data, TEST)
-    asked = list(dict.fromkeys([plain_way(loaded).asking, chosen.asking, patch[0]]))
+    ways = plain_way(loaded), chosen, finer
+    asked = list(dict.fromkeys([*(way.asking for way in ways), patch[0]]))
     game = look(loaded, pictures, read_classes(data), asked)
     content = {
         "pictures": len(pictures),
-        "chosen": record["chosen"],
-        "chosen_patch": record["chosen_patch"],
+        **{key: record[key] for key in ("chosen", "chosen_finer", "chosen_patch")},
         "target": TARGET,
-        "rows": rows_of(game, plain_way(loaded), chosen, patch),
+        "rows": rows_of(game, ways, patch),
     }
     write_score(scoring, content, weights=weights)
     return content
+
+
+def way_from(record: Mapping[str, Any]) -> Way:
+    """Return a way as a record holds it."""
+    return Way(**{**record, "asking": Asking(**record["asking"])})
 
 
 def ways_of(loaded: LoadedModel) -> Iterator[Way]:
@@ -192,6 +207,7 @@ def maskings_of(loaded: LoadedModel) -> list[str]:
     found = {
         NODE: isinstance(loaded.model, NodeMaskingModel),
         BOX: isinstance(loaded.model, BoxMaskingModel),
+        FINER: isinstance(loaded.model, BoxMaskingModel),
     }
     return [name for name, able in found.items() if able]
 
@@ -266,28 +282,54 @@ def look_at(
     if isinstance(loaded.model, NodeMaskingModel):
         found[NODE] = node_contributions(loaded.model, inputs, queries)
     if isinstance(loaded.model, BoxMaskingModel):
-        boxes = proposals(proposer, picture)
-        found[BOX] = box_contributions(loaded.model, pixels, queries, boxes=boxes)
-    cells = {side: cell_features(loaded.model, pixels, side) @ queries.T for side in GRID_SIDES}
+        for name, boxes in proposals(proposer, picture).items():
+            found[name] = box_contributions(loaded.model, pixels, queries, boxes=boxes)
+    cells = cell_features(loaded.model, pixels, GRID_SIDES)
     scale = (size[0] / picture.image.width, size[1] / picture.image.height)
-    return Seen(objects * torch.tensor(scale * 2), found, cells, size)
+    cosines = {side: vectors @ queries.T for side, vectors in cells.items()}
+    return Seen(objects * torch.tensor(scale * 2), found, cosines, size)
 
 
-def proposals(proposer: LoadedModel, picture: BoxedPicture) -> Tensor:
-    """Return a GaLR model's default proposals (N, 4), strongest first, in pixels of its input."""
+def proposals(proposer: LoadedModel, picture: BoxedPicture) -> dict[str, Tensor]:
+    """Return a GaLR model's proposals, ``BOX`` the default ones and ``FINER``.
+
+    Each (N, 4), strongest first, in pixels of its input.
+    """
     model: Any = proposer.model
-    graph = model.get_region_graph(
-        **image_inputs(proposer.model, proposer.processor, [picture.image])
-    )
-    return graph.boxes[0, graph.mask[0]]
+    config = model.config
+    pixels = image_inputs(model, proposer.processor, [picture.image])["pixel_values"]
+    size = (pixels.shape[-2], pixels.shape[-1])
+    maps, _ = run_backbone(model.backbone, pixels, config)
+    found = {
+        BOX: model.region_branch.find_regions(maps, size),
+        FINER: propose_regions(
+            [maps[level] for level in FINER_LEVELS],
+            image_size=size,
+            count=config.max_regions,
+            cells=FINER_CELLS,
+            max_iou=config.proposal_iou,
+        ),
+    }
+    return {name: regions.boxes[0, regions.mask[0]] for name, regions in found.items()}
 
 
-def rows_of(game: Game, plain: Way, chosen: Way, patch: tuple[Asking, int]) -> list[dict[str, Any]]:
-    """Return a row for each way and each thing it competes with, with intervals."""
+def rows_of(
+    game: Game, ways: tuple[Way, Way, Way], patch: tuple[Asking, int]
+) -> list[dict[str, Any]]:
+    """Return a row for each way and each thing it competes with, with intervals.
+
+    Args:
+        game: what was computed.
+        ways: the app's, the chosen one with default proposals, and with finer ones too.
+        patch: query and grid of the patch similarity.
+    """
+    plain, chosen, finer = ways
     played = {
         PLAIN: game.play(plain),
         CHOSEN: game.play(chosen),
-        PROPOSAL: game.expect_proposal(),
+        FINER_CHOSEN: game.play(finer),
+        PROPOSAL: game.expect_proposal(chosen.masked),
+        FINER_PROPOSAL: game.expect_proposal(FINER),
         POINT: game.expect_point(),
         CENTRE: game.play_centre(),
         PATCH: game.play_patches(*patch),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import patch_similarity, pointing, pointing_game, rsod_scoring
-from benchmarks.pointing import BOX, COSINE, NODE, Asking, Game, Seen, Way
+from benchmarks.pointing import BOX, COSINE, FINER, NODE, Asking, Game, Seen, Way
 from rsctir_hf.data.boxed import BoxedPicture
 from rsctir_hf.errors import DataLayoutError, RsctirError
 from rsctir_hf.regions.contribution import Contributions
@@ -69,7 +69,7 @@ def test_what_it_competes_with_is_exact():
     # Objects cover a quarter of the picture; the centres of regions are (2, 2), (8, 8), (10, 10).
     played = game(*[seen([1.0, 0.0, 0.0], [[0.0, 0, 8, 8]])] * 2)
     assert float(played.expect_point()["aircraft"]) == pytest.approx(1 / 4)
-    assert float(played.expect_proposal()["aircraft"]) == pytest.approx(2 / 3)
+    assert float(played.expect_proposal(NODE)["aircraft"]) == pytest.approx(2 / 3)
     assert float(played.play_centre()["overpass"]) == 1  # (8, 8), on the edge
     assert float(played.play_patches(WORD, 2)["aircraft"]) == 0  # (12, 12)
     near = seen([1.0, 0.0, 0.0], [[0.0, 0, 8, 8]], cells=(0.9, 0.2, 0.1, 0.3))
@@ -119,7 +119,7 @@ def test_cells_are_unit_vectors_and_equal_ones_look_like_the_whole(side):
     cmpagl = seeded_model(tiny_stem_config(stem_skip_levels=True)).eval()
     galr = model_of(backbone_pool=True, backbone_pool_levels=True).eval()
     for model in (cmpagl, galr):
-        cells = patch_similarity.cell_features(model, pictures_of(1), side)
+        cells = patch_similarity.cell_features(model, pictures_of(1), [side])[side]
         assert cells.shape == (side * side, model.config.projection_dim)
         assert torch.allclose(cells.norm(dim=-1), torch.ones(side * side), atol=1e-5)
 
@@ -134,7 +134,7 @@ def test_a_single_cell_is_the_whole_picture(family):
     pixels = pictures_of(1)
     with torch.no_grad():
         whole = model.get_image_features(pixels)
-    assert torch.allclose(patch_similarity.cell_features(model, pixels, 1), whole, atol=1e-4)
+    assert torch.allclose(patch_similarity.cell_features(model, pixels, [1])[1], whole, atol=1e-4)
 
 
 def test_cells_are_counted_row_by_row():
@@ -153,13 +153,13 @@ def checkout(tmp_path, monkeypatch):
     monkeypatch.setattr(pointing_game, "weights_fingerprint", lambda model: "w1")
     monkeypatch.setattr(pointing_game, "read_split", lambda data, split: [])
     monkeypatch.setattr(pointing_game, "read_classes", lambda data: [])
-    monkeypatch.setattr(pointing_game, "maskings_of", lambda loaded: [pointing_game.NODE])
+    monkeypatch.setattr(pointing_game, "maskings_of", lambda loaded: [NODE, FINER])
     monkeypatch.setattr(pointing_game, "GRID_SIDES", (2,))
 
     def look(loaded, pictures, classes, asked):
         several = Seen(
             good.objects,
-            {pointing_game.NODE: widened(good.found[NODE], len(asked))},
+            dict.fromkeys((NODE, FINER), widened(good.found[NODE], len(asked))),
             {2: good.cells[2].expand(-1, len(asked))},
             good.size,
         )
@@ -184,7 +184,7 @@ def test_test_is_scored_once_after_the_choice_is_committed(checkout, tmp_path):
         pointing_game.score(checkout, tmp_path)
     found = pointing_game.choose(checkout, tmp_path)
     assert found["chosen"]["divisor"] == "nothing"  # the first of equal ones
-    assert len(found["validation"]) == 10 * 3 + 10
+    assert len(found["validation"]) == 2 * 10 * 3 + 10
     with pytest.raises(RsctirError, match="not in the last commit"):
         pointing_game.score(checkout, tmp_path)
     git(tmp_path, "add", "-A")
@@ -193,7 +193,9 @@ def test_test_is_scored_once_after_the_choice_is_committed(checkout, tmp_path):
     assert {row["name"]: row["macro"] for row in scored["rows"]} == {
         "as in the app": 100,
         "chosen on train": 100,
+        "chosen, finer proposals too": 100,
         "a random proposal": 33.33,
+        "a random finer proposal": 33.33,
         "a random point": 1.56,  # 2 x 2 of 16 x 16 pixels
         "the image's centre": 0,
         "patch similarity": 0,
