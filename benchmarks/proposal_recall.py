@@ -61,7 +61,7 @@ from rsctir_hf.weights import weights_fingerprint
 try:
     import cv2
 except ImportError:  # only selective search needs it; the tests run without
-    cv2 = None
+    cv2 = None  # type: ignore[assignment]
 
 MODEL = ROOT / "checkpoints" / "galr-rs"
 MEASURED = "proposal recall"
@@ -127,9 +127,7 @@ class Tally:
             "macro_of_pictures_interval": rounded(macro_interval(by_picture)),
             "boxes": round(statistics.fmean(self.boxes), 2),
             "milliseconds": round(statistics.median(self.milliseconds), 2),
-            "milliseconds_quartiles": rounded(
-                np.percentile(self.milliseconds, [25, 75]) if self.milliseconds else []
-            ),
+            "milliseconds_quartiles": rounded(np.percentile(self.milliseconds, [25, 75])),
         }
 
 
