@@ -1,12 +1,13 @@
 """Is the region that is shown as the reason of a result one? Take it out and see.
 
-    python benchmarks/deletion_test.py --data data/ucm_captions             # both shipped models
+    python benchmarks/deletion_test.py --data data/ucm_captions             # all subjects
     python benchmarks/deletion_test.py --data data/ucm_captions --queries 60
     python benchmarks/deletion_test.py --write                # the table in results/README.md
 
 For captions of UCM-Captions validation the best picture of the split is found, and the region of
 it with the largest contribution (``rsctir_hf.regions.contribution``): a node of GaLR's graph, or a
-box of GaLR's default proposals whose tokens a CMPAGL-style model masks. Target: taking it out
+box of GaLR's default proposals whose cells GaLR, or whose tokens a CMPAGL-style model, leaves out
+(the subjects ``galr-rs``, ``galr-rs, boxes`` and ``cmpagl-rs, boxes``). Target: taking it out
 lowers the score more than taking another one out, in 80 % of the results. Three readings:
 
 - *as named*: in the model, as contributions are measured. The top region is the one whose removal
@@ -46,11 +47,15 @@ from rsctir_hf.evaluation import library_versions, results_json
 from rsctir_hf.gallery.embedding import embed_images, embed_texts, evaluating, image_inputs
 from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
 from rsctir_hf.imagery import read_image
-from rsctir_hf.protocols import NodeMaskingModel, Regions
-from rsctir_hf.regions.contribution import Contributions, region_contributions
+from rsctir_hf.regions.contribution import Contributions, box_contributions, node_contributions
 from rsctir_hf.weights import weights_fingerprint
 
-MODELS = ("galr-rs", "cmpagl-rs")
+#: Subject -> model, and whether contributions are those of nodes.
+SUBJECTS = {
+    "galr-rs": ("galr-rs", True),
+    "galr-rs, boxes": ("galr-rs", False),
+    "cmpagl-rs, boxes": ("cmpagl-rs", False),
+}
 REGION_MODEL = "galr-rs"  # whose default proposals a model without regions is asked about
 RESULTS = ROOT / "results" / "deletion_test.json"
 QUERIES = 200
@@ -82,7 +87,7 @@ class Rivals:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure both models, or write the table of what was measured."""
+    """Measure all subjects, or write the table of what was measured."""
     options = parse(arguments)
     if options.write:
         block = table(read_content(options.json))
@@ -90,10 +95,10 @@ def main(arguments: Sequence[str]) -> None:
         return
     torch.set_num_threads(1)
     pictures, captions = read_validation(options.data, options.queries)
-    for name in options.models:
-        found = measure(name, pictures, captions)
+    for subject in options.subjects:
+        found = measure(subject, pictures, captions)
         keep(options.json, found)
-        print(table({"models": [found]}))
+        print(table({"subjects": [found]}))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -101,7 +106,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Take the reason out of results.")
     parser.add_argument("--data", default="", help="folder or Hub id of UCM-Captions")
     parser.add_argument("--queries", type=int, default=QUERIES, help="distinct captions")
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--subjects", nargs="+", default=list(SUBJECTS), choices=list(SUBJECTS))
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--write", action="store_true", help="renew results/README.md")
     options = parser.parse_args(arguments)
@@ -118,30 +123,30 @@ def read_validation(data: str, count: int) -> tuple[list[Any], list[str]]:
     return [read_image(row["image"]) for row in rows], [captions[row] for row in sorted(drawn)]
 
 
-def measure(name: str, pictures: Sequence[Any], captions: Sequence[str]) -> dict[str, Any]:
+def measure(subject: str, pictures: Sequence[Any], captions: Sequence[str]) -> dict[str, Any]:
     """Take the top region out of the best picture of each caption.
 
     Returns:
         ``results``, a row for each caption whose picture has two regions to compare, and their
         summary.
     """
+    name, nodes = SUBJECTS[subject]
     loaded = load_dual_encoder(ROOT / "checkpoints" / name)
-    proposer = loaded
-    if not isinstance(loaded.model, NodeMaskingModel):
-        proposer = load_dual_encoder(ROOT / "checkpoints" / REGION_MODEL)
+    proposer = None if nodes else load_dual_encoder(ROOT / "checkpoints" / REGION_MODEL)
     vectors = embed_images(loaded.model, loaded.processor, pictures).vectors
     queries = embed_texts(loaded.model, loaded.processor, captions)
     best = (queries @ vectors.T).argmax(dim=1).tolist()
     generator = torch.Generator().manual_seed(SEED)
     rows = []
-    for query, picture in zip(tqdm(queries, desc=name, unit="result"), best, strict=True):
+    for query, picture in zip(tqdm(queries, desc=subject, unit="result"), best, strict=True):
         row = take_out(loaded, proposer, pictures[picture], query, generator)
         if row is not None:
             rows.append({"picture": picture, **row})
     return {
+        "subject": subject,
         "model": name,
         "model_revision": f"weights:{weights_fingerprint(loaded.model)}",
-        "regions": "its own" if proposer is loaded else REGION_MODEL,
+        "regions": "nodes" if nodes else f"default proposals of {REGION_MODEL}",
         "data": "ucm",
         "split": "validation",
         "seed": SEED,
@@ -155,25 +160,29 @@ def measure(name: str, pictures: Sequence[Any], captions: Sequence[str]) -> dict
 
 def take_out(
     loaded: LoadedModel,
-    proposer: LoadedModel,
+    proposer: LoadedModel | None,
     picture: Any,  # noqa: ANN401 - a PIL picture
     query: Tensor,
     generator: torch.Generator,
 ) -> dict[str, Any] | None:
     """Return how far the score falls without the top region and without its rivals.
 
-    None where the picture has fewer than two regions that the model used.
+    Of the nodes, or, with a ``proposer``, of what lies under its default proposals. None where
+    the picture has fewer than two regions that the model used.
     """
     with evaluating(loaded.model):
         inputs = image_inputs(loaded.model, loaded.processor, [picture])
         pixels = inputs["pixel_values"]
-        regions = None if proposer is loaded else proposals(proposer, picture)
-        found = region_contributions(loaded.model, inputs, query, regions=regions)
+        if proposer is None:
+            found = node_contributions(loaded.model, inputs, query)
+        else:
+            boxes = proposals(proposer, picture)
+            found = box_contributions(loaded.model, pixels, query, boxes=boxes)
         if int(found.kept.sum()) < 2:
             return None
         rivals = rivals_of(found, (pixels.shape[-1], pixels.shape[-2]), generator)
-        boxes = torch.stack([found.boxes[rivals.top], found.boxes[rivals.other], rivals.elsewhere])
-        views = torch.cat([without(pixels, boxes, fill) for fill in FILLS])  # (3 * fills, 3, H, W)
+        taken = torch.stack([found.boxes[rivals.top], found.boxes[rivals.other], rivals.elsewhere])
+        views = torch.cat([without(pixels, taken, fill) for fill in FILLS])  # (3 * fills, 3, H, W)
         model: Any = loaded.model
         scores = (model.get_image_features(views).float() @ query).unflatten(0, (len(FILLS), -1))
     drops = float(found.whole[0]) - scores  # (fills, 3): top, other, elsewhere
@@ -184,12 +193,11 @@ def take_out(
     return row
 
 
-def proposals(proposer: LoadedModel, picture: Any) -> Regions:  # noqa: ANN401 - a PIL picture
-    """Return a GaLR model's default proposals in pixels of the model input (both have one size)."""
+def proposals(proposer: LoadedModel, picture: Any) -> Tensor:  # noqa: ANN401 - a PIL picture
+    """Return a GaLR model's default proposals (N, 4) in pixels of its input, strongest first."""
     model: Any = proposer.model
     graph = model.get_region_graph(**image_inputs(model, proposer.processor, [picture]))
-    there = graph.mask[0]
-    return Regions(boxes=graph.boxes[0, there], scores=graph.scores[0, there])
+    return graph.boxes[0, graph.mask[0]]
 
 
 def rivals_of(found: Contributions, size: tuple[int, int], generator: torch.Generator) -> Rivals:
@@ -276,24 +284,24 @@ def clustered_interval(won: Tensor, pictures: Tensor) -> tuple[float, float]:
 
 
 def keep(file: Path, found: Mapping[str, Any]) -> None:
-    """Put a model's figures into the results file, in the place of its earlier ones."""
-    models = (read_content(file) or {"models": []})["models"]
-    models = [*(each for each in models if each["model"] != found["model"]), dict(found)]
-    models.sort(key=lambda each: MODELS.index(each["model"]))
-    file.write_text(results_json({"target": TARGET, "models": models}), encoding="utf-8")
+    """Put a subject's figures into the results file, in the place of its earlier ones."""
+    kept = (read_content(file) or {"subjects": []})["subjects"]
+    kept = [*(each for each in kept if each["subject"] != found["subject"]), dict(found)]
+    kept.sort(key=lambda each: list(SUBJECTS).index(each["subject"]))
+    file.write_text(results_json({"target": TARGET, "subjects": kept}), encoding="utf-8")
 
 
 def table(content: Mapping[str, Any] | None) -> str:
     """Markdown of the figures that are there."""
     if content is None:
         return "Not measured yet."
-    rows = [["Model", "Reading", "Top region costs more", "Mean fall, top / rival", "Results"]]
-    for found in content["models"]:
+    rows = [["Subject", "Reading", "Top region costs more", "Mean fall, top / rival", "Results"]]
+    for found in content["subjects"]:
         for each in found["readings"]:
             low, high = each["by_picture"]
             rows.append(
                 [
-                    found["model"],
+                    found["subject"],
                     each["reading"],
                     f"{each['share']:.1f} % ({low:.1f} to {high:.1f})",
                     f"{each['drop_top']:.4f} / {each['drop_rival']:.4f}",

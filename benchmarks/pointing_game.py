@@ -16,8 +16,9 @@ beyond that with an average caption, what is left out (a node of GaLR's graph, o
 box), and what the contribution is divided by. The best macro on train is chosen for each model,
 once among the ways with default proposals and once with finer ones too: those of the same function
 on the same model's maps, but of strides 8 and 16 instead of 16 and 32, squares of 5 cells (our
-choice on train, from a first look at 30 pictures of it). Test is scored once, with these two ways
-and with the app's own (the word alone, the plain contribution). Beside them, in the same run:
+choice on train, from a first look at 30 pictures of it). Test is scored once, with these two ways,
+with the app's own (the word alone, the plain contribution) and with what was best on train for the
+word alone, its plain cosine and default proposals. Beside them, in the same run:
 
 - a random proposal of each kind and a random point of the picture: the expected share of hits;
 - the image's centre;
@@ -96,6 +97,7 @@ WORDS = {
 }
 GRID_SIDES = (7, 14)
 CHOSEN, PLAIN, PATCH = "chosen on train", "as in the app", "patch similarity"
+WORD_ALONE = "best for the word alone"
 FINER_CHOSEN = "chosen, finer proposals too"
 PROPOSAL, FINER_PROPOSAL = "a random proposal", "a random finer proposal"
 POINT, CENTRE = "a random point", "the image's centre"
@@ -157,7 +159,9 @@ def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
         "chosen": asdict(chosen),
         "chosen_finer": asdict(finer),
         "chosen_patch": {"asking": asdict(patch[0]), "side": patch[1]},
-        "rows": rows_of(game, (plain_way(loaded), chosen, finer), patch),
+        "rows": rows_of(
+            game, {PLAIN: plain_way(loaded), CHOSEN: chosen, FINER_CHOSEN: finer}, patch
+        ),
         "validation": [
             *({**asdict(way), **found} for way, found in ways.items()),
             *(
@@ -178,12 +182,15 @@ def score(scoring: RsodScoring, data: Path) -> dict[str, Any]:
     chosen, finer = way_from(record["chosen"]), way_from(record["chosen_finer"])
     patch = Asking(**record["chosen_patch"]["asking"]), int(record["chosen_patch"]["side"])
     pictures = read_split(data, TEST)
-    ways = plain_way(loaded), chosen, finer
-    asked = list(dict.fromkeys([*(way.asking for way in ways), patch[0]]))
+    plain = plain_way(loaded)
+    word = best_for(plain.asking, record["validation"])
+    ways = {PLAIN: plain, WORD_ALONE: word, CHOSEN: chosen, FINER_CHOSEN: finer}
+    asked = list(dict.fromkeys([*(way.asking for way in ways.values()), patch[0]]))
     game = look(loaded, pictures, read_classes(data), asked)
     content = {
         "pictures": len(pictures),
         **{key: record[key] for key in ("chosen", "chosen_finer", "chosen_patch")},
+        "best_for_the_word": asdict(word),
         "target": TARGET,
         "rows": rows_of(game, ways, patch),
     }
@@ -194,6 +201,17 @@ def score(scoring: RsodScoring, data: Path) -> dict[str, Any]:
 def way_from(record: Mapping[str, Any]) -> Way:
     """Return a way as a record holds it."""
     return Way(**{**record, "asking": Asking(**record["asking"])})
+
+
+def best_for(asking: Asking, validation: Sequence[Mapping[str, Any]]) -> Way:
+    """Return the best recorded way of one asking with default proposals."""
+    keys = ("asking", "masked", "divisor")
+    played = {
+        way_from({key: row[key] for key in keys}): row
+        for row in validation
+        if row.get("masked") in (NODE, BOX) and row["asking"] == asdict(asking)
+    }
+    return best(played)
 
 
 def ways_of(loaded: LoadedModel) -> Iterator[Way]:
@@ -313,22 +331,17 @@ def proposals(proposer: LoadedModel, picture: BoxedPicture) -> dict[str, Tensor]
     return {name: regions.boxes[0, regions.mask[0]] for name, regions in found.items()}
 
 
-def rows_of(
-    game: Game, ways: tuple[Way, Way, Way], patch: tuple[Asking, int]
-) -> list[dict[str, Any]]:
+def rows_of(game: Game, ways: Mapping[str, Way], patch: tuple[Asking, int]) -> list[dict[str, Any]]:
     """Return a row for each way and each thing it competes with, with intervals.
 
     Args:
         game: what was computed.
-        ways: the app's, the chosen one with default proposals, and with finer ones too.
+        ways: by the names of their rows.
         patch: query and grid of the patch similarity.
     """
-    plain, chosen, finer = ways
     played = {
-        PLAIN: game.play(plain),
-        CHOSEN: game.play(chosen),
-        FINER_CHOSEN: game.play(finer),
-        PROPOSAL: game.expect_proposal(chosen.masked),
+        **{name: game.play(way) for name, way in ways.items()},
+        PROPOSAL: game.expect_proposal(ways[PLAIN].masked),
         FINER_PROPOSAL: game.expect_proposal(FINER),
         POINT: game.expect_point(),
         CENTRE: game.play_centre(),

@@ -73,10 +73,10 @@ def test_shares_count_strict_falls_and_intervals_draw_pictures():
     assert 20 < one_each[0] < 50 < one_each[1] < 80
 
 
-def test_a_model_measured_again_takes_its_old_place(tmp_path):
+def test_a_subject_measured_again_takes_its_old_place(tmp_path):
     file = tmp_path / "found.json"
-    for name, share in (("cmpagl-rs", 1), ("galr-rs", 2), ("cmpagl-rs", 3)):
-        deletion_test.keep(file, {"model": name, "share": share})
-    models = deletion_test.read_content(file)["models"]
-    assert [(each["model"], each["share"]) for each in models] == [("galr-rs", 2), ("cmpagl-rs", 3)]
+    for name, share in (("cmpagl-rs, boxes", 1), ("galr-rs", 2), ("cmpagl-rs, boxes", 3)):
+        deletion_test.keep(file, {"subject": name, "share": share})
+    kept = deletion_test.read_content(file)["subjects"]
+    assert [each["share"] for each in kept] == [2, 3]
     assert deletion_test.table(None) == "Not measured yet."

@@ -192,6 +192,7 @@ def test_test_is_scored_once_after_the_choice_is_committed(checkout, tmp_path):
     scored = pointing_game.score(checkout, tmp_path)
     assert {row["name"]: row["macro"] for row in scored["rows"]} == {
         "as in the app": 100,
+        "best for the word alone": 100,
         "chosen on train": 100,
         "chosen, finer proposals too": 100,
         "a random proposal": 33.33,

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from benchmarks import proposal_recall
-from benchmarks.proposal_recall import Tally, grid_boxes, is_found
+from benchmarks.proposal_recall import Layout, Tally, grid_boxes, is_found
 from rsctir_hf.data.boxed import BoxedPicture
 from rsctir_hf.errors import MissingDependencyError
 
@@ -18,10 +18,16 @@ def test_an_object_is_found_from_half_an_overlap_on():
 
 
 def test_a_grid_tiles_the_picture_once_for_each_layout():
-    boxes = grid_boxes((40, 20), ((4, 4), (2, 2)))
+    boxes = grid_boxes((40, 20), (Layout(4, 4), Layout(2, 2)))
     assert len(boxes) == proposal_recall.COUNT
     assert float((boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sum()) == pytest.approx(2 * 40 * 20)
     assert boxes[-1].tolist() == [20, 10, 40, 20]
+
+
+def test_boxes_of_a_grid_may_overlap_and_end_at_the_edges():
+    boxes = grid_boxes((30, 10), (Layout(3, 2, 1 / 2, 1),))
+    assert boxes[:3].tolist() == [[0, 0, 15, 10], [7.5, 0, 22.5, 10], [15, 0, 30, 10]]
+    assert torch.equal(boxes[:3], boxes[3:])
 
 
 @pytest.mark.parametrize("layout", proposal_recall.GRIDS.values())
