@@ -122,7 +122,7 @@ class Tally:
 
     def row(self, way: str) -> dict[str, Any]:
         """Summarise; shares in percent."""
-        classes = {}
+        classes: dict[str, Any] = {}
         for name, found in self.found.items():
             total, hits = sum(self.objects[name]), sum(found)
             interval = rounded(wilson_interval(hits, total))

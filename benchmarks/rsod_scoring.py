@@ -73,7 +73,7 @@ def scoring_of(folder: Path, measured: str, *, root: Path) -> RsodScoring:
 def write_choice(scoring: RsodScoring, content: Mapping[str, Any], *, weights: str) -> None:
     """Write the figures on train; ``content`` holds ``validation``, a list, and ``chosen``."""
     scoring.record_file.write_text(
-        results_json(_described(scoring, TRAIN, weights) | content), encoding="utf-8"
+        results_json({**_described(scoring, TRAIN, weights), **content}), encoding="utf-8"
     )
 
 
@@ -95,7 +95,7 @@ def read_choice(scoring: RsodScoring, *, weights: str) -> dict[str, Any]:
 def write_score(scoring: RsodScoring, content: Mapping[str, Any], *, weights: str) -> None:
     """Write the figures on test and log them."""
     scoring.test_file.write_text(
-        results_json(_described(scoring, TEST, weights) | content), encoding="utf-8"
+        results_json({**_described(scoring, TEST, weights), **content}), encoding="utf-8"
     )
     add_log_line(scoring, scoring.title, seed=None)
 
