@@ -1,7 +1,9 @@
-"""The two fusions of GaLR: MVSA over backbone levels, and MIDF of global and local vectors.
+"""The two fusions of GaLR, MVSA over backbone levels and MIDF of global and local vectors; a head.
 
 Sources: paper section III and the released code; where they part, the configuration decides.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -193,3 +195,32 @@ def _resize(level: Tensor, like: Tensor) -> Tensor:
     if level.shape[-2:] == like.shape[-2:]:
         return level
     return F.interpolate(level, size=like.shape[-2:], mode="nearest")
+
+
+class ImageHead(nn.Module):
+    """Projects the fused vector, joined with the backbone's pooled features, to (B, D)."""
+
+    def __init__(
+        self, config: GaLRConfig, *, pooled_dim: int = 0, level_dims: Sequence[int] = ()
+    ) -> None:
+        super().__init__()
+        self.fused_norm = nn.LayerNorm(config.fusion_dim)
+        # All parts on one scale, so that none drowns the others in the projection.
+        self.pooled_norm = nn.LayerNorm(pooled_dim) if pooled_dim else None
+        self.level_norms = nn.ModuleList(nn.LayerNorm(dim) for dim in level_dims)
+        self.dropout = nn.Dropout(config.projection_dropout)
+        width = config.fusion_dim + pooled_dim + sum(level_dims)
+        self.linear = nn.Linear(width, config.projection_dim)
+
+    def forward(self, fused: Tensor, pooled: Tensor | None, means: Sequence[Tensor]) -> Tensor:
+        """Project fused (B, ``fusion_dim``), pooled (B, C) and the means (B, c) of the levels.
+
+        Pooled and means of one picture serve for any number of fused vectors.
+        """
+        joint = [self.fused_norm(fused)]
+        if self.pooled_norm is not None:
+            joint.append(self.pooled_norm(pooled))
+        # Without norms: no levels.
+        joint += [norm(mean) for norm, mean in zip(self.level_norms, means, strict=False)]
+        joint = [part.expand(len(fused), -1) for part in joint]
+        return self.linear(self.dropout(torch.cat(joint, dim=-1)))

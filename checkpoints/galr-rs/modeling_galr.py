@@ -18,10 +18,11 @@ from transformers import BertConfig, BertModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
-from .backbone_galr import build_backbone, run_backbone
+from .backbone_galr import build_backbone, run_backbone, run_backbone_unpooled
 from .configuration_galr import GaLRConfig
-from .fusion_galr import MIDF, MVSA
+from .fusion_galr import MIDF, MVSA, ImageHead
 from .graph_galr import GaLRRegionGraph, RegionBranch
+from .masking_galr import free_mean, nodes_under
 from .regions_galr import check_region_inputs
 from .text_galr import TEXT_ENCODERS, prepare_text
 
@@ -63,37 +64,6 @@ class GaLRPreTrainedModel(PreTrainedModel):
             init.xavier_uniform_(module.weight)
         if isinstance(module, GaLRModel):
             init.constant_(module.logit_scale, module.config.logit_scale_init_value)
-
-
-class ImageHead(nn.Module):
-    """Projects the fused vector, joined with the backbone's pooled features, to (B, D)."""
-
-    def __init__(
-        self, config: GaLRConfig, *, pooled_dim: int = 0, level_dims: Sequence[int] = ()
-    ) -> None:
-        super().__init__()
-        self.fused_norm = nn.LayerNorm(config.fusion_dim)
-        # All parts on one scale, so that none drowns the others in the projection.
-        self.pooled_norm = nn.LayerNorm(pooled_dim) if pooled_dim else None
-        self.level_norms = nn.ModuleList(nn.LayerNorm(dim) for dim in level_dims)
-        self.dropout = nn.Dropout(config.projection_dropout)
-        width = config.fusion_dim + pooled_dim + sum(level_dims)
-        self.linear = nn.Linear(width, config.projection_dim)
-
-    def forward(self, fused: Tensor, pooled: Tensor | None, maps: Sequence[Tensor]) -> Tensor:
-        """Project fused (B, ``fusion_dim``), pooled (B, C) and the means of maps (B, c, h, w).
-
-        Pooled and maps of one picture serve for any number of fused vectors.
-        """
-        joint = [self.fused_norm(fused)]
-        if self.pooled_norm is not None:
-            joint.append(self.pooled_norm(pooled))
-        joint += [
-            norm(level.mean(dim=(-2, -1)))
-            for norm, level in zip(self.level_norms, maps, strict=False)  # without norms: no levels
-        ]
-        joint = [part.expand(len(fused), -1) for part in joint]
-        return self.linear(self.dropout(torch.cat(joint, dim=-1)))
 
 
 class GaLRModel(GaLRPreTrainedModel):
@@ -260,6 +230,36 @@ class GaLRModel(GaLRPreTrainedModel):
         local, present = branch.forward_without(graph, nodes, hidden, size)  # (V, fusion_dim)
         vector = midf(self.mvsa(maps).expand(len(hidden), -1), local, present)
         return self._project(vector, pooled, maps), graph
+
+    @torch.no_grad()
+    def get_features_without_boxes(self, pixel_values: Tensor, boxes: Tensor) -> Tensor:
+        """Embed one picture V times, each without what lies under a box, see ``masking_galr``.
+
+        Args:
+            pixel_values: (1, 3, H, W); the backbone sees it once.
+            boxes: (V, 4) x1, y1, x2, y2 in pixels of ``pixel_values``; a box beside the picture
+                takes nothing out.
+
+        Returns:
+            (V, D) float32 unit vectors.
+
+        Raises:
+            NotImplementedError: the model has no graph of its own, or no means to take cells from.
+            ValueError: more than one picture.
+        """
+        branch, midf = self._own_branch()
+        if len(pixel_values) != 1:
+            raise ValueError(f"Got {len(pixel_values)} pictures; boxes are taken out of one.")
+        size = (pixel_values.shape[-2], pixel_values.shape[-1])
+        boxes = boxes.to(pixel_values.device).float()
+        pixels = pixel_values.to(self.dtype)
+        maps, final = run_backbone_unpooled(self.backbone, pixels, self.config)
+        graph, nodes = branch.find_graph(maps, size)
+        hidden = nodes_under(boxes, cast(Tensor, graph.boxes)[0], cast(Tensor, graph.mask)[0])
+        local, present = branch.forward_without(graph, nodes, hidden, size)  # (V, fusion_dim)
+        fused = midf(self.mvsa(maps).expand(len(boxes), -1), local, present)
+        pooled, *means = (free_mean(level, boxes, size) for level in (final, *maps))
+        return F.normalize(cast(ImageHead, self.image_projection)(fused, pooled, means).float())
 
     def forward(
         self,
@@ -436,7 +436,8 @@ class GaLRModel(GaLRPreTrainedModel):
     def _project(self, vector: Tensor, pooled: Tensor | None, maps: Sequence[Tensor]) -> Tensor:
         """Bring fused vectors (B, ``fusion_dim``) onto the unit sphere, (B, D)."""
         if self.image_projection is not None:
-            vector = self.image_projection(vector, pooled, maps)  # (B, D)
+            means = [level.mean(dim=(-2, -1)) for level in maps]
+            vector = self.image_projection(vector, pooled, means)  # (B, D)
         return F.normalize(vector.float(), dim=-1)
 
 

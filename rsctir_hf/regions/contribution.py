@@ -9,6 +9,8 @@ This is our own measure; neither paper has one. What "without the region" means 
   branch sees of it stays, so these contributions say what the graph did.
 - CMPAGL masks the tokens under the region's box (``models.cmpagl.masking_cmpagl``). It has no
   regions of its own: any boxes can be asked about, a detector's or those of a GaLR model.
+- Asked about boxes (``box_contributions``), GaLR takes the cells under them out of the means that
+  it projects, and the nodes centred there out of its graph (``models.galr.masking_galr``).
 
 Contributions of several regions do not add up to the score: regions share what they say.
 """
@@ -134,7 +136,7 @@ def box_contributions(
         scores: (M,) in 0..1; None: all alike.
 
     Raises:
-        UnsupportedError: the model cannot mask boxes.
+        UnsupportedError: the model cannot mask boxes, or was built so that it cannot.
         QueryError: not one picture, queries that are not finite, or boxes of another shape.
     """
     if not isinstance(model, BoxMaskingModel):
@@ -157,9 +159,12 @@ def box_contributions(
     chosen = found.boxes[0, sound]  # (N, 4)
     # The first copy masks nothing: an empty box.
     variants = torch.cat([torch.zeros(1, 4), chosen]).to(pixels.device)
-    features = [
-        model.get_features_without_boxes(pixels, part) for part in variants.split(BATCH_SIZE)
-    ]
+    try:
+        features = [
+            model.get_features_without_boxes(pixels, part) for part in variants.split(BATCH_SIZE)
+        ]
+    except NotImplementedError as error:
+        raise UnsupportedError(str(error)) from error
     cosines = _cosines(torch.cat(features), queries)  # (1 + N, Q)
     return Contributions(
         boxes=chosen,

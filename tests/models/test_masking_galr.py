@@ -1,7 +1,10 @@
-"""Nodes taken out of a picture's region graph, and the embedding that is left."""
+"""Nodes or boxes taken out of a picture, and the embedding that is left."""
 
 import pytest
 import torch
+
+from rsctir_hf.models.cmpagl.masking_cmpagl import MaskedBoxes
+from rsctir_hf.models.galr.masking_galr import free_cells, free_mean, nodes_under
 
 from .contract import assert_close
 from .test_modeling_galr import model_of, pictures_of, tiny_faithful
@@ -94,3 +97,66 @@ def test_a_model_without_a_graph_of_its_own_refuses(config):
     model = model_of(config) if config else model_of(use_regions=False)
     with pytest.raises(NotImplementedError, match="use_regions"):
         model.get_features_without_nodes(pictures_of(1), torch.zeros(1, 5, dtype=torch.bool))
+
+
+POOLED = {"backbone_pool": True, "backbone_pool_levels": True, "image_head": "linear"}
+
+
+@pytest.mark.parametrize("settings", [POOLED, POOLED | {"backbone_pool_levels": False}])
+def test_a_box_beside_the_picture_takes_nothing_out(settings):
+    model, picture = model_of(**settings), pictures_of(1)
+    beside = torch.tensor([[-9.0, -9, -1, -1], [999, 0, 1010, 9]])
+    with torch.no_grad():
+        plain = model.get_image_features(picture)
+    found = model.get_features_without_boxes(picture, beside)
+    assert_close(found, plain.expand(2, -1))
+    assert model.get_features_without_boxes(picture, beside[:0]).shape == (0, plain.shape[1])
+
+
+def test_boxes_in_a_batch_are_taken_out_as_one_by_one_and_each_moves_the_embedding():
+    model, picture = model_of(**POOLED), pictures_of(1)
+    found = model.get_features_without_boxes(picture, BOXES[0])
+    alone = [model.get_features_without_boxes(picture, box[None]) for box in BOXES[0]]
+    assert_close(found, torch.cat(alone))
+    with torch.no_grad():
+        assert ((found - model.get_image_features(picture)).abs().amax(1) > 1e-4).all()
+
+
+def test_a_mean_counts_only_the_cells_beside_the_box():
+    level = torch.arange(16.0).view(1, 1, 4, 4)
+    # The left half; all but the last cell; a tenth of the first cell, which is then taken whole.
+    boxes = torch.tensor([[0.0, 0, 16, 32], [24, 24, 32, 32], [0, 0, 2, 3], [0, 0, 32, 32]])
+    found = free_mean(level, boxes, (32, 32))[:, 0]
+    left = torch.tensor([2.0, 3, 6, 7, 10, 11, 14, 15]).mean()
+    assert_close(found, torch.tensor([left, 105 / 15, 120 / 15, 0]))
+
+
+def test_free_cells_are_those_of_the_other_family():
+    generator = torch.Generator().manual_seed(0)
+    boxes = torch.rand(50, 4, generator=generator).cumsum(1) * 20
+    assert torch.equal(free_cells(boxes, (5, 7), (48, 64)), MaskedBoxes(boxes, (48, 64)).free(5, 7))
+
+
+def test_nodes_centred_under_a_box_are_hidden_and_padding_never():
+    nodes = torch.tensor([[0.0, 0, 4, 4], [10, 10, 20, 20], [0, 0, 0, 0]])
+    there = torch.tensor([True, True, False])
+    boxes = torch.tensor([[0.0, 0, 9, 9], [12, 12, 16, 16], [0, 0, 30, 30]])
+    assert nodes_under(boxes, nodes, there).tolist() == [
+        [True, False, False],
+        [False, True, False],
+        [True, True, False],
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"image_head": "none", "backbone_pool": False, "projection_dim": 16}, {"use_regions": False}],
+)
+def test_a_model_without_means_or_graph_takes_no_boxes_out(settings):
+    with pytest.raises(NotImplementedError, match=r"backbone_pool=|use_regions="):
+        model_of(**settings).get_features_without_boxes(pictures_of(1), BOXES[0])
+
+
+def test_boxes_are_taken_out_of_one_picture():
+    with pytest.raises(ValueError, match="Got 2 pictures"):
+        model_of(**POOLED).get_features_without_boxes(pictures_of(2), BOXES[0])

@@ -55,6 +55,23 @@ def test_a_box_contributes_what_the_score_loses_without_it(cmpagl):
     assert found.kept.all() and len(found) == 3
 
 
+def test_galr_asked_about_boxes_loses_more_than_a_node(galr):
+    pixels, queries = pictures_of(1), queries_of()
+    found = box_contributions(galr, pixels, queries, boxes=BOXES, scores=SURE)
+    with torch.no_grad():
+        whole = galr.get_image_features(pixels) @ queries.T
+    assert_close(found.whole, whole[0])
+    left = galr.get_features_without_boxes(pixels, found.boxes) @ queries.T
+    assert_close(found.masked, left)
+    assert (found.values.abs() > 1e-4).any()
+
+
+def test_galr_built_without_means_cannot_leave_boxes_out():
+    model = model_of(image_head="none", backbone_pool=False, projection_dim=16)
+    with pytest.raises(UnsupportedError, match="backbone_pool=False"):
+        box_contributions(model, pictures_of(1), torch.ones(16), boxes=BOXES)
+
+
 def test_a_node_contributes_what_the_score_loses_without_it(galr):
     queries, pixels = queries_of(), pictures_of(1)
     inputs = {"pixel_values": pixels, "region_boxes": BOXES[None], "region_scores": SURE[None]}

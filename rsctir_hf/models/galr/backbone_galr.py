@@ -77,6 +77,27 @@ def run_backbone(
         ) from error
 
 
+def run_backbone_unpooled(
+    backbone: Any,  # noqa: ANN401
+    pixel_values: Tensor,
+    config: GaLRConfig,
+) -> tuple[list[Tensor], Tensor]:
+    """Return the levels, and the final map (B, C, h, w) whose mean the pooled features are.
+
+    Raises:
+        NotImplementedError: there are no pooled features, or they are no such mean.
+    """
+    if config.backbone_pool and config.image_head == "linear":
+        final, maps = backbone.forward_intermediates(pixel_values, indices=config.backbone_indices)
+        if final.ndim == 4 and final.shape[1] == backbone.head_hidden_size:
+            return maps, final
+    raise NotImplementedError(
+        f"Cells can be taken out of pooled features only: this model has "
+        f"backbone={config.backbone!r}, backbone_pool={config.backbone_pool} and "
+        f"image_head={config.image_head!r}; it needs a convolutional backbone, True and 'linear'."
+    )
+
+
 def _create_backbone(name: str) -> Any:  # noqa: ANN401
     """Create the network so that it takes pictures of any size, if timm lets it."""
     for option in _ANY_SIZE:

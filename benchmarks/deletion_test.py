@@ -1,0 +1,318 @@
+"""Is the region that is shown as the reason of a result one? Take it out and see.
+
+    python benchmarks/deletion_test.py --data data/ucm_captions             # all subjects
+    python benchmarks/deletion_test.py --data data/ucm_captions --queries 60
+    python benchmarks/deletion_test.py --write                # the table in results/REGIONS.md
+
+For captions of UCM-Captions validation the best picture of the split is found, and the region of
+it with the largest contribution (``rsctir_hf.regions.contribution``): a node of GaLR's graph, or a
+box of GaLR's default proposals whose cells GaLR, or whose tokens a CMPAGL-style model, leaves out
+(the subjects ``galr-rs``, ``galr-rs, boxes`` and ``cmpagl-rs, boxes``). Target: taking it out
+lowers the score more than taking another one out, in 80 % of the results. Three readings:
+
+- *as named*: in the model, as contributions are measured. The top region is the one whose removal
+  lowers the score most, so it wins by definition, save for ties. This says nothing.
+- *another region, in the picture*: the pixels under the top region are replaced, the picture is
+  embedded anew, and the same is done with another region of the picture, drawn among those whose
+  area is nearest (half to twice the top one's, where there are such).
+- *elsewhere, in the picture*: the same against the very same box at a random place whose centre is
+  outside the top region.
+
+Pixels are replaced by the mean colour (``grey``, zero after normalisation) and by a blurred copy
+(``blur``). The last two readings see the picture as the model does, and nothing there favours the
+top region beyond what its contribution says. Nothing is chosen here, and validation is not test.
+Results are independent draws of captions, but the same picture can answer several: intervals are
+bootstrapped over pictures.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from readme_block import write_block
+from rsod_scoring import markdown, read_content, rounded, wilson_interval
+from score_test import ROOT
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+from tqdm import tqdm
+
+from rsctir_hf.data import load_benchmark
+from rsctir_hf.errors import RsctirError
+from rsctir_hf.evaluation import library_versions, results_json
+from rsctir_hf.gallery.embedding import embed_images, embed_texts, evaluating, image_inputs
+from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
+from rsctir_hf.imagery import read_image
+from rsctir_hf.regions.contribution import Contributions, box_contributions, node_contributions
+from rsctir_hf.weights import weights_fingerprint
+
+#: Subject -> model, and whether contributions are those of nodes.
+SUBJECTS = {
+    "galr-rs": ("galr-rs", True),
+    "galr-rs, boxes": ("galr-rs", False),
+    "cmpagl-rs, boxes": ("cmpagl-rs", False),
+}
+REGION_MODEL = "galr-rs"  # whose default proposals a model without regions is asked about
+RESULTS = ROOT / "results" / "deletion_test.json"
+QUERIES = 200
+SEED = 0
+TARGET = 80.0
+FILLS = ("grey", "blur")
+NAMED, OTHER, ELSEWHERE = "as named", "another region, in the picture", "elsewhere, in the picture"
+BLUR_KERNEL, BLUR_SIGMA = 41, 12.0  # pixels of the model input
+ALIKE = (0.5, 2.0)  # times the top region's area
+RESAMPLES = 10_000
+BEGIN, END = "<!-- deletion:begin -->", "<!-- deletion:end -->"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """What the top region is compared with; positions among the regions, boxes in pixels.
+
+    Attributes:
+        top: position of the region with the largest contribution.
+        other: position of another region of like area.
+        elsewhere: (4,) the top region's box at a random place.
+    """
+
+    top: int
+    other: int
+    elsewhere: Tensor
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure all subjects, or write the table of what was measured."""
+    options = parse(arguments)
+    if options.write:
+        block = table(read_content(options.json))
+        write_block(ROOT / "results" / "REGIONS.md", block, begin=BEGIN, end=END)
+        return
+    torch.set_num_threads(1)
+    pictures, captions = read_validation(options.data, options.queries)
+    for subject in options.subjects:
+        found = measure(subject, pictures, captions)
+        keep(options.json, found)
+        print(table({"subjects": [found]}))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Take the reason out of results.")
+    parser.add_argument("--data", default="", help="folder or Hub id of UCM-Captions")
+    parser.add_argument("--queries", type=int, default=QUERIES, help="distinct captions")
+    parser.add_argument("--subjects", nargs="+", default=list(SUBJECTS), choices=list(SUBJECTS))
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--write", action="store_true", help="renew results/REGIONS.md")
+    options = parser.parse_args(arguments)
+    if not (options.data or options.write):
+        parser.error("name UCM-Captions with --data")
+    return options
+
+
+def read_validation(data: str, count: int) -> tuple[list[Any], list[str]]:
+    """Return the pictures of the split, and ``count`` of its distinct captions, drawn."""
+    rows = load_benchmark("ucm", data, split="validation", complete=False)
+    captions = sorted({caption for row in rows for caption in row["captions"]})
+    drawn = np.random.default_rng(SEED).permutation(len(captions))[:count]
+    return [read_image(row["image"]) for row in rows], [captions[row] for row in sorted(drawn)]
+
+
+def measure(subject: str, pictures: Sequence[Any], captions: Sequence[str]) -> dict[str, Any]:
+    """Take the top region out of the best picture of each caption.
+
+    Returns:
+        ``results``, a row for each caption whose picture has two regions to compare, and their
+        summary.
+    """
+    name, nodes = SUBJECTS[subject]
+    loaded = load_dual_encoder(ROOT / "checkpoints" / name)
+    proposer = None if nodes else load_dual_encoder(ROOT / "checkpoints" / REGION_MODEL)
+    vectors = embed_images(loaded.model, loaded.processor, pictures).vectors
+    queries = embed_texts(loaded.model, loaded.processor, captions)
+    best = (queries @ vectors.T).argmax(dim=1).tolist()
+    generator = torch.Generator().manual_seed(SEED)
+    rows = []
+    for query, picture in zip(tqdm(queries, desc=subject, unit="result"), best, strict=True):
+        row = take_out(loaded, proposer, pictures[picture], query, generator)
+        if row is not None:
+            rows.append({"picture": picture, **row})
+    return {
+        "subject": subject,
+        "model": name,
+        "model_revision": f"weights:{weights_fingerprint(loaded.model)}",
+        "regions": "nodes" if nodes else f"default proposals of {REGION_MODEL}",
+        "data": "ucm",
+        "split": "validation",
+        "seed": SEED,
+        "queries": len(captions),
+        "pictures": len({row["picture"] for row in rows}),
+        "readings": list(summaries(rows)),
+        "results": rows,
+        "versions": library_versions(),
+    }
+
+
+def take_out(
+    loaded: LoadedModel,
+    proposer: LoadedModel | None,
+    picture: Any,  # noqa: ANN401 - a PIL picture
+    query: Tensor,
+    generator: torch.Generator,
+) -> dict[str, Any] | None:
+    """Return how far the score falls without the top region and without its rivals.
+
+    Of the nodes, or, with a ``proposer``, of what lies under its default proposals. None where
+    the picture has fewer than two regions that the model used.
+    """
+    with evaluating(loaded.model):
+        inputs = image_inputs(loaded.model, loaded.processor, [picture])
+        pixels = inputs["pixel_values"]
+        if proposer is None:
+            found = node_contributions(loaded.model, inputs, query)
+        else:
+            boxes = proposals(proposer, picture)
+            found = box_contributions(loaded.model, pixels, query, boxes=boxes)
+        if int(found.kept.sum()) < 2:
+            return None
+        rivals = rivals_of(found, (pixels.shape[-1], pixels.shape[-2]), generator)
+        taken = torch.stack([found.boxes[rivals.top], found.boxes[rivals.other], rivals.elsewhere])
+        views = torch.cat([without(pixels, taken, fill) for fill in FILLS])  # (3 * fills, 3, H, W)
+        model: Any = loaded.model
+        scores = (model.get_image_features(views).float() @ query).unflatten(0, (len(FILLS), -1))
+    drops = float(found.whole[0]) - scores  # (fills, 3): top, other, elsewhere
+    row: dict[str, Any] = {NAMED: rounded(found.values[[rivals.top, rivals.other], 0].tolist(), 5)}
+    for fill, (top, other, elsewhere) in zip(FILLS, drops.tolist(), strict=True):
+        row[f"{OTHER}, {fill}"] = rounded((top, other), 5)
+        row[f"{ELSEWHERE}, {fill}"] = rounded((top, elsewhere), 5)
+    return row
+
+
+def proposals(proposer: LoadedModel, picture: Any) -> Tensor:  # noqa: ANN401 - a PIL picture
+    """Return a GaLR model's default proposals (N, 4) in pixels of its input, strongest first."""
+    model: Any = proposer.model
+    graph = model.get_region_graph(**image_inputs(model, proposer.processor, [picture]))
+    return graph.boxes[0, graph.mask[0]]
+
+
+def rivals_of(found: Contributions, size: tuple[int, int], generator: torch.Generator) -> Rivals:
+    """Draw what the top region is compared with.
+
+    Args:
+        found: contributions to one query; at least two regions that the model used.
+        size: (width, height) of the model input.
+        generator: of the draws.
+    """
+    used = found.kept.nonzero()[:, 0].tolist()
+    top = next(row for row in found.ranking() if row in used)
+    areas = (found.boxes[:, 2:] - found.boxes[:, :2]).prod(dim=1)
+    others = [row for row in used if row != top]
+    ratio = areas / areas[top]
+    alike = [row for row in others if ALIKE[0] <= float(ratio[row]) <= ALIKE[1]]
+    nearest = min(others, key=lambda row: float(ratio[row].log().abs()))
+    pool = alike or [nearest]
+    other = pool[int(torch.randint(len(pool), (1,), generator=generator))]
+    return Rivals(top, other, moved_away(found.boxes[top], size, generator))
+
+
+def moved_away(box: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Return a box (4,) of the same size inside the picture with its centre outside of ``box``.
+
+    The farthest corner of the picture where no such place is drawn.
+    """
+    sides = box[2:] - box[:2]
+    room = torch.tensor(size, dtype=box.dtype) - sides
+    centre = (box[:2] + box[2:]) / 2
+    for _ in range(100):
+        corner = torch.rand(2, generator=generator) * room
+        if not bool(((corner + sides / 2 - centre).abs() <= sides / 2).all()):
+            return torch.cat([corner, corner + sides])
+    corner = torch.where(box[:2] > room / 2, torch.zeros(2), room)
+    return torch.cat([corner, corner + sides])
+
+
+def without(pixels: Tensor, boxes: Tensor, fill: str) -> Tensor:
+    """Return the picture (1, 3, H, W) V times, the pixels under each of the boxes (V, 4) replaced.
+
+    A pixel is under a box that covers its centre.
+    """
+    height, width = pixels.shape[-2:]
+    replaced = torch.zeros_like(pixels)  # the mean colour: pixels are normalised
+    if fill == "blur":
+        replaced = gaussian_blur(pixels, [BLUR_KERNEL] * 2, [BLUR_SIGMA] * 2)
+    x, y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
+    left, top, right, bottom = boxes.cpu().unsqueeze(2).unbind(dim=1)  # each (V, 1)
+    across, down = (x >= left) & (x < right), (y >= top) & (y < bottom)
+    under = (down.unsqueeze(2) & across.unsqueeze(1)).unsqueeze(1).to(pixels.device)  # (V, 1, H, W)
+    return torch.where(under, replaced, pixels)
+
+
+def summaries(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """Yield for each reading the share of results in which the top region's removal costs more."""
+    pictures = torch.tensor([row["picture"] for row in rows])
+    for reading in [key for key in rows[0] if key != "picture"]:
+        drops = torch.tensor([row[reading] for row in rows])  # (R, 2)
+        won = drops[:, 0] > drops[:, 1]
+        yield {
+            "reading": reading,
+            "share": round(100 * float(won.float().mean()), 2),
+            "wilson": rounded(wilson_interval(int(won.sum()), len(won))),
+            "by_picture": rounded(clustered_interval(won, pictures)),
+            "drop_top": round(float(drops[:, 0].mean()), 5),
+            "drop_rival": round(float(drops[:, 1].mean()), 5),
+            "results": len(rows),
+            "met": bool(won.float().mean() * 100 >= TARGET),
+        }
+
+
+def clustered_interval(won: Tensor, pictures: Tensor) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a share (R,) in percent; pictures are drawn."""
+    _, cluster = pictures.unique(return_inverse=True)
+    count = int(cluster.max()) + 1
+    wins = torch.zeros(count).index_add(0, cluster, won.float())
+    sizes = torch.zeros(count).index_add(0, cluster, torch.ones(len(won)))
+    generator = torch.Generator().manual_seed(SEED)
+    drawn = torch.randint(count, (RESAMPLES, count), generator=generator)
+    shares = 100 * wins[drawn].sum(dim=1) / sizes[drawn].sum(dim=1)
+    low, high = shares.quantile(torch.tensor([0.025, 0.975]))
+    return float(low), float(high)
+
+
+def keep(file: Path, found: Mapping[str, Any]) -> None:
+    """Put a subject's figures into the results file, in the place of its earlier ones."""
+    kept = (read_content(file) or {"subjects": []})["subjects"]
+    kept = [*(each for each in kept if each["subject"] != found["subject"]), dict(found)]
+    kept.sort(key=lambda each: list(SUBJECTS).index(each["subject"]))
+    file.write_text(results_json({"target": TARGET, "subjects": kept}), encoding="utf-8")
+
+
+def table(content: Mapping[str, Any] | None) -> str:
+    """Markdown of the figures that are there."""
+    if content is None:
+        return "Not measured yet."
+    rows = [["Subject", "Reading", "Top region costs more", "Mean fall, top / rival", "Results"]]
+    for found in content["subjects"]:
+        for each in found["readings"]:
+            low, high = each["by_picture"]
+            rows.append(
+                [
+                    found["subject"],
+                    each["reading"],
+                    f"{each['share']:.1f} % ({low:.1f} to {high:.1f})",
+                    f"{each['drop_top']:.4f} / {each['drop_rival']:.4f}",
+                    f"{each['results']}, {found['pictures']} pictures",
+                ]
+            )
+    return markdown(rows)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except RsctirError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,415 @@
+"""How many objects of RSOD the default proposals find, against selective search and a grid.
+
+    pip install -e ".[bench]"                                       # OpenCV with ximgproc
+    python benchmarks/proposal_recall.py --data data/rsod           # RSOD train: layout of the grid
+    git add results && git commit -m "Chosen on RSOD train: what the proposals are compared with"
+    python benchmarks/proposal_recall.py --data data/rsod --test    # once
+    python benchmarks/proposal_recall.py --write                    # the table in results/REGIONS.md
+
+Recall: the share of a class's boxes that overlap one of a picture's 20 proposals with an IoU of
+at least 0.5; macro: the mean over classes. Nothing is trained on RSOD, and the default proposals
+have nothing to choose: they are those of the shipped GaLR model. Selective search runs in its fast
+mode on the picture as it is (our choice: the other mode takes three times as long). The layout of
+the grid is chosen on train, where selective search is left out; test is scored once.
+
+Times are of the process's own processor on one thread, so that other programs on the machine do
+not count: milliseconds per picture, all ways in turn on each picture. The default proposals are
+timed from the picture on, and again from the maps that the image tower has made anyway. Speed, in
+the same run: proposals and graph over the image tower's own forward pass.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from readme_block import write_block
+from rsod_scoring import (
+    TRAIN,
+    RsodScoring,
+    macro_interval,
+    markdown,
+    read_choice,
+    read_content,
+    rounded,
+    scoring_of,
+    some_of_each_class,
+    wilson_interval,
+    write_choice,
+    write_score,
+)
+from score_test import ROOT, TEST, refuse_second_score
+from torch import Tensor
+from torchvision.ops import box_iou
+from tqdm import tqdm
+
+from rsctir_hf.data.boxed import BoxedPicture
+from rsctir_hf.detector_data import read_classes, read_split
+from rsctir_hf.errors import MissingDependencyError, RsctirError
+from rsctir_hf.gallery.embedding import image_inputs
+from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
+from rsctir_hf.models.galr.backbone_galr import run_backbone
+from rsctir_hf.weights import weights_fingerprint
+
+try:
+    import cv2
+except ImportError:  # only selective search needs it; the tests run without
+    cv2 = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Boxes in columns and rows, evenly spread from edge to edge.
+
+    Attributes:
+        columns: across.
+        rows: down.
+        width: of a box, as a share of the picture's; 0 for boxes that just touch.
+        height: the same of its height.
+    """
+
+    columns: int
+    rows: int
+    width: float = 0.0
+    height: float = 0.0
+
+
+MODEL = ROOT / "checkpoints" / "galr-rs"
+MEASURED = "proposal recall"
+COUNT = 20  # boxes of a picture
+LEAST_IOU = 0.5
+RATIO_TARGET = 0.3
+DEFAULT = "default proposals"
+SELECTIVE = "selective search"
+#: Layouts of the fixed grid; the best one on train is scored on test.
+GRIDS: dict[str, tuple[Layout, ...]] = {
+    "grid, 5 x 4": (Layout(5, 4),),
+    "grid, 4 x 4 and 2 x 2": (Layout(4, 4), Layout(2, 2)),
+    "grid, 5 x 4, overlapping thirds": (Layout(5, 4, 1 / 3, 1 / 3),),
+}
+BEGIN, END = "<!-- proposals:begin -->", "<!-- proposals:end -->"
+
+Way = Callable[[Image.Image], Tensor]
+
+
+@dataclass
+class Tally:
+    """What a way found so far.
+
+    Attributes:
+        found: for each class, the objects found of each picture that has some.
+        objects: for each class, the objects of each of these pictures.
+        milliseconds: of each picture.
+        boxes: how many each picture got.
+    """
+
+    found: dict[str, list[int]] = field(default_factory=dict)
+    objects: dict[str, list[int]] = field(default_factory=dict)
+    milliseconds: list[float] = field(default_factory=list)
+    boxes: list[int] = field(default_factory=list)
+
+    def add(self, name: str, hits: Tensor) -> None:
+        """Count a picture's objects (M,) of a class: found or not."""
+        self.found.setdefault(name, []).append(int(hits.sum()))
+        self.objects.setdefault(name, []).append(len(hits))
+
+    def row(self, way: str) -> dict[str, Any]:
+        """Summarise; shares in percent."""
+        classes: dict[str, Any] = {}
+        for name, found in self.found.items():
+            total, hits = sum(self.objects[name]), sum(found)
+            interval = rounded(wilson_interval(hits, total))
+            classes[name] = {
+                "objects": total,
+                "pictures": len(found),
+                "recall": round(100 * hits / total, 2),
+                "interval": interval,
+            }
+        macro = statistics.fmean(each["recall"] for each in classes.values())
+        by_picture = [
+            torch.tensor(self.found[name]) / torch.tensor(self.objects[name]) for name in classes
+        ]
+        return {
+            "way": way,
+            "macro": round(macro, 2),
+            "classes": classes,
+            "macro_of_pictures": round(
+                100 * statistics.fmean(float(each.mean()) for each in by_picture), 2
+            ),
+            "macro_of_pictures_interval": rounded(macro_interval(by_picture)),
+            "boxes": round(statistics.fmean(self.boxes), 2),
+            "milliseconds": round(statistics.median(self.milliseconds), 2),
+            "milliseconds_quartiles": rounded(np.percentile(self.milliseconds, [25, 75])),
+        }
+
+
+class DefaultProposals:
+    """The shipped GaLR model's own proposals, and the time of each of their parts.
+
+    Args:
+        loaded: the model.
+
+    Attributes:
+        seconds: part -> processor seconds of each picture: ``tower`` (the backbone), ``proposals``
+            (boxes from its maps), ``graph`` (proposals, RoI features and DREA from its maps).
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.model: Any = loaded.model
+        self.processor = loaded.processor
+        self.seconds: dict[str, list[float]] = {"tower": [], "proposals": [], "graph": []}
+
+    @torch.no_grad()
+    def __call__(self, picture: Image.Image) -> Tensor:
+        """Return boxes (N, 4) in pixels of the picture."""
+        pixels = image_inputs(self.model, self.processor, [picture])["pixel_values"]
+        size = (pixels.shape[-2], pixels.shape[-1])
+        branch = self.model.region_branch
+        maps, _ = self._timed("tower", lambda: run_backbone(self.model.backbone, pixels, self._own))
+        regions = self._timed("proposals", lambda: branch.find_regions(maps, size))
+        scale = (picture.width / size[1], picture.height / size[0])
+        return regions.boxes[0, regions.mask[0]] * torch.tensor(scale * 2)
+
+    @torch.no_grad()
+    def time_graph(self, picture: Image.Image) -> None:
+        """Time proposals and graph together, from the tower's maps on."""
+        pixels = image_inputs(self.model, self.processor, [picture])["pixel_values"]
+        size = (pixels.shape[-2], pixels.shape[-1])
+        maps, _ = run_backbone(self.model.backbone, pixels, self._own)
+        self._timed("graph", lambda: self.model.region_branch.find_graph(maps, size))
+
+    @property
+    def _own(self) -> Any:  # noqa: ANN401
+        return self.model.config
+
+    def _timed(self, part: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401
+        start = time.process_time()
+        result = work()
+        self.seconds[part].append(time.process_time() - start)
+        return result
+
+    def speed(self) -> dict[str, Any]:
+        """Medians in milliseconds, and the ratio of the graph to the tower over pictures."""
+        ratios = np.array(self.seconds["graph"]) / np.array(self.seconds["tower"])
+        return {
+            **{
+                f"{part}_milliseconds": round(1000 * statistics.median(seconds), 2)
+                for part, seconds in self.seconds.items()
+            },
+            "ratio": round(
+                statistics.median(self.seconds["graph"]) / statistics.median(self.seconds["tower"]),
+                3,
+            ),
+            "ratio_quartiles": rounded(np.percentile(ratios, [25, 75]), 3),
+            "target": RATIO_TARGET,
+        }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Choose on train, score on test, or write the table."""
+    options = parse(arguments)
+    scoring = scoring_of(MODEL, MEASURED, root=ROOT)
+    if options.write:
+        write_block(ROOT / "results" / "REGIONS.md", table(scoring), begin=BEGIN, end=END)
+        return
+    torch.set_num_threads(1)
+    data = Path(options.data)
+    content = score(scoring, data) if options.test else choose(scoring, data, options.pictures)
+    for row in content["rows"]:
+        print(f"{row['way']:<28} macro {row['macro']:6.2f}  {row['milliseconds']:8.1f} ms")
+    print(f"proposals and graph over the image tower: {content['speed']['ratio']:.3f}")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Recall of proposals on RSOD.")
+    parser.add_argument("--data", default="", help="folder of RSOD: classes.json, train/, test/")
+    parser.add_argument(
+        "--pictures", type=int, default=0, help="of each class of train; default: all"
+    )
+    parser.add_argument("--test", action="store_true", help="score what was chosen, once")
+    parser.add_argument("--write", action="store_true", help="renew results/REGIONS.md")
+    options = parser.parse_args(arguments)
+    if not (options.data or options.write):
+        parser.error("name the folder of RSOD with --data")
+    return options
+
+
+def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
+    """Measure what needs a choice on ``most`` pictures of each class of RSOD train (0: all)."""
+    loaded = load_dual_encoder(scoring.folder)
+    refuse_choice_after_test(scoring)
+    pictures = some_of_each_class(read_split(data, TRAIN), most)
+    content = measure(loaded, data, pictures, [DEFAULT, *GRIDS])
+    macro = {row["way"]: row["macro"] for row in content["rows"]}
+    chosen = [DEFAULT, SELECTIVE, max(GRIDS, key=macro.__getitem__)]
+    content |= {"chosen": chosen, "validation": [{"split": TRAIN, "macro": macro}]}
+    write_choice(scoring, content, weights=weights_fingerprint(loaded.model))
+    return content
+
+
+def refuse_choice_after_test(scoring: RsodScoring) -> None:
+    """Raise ``ScoringRefusedError`` where test has been scored: the choice stands."""
+    if scoring.test_file.is_file():
+        refuse_second_score(scoring)
+
+
+def score(scoring: RsodScoring, data: Path) -> dict[str, Any]:
+    """Measure what was chosen on RSOD test, once; see ``rsod_scoring.read_choice``."""
+    loaded = load_dual_encoder(scoring.folder)
+    weights = weights_fingerprint(loaded.model)
+    chosen = read_choice(scoring, weights=weights)["chosen"]
+    content = measure(loaded, data, read_split(data, TEST), chosen)
+    write_score(scoring, content, weights=weights)
+    return content
+
+
+def measure(
+    loaded: LoadedModel, data: Path, pictures: Sequence[BoxedPicture], names: Sequence[str]
+) -> dict[str, Any]:
+    """Measure ways on pictures of RSOD, all of them on a picture before the next."""
+    default = DefaultProposals(loaded)
+    ways: dict[str, Way] = {name: way_of(name, default) for name in names}
+    classes = read_classes(data)
+    default(pictures[0].image)  # warms up
+    default.time_graph(pictures[0].image)
+    for seconds in default.seconds.values():
+        seconds.clear()
+    tallies = {name: Tally() for name in names}
+    for picture in tqdm(pictures, desc="RSOD", unit="picture"):
+        for name, way in ways.items():
+            start = time.process_time()
+            boxes = way(picture.image)
+            tallies[name].milliseconds.append(1000 * (time.process_time() - start))
+            count_found(tallies[name], picture, boxes, classes=classes)
+        default.time_graph(picture.image)
+    return {
+        "pictures": len(pictures),
+        "protocol": f"recall at IoU {LEAST_IOU}, {COUNT} boxes; processor time, one thread",
+        "rows": [tally.row(name) for name, tally in tallies.items()],
+        "speed": default.speed(),
+    }
+
+
+def way_of(name: str, default: DefaultProposals) -> Way:
+    """Return a way by its name."""
+    if name == DEFAULT:
+        return default
+    if name in GRIDS:
+        return lambda picture: grid_boxes(picture.size, GRIDS[name])
+    return selective_boxes
+
+
+def count_found(
+    tally: Tally, picture: BoxedPicture, boxes: Tensor, *, classes: Sequence[str]
+) -> None:
+    """Count which objects of a picture one of the first ``COUNT`` boxes (N, 4) finds."""
+    boxes = boxes[:COUNT]
+    tally.boxes.append(len(boxes))
+    found = is_found(torch.from_numpy(picture.boxes), boxes)
+    labels = torch.from_numpy(picture.labels)
+    for label in labels.unique().tolist():
+        tally.add(classes[label], found[labels == label])
+
+
+def is_found(objects: Tensor, boxes: Tensor, least: float = LEAST_IOU) -> Tensor:
+    """Tell for each of M objects (M, 4) whether one of the boxes (N, 4) overlaps it enough."""
+    if not len(boxes):
+        return torch.zeros(len(objects), dtype=torch.bool)
+    return box_iou(objects.float(), boxes.float()).amax(dim=1) >= least
+
+
+def grid_boxes(size: tuple[int, int], layouts: Sequence[Layout]) -> Tensor:
+    """Return the boxes (N, 4) of some layouts in a picture of ``size`` (width, height)."""
+    boxes = []
+    for layout in layouts:
+        across = _spread(size[0], layout.columns, layout.width)
+        down = _spread(size[1], layout.rows, layout.height)
+        boxes += [(left, top, right, bottom) for top, bottom in down for left, right in across]
+    return torch.tensor(boxes)
+
+
+def _spread(side: int, count: int, share: float) -> list[tuple[float, float]]:
+    """Return starts and ends of ``count`` stretches of a side."""
+    length = side * (share or 1 / count)
+    starts = torch.linspace(0, side - length, count).tolist()
+    return [(start, start + length) for start in starts]
+
+
+def selective_boxes(picture: Image.Image) -> Tensor:
+    """Return the first ``COUNT`` boxes of OpenCV's selective search (Uijlings et al. 2013).
+
+    In its own order, which draws a random number; OpenCV's generator is seeded for it.
+
+    Raises:
+        MissingDependencyError: OpenCV's contributed modules are not there.
+    """
+    cv2 = opencv()
+    cv2.setNumThreads(1)
+    cv2.setRNGSeed(0)
+    search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
+    search.setBaseImage(np.asarray(picture.convert("RGB"))[..., ::-1].copy())
+    search.switchToSelectiveSearchFast()
+    found = np.asarray(search.process()[:COUNT], dtype=np.float32).reshape(-1, 4)
+    return torch.from_numpy(np.concatenate((found[:, :2], found[:, :2] + found[:, 2:]), axis=1))
+
+
+def opencv() -> Any:  # noqa: ANN401 - a module
+    """Return OpenCV, or say how it is installed."""
+    if cv2 is None or not hasattr(cv2, "ximgproc"):
+        raise MissingDependencyError("opencv-contrib-python-headless", "bench")
+    return cv2
+
+
+def table(scoring: RsodScoring) -> str:
+    """Markdown of the figures that are there."""
+    lines: list[list[str]] = []
+    notes: list[str] = []
+    for split, file in ((TRAIN, scoring.record_file), (TEST, scoring.test_file)):
+        content = read_content(file)
+        if content is None:
+            continue
+        names = list(content["rows"][0]["classes"])
+        lines = lines or [["Way", "Split", "Macro", *names, "ms per picture"]]
+        lines += [cells(row, split) for row in content["rows"]]
+        notes.append(speed_note(content, split))
+    return "\n".join([markdown(lines), "", *notes]) if lines else "Not measured yet."
+
+
+def cells(row: Mapping[str, Any], split: str) -> list[str]:
+    """Cells of one row."""
+    low, high = row["milliseconds_quartiles"]
+    classes = [
+        f"{each['recall']:.1f} ({each['interval'][0]:.1f} to {each['interval'][1]:.1f})"
+        for each in cast(dict[str, Any], row["classes"]).values()
+    ]
+    milliseconds = f"{row['milliseconds']:.1f} ({low:.1f} to {high:.1f})"
+    return [row["way"], split, f"{row['macro']:.1f}", *classes, milliseconds]
+
+
+def speed_note(content: Mapping[str, Any], split: str) -> str:
+    """Say what the graph costs beside the tower."""
+    speed = content["speed"]
+    met = "met" if speed["ratio"] <= speed["target"] else "missed"
+    low, high = speed["ratio_quartiles"]
+    return (
+        f"- RSOD {split}, {content['pictures']} pictures: image tower "
+        f"{speed['tower_milliseconds']:.1f} ms, proposals from its maps "
+        f"{speed['proposals_milliseconds']:.1f} ms, proposals and graph "
+        f"{speed['graph_milliseconds']:.1f} ms: ratio {speed['ratio']:.2f} (quartiles {low:.2f} to "
+        f"{high:.2f}), target {speed['target']} {met}."
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except RsctirError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,76 @@
+"""What lies under a box taken out of a picture's embedding, so that its share can be measured.
+
+The paper has no masking; all of this is our reading of "the region is masked". The backbone sees
+the whole picture. Behind it,
+
+- cells under the box are taken out of every mean that the projection sees: of the final map, which
+  makes the pooled features, and of the levels;
+- nodes centred under the box leave the region graph, see ``RegionBranch.forward_without``.
+
+The global vector of MVSA stays that of the whole picture, and so does what convolutions have
+carried from under the box to cells beside it.
+"""
+
+import torch
+from torch import Tensor
+
+#: A cell is under a box that covers at least this share of it.
+_COVERED_SHARE = 0.5
+
+
+def free_mean(level: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Return the mean of the cells beside each box; zero where none is left.
+
+    Args:
+        level: (1, C, h, w).
+        boxes: (V, 4) in pixels of the model input.
+        image_size: (H, W) pixels.
+
+    Returns:
+        (V, C).
+    """
+    free = free_cells(boxes, (level.shape[-2], level.shape[-1]), image_size).to(level)
+    total = free.flatten(1) @ level[0].flatten(1).T  # (V, C)
+    return total / free.sum(dim=(1, 2)).clamp(min=1).unsqueeze(1)
+
+
+def free_cells(boxes: Tensor, cells: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
+    """Return (V, h, w): 0 for the cells under a box, 1 elsewhere.
+
+    A cell is under a box that covers at least half of it. Where none is covered that far, the
+    cells covered most are: a small box takes out its cell. A box beside the picture takes nothing.
+
+    Args:
+        boxes: (V, 4) in pixels of the model input.
+        cells: (h, w) of the map.
+        image_size: (H, W) pixels.
+    """
+    down = _covered(boxes[:, 1], boxes[:, 3], side=image_size[0], cells=cells[0])
+    along = _covered(boxes[:, 0], boxes[:, 2], side=image_size[1], cells=cells[1])
+    share = down.unsqueeze(2) * along.unsqueeze(1)  # (V, h, w)
+    least = share.amax(dim=(1, 2), keepdim=True).clamp(max=_COVERED_SHARE)
+    return 1 - ((share > 0) & (share >= least)).to(share)
+
+
+def nodes_under(boxes: Tensor, nodes: Tensor, there: Tensor) -> Tensor:
+    """Tell which nodes are centred under each box.
+
+    Args:
+        boxes: (V, 4) in pixels of the model input.
+        nodes: (N, 4) the same of the graph's nodes.
+        there: (N,) bool, false for padding.
+
+    Returns:
+        (V, N) bool.
+    """
+    centres = (nodes[:, :2] + nodes[:, 2:]) / 2  # (N, 2)
+    inside = (centres >= boxes[:, None, :2]) & (centres <= boxes[:, None, 2:])  # (V, N, 2)
+    return inside.all(dim=-1) & there
+
+
+def _covered(start: Tensor, end: Tensor, *, side: int, cells: int) -> Tensor:
+    """Share (V, cells) of each of a side's equal cells between start and end (V,), in pixels."""
+    edges = torch.linspace(0, side, cells + 1, device=start.device, dtype=start.dtype)
+    low = torch.maximum(start.unsqueeze(1), edges[:-1])
+    high = torch.minimum(end.unsqueeze(1), edges[1:])
+    return (high - low).clamp(min=0) * cells / side
