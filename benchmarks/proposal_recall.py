@@ -3,8 +3,8 @@
     pip install -e ".[bench]"                                       # OpenCV with ximgproc
     python benchmarks/proposal_recall.py --data data/rsod           # RSOD train: layout of the grid
     git add results && git commit -m "Chosen on RSOD train: what the proposals are compared with"
-    python benchmarks/proposal_recall.py --data data/rsod --test    # once
-    python benchmarks/proposal_recall.py --write                    # the table in results/REGIONS.md
+    python benchmarks/proposal_recall.py --data data/rsod --test  # once
+    python benchmarks/proposal_recall.py --write                  # the table in results/REGIONS.md
 
 Recall: the share of a class's boxes that overlap one of a picture's 20 proposals with an IoU of
 at least 0.5; macro: the mean over classes. Nothing is trained on RSOD, and the default proposals

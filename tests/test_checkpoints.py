@@ -142,5 +142,6 @@ def card_results(name):
 def test_every_test_score_stands_in_the_log_and_the_log_names_no_other():
     log = (ROOT / "results" / "README.md").read_text().partition("## Log of test scorings")[2]
     logged = set(re.findall(r"^\| \d{4}-\d\d-\d\d \| `([\w-]+)`", log, re.MULTILINE))
-    files = [file.name for file in (ROOT / "results").rglob("*_test*.json")]
+    patterns = ("*_test_*.json", "*_rsod-*_test.json")
+    files = [file.name for each in patterns for file in (ROOT / "results").rglob(each)]
     assert logged == {re.sub(r"_(rsod|test).*", "", name) for name in files}
