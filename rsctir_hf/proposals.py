@@ -25,6 +25,24 @@ def propose(proposer: RegionProposer, pictures: Sequence[Image.Image]) -> list[R
     ]
 
 
+def label_names(
+    known: Sequence[str], regions: str | RegionProposer, picture: Image.Image
+) -> list[str]:
+    """Return the names behind the label numbers of one picture's region graph.
+
+    A model that knows no class names numbers those of the picture's own regions in alphabetical
+    order (``GaLRProcessor``); the proposer is asked for them once more.
+
+    Args:
+        known: ``config.region_labels`` of the model.
+        regions: ``model``, ``none`` or the proposer.
+        picture: RGB.
+    """
+    if known or isinstance(regions, str):
+        return list(known)
+    return sorted(set(propose(regions, [picture])[0].labels))
+
+
 @torch.no_grad()
 def sound_regions(
     regions: Regions, size: tuple[int, int], *, proposer: str = "", count: int | None = None

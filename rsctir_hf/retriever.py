@@ -48,6 +48,7 @@ from rsctir_hf.gallery.matching import LiveMatcher
 from rsctir_hf.gallery.pictures import PictureGallery, evenly_spaced, picture_sources
 from rsctir_hf.gallery.queries import check_top_k, describe_query, split_query
 from rsctir_hf.imagery import read_image
+from rsctir_hf.proposals import label_names
 from rsctir_hf.protocols import RegionGraphModel, RegionProposer, Regions
 from rsctir_hf.regions.contribution import Contributions, region_contributions
 from rsctir_hf.weights import weights_fingerprint
@@ -334,8 +335,9 @@ class Retriever:
 
     def region_graph(self, image: ImageSource) -> Any:  # noqa: ANN401 - PyG's Data
         """Return ``regions.graph.to_data`` of ``dense_region_graph``, with its errors."""
-        names = getattr(self.model.config, "region_labels", ())
-        return region_views.to_data(self.dense_region_graph(image), label_names=names)
+        picture, known = read_image(image), getattr(self.model.config, "region_labels", ())
+        names = label_names(known, self.regions, picture)
+        return region_views.to_data(self.dense_region_graph(picture), label_names=names)
 
     def contributions(
         self, image: ImageSource, query: str | Path | Image.Image, *, regions: Regions | None = None

@@ -120,6 +120,19 @@ def test_the_processor_and_the_model_alone_stand_bad_regions_too(galr, pictures,
         assert model.get_region_graph(**inputs).adjacency.isfinite().all()
 
 
+def test_nodes_of_a_graph_carry_the_detectors_class_names(galr, pictures):
+    class Names:
+        name = "names"
+
+        def __call__(self, picture):
+            boxes = torch.tensor([[0, 0, 8, 8], [4, 4, 12, 12], [0, 6, 9, 12]]).float()
+            labels = ("overpass", "aircraft", "overpass")
+            return Regions(boxes=boxes, scores=torch.tensor([0.9, 0.8, 0.7]), labels=labels)
+
+    graph = Retriever(*galr, regions=Names()).region_graph(pictures[0])
+    assert graph.names == ["overpass", "aircraft", "overpass"]
+
+
 def test_ten_thousand_regions_are_the_five_strongest_of_them(galr, pictures):
     boxes, scores = many(10_000)
     strongest = Given(boxes[-5:], scores[-5:])
