@@ -65,8 +65,8 @@ GOALS: Mapping[tuple[str, str], Mapping[str, tuple[float | None, float | None]]]
     },
 }
 #: Published rows of the headline.
-LANDMARKS = ("AMFMN-fusion", "CABIR", "CLIP B/32, fine-tuned", "PE-RSITR", "RemoteCLIP B/32")
-LANDMARKS += ("GaLR", "KAMCL, ResNet-50")
+LANDMARKS = ["AMFMN-fusion", "CABIR", "CLIP B/32, fine-tuned", "PE-RSITR", "RemoteCLIP B/32"]
+LANDMARKS += ["GaLR", "KAMCL, ResNet-50"]
 HEADLINE = ["Data", "Model", "Seeds", "mR", "95 % interval", "Goal", "mR with SMR"]
 HEADLINE += ["95 % interval", "Goal"]
 

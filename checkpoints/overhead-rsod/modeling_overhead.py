@@ -54,10 +54,11 @@ class PyramidBackbone(nn.Module):
     def __init__(self, config: OverheadDetectorConfig) -> None:
         super().__init__()
         self.blocks = config.backbone_blocks
-        self.net: Any = timm.create_model(config.backbone, pretrained=False)
-        self.net.prune_intermediate_layers(self.blocks, prune_norm=True, extra_blocks=True)
+        net: Any = timm.create_model(config.backbone, pretrained=False)
+        net.prune_intermediate_layers(self.blocks, prune_norm=True, extra_blocks=True)
+        self.net = net
         with torch.no_grad():
-            levels = self.net.eval().forward_intermediates(
+            levels = net.eval().forward_intermediates(
                 torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE), **self._taken
             )
         channels = [level.shape[1] for level in levels]
