@@ -235,6 +235,8 @@ class GaLRModel(GaLRPreTrainedModel):
     def get_features_without_boxes(self, pixel_values: Tensor, boxes: Tensor) -> Tensor:
         """Embed one picture V times, each without what lies under a box, see ``masking_galr``.
 
+        The graph is that of the model's own regions, also where a search uses a detector's.
+
         Args:
             pixel_values: (1, 3, H, W); the backbone sees it once.
             boxes: (V, 4) x1, y1, x2, y2 in pixels of ``pixel_values``; a box beside the picture
