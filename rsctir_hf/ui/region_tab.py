@@ -15,6 +15,7 @@ from torch_geometric.data import Data
 
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.imagery import read_image
+from rsctir_hf.proposals import label_names
 from rsctir_hf.protocols import GlobalWindowModel
 from rsctir_hf.regions.contribution import Contributions
 from rsctir_hf.regions.graph import (
@@ -65,6 +66,7 @@ class GraphShown:
         picture: the RGB picture.
         found: its region graph as the model returned it.
         config: the configuration of that model.
+        label_names: names of the graph's integer labels; none where no class is known.
         words: the query whose result is explained; may be empty.
         effect: what the regions contribute to the score with these words; None without words.
     """
@@ -72,6 +74,7 @@ class GraphShown:
     picture: Image.Image
     found: RegionGraph
     config: Any
+    label_names: tuple[str, ...] = ()
     words: str = ""
     effect: Contributions | None = None
 
@@ -83,7 +86,7 @@ class GraphShown:
     def data(self, min_similarity: float) -> Data:
         """Return the graph under a threshold, with labels and, where measured, contributions."""
         found = with_threshold(self.found, self.config, min_similarity=min_similarity)
-        data = to_data(found, label_names=getattr(self.config, "region_labels", ()))
+        data = to_data(found, label_names=self.label_names)
         return data if self.effect is None else explained(data, self.effect, words=self.words)
 
 
@@ -102,13 +105,16 @@ class RegionHandlers:
             picture = read_image(path)
             retriever = self.bench.region_retriever()
             found = retriever.dense_region_graph(picture)
+            config: Any = retriever.model.config
+            known = getattr(config, "region_labels", ())
+            names = tuple(label_names(known, retriever.regions, picture))
             searching = self.bench.retriever().model
         except RsctirError as error:
             return refused(error), *nothing
-        shown = GraphShown(picture, found, retriever.model.config)
-        four = gr.update(open=False, visible=hasattr(shown.config, "drea"))
+        shown = GraphShown(picture, found, config, names)
+        four = gr.update(open=False, visible=hasattr(config, "drea"))
         whole = gr.update(open=False, visible=isinstance(searching, GlobalWindowModel))
-        return "", shown, _threshold_slider(shown.config), four, whole
+        return "", shown, _threshold_slider(config), four, whole
 
     def explain(self, shown: GraphShown | None, words: str) -> tuple[str, GraphShown | None]:
         """Return a message, and the graph with what its regions do to the score with the words."""
@@ -143,12 +149,15 @@ class RegionHandlers:
         return figure, said, legend, table, gr.update(visible=True), as_json, as_graphml
 
     def _who_is_asked(self) -> str:
-        """Tell the two models apart where one searches and another finds the regions."""
-        region_model = self.bench.settings.region_model
-        if self.bench.region_retriever() is self.bench.retriever() or region_model is None:
+        """Tell the models apart where one searches and another finds the regions."""
+        finder, region_model = self.bench.region_retriever(), self.bench.settings.region_model
+        if finder is self.bench.retriever() or region_model is None:
             return ""
+        graph_of = f"{escape(Path(region_model).name)}, the region model"
+        if not isinstance(finder.regions, str):
+            graph_of = f"{escape(Path(finder.regions.name).name)}, a detector, in {graph_of}"
         return (
-            f" The boxes are of {escape(Path(region_model).name)}, the region model; score and "
+            f" The boxes are of {graph_of}; score and "
             f"contributions are of {escape(self.bench.model_name)}, which searches."
         )
 
