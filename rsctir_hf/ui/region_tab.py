@@ -1,6 +1,6 @@
 """The tab *Region graph*: what a model looks at within a picture, and how it ties it together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from torch_geometric.data import Data
 
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.imagery import read_image
-from rsctir_hf.proposals import label_names
 from rsctir_hf.protocols import GlobalWindowModel
 from rsctir_hf.regions.contribution import Contributions
 from rsctir_hf.regions.graph import (
@@ -66,7 +65,7 @@ class GraphShown:
         picture: the RGB picture.
         found: its region graph as the model returned it.
         config: the configuration of that model.
-        label_names: names of the graph's integer labels; none where no class is known.
+        names: what each region that is not padding is labelled; empty where nothing is known.
         words: the query whose result is explained; may be empty.
         effect: what the regions contribute to the score with these words; None without words.
     """
@@ -74,7 +73,7 @@ class GraphShown:
     picture: Image.Image
     found: RegionGraph
     config: Any
-    label_names: tuple[str, ...] = ()
+    names: Sequence[str] = ()
     words: str = ""
     effect: Contributions | None = None
 
@@ -86,7 +85,8 @@ class GraphShown:
     def data(self, min_similarity: float) -> Data:
         """Return the graph under a threshold, with labels and, where measured, contributions."""
         found = with_threshold(self.found, self.config, min_similarity=min_similarity)
-        data = to_data(found, label_names=self.label_names)
+        data = to_data(found)
+        data.names = list(self.names) or data.names
         return data if self.effect is None else explained(data, self.effect, words=self.words)
 
 
@@ -105,16 +105,14 @@ class RegionHandlers:
             picture = read_image(path)
             retriever = self.bench.region_retriever()
             found = retriever.dense_region_graph(picture)
-            config: Any = retriever.model.config
-            known = getattr(config, "region_labels", ())
-            names = tuple(label_names(known, retriever.regions, picture))
+            names = retriever.region_graph(picture).names
             searching = self.bench.retriever().model
         except RsctirError as error:
             return refused(error), *nothing
-        shown = GraphShown(picture, found, config, names)
-        four = gr.update(open=False, visible=hasattr(config, "drea"))
+        shown = GraphShown(picture, found, retriever.model.config, names)
+        four = gr.update(open=False, visible=hasattr(shown.config, "drea"))
         whole = gr.update(open=False, visible=isinstance(searching, GlobalWindowModel))
-        return "", shown, _threshold_slider(config), four, whole
+        return "", shown, _threshold_slider(shown.config), four, whole
 
     def explain(self, shown: GraphShown | None, words: str) -> tuple[str, GraphShown | None]:
         """Return a message, and the graph with what its regions do to the score with the words."""
