@@ -49,12 +49,15 @@ def measure_effect(
 def effect_sentence(graph: nx.Graph) -> str:
     """Say in one sentence what the regions did for the result.
 
+    Every region with a contribution counts, in the graph or not: whether the model that made the
+    result used it is for that model to say, and ``explained`` has asked it.
+
     Args:
         graph: ``to_networkx`` of an ``explained`` graph.
     """
     score = graph.graph["whole"]
     start = f"For “{graph.graph['words']}”, "
-    used = [node for node in graph.nodes.values() if node["kept"] and CONTRIBUTION in node]
+    used = [node for node in graph.nodes.values() if CONTRIBUTION in node]
     if not used:
         return f"{start}the score is {score:.2f}, and there is no region to leave out."
     strongest = max(used, key=lambda node: abs(node[CONTRIBUTION]))

@@ -75,7 +75,7 @@ class Endpoints:
     def region_graph(self, picture: str | None) -> dict[str, Any]:
         """Return a picture's region graph as node-link JSON."""
         try:
-            found = self.bench.region_retriever().dense_region_graph(read_image(picture or ""))
+            found = self.bench.region_retriever().region_graph(read_image(picture or ""))
         except RsctirError as error:
             raise refuse(error) from error
         return json.loads(to_node_link_json(found))

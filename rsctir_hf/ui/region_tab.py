@@ -1,6 +1,6 @@
 """The tab *Region graph*: what a model looks at within a picture, and how it ties it together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class GraphShown:
         picture: the RGB picture.
         found: its region graph as the model returned it.
         config: the configuration of that model.
+        names: what each region that is not padding is labelled; empty where nothing is known.
         words: the query whose result is explained; may be empty.
         effect: what the regions contribute to the score with these words; None without words.
     """
@@ -72,6 +73,7 @@ class GraphShown:
     picture: Image.Image
     found: RegionGraph
     config: Any
+    names: Sequence[str] = ()
     words: str = ""
     effect: Contributions | None = None
 
@@ -83,7 +85,8 @@ class GraphShown:
     def data(self, min_similarity: float) -> Data:
         """Return the graph under a threshold, with labels and, where measured, contributions."""
         found = with_threshold(self.found, self.config, min_similarity=min_similarity)
-        data = to_data(found, label_names=getattr(self.config, "region_labels", ()))
+        data = to_data(found)
+        data.names = list(self.names) or data.names
         return data if self.effect is None else explained(data, self.effect, words=self.words)
 
 
@@ -102,10 +105,11 @@ class RegionHandlers:
             picture = read_image(path)
             retriever = self.bench.region_retriever()
             found = retriever.dense_region_graph(picture)
+            names = retriever.region_graph(picture).names
             searching = self.bench.retriever().model
         except RsctirError as error:
             return refused(error), *nothing
-        shown = GraphShown(picture, found, retriever.model.config)
+        shown = GraphShown(picture, found, retriever.model.config, names)
         four = gr.update(open=False, visible=hasattr(shown.config, "drea"))
         whole = gr.update(open=False, visible=isinstance(searching, GlobalWindowModel))
         return "", shown, _threshold_slider(shown.config), four, whole
@@ -143,12 +147,15 @@ class RegionHandlers:
         return figure, said, legend, table, gr.update(visible=True), as_json, as_graphml
 
     def _who_is_asked(self) -> str:
-        """Tell the two models apart where one searches and another finds the regions."""
-        region_model = self.bench.settings.region_model
-        if self.bench.region_retriever() is self.bench.retriever() or region_model is None:
+        """Tell the models apart where one searches and another finds the regions."""
+        finder, region_model = self.bench.region_retriever(), self.bench.settings.region_model
+        if finder is self.bench.retriever() or region_model is None:
             return ""
+        graph_of = f"{escape(Path(region_model).name)}, the region model"
+        if not isinstance(finder.regions, str):
+            graph_of = f"{escape(Path(finder.regions.name).name)}, a detector, in {graph_of}"
         return (
-            f" The boxes are of {escape(Path(region_model).name)}, the region model; score and "
+            f" The boxes are of {graph_of}; score and "
             f"contributions are of {escape(self.bench.model_name)}, which searches."
         )
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rsctir_hf.protocols import MODEL_REGIONS
+
 SAMPLE_GALLERY = "sample"
 #: Photographs: the gallery of a Space, and of a laptop whose user asks for it.
 HUB_GALLERY = "arampacha/rsicd"
@@ -20,6 +22,9 @@ class AppSettings:
         model: model directory or Hub id that searches.
         region_model: model that draws region graphs where ``model`` has none; None switches the
             tab off in that case.
+        regions: what a GaLR model, whichever of the two it is, takes its regions from: ``model``,
+            ``none``, or the folder or Hub id of an object detector.
+        region_threshold: least score of a detector's regions; None is the detector's default.
         gallery: ``sample`` (drawn scenes), a folder of pictures, or a Hub data set id.
         fall_back: show the drawn scenes, and say so, where ``gallery`` cannot be opened.
         split: split of a Hub data set.
@@ -33,6 +38,8 @@ class AppSettings:
 
     model: str = DEFAULT_MODEL
     region_model: str | None = DEFAULT_REGION_MODEL
+    regions: str = MODEL_REGIONS
+    region_threshold: float | None = None
     gallery: str = SAMPLE_GALLERY
     fall_back: bool = False
     split: str = "test"
@@ -52,8 +59,9 @@ def parse_settings(
     Args:
         arguments: command line without the program's name.
         environ: environment variables; ``RSCTIR_MODEL``, ``RSCTIR_REGION_MODEL``,
-            ``RSCTIR_GALLERY``, ``RSCTIR_GALLERY_SPLIT``, ``RSCTIR_BANK`` and ``RSCTIR_DEVICE``.
-            ``SPACE_ID``, which a Space sets, makes ``HUB_GALLERY`` the default gallery.
+            ``RSCTIR_REGIONS``, ``RSCTIR_REGION_THRESHOLD``, ``RSCTIR_GALLERY``,
+            ``RSCTIR_GALLERY_SPLIT``, ``RSCTIR_BANK`` and ``RSCTIR_DEVICE``. ``SPACE_ID``,
+            which a Space sets, makes ``HUB_GALLERY`` the default gallery.
         root: folder that the default checkpoints lie below.
 
     Raises:
@@ -73,12 +81,24 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     model = environ.get("RSCTIR_MODEL", str(root / DEFAULT_MODEL))
-    regions = environ.get("RSCTIR_REGION_MODEL", str(root / DEFAULT_REGION_MODEL))
+    region_model = environ.get("RSCTIR_REGION_MODEL", str(root / DEFAULT_REGION_MODEL))
     add("--model", default=model, help="model directory or Hub id [RSCTIR_MODEL]")
     add(
         "--region-model",
-        default=regions,
+        default=region_model,
         help="used for region graphs if the model has none; '' for none [RSCTIR_REGION_MODEL]",
+    )
+    add(
+        "--regions",
+        default=environ.get("RSCTIR_REGIONS") or MODEL_REGIONS,
+        help=f"regions of a GaLR model: '{MODEL_REGIONS}' (the default: its own), or the folder or "
+        "Hub id of an object detector, such as checkpoints/overhead-rsod [RSCTIR_REGIONS]",
+    )
+    add(
+        "--region-threshold",
+        type=float,
+        default=environ.get("RSCTIR_REGION_THRESHOLD") or None,
+        help="least score, 0 to 1, of a detector's regions [RSCTIR_REGION_THRESHOLD]",
     )
     add(
         "--gallery",

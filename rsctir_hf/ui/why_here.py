@@ -16,8 +16,8 @@ from rsctir_hf.ui.pictures import CARD_SIDE, encode_picture
 MOST_BOXES = 6
 _FAINTEST = 0.35  # opacity of a box without salience
 _CAPTION = (
-    "The clearer a box, the more it stands out in this picture. The boxes come from the region "
-    "model and do not depend on what you searched for."
+    "The clearer a box, the more it stands out in this picture. The boxes are what the "
+    "region model works with and do not depend on what you searched for."
 )
 
 

@@ -19,11 +19,13 @@ from rsctir_hf.errors import (
     DataLayoutError,
     ModelLoadError,
     QueryError,
+    RegionsError,
     RsctirError,
     UnsupportedError,
 )
 from rsctir_hf.gallery.embedding import Skipped
-from rsctir_hf.protocols import RegionGraphModel
+from rsctir_hf.protocols import MODEL_REGIONS, RegionGraphModel, RegionProposer
+from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.ui.galleries import Gallery, open_gallery
 from rsctir_hf.ui.model_facts import ModelFacts, describe_model
@@ -37,6 +39,10 @@ LoadRetriever = Callable[..., Retriever]
 #: Seconds a search waits for the model and the first pictures.
 PATIENCE = 180.0
 _OTHER_MODEL = " Launch with --model or RSCTIR_MODEL to use another model."
+_OTHER_REGIONS = (
+    " Launch with --regions and --region-threshold, or RSCTIR_REGIONS and RSCTIR_REGION_THRESHOLD, "
+    "to use other regions."
+)
 _BLANK_SIDE = 32  # pixels of a picture that nobody sees
 _STRIDE = 10  # neighbours in a gallery are often alike
 _BATCH = 16  # pictures per step: small, so that the first can be searched early
@@ -196,12 +202,37 @@ class Workbench:
         return open_gallery(SAMPLE_GALLERY)
 
     def _load_retriever(self, model: str) -> Retriever:
-        return self._load(
+        """Load a model; one with region graphs takes the launch's regions wherever it is used."""
+        loaded = self._load(
             model,
             device=self.settings.device,
             trust_remote_code=self.settings.trust_remote_code,
             bank=self._sentences(),
         )
+        if not isinstance(loaded.model, RegionGraphModel):
+            return loaded
+        regions = self._regions()
+        if regions == MODEL_REGIONS:
+            return loaded
+        return Retriever(
+            loaded.model,
+            loaded.processor,
+            model_id=loaded.model_id,
+            revision=loaded.revision,
+            bank=loaded.bank,
+            regions=regions,
+        )
+
+    def _regions(self) -> str | RegionProposer:
+        try:
+            return choose_regions(
+                self.settings.regions,
+                self.settings.region_threshold,
+                device=self.settings.device,
+                trust_remote_code=self.settings.trust_remote_code,
+            )
+        except RsctirError as error:
+            raise RegionsError(f"{error}{_OTHER_REGIONS}") from error
 
     def _sentences(self) -> Sequence[str]:
         if self._bank is None:

@@ -2,12 +2,15 @@
 
 import networkx as nx
 import pytest
+import torch
 
 from rsctir_hf.errors import UnsupportedError
 from rsctir_hf.imagery import read_image
-from rsctir_hf.protocols import NodeMaskingModel
+from rsctir_hf.protocols import NodeMaskingModel, Regions
+from rsctir_hf.regions.graph import to_networkx
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.ui.effect import effect_sentence, measure_effect
+from rsctir_hf.ui.region_tab import GraphShown
 
 from .tiny_models import BANK, OnlyEmbeds
 
@@ -17,6 +20,15 @@ def explained_graph(*contributions, **facts):
     for node, value in enumerate(contributions):
         made.add_node(node, number=node + 1, kept=True, contribution=value)
     return made
+
+
+def one_within_another(picture):
+    """Propose three regions of which each lower threshold keeps fewer, the faint ones first."""
+    boxes = torch.tensor([[28.0, 28, 36, 36], [24, 24, 40, 40], [8, 8, 56, 56]])
+    return Regions(boxes, torch.tensor([0.9, 0.8, 0.7]))
+
+
+one_within_another.name = "one within another"
 
 
 def test_the_region_that_moves_the_score_most_is_named_with_both_scores():
@@ -40,13 +52,33 @@ def test_small_moves_are_said_to_be_small_and_all_regions_together_are_told():
     )
 
 
-def test_regions_that_are_not_in_the_graph_are_not_spoken_of():
-    graph = explained_graph(0.2, 0.05, without_any=0.3)
-    graph.nodes[0]["kept"] = False
+def test_a_region_counts_where_the_model_that_made_the_result_used_it():
+    graph = explained_graph(0.2, 0.05, 0.3, without_any=0.3)
+    graph.nodes[0]["kept"] = False  # by the region model, which did not make the result
+    del graph.nodes[2]["contribution"]  # not used for the result
+    assert effect_sentence(graph) == (
+        "For “a pier”, leaving out region #1 lowers the score from 0.41 to 0.21; "
+        "without any region it would be 0.30."
+    )
+    del graph.nodes[0]["contribution"]
     # One region is left: without it is without any.
     assert effect_sentence(graph) == (
         "For “a pier”, leaving out region #2 lowers the score from 0.41 to 0.36."
     )
+
+
+@pytest.mark.parametrize("role", ["retriever", "region_retriever"])
+def test_the_slider_leaves_the_sentence_as_it_is(bench, role):
+    galr, picture = bench.region_retriever(), read_image(bench.gallery.paths[2])
+    finder = Retriever(galr.model, galr.processor, regions=one_within_another)
+    config, found = galr.model.config, finder.dense_region_graph(picture)
+    asked = finder if role == "region_retriever" else bench.retriever()
+    effect = measure_effect(asked, picture, found, BANK[0], input_side=config.image_size)
+    shown = GraphShown(picture, found, config, words=BANK[0], effect=effect)
+    graphs = [to_networkx(shown.data(alike)) for alike in (-1.0, config.denoise_similarity, 1.0)]
+    kept = [sum(node["kept"] for node in graph.nodes.values()) for graph in graphs]
+    assert kept[0] < kept[2] == 3
+    assert len({effect_sentence(graph) for graph in graphs}) == 1
 
 
 def test_a_picture_without_regions_gets_its_score():

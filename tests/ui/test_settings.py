@@ -42,3 +42,20 @@ def test_an_unknown_flag_is_refused(capsys):
     with pytest.raises(SystemExit):
         parse_settings(["--galery", "x"], {}, root=ROOT)
     assert "--galery" in capsys.readouterr().err
+
+
+def test_regions_are_the_model_s_own_unless_a_detector_is_named():
+    settings = parse_settings([], {"RSCTIR_REGIONS": "", "RSCTIR_REGION_THRESHOLD": ""}, root=ROOT)
+    assert (settings.regions, settings.region_threshold) == ("model", None)
+    environ = {"RSCTIR_REGIONS": "org/detector", "RSCTIR_REGION_THRESHOLD": "0.3"}
+    told = parse_settings([], environ, root=ROOT)
+    assert (told.regions, told.region_threshold) == ("org/detector", 0.3)
+    flags = ["--regions", "none", "--region-threshold", "0.4"]
+    settings = parse_settings(flags, environ, root=ROOT)
+    assert (settings.regions, settings.region_threshold) == ("none", 0.4)
+
+
+def test_a_threshold_that_is_no_number_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse_settings([], {"RSCTIR_REGION_THRESHOLD": "high"}, root=ROOT)
+    assert "--region-threshold: invalid float value: 'high'" in capsys.readouterr().err
