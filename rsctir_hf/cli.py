@@ -430,7 +430,7 @@ def describe_retriever(retriever: Retriever) -> dict[str, Any]:
 
 
 def list_skipped(skipped: Sequence[Skipped]) -> None:
-    """List on standard error what could not be read."""
+    """List on standard error which pictures were left out, and why."""
     for entry in skipped:
         print(f"skipped: {entry.reason}", file=sys.stderr)
 

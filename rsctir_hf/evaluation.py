@@ -299,7 +299,7 @@ def similarity_matrix(
 
     Raises:
         QueryError: ``symmetries`` is neither 1 nor 8.
-        ImageReadError: a picture cannot be read.
+        ImageReadError: a picture cannot be read, or the detector cannot look at it.
         DataLayoutError: no rows, or a row without captions.
     """
     captions: list[list[str]] = []
@@ -316,7 +316,7 @@ def similarity_matrix(
     if embedded.skipped:
         first = embedded.skipped[0]
         raise ImageReadError(
-            f"{len(embedded.skipped)} of {total} pictures cannot be read; first {first.path}: "
+            f"{len(embedded.skipped)} of {total} pictures cannot be embedded; first {first.path}: "
             f"{first.reason} An evaluation needs them all."
         )
     if not captions or not all(captions):

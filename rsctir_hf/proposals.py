@@ -1,8 +1,9 @@
 """Regions as anybody may hand them in, made sound: inside the picture, finite, strongest first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -13,7 +14,8 @@ from rsctir_hf.protocols import RegionProposer, Regions
 SMALLEST_SIDE = 1.0  # pixels; a box that is narrower within the picture shows nothing
 
 
-def propose(proposer: RegionProposer, pictures: Sequence[Image.Image]) -> list[Regions]:
+@torch.no_grad()
+def propose(proposer: RegionProposer, pictures: Iterable[Image.Image]) -> list[Regions]:
     """Ask a proposer, whoever made it, about RGB pictures, and keep what makes sense.
 
     Raises:
@@ -25,22 +27,17 @@ def propose(proposer: RegionProposer, pictures: Sequence[Image.Image]) -> list[R
     ]
 
 
-def label_names(
-    known: Sequence[str], regions: str | RegionProposer, picture: Image.Image
-) -> list[str]:
-    """Return the names behind the label numbers of one picture's region graph.
+def label_names(known: Sequence[str], handed_in: Sequence[Regions] | None) -> list[str]:
+    """Return the names behind the label numbers of a region graph.
 
-    A model that knows no class names numbers those of the picture's own regions in alphabetical
-    order (``GaLRProcessor``); the proposer is asked for them once more.
+    A model that knows no class names numbers those of the regions handed in, in alphabetical order
+    (``GaLRProcessor``).
 
     Args:
         known: ``config.region_labels`` of the model.
-        regions: ``model``, ``none`` or the proposer.
-        picture: RGB.
+        handed_in: the regions of each picture of the batch; None where the model proposes its own.
     """
-    if known or isinstance(regions, str):
-        return list(known)
-    return sorted(set(propose(regions, [picture])[0].labels))
+    return list(known) or sorted({name for each in handed_in or () for name in each.labels})
 
 
 @torch.no_grad()
@@ -54,22 +51,23 @@ def sound_regions(
     regions.
 
     Args:
-        regions: M boxes x1, y1, x2, y2 in pixels of the picture, M scores, M names or none.
+        regions: M boxes x1, y1, x2, y2 in pixels of the picture, M scores, M names or numbers of
+            classes, or none of those.
         size: (width, height) of the picture in pixels.
         proposer: who found them, for the message.
         count: keep this many at most; None keeps all.
 
     Returns:
-        At most ``count`` regions on the CPU in float32, scores within 0..1.
+        At most ``count`` regions on the CPU in float32, scores within 0..1, labels as text.
 
     Raises:
-        RegionsError: boxes, scores and labels that do not belong together.
+        RegionsError: boxes, scores and labels that do not belong together, or are none.
     """
     boxes, scores = (
         _numbers(getattr(regions, part, None), proposer) for part in ("boxes", "scores")
     )
     boxes = boxes.reshape(0, 4) if boxes.numel() == 0 else boxes
-    labels = tuple(regions.labels)
+    labels = _names(getattr(regions, "labels", None), proposer)
     whole = boxes.ndim == 2 and boxes.shape[1] == 4 and scores.shape == boxes.shape[:1]
     if not whole or len(labels) not in (0, len(boxes)):
         raise RegionsError(
@@ -99,3 +97,17 @@ def _numbers(found: Any, proposer: str) -> Tensor:  # noqa: ANN401 - whatever a 
             f"{proposer or 'A proposer'} gave boxes or scores that are no numbers ({error}); "
             "expected tensors, arrays or lists: boxes (N, 4) in pixels and scores (N,)."
         ) from error
+
+
+def _names(labels: Any, proposer: str) -> tuple[str, ...]:  # noqa: ANN401
+    """Return class names as text; none where the proposer knows no classes."""
+    if isinstance(labels, Tensor | np.ndarray):
+        labels = labels.tolist()
+    if labels is None:
+        return ()
+    if isinstance(labels, str | bytes) or not isinstance(labels, Sequence):
+        raise RegionsError(
+            f"{proposer or 'A proposer'} gave labels of type {type(labels).__name__}; expected a "
+            "tuple or list with one class name for each box, or None."
+        )
+    return tuple(map(str, labels))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import rsctir_hf.regions as region_views
-from rsctir_hf.errors import QueryError, UnsupportedError
+from rsctir_hf.errors import QueryError
 from rsctir_hf.gallery.bank import CaptionBank
 from rsctir_hf.gallery.embedding import (
     MODEL_REGIONS,
@@ -25,10 +25,12 @@ from rsctir_hf.gallery.embedding import (
     Progress,
     Skipped,
     detector_record,
+    embed_image,
     embed_image_batches,
     embed_texts,
     evaluating,
     image_inputs,
+    picture_region_graph,
     regions_name,
 )
 from rsctir_hf.gallery.hits import Hit, best_hits
@@ -48,8 +50,7 @@ from rsctir_hf.gallery.matching import LiveMatcher
 from rsctir_hf.gallery.pictures import PictureGallery, evenly_spaced, picture_sources
 from rsctir_hf.gallery.queries import check_top_k, describe_query, split_query
 from rsctir_hf.imagery import read_image
-from rsctir_hf.proposals import label_names
-from rsctir_hf.protocols import RegionGraphModel, RegionProposer, Regions
+from rsctir_hf.protocols import RegionProposer, Regions
 from rsctir_hf.regions.contribution import Contributions, region_contributions
 from rsctir_hf.weights import weights_fingerprint
 
@@ -268,7 +269,8 @@ class Retriever:
         Raises:
             QueryError: empty or contradictory query, nothing indexed, unknown or impossible rerank.
             ImageReadError: the query picture cannot be read.
-            UnsupportedError: ``rerank="match"`` and the model cannot judge pairs.
+            UnsupportedError: ``rerank="match"`` and the model cannot judge pairs, or the detector
+                cannot look at the query picture.
         """
         check_rerank(rerank)
         check_top_k(top_k)
@@ -335,9 +337,8 @@ class Retriever:
 
     def region_graph(self, image: ImageSource) -> Any:  # noqa: ANN401 - PyG's Data
         """Return ``regions.graph.to_data`` of ``dense_region_graph``, with its errors."""
-        picture, known = read_image(image), getattr(self.model.config, "region_labels", ())
-        names = label_names(known, self.regions, picture)
-        return region_views.to_data(self.dense_region_graph(picture), label_names=names)
+        graph, names = picture_region_graph(self.model, self.processor, image, self.regions)
+        return region_views.to_data(graph, label_names=names)
 
     def contributions(
         self, image: ImageSource, query: str | Path | Image.Image, *, regions: Regions | None = None
@@ -358,16 +359,10 @@ class Retriever:
         """Return the region graph the model reasons over, for one picture (B = 1).
 
         Raises:
-            UnsupportedError: the model has none.
+            UnsupportedError: the model has none, or the detector cannot look at the picture.
             ImageReadError: the picture cannot be read.
         """
-        if not isinstance(self.model, RegionGraphModel):
-            raise UnsupportedError(
-                f"{type(self.model).__name__} has no region graph. Use a GaLR model."
-            )
-        with evaluating(self.model):
-            inputs = image_inputs(self.model, self.processor, [read_image(image)], self.regions)
-            return self.model.get_region_graph(**inputs)
+        return picture_region_graph(self.model, self.processor, image, self.regions)[0]
 
     def save(self, folder: str | Path) -> None:
         """Write vectors and manifest; an older index in ``folder`` stays whole until the end."""
@@ -409,10 +404,7 @@ class Retriever:
         if text is not None:
             vectors.append(embed_texts(self.model, self.processor, [text])[0])
         if image is not None:
-            found = embed_image_batches(
-                self.model, self.processor, [read_image(image)], regions=self.regions
-            )
-            vectors.append(next(found).vectors[0])
+            vectors.append(embed_image(self.model, self.processor, image, regions=self.regions))
         return F.normalize(torch.stack(vectors).mean(dim=0), dim=0)
 
     def _other_queries(self, kind: str, gallery: Tensor) -> OtherQueries:

@@ -89,3 +89,17 @@ def test_what_does_not_belong_together_is_refused(boxes, scores, labels, message
 def test_an_answer_that_is_no_regions_is_refused():
     with pytest.raises(RegionsError, match="no numbers"):
         sound_regions(None, SIZE)
+
+
+def test_labels_may_be_absent_or_numbers_and_come_out_as_text():
+    boxes, scores = [[0.0, 0, 5, 5], [1, 0, 6, 5]], [0.5, 0.6]
+    assert sound_regions(regions_of(boxes, scores, None), SIZE).labels == ()
+    for numbers in ((3, 7), [3, 7], np.array([3, 7]), torch.tensor([3, 7])):
+        assert sound_regions(regions_of(boxes, scores, numbers), SIZE).labels == ("7", "3")
+
+
+@pytest.mark.parametrize("labels", [3, "ab", {"a", "b"}, iter("ab"), torch.tensor(3)])
+def test_labels_that_are_no_sequence_are_refused(labels):
+    boxes = [[0.0, 0, 5, 5], [1, 0, 6, 5]]
+    with pytest.raises(RegionsError, match=r"mine gave labels of type .* or None"):
+        sound_regions(regions_of(boxes, [0.5, 0.6], labels), SIZE, proposer="mine")

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from rsctir_hf.errors import ImageReadError, RegionsError, UnsupportedError
 from rsctir_hf.imagery import first_symmetries, read_image, turned
-from rsctir_hf.proposals import propose
+from rsctir_hf.proposals import label_names, propose
 from rsctir_hf.protocols import (
     MODEL_REGIONS,
     NO_REGIONS,
@@ -39,7 +39,7 @@ _LONGEST_BELIEVABLE_LENGTH = 100_000  # a tokenizer without a limit reports abou
 
 @dataclass(frozen=True)
 class Skipped:
-    """A picture that could not be read, and why."""
+    """A picture that could not be read, or that a detector cannot look at, and why."""
 
     path: str
     reason: str
@@ -47,12 +47,12 @@ class Skipped:
 
 @dataclass(frozen=True)
 class EmbeddedImages:
-    """The readable pictures of a sequence as unit vectors.
+    """The usable pictures of a sequence as unit vectors.
 
     Attributes:
-        vectors: (n, D) float32 unit vectors on the CPU, one per readable picture.
+        vectors: (n, D) float32 unit vectors on the CPU, one per usable picture.
         kept: positions of those n pictures in the sequence that was given.
-        skipped: the pictures that could not be read.
+        skipped: the other pictures.
     """
 
     vectors: Tensor
@@ -128,7 +128,7 @@ def embed_images(
     regions: str | RegionProposer = MODEL_REGIONS,
     symmetries: int = 1,
 ) -> EmbeddedImages:
-    """Embed pictures; the unreadable ones are skipped and listed.
+    """Embed pictures; those that cannot be read or looked at are skipped and listed.
 
     Args:
         model: a dual encoder (``protocols.DualEncoder``).
@@ -180,18 +180,41 @@ def embed_image_batches(
 ) -> Iterator[EmbeddedImages]:
     """Yield what ``embed_images`` returns batch by batch, so that a caller can show it early."""
     shown = first_symmetries(symmetries)
+    regions_name(model, regions)  # refuses what no picture could be embedded with
     total = len(images) if isinstance(images, Sequence) else 0
     remaining, done = iter(images), 0
     while chunk := list(islice(remaining, batch_size)):
-        pictures, kept, skipped = _read_chunk(chunk, done)
-        views = ([turned(picture, symmetry) for picture in pictures] for symmetry in shown)
-        vectors = torch.zeros(0, 0)
-        if pictures:
-            vectors = _mean_of([_forward(model, processor, view, regions) for view in views])
+        ready, skipped = _prepare_chunk(chunk, done, shown=shown, regions=regions)
+        vectors = []
+        for view, symmetry in enumerate(shown if ready else ()):
+            pictures = [turned(each.picture, symmetry) for each in ready]
+            found = [each.regions[view] for each in ready if each.regions]
+            handed_in = found or _handed_in(model, pictures, regions)
+            vectors.append(_forward(model, processor, pictures, handed_in))
         done += len(chunk)
-        yield EmbeddedImages(vectors, tuple(kept), tuple(skipped))
+        yield EmbeddedImages(
+            _mean_of(vectors), tuple(each.position for each in ready), tuple(skipped)
+        )
         if progress is not None:
             progress(done, total)
+
+
+def embed_image(
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401
+    image: ImageSource,
+    *,
+    regions: str | RegionProposer = MODEL_REGIONS,
+) -> Tensor:
+    """Embed one picture, which must be usable, as a unit vector (D,) float32 on the CPU.
+
+    Raises:
+        ImageReadError: it cannot be read.
+        RegionsError: see ``embed_images``.
+        UnsupportedError: the detector cannot look at it, or the model takes no regions.
+    """
+    pictures = [read_image(image)]
+    return _forward(model, processor, pictures, _handed_in(model, pictures, regions))[0]
 
 
 def embed_texts(
@@ -243,14 +266,52 @@ def image_inputs(
     regions: str | RegionProposer = MODEL_REGIONS,
 ) -> dict[str, Tensor]:
     """Turn B RGB pictures into the tensors of ``get_image_features``, on the model's device."""
-    handed_in = {}
+    return _inputs_with(model, processor, pictures, _handed_in(model, pictures, regions))
+
+
+def picture_region_graph(
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401
+    image: ImageSource,
+    regions: str | RegionProposer = MODEL_REGIONS,
+) -> tuple[Any, list[str]]:
+    """Return the region graph (B = 1) the model reasons over, and the names of its labels.
+
+    Raises:
+        ImageReadError: the picture cannot be read.
+        RegionsError: see ``embed_images``.
+        UnsupportedError: the model has no region graph, or the detector cannot look at the picture.
+    """
+    if not isinstance(model, RegionGraphModel):
+        raise UnsupportedError(f"{type(model).__name__} has no region graph. Use a GaLR model.")
+    pictures = [read_image(image)]
+    handed_in = _handed_in(model, pictures, regions)
+    with evaluating(model):
+        graph = model.get_region_graph(**_inputs_with(model, processor, pictures, handed_in))
+    return graph, label_names(getattr(model.config, "region_labels", ()), handed_in)
+
+
+def _handed_in(
+    model: nn.Module, pictures: Sequence[Image.Image], regions: str | RegionProposer
+) -> list[Regions] | None:
+    """Return the regions to hand in with each of B pictures; None: the model proposes its own."""
     name = regions_name(model, regions)
     if not isinstance(regions, str):
-        handed_in["regions"] = propose(regions, pictures)
-    elif name == NO_REGIONS and regions_name(model) != NO_REGIONS:
-        nothing = Regions(boxes=torch.zeros(0, 4), scores=torch.zeros(0))
-        handed_in["regions"] = [nothing] * len(pictures)
-    inputs = processor(images=list(pictures), return_tensors="pt", **handed_in)
+        return propose(regions, pictures)
+    if name == NO_REGIONS and regions_name(model) != NO_REGIONS:
+        return [Regions(boxes=torch.zeros(0, 4), scores=torch.zeros(0))] * len(pictures)
+    return None
+
+
+def _inputs_with(
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401
+    pictures: Sequence[Image.Image],
+    handed_in: Sequence[Regions] | None,
+) -> dict[str, Tensor]:
+    """Do what ``image_inputs`` does with regions that were found already."""
+    given = {} if handed_in is None else {"regions": handed_in}
+    inputs = processor(images=list(pictures), return_tensors="pt", **given)
     return dict(inputs.to(_device_of(model)))
 
 
@@ -259,35 +320,54 @@ def _uses_regions(model: nn.Module) -> bool:
     return isinstance(model, RegionGraphModel) and getattr(config, "use_regions", True)
 
 
-def _read_chunk(
-    chunk: Sequence[ImageSource], first: int
-) -> tuple[list[Image.Image], list[int], list[Skipped]]:
-    """Read one chunk of pictures whose first one stands at position ``first``."""
-    pictures, kept, skipped = [], [], []
+@dataclass(frozen=True)
+class _Ready:
+    """A picture, its position, and what a proposer found in each view of it (else nothing)."""
+
+    position: int
+    picture: Image.Image
+    regions: list[Regions]
+
+
+def _prepare_chunk(
+    chunk: Sequence[ImageSource],
+    first: int,
+    *,
+    shown: Sequence[Image.Transpose | None],
+    regions: str | RegionProposer,
+) -> tuple[list[_Ready], list[Skipped]]:
+    """Read one chunk of pictures, whose first stands at position ``first``, with their regions."""
+    ready, skipped = [], []
     for position, source in enumerate(chunk, start=first):
+        name = str(source) if isinstance(source, str | Path) else f"picture {position}"
         try:
-            pictures.append(read_image(source))
-            kept.append(position)
+            picture = read_image(source)
+            views = (turned(picture, symmetry) for symmetry in shown)
+            found = [] if isinstance(regions, str) else propose(regions, views)
+            ready.append(_Ready(position, picture, found))
         except ImageReadError as error:
-            name = str(source) if isinstance(source, str | Path) else f"picture {position}"
             skipped.append(Skipped(path=name, reason=str(error)))
-    return pictures, kept, skipped
+        except UnsupportedError as error:
+            skipped.append(Skipped(path=name, reason=f"{name}: {error}"))
+    return ready, skipped
 
 
 def _forward(
     model: nn.Module,
     processor: Any,  # noqa: ANN401
     pictures: Sequence[Image.Image],
-    regions: str | RegionProposer,
+    handed_in: Sequence[Regions] | None,
 ) -> Tensor:
     """Embed one batch of pictures as (B, D)."""
     with evaluating(model):
-        inputs = image_inputs(model, processor, pictures, regions)
+        inputs = _inputs_with(model, processor, pictures, handed_in)
         return _unit_vectors(cast(DualEncoder, model).get_image_features(**inputs))
 
 
 def _mean_of(vectors: Sequence[Tensor]) -> Tensor:
-    """Return the unit vectors (B, D) along the means of one or more (B, D) unit vectors."""
+    """Return the unit vectors (B, D) along the means of (B, D) unit vectors; (0, 0) of none."""
+    if not vectors:
+        return torch.zeros(0, 0)
     if len(vectors) == 1:
         return vectors[0]  # to the last bit what the model gave
     return F.normalize(torch.stack(list(vectors)).mean(dim=0), dim=-1)

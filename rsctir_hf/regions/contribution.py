@@ -15,9 +15,9 @@ This is our own measure; neither paper has one. What "without the region" means 
 Contributions of several regions do not add up to the score: regions share what they say.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -124,9 +124,9 @@ def box_contributions(
 ) -> Contributions:
     """Return what lies under each of some boxes contributes, ``BATCH_SIZE`` boxes a pass.
 
-    Boxes are treated as GaLR treats those handed to it: clipped to the picture, those that are
-    empty, outside or not finite left out, a score that is not finite counted as 0, and of more
-    than ``MOST_BOXES`` the strongest asked about.
+    Boxes are treated as those of a proposer (``proposals.sound_regions``): clipped to the picture,
+    those that are empty, outside or not finite, or whose score is not finite, left out. Of more
+    than ``MOST_BOXES`` the strongest are asked about.
 
     Args:
         model: a ``BoxMaskingModel``, in evaluation mode.
@@ -137,7 +137,8 @@ def box_contributions(
 
     Raises:
         UnsupportedError: the model cannot mask boxes, or was built so that it cannot.
-        QueryError: not one picture, queries that are not finite, or boxes of another shape.
+        QueryError: not one picture, queries that are not finite, or boxes and scores that are no
+            numbers or of another shape.
     """
     if not isinstance(model, BoxMaskingModel):
         raise UnsupportedError(
@@ -151,7 +152,7 @@ def box_contributions(
         boxes[None],
         None if scores is None else scores[None],
         torch.arange(len(boxes))[None],  # as labels, so that each box is known again
-        None,
+        None if scores is None else scores.isfinite()[None],
         image_size=size,
         count=min(len(boxes), MOST_BOXES),
     )
@@ -213,11 +214,11 @@ def region_contributions(
             "the boxes of a GaLR model's region graph."
         )
     pixels = inputs["pixel_values"]
-    boxes = torch.zeros(0, 4) if regions is None else _as_boxes(regions.boxes)
+    boxes = torch.zeros(0, 4) if regions is None else _as_boxes(getattr(regions, "boxes", None))
     if picture_size is not None:
         scale = (pixels.shape[-1] / picture_size[0], pixels.shape[-2] / picture_size[1])
         boxes = boxes * torch.tensor(scale * 2)
-    scores = None if regions is None else regions.scores
+    scores = getattr(regions, "scores", None)
     return box_contributions(model, pixels, queries, boxes=boxes, scores=scores)
 
 
@@ -230,26 +231,35 @@ def _one_picture(pixel_values: Tensor) -> Tensor:
     return pixel_values
 
 
-def _as_boxes(boxes: Tensor | Sequence[Sequence[float]]) -> Tensor:
+def _as_boxes(boxes: Any) -> Tensor:  # noqa: ANN401 - whatever was handed in
     """Return boxes (M, 4) as float32 on the CPU, or say that they have another shape."""
-    found = torch.as_tensor(boxes, dtype=torch.float32).cpu()
+    found = _as_numbers(boxes)
     found = found.reshape(0, 4) if found.numel() == 0 else found
     if found.ndim != 2 or found.shape[1] != 4:
         raise QueryError(f"Boxes are {tuple(found.shape)}; expected (M, 4): x1, y1, x2, y2.")
     return found
 
 
-def _checked(
-    boxes: Tensor | Sequence[Sequence[float]], scores: Tensor | Sequence[float] | None
-) -> tuple[Tensor, Tensor | None]:
+def _checked(boxes: Any, scores: Any) -> tuple[Tensor, Tensor | None]:  # noqa: ANN401
     """Return boxes (M, 4) and their scores (M,), or say what does not fit."""
     found = _as_boxes(boxes)
     if scores is None:
         return found, None
-    sure = torch.as_tensor(scores, dtype=torch.float32).cpu().flatten()
+    sure = _as_numbers(scores).flatten()
     if len(sure) != len(found):
         raise QueryError(f"Got {len(sure)} scores for {len(found)} boxes; give one for each.")
     return found, sure
+
+
+def _as_numbers(given: Any) -> Tensor:  # noqa: ANN401
+    """Return float32 on the CPU, or say that these are no numbers."""
+    try:
+        return torch.as_tensor(given, dtype=torch.float32).cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise QueryError(
+            f"Boxes or scores are no numbers ({error}). Give a Regions with boxes (M, 4) in pixels "
+            "and scores (M,), or None for scores that are all alike."
+        ) from error
 
 
 def _cosines(features: Tensor, queries: Tensor) -> Tensor:

@@ -82,11 +82,13 @@ class Detector:
                 threshold=self.record.threshold,
                 target_sizes=[(height, width)],
             )[0]
+        except torch.OutOfMemoryError:
+            raise  # says nothing about the picture
         except (ValueError, RuntimeError, ZeroDivisionError) as error:
             raise UnsupportedError(
                 f"The detector {self.name} cannot look at a picture of {width} x {height} pixels: "
-                f"{str(error).rstrip('.')}. Cut or pad the picture, leave it out, or use regions "
-                "'model' or 'none'."
+                "it cannot bring one of that shape to the size it works at. Cut or pad the picture "
+                "so that it is less narrow, leave it out, or use regions 'model' or 'none'."
             ) from error
         names = self.model.config.id2label
         labels = tuple(str(names.get(label, label)) for label in found["labels"].tolist())

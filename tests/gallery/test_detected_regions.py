@@ -133,6 +133,45 @@ def test_nodes_of_a_graph_carry_the_detectors_class_names(galr, pictures):
     assert graph.names == ["overpass", "aircraft", "overpass"]
 
 
+def test_a_graph_and_its_names_come_from_one_look_at_the_picture(galr, pictures):
+    given = Given([[4.0, 4, 30, 30], [1, 1, 20, 20]], [0.9, 0.8], labels=(7, 3))
+    graph = Retriever(*galr, regions=given).region_graph(pictures[0])
+    assert graph.names == ["7", "3"] and len(given.seen) == 1
+
+
+@pytest.mark.parametrize("symmetries", [1, 8])
+def test_a_picture_that_the_detector_cannot_look_at_is_skipped_alone(
+    galr, detector, pictures, symmetries
+):
+    narrow = Image.new("RGB", (4, 400))
+    given = [pictures[0], narrow, pictures[1]]
+    found = embed_images(*galr, given, regions=detector, symmetries=symmetries)
+    assert found.kept == (0, 2)
+    assert [skip.path for skip in found.skipped] == ["picture 1"]
+    alone = embed_images(*galr, pictures[:2], regions=detector, symmetries=symmetries).vectors
+    torch.testing.assert_close(found.vectors, alone)
+
+
+def test_an_index_goes_on_after_a_picture_the_detector_cannot_look_at(
+    galr, detector, pictures, tmp_path
+):
+    narrow = tmp_path / "narrow.png"
+    Image.new("RGB", (4, 400)).save(narrow)
+    retriever = Retriever(*galr, regions=detector)
+    report = retriever.index([pictures[0], narrow, pictures[1]])
+    assert report.indexed == len(retriever) == 2
+    assert report.skipped[0].path == str(narrow)
+    assert report.skipped[0].reason.startswith(f"{narrow}: The detector {detector.name} cannot")
+    for call in (
+        retriever.search,
+        retriever.dense_region_graph,
+        retriever.region_graph,
+        lambda picture: retriever.contributions(picture, "a river"),
+    ):
+        with pytest.raises(UnsupportedError, match="cannot look at a picture of 4 x 400 pixels"):
+            call(narrow)
+
+
 def test_ten_thousand_regions_are_the_five_strongest_of_them(galr, pictures):
     boxes, scores = many(10_000)
     strongest = Given(boxes[-5:], scores[-5:])

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from rsctir_hf.errors import QueryError, UnsupportedError
+from rsctir_hf.proposals import sound_regions
 from rsctir_hf.protocols import Regions
 from rsctir_hf.regions.contribution import (
     MOST_BOXES,
@@ -137,7 +138,8 @@ def boxes_of_all_kinds():
         "empty": (torch.zeros(3, 4), SURE, 0),
         "reversed": (BOXES.flip(1), SURE, 0),
         "not numbers": (torch.full((3, 4), float("nan")), SURE, 0),
-        "scores that are not numbers": (BOXES, torch.full((3,), float("nan")), 3),
+        "a score that is not a number": (BOXES, torch.tensor([0.5, float("nan"), 0.7]), 2),
+        "scores that are not numbers": (BOXES, torch.full((3,), float("nan")), 0),
         "infinite": (torch.full((3, 4), float("inf")), SURE, 0),
         "ten thousand": (many, torch.rand(10_000), "most"),
     }
@@ -148,7 +150,12 @@ def test_boxes_of_any_kind_give_finite_contributions(kind, cmpagl, galr):
     boxes, scores, expected = boxes_of_all_kinds()[kind]
     pixels = pictures_of(1)
     found = box_contributions(cmpagl, pixels, queries_of(), boxes=boxes, scores=scores)
-    inputs = {"pixel_values": pixels, "region_boxes": boxes[None], "region_scores": scores[None]}
+    sound = sound_regions(Regions(boxes, scores), (64, 64))
+    inputs = {
+        "pixel_values": pixels,
+        "region_boxes": sound.boxes[None],
+        "region_scores": sound.scores[None],
+    }
     nodes = node_contributions(galr, inputs, queries_of())
     for each, most in ((found, MOST_BOXES), (nodes, 5)):
         assert len(each) == (most if expected == "most" else expected)
@@ -193,6 +200,25 @@ def test_the_models_way_is_taken_and_boxes_are_scaled_from_the_picture(cmpagl, g
     own = region_contributions(galr, {"pixel_values": pixels}, queries, picture_size=(9, 9))
     graph = galr.get_region_graph(pixels)
     assert torch.equal(own.boxes, graph.boxes[0, graph.mask[0]])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        (BOXES, SURE),
+        [BOXES, SURE],
+        "boxes",
+        Regions(None, SURE),
+        Regions([["a", 0, 5, 5]], SURE[:1]),
+        Regions([[0, 0, 5, 5], [1]], SURE[:2]),
+        Regions(BOXES, ["a", "b", "c"]),
+    ],
+)
+def test_regions_that_are_none_are_refused(cmpagl, bad):
+    inputs = {"pixel_values": pictures_of(1)}
+    for size in (None, (64, 64)):
+        with pytest.raises(QueryError, match=r"are no numbers .* Give a Regions"):
+            region_contributions(cmpagl, inputs, queries_of(), regions=bad, picture_size=size)
 
 
 def test_what_cannot_be_answered_is_refused_with_a_remedy(cmpagl, galr):

@@ -161,8 +161,20 @@ def test_options_out_of_range_are_refused(folder):
 
 def test_a_picture_too_narrow_for_the_detector_is_named(folder):
     detector = load_detector(folder)
-    with pytest.raises(UnsupportedError, match=r"cannot look at a picture of 4 x 400 pixels"):
+    with pytest.raises(UnsupportedError, match=r"cannot look at .* 4 x 400 pixels") as caught:
         detector(Image.new("RGB", (4, 400)))
+    assert "less narrow" in str(caught.value) and "must contain" not in str(caught.value)
+
+
+def test_a_lack_of_memory_is_not_blamed_on_the_picture(folder, picture, monkeypatch):
+    detector = load_detector(folder)
+
+    def full(**_):
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(detector.model, "forward", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        detector(picture)
 
 
 def test_words_and_folders_are_told_apart(folder):
