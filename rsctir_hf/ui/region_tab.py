@@ -14,6 +14,7 @@ from plotly.graph_objects import Figure
 from torch_geometric.data import Data
 
 from rsctir_hf.errors import RsctirError
+from rsctir_hf.gallery.embedding import picture_region_graph
 from rsctir_hf.imagery import read_image
 from rsctir_hf.protocols import GlobalWindowModel
 from rsctir_hf.regions.contribution import Contributions
@@ -65,7 +66,7 @@ class GraphShown:
         picture: the RGB picture.
         found: its region graph as the model returned it.
         config: the configuration of that model.
-        names: what each region that is not padding is labelled; empty where nothing is known.
+        names: the class name behind each label number; empty where none is known.
         words: the query whose result is explained; may be empty.
         effect: what the regions contribute to the score with these words; None without words.
     """
@@ -85,8 +86,7 @@ class GraphShown:
     def data(self, min_similarity: float) -> Data:
         """Return the graph under a threshold, with labels and, where measured, contributions."""
         found = with_threshold(self.found, self.config, min_similarity=min_similarity)
-        data = to_data(found)
-        data.names = list(self.names) or data.names
+        data = to_data(found, label_names=self.names)
         return data if self.effect is None else explained(data, self.effect, words=self.words)
 
 
@@ -104,8 +104,9 @@ class RegionHandlers:
         try:
             picture = read_image(path)
             retriever = self.bench.region_retriever()
-            found = retriever.dense_region_graph(picture)
-            names = retriever.region_graph(picture).names
+            found, names = picture_region_graph(
+                retriever.model, retriever.processor, picture, retriever.regions
+            )
             searching = self.bench.retriever().model
         except RsctirError as error:
             return refused(error), *nothing
