@@ -103,12 +103,13 @@ def graph_sentence(graph: nx.Graph, view: GraphView, *, own: bool = True) -> str
 
 
 def sign_colour(node: dict) -> str:
-    """Return the colour of a region: in the graph, left out, or what it does to a score."""
-    if not node["kept"]:
-        return DROPPED
+    """Return the colour of a region: what it does to a score, else in the graph or left out.
+
+    A region that the graph leaves out can move the score of a model that uses the boxes alone.
+    """
     contribution = node.get("contribution", 0.0)
     if abs(contribution) < NOTICEABLE:
-        return KEPT
+        return KEPT if node["kept"] else DROPPED
     return ADDS if contribution > 0 else TAKES
 
 

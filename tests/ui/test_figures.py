@@ -69,3 +69,11 @@ def test_a_contribution_too_small_to_read_is_not_coloured_but_told_on_hover(grap
     assert figure.layout.annotations == ()
     assert figure.data[-1].marker.color[0] == KEPT
     assert "+0.001" in figure.data[-1].customdata[0]
+
+
+def test_a_left_out_region_that_moves_the_score_shows_it(graph):
+    graph.nodes[0]["contribution"] = 0.2  # of a model that uses the boxes alone
+    picture = Image.new("RGB", (48, 24))
+    drawn = region_figure(picture, graph, GraphView(3), input_side=24)
+    assert ADDS in [trace.line.color for trace in drawn.data if trace.mode == "lines"]
+    assert {trace.line.dash for trace in drawn.data if trace.line.color == ADDS} == {"dot"}
