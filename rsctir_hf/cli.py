@@ -212,6 +212,8 @@ def caption(
     bank: Bank = None,
     top_k: TopK = 5,
     rerank: Annotated[Rerank, typer.Option(help="none or match.")] = Rerank.NONE,
+    regions: RegionsOption = MODEL_REGIONS,
+    threshold: Threshold = None,
     as_json: AsJson = False,
     device: Device = "cpu",
     trust: Trust = False,
@@ -222,8 +224,9 @@ def caption(
             f"rerank {rerank.value!r} of captions needs a gallery of other pictures, which this "
             "command has not. Use none or match, or Retriever.caption_candidates in Python."
         )
+    chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
-        model, device=device, trust_remote_code=trust, bank=read_bank(bank)
+        model, device=device, trust_remote_code=trust, bank=read_bank(bank), regions=chosen
     )
     hits = retriever.caption_candidates(image, top_k=top_k, rerank=rerank.value)
     query = {"image": str(image), "rerank": rerank.value, "hint": None}

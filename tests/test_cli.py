@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from rsctir_hf import cli
+from tests.conftest import ROOT
 from tests.miniature import write_imagefolder
 from tests.tiny_detectors import save_detector
 from tests.tiny_galr import tiny_galr
@@ -289,6 +291,31 @@ def test_index_search_and_evaluate_with_a_detector(
     assert code == 0, err
     assert f"regions {detector} (weights {record['fingerprint']}, score 0.1 or more" in out
     assert json.loads(report.read_text())["detector"] == record
+    words = ("caption", "--model", galr_folder, "--image", picture_folder / "red.png", "--json")
+    found = [
+        json.loads(rsctir(*words, "--bank", bank_file, *regions)[1])
+        for regions in ((), ("--regions", "none"), found_by)
+    ]
+    scores = [answer["hits"][0]["score"] for answer in found]
+    assert len(set(scores)) == 3, "own, no and detected regions give other vectors"
+
+
+def test_a_picture_the_detector_cannot_look_at_is_named_and_the_rest_indexed(
+    rsctir, galr_folder, tmp_path
+):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name, size in (("a", (40, 40)), ("narrow", (4, 3000)), ("z", (40, 40))):
+        Image.new("RGB", size, "green").save(pictures / f"{name}.png")
+    detector = ROOT / "checkpoints" / "overhead-rsod"
+    code, out, err = rsctir(
+        *("index", "--model", galr_folder, "--images", pictures, "--index", tmp_path / "index"),
+        *("--regions", detector),
+    )
+    assert code == 0, err
+    assert "narrow.png" in out + err and "Traceback" not in err
+    items = json.loads((tmp_path / "index" / "index.json").read_text())["items"]
+    assert len(items) == 2
 
 
 def test_regions_that_do_not_fit_are_one_line_and_exit_code_two(
