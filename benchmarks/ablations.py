@@ -27,6 +27,7 @@ from typing import Any
 
 from readme_block import write_block
 
+from rsctir_hf.card_tables import markdown_table
 from rsctir_hf.training_args import read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -275,8 +276,7 @@ def deviation(values: Sequence[float]) -> float | None:
 
 def table(runs: Sequence[Run]) -> str:
     """Markdown of all rows that have runs."""
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *map(cells, summaries(runs))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if runs else NO_RUNS
+    return markdown_table(COLUMNS, map(cells, summaries(runs))) if runs else NO_RUNS
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:

@@ -35,12 +35,13 @@ from typing import Any
 import numpy as np
 import torch
 from readme_block import write_block
-from rsod_scoring import markdown, read_content, rounded, wilson_interval
+from rsod_scoring import read_content, rounded, wilson_interval
 from score_test import ROOT
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 from tqdm import tqdm
 
+from rsctir_hf.card_tables import markdown_table
 from rsctir_hf.data import load_benchmark
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.evaluation import library_versions, results_json
@@ -308,7 +309,7 @@ def table(content: Mapping[str, Any] | None) -> str:
                     f"{each['results']}, {found['pictures']} pictures",
                 ]
             )
-    return markdown(rows)
+    return markdown_table(rows[0], rows[1:])
 
 
 if __name__ == "__main__":

@@ -126,18 +126,8 @@ def score(scoring: DetectorScoring, pictures: Sequence[BoxedPicture]) -> dict[st
     weights = weights_fingerprint(model)
     refuse_other_weights(scoring, record, weights)
     seed = record["validation"][0]["seed"]
-    report = {
-        "model": scoring.name,
-        "model_revision": f"weights:{weights}",
-        "data": RSOD,
-        "split": scoring.split,
-        "pictures": len(pictures),
-        "seed": seed,
-        "protocol": PROTOCOL,
-        "code": f"rsctir_hf {rsctir_hf.__version__}",
-        "metrics": evaluate_detection(model, processor, pictures),
-    }
-    scoring.map_file.write_text(results_json(report), encoding="utf-8")
+    named = {"data": RSOD, "split": scoring.split, "seed": seed}
+    report = write_report(scoring.map_file, scoring, model, processor, pictures, named)
     add_log_line(scoring, f"{scoring.title}, AP50 of each class", seed=seed)
     return report
 
@@ -146,16 +136,28 @@ def score_drawn(scoring: DetectorScoring) -> dict[str, Any]:
     """Score a detector on the drawn scenes of the built-in gallery, and write the report."""
     model, processor = load_detector(scoring.folder)
     pictures = drawn_pictures(model)
+    return write_report(scoring.drawn_file, scoring, model, processor, pictures, {"data": "drawn"})
+
+
+def write_report(
+    file: Path,
+    scoring: DetectorScoring,
+    model: PreTrainedModel,
+    processor: Any,  # noqa: ANN401 - image processors share no typed base
+    pictures: Sequence[BoxedPicture],
+    named: dict[str, Any],
+) -> dict[str, Any]:
+    """Score a detector on pictures and write the report; ``named`` says what they are."""
     report = {
         "model": scoring.name,
         "model_revision": f"weights:{weights_fingerprint(model)}",
-        "data": "drawn",
+        **named,
         "pictures": len(pictures),
         "protocol": PROTOCOL,
         "code": f"rsctir_hf {rsctir_hf.__version__}",
         "metrics": evaluate_detection(model, processor, pictures),
     }
-    scoring.drawn_file.write_text(results_json(report), encoding="utf-8")
+    file.write_text(results_json(report), encoding="utf-8")
     return report
 
 

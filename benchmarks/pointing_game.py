@@ -57,21 +57,24 @@ from rsod_scoring import (
     TRAIN,
     RsodScoring,
     macro_interval,
-    markdown,
+    parsed,
     read_choice,
     read_content,
+    refuse_choice_after_test,
     rounded,
+    rsod_parser,
     scoring_of,
     some_of_each_class,
     wilson_interval,
     write_choice,
     write_score,
 )
-from score_test import ROOT, TEST, refuse_second_score
+from score_test import ROOT, TEST
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from rsctir_hf.card_tables import markdown_table
 from rsctir_hf.data.boxed import BoxedPicture
 from rsctir_hf.detector_data import read_classes, read_split
 from rsctir_hf.drawn import read_caption_bank
@@ -125,18 +128,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="The pointing game on RSOD.")
-    parser.add_argument("--data", default="", help="folder of RSOD: classes.json, train/, test/")
+    parser = rsod_parser("The pointing game on RSOD.")
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
-    parser.add_argument(
-        "--pictures", type=int, default=0, help="of each class of train; default: all"
-    )
-    parser.add_argument("--test", action="store_true", help="score what was chosen, once")
-    parser.add_argument("--write", action="store_true", help="renew results/REGIONS.md")
-    options = parser.parse_args(arguments)
-    if not (options.data or options.write):
-        parser.error("name the folder of RSOD with --data")
-    return options
+    return parsed(parser, arguments)
 
 
 def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
@@ -145,8 +139,7 @@ def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
     Raises:
         ScoringRefusedError: test has been scored: the choice stands.
     """
-    if scoring.test_file.is_file():
-        refuse_second_score(scoring)
+    refuse_choice_after_test(scoring)
     loaded = load_dual_encoder(scoring.folder)
     pictures = some_of_each_class(read_split(data, TRAIN), most)
     game = look(loaded, pictures, read_classes(data), list(askings()))
@@ -375,7 +368,7 @@ def table(scorings: Sequence[RsodScoring]) -> str:
             cells_of(row, scoring.name, f"{split}, {content['pictures']}")
             for row in content["rows"]
         ]
-    return markdown(lines) if lines else "Not measured yet."
+    return markdown_table(lines[0], lines[1:]) if lines else "Not measured yet."
 
 
 def cells_of(row: Mapping[str, Any], model: str, split: str) -> list[str]:

@@ -18,7 +18,6 @@ timed from the picture on, and again from the maps that the image tower has made
 the same run: proposals and graph over the image tower's own forward pass.
 """
 
-import argparse
 import statistics
 import sys
 import time
@@ -35,21 +34,24 @@ from rsod_scoring import (
     TRAIN,
     RsodScoring,
     macro_interval,
-    markdown,
+    parsed,
     read_choice,
     read_content,
+    refuse_choice_after_test,
     rounded,
+    rsod_parser,
     scoring_of,
     some_of_each_class,
     wilson_interval,
     write_choice,
     write_score,
 )
-from score_test import ROOT, TEST, refuse_second_score
+from score_test import ROOT, TEST
 from torch import Tensor
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
+from rsctir_hf.card_tables import markdown_table
 from rsctir_hf.data.boxed import BoxedPicture
 from rsctir_hf.detector_data import read_classes, read_split
 from rsctir_hf.errors import MissingDependencyError, RsctirError
@@ -214,7 +216,7 @@ class DefaultProposals:
 
 def main(arguments: Sequence[str]) -> None:
     """Choose on train, score on test, or write the table."""
-    options = parse(arguments)
+    options = parsed(rsod_parser("Recall of proposals on RSOD."), arguments)
     scoring = scoring_of(MODEL, MEASURED, root=ROOT)
     if options.write:
         write_block(ROOT / "results" / "REGIONS.md", table(scoring), begin=BEGIN, end=END)
@@ -225,21 +227,6 @@ def main(arguments: Sequence[str]) -> None:
     for row in content["rows"]:
         print(f"{row['way']:<28} macro {row['macro']:6.2f}  {row['milliseconds']:8.1f} ms")
     print(f"proposals and graph over the image tower: {content['speed']['ratio']:.3f}")
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="Recall of proposals on RSOD.")
-    parser.add_argument("--data", default="", help="folder of RSOD: classes.json, train/, test/")
-    parser.add_argument(
-        "--pictures", type=int, default=0, help="of each class of train; default: all"
-    )
-    parser.add_argument("--test", action="store_true", help="score what was chosen, once")
-    parser.add_argument("--write", action="store_true", help="renew results/REGIONS.md")
-    options = parser.parse_args(arguments)
-    if not (options.data or options.write):
-        parser.error("name the folder of RSOD with --data")
-    return options
 
 
 def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
@@ -253,12 +240,6 @@ def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
     content |= {"chosen": chosen, "validation": [{"split": TRAIN, "macro": macro}]}
     write_choice(scoring, content, weights=weights_fingerprint(loaded.model))
     return content
-
-
-def refuse_choice_after_test(scoring: RsodScoring) -> None:
-    """Raise ``ScoringRefusedError`` where test has been scored: the choice stands."""
-    if scoring.test_file.is_file():
-        refuse_second_score(scoring)
 
 
 def score(scoring: RsodScoring, data: Path) -> dict[str, Any]:
@@ -380,7 +361,9 @@ def table(scoring: RsodScoring) -> str:
         lines = lines or [["Way", "Split", "Macro", *names, "ms per picture"]]
         lines += [cells(row, split) for row in content["rows"]]
         notes.append(speed_note(content, split))
-    return "\n".join([markdown(lines), "", *notes]) if lines else "Not measured yet."
+    if not lines:
+        return "Not measured yet."
+    return "\n".join([markdown_table(lines[0], lines[1:]), "", *notes])
 
 
 def cells(row: Mapping[str, Any], split: str) -> list[str]:

@@ -25,6 +25,7 @@ import torch
 from published import Published, published_rows
 from readme_block import with_block
 
+from rsctir_hf.card_tables import markdown_table
 from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.metrics import RECALL_AT, bootstrap_interval
 
@@ -329,12 +330,6 @@ def published_cells(row: Published) -> list[str]:
 def recalls(values: Iterable[float]) -> str:
     """Several percentages in one cell."""
     return " / ".join(f"{value:.1f}" for value in values)
-
-
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown of ``rows`` under ``columns``."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def documents() -> dict[Path, str]:

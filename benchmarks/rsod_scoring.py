@@ -6,6 +6,7 @@ commit as it stands, as ``score_test.py`` does it for retrieval, and a line of
 ``results/README.md`` says so.
 """
 
+import argparse
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,6 +65,26 @@ class RsodScoring(Scoring):
         return self.root / "results" / f"{self.name}_{self.benchmark}_{split}.json"
 
 
+def rsod_parser(description: str) -> argparse.ArgumentParser:
+    """Return the command line that both scripts share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", default="", help="folder of RSOD: classes.json, train/, test/")
+    parser.add_argument(
+        "--pictures", type=int, default=0, help="of each class of train; default: all"
+    )
+    parser.add_argument("--test", action="store_true", help="score what was chosen, once")
+    parser.add_argument("--write", action="store_true", help="renew results/REGIONS.md")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; everything but ``--write`` needs the data."""
+    options = parser.parse_args(arguments)
+    if not (options.data or options.write):
+        parser.error("name the folder of RSOD with --data")
+    return options
+
+
 def scoring_of(folder: Path, measured: str, *, root: Path) -> RsodScoring:
     """Describe a measurement of a shipped model, whose folder has the model's name."""
     benchmark = f"rsod-{measured.replace(' ', '-')}"
@@ -75,6 +96,12 @@ def write_choice(scoring: RsodScoring, content: Mapping[str, Any], *, weights: s
     scoring.record_file.write_text(
         results_json({**_described(scoring, TRAIN, weights), **content}), encoding="utf-8"
     )
+
+
+def refuse_choice_after_test(scoring: RsodScoring) -> None:
+    """Raise ``ScoringRefusedError`` where test has been scored: the choice stands."""
+    if scoring.test_file.is_file():
+        refuse_second_score(scoring)
 
 
 def read_choice(scoring: RsodScoring, *, weights: str) -> dict[str, Any]:
@@ -161,13 +188,6 @@ def macro_interval(
 def rounded(values: Iterable[float], digits: int = 2) -> list[float]:
     """Return values as a results file holds them."""
     return [round(float(value), digits) for value in values]
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Return a table, its head first."""
-    head, *body = rows
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _described(scoring: RsodScoring, split: str, weights: str) -> dict[str, Any]:

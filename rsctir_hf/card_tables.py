@@ -4,17 +4,17 @@ There are two kinds of reports: those of retrieval (``evaluation.RetrievalReport
 detector, whose ``metrics`` hold AP50.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult
 
 from rsctir_hf.data import BENCHMARKS
+from rsctir_hf.gallery.live_rerank import RERANKS
 
 DIRECTIONS = ("i2t", "t2i")
 MEAN_AP = "mAP50"
-RERANKS = ("none", "smr", "mr", "match")  # in the order of tables
 RSOD = "rsod"
 #: Sets that are no retrieval benchmarks: name -> title.
 OTHER_SETS = {RSOD: "RSOD (subset)", "sample": "drawn scenes, a regression check"}
@@ -54,13 +54,13 @@ def results_table(reports: Sequence[Mapping[str, Any]]) -> str:
 def detection_table(reports: Sequence[Mapping[str, Any]]) -> str:
     """Lay reports of the detector out, one line each, percent with one decimal, test first."""
     names = list(reports[0]["metrics"])
-    lines = [["data", "split", "pictures", *names], ["---"] * (len(names) + 3)]
+    head, lines = ["data", "split", "pictures", *names], []
     for report in sorted(reports, key=lambda r: r.get("split") != "test"):
         figures = [f"{report['metrics'][name]:.1f}" for name in names]
         lines.append(
             [data_title(report), str(report.get("split", "")), str(report["pictures"]), *figures]
         )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(head, lines)
 
 
 def retrieval_table(reports: Sequence[Mapping[str, Any]]) -> str:
@@ -71,7 +71,7 @@ def retrieval_table(reports: Sequence[Mapping[str, Any]]) -> str:
     """
     keys = [key for key in reports[0] if key.startswith(DIRECTIONS) and "R@" in key] + ["mR"]
     head = ["data", "split", "rerank", "views", *keys, "stable order", "caption-aware", "live"]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     order = list(dict.fromkeys(str(report.get("data")) for report in reports))
     for report in sorted(
         reports,
@@ -92,7 +92,12 @@ def retrieval_table(reports: Sequence[Mapping[str, Any]]) -> str:
             cells[keys.index("mR")] += " ({:.1f} to {:.1f})".format(*report["interval"])
         names = [data_title(report), str(report.get("split", "")), str(report["rerank"])]
         lines.append([*names, str(report.get("symmetries") or 1), *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(head, lines)
+
+
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return Markdown of ``lines``, a list of cells each, under ``head``."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
 
 
 def model_index(report: Mapping[str, Any]) -> Iterator[EvalResult]:

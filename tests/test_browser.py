@@ -102,6 +102,19 @@ def test_an_upload_gets_sentences_and_similar_pictures(page, launch):
     assert page.locator("#rs-captions .rs-sentence").count() == 5
 
 
+def test_a_picture_taken_away_takes_its_answers_with_it(page):
+    for tab, shown in (
+        ("Picture", "#rs-similar-results .rs-card"),
+        ("Region graph", ".js-plotly-plot"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        place = "#rs-picture" if tab == "Picture" else "#rs-region-picture"
+        page.locator(f"{place}-samples .rs-sample").first.click()
+        page.locator(shown).first.wait_for()
+        page.locator(f"{place} button[aria-label='Remove Image']").click()
+        page.locator(shown).first.wait_for(state="hidden")
+
+
 def test_find_similar_asks_once(page):
     page.get_by_text("1 picture was left out").wait_for()  # ready: the page asks no more by itself
     search(page, "a bridge over a wide river")

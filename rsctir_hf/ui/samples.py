@@ -92,4 +92,6 @@ def build_picture_chooser(
         return read_image(sample_paths(bench.gallery)[int(event.item)])
 
     taken = samples.select(take_sample, None, picture, **PRIVATE)
-    return PictureChooser(picture, samples, (picture.input, taken.success))
+    # When a picture is cleared, ``input`` comes while the old one is still its value.
+    settled = picture.input(None, js="() => {}")
+    return PictureChooser(picture, samples, (settled.then, taken.success))
