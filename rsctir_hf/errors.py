@@ -9,6 +9,10 @@ class ImageReadError(RsctirError, ValueError):
     """A file or array could not be read as a picture."""
 
 
+class RasterError(ImageReadError):
+    """A raster could not be opened or read, or holds nothing that could be searched."""
+
+
 class DataLayoutError(RsctirError, FileNotFoundError):
     """A data set or gallery folder does not hold what its format asks for."""
 

@@ -17,7 +17,7 @@ PACKAGE = "rsctir_hf"
 LEAVES = {"models.galr", "models.cmpagl", "models.overhead"}
 PURE = {"losses", "metrics", "reranking", "training_args", "protocols", "errors", "imagery"}
 PURE |= {"captions", "weights", "boxes", "proposals", "average_precision", "detector_args"}
-ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained"}
+ADAPTERS = {"data", "drawn", "gallery", "geo", "regions", "pretrained"}
 SERVICES = {"retriever", "evaluation", "detection_evaluation"}
 GROUND = LEAVES | PURE
 SERVED = {"gallery", "regions", "metrics", "reranking", "protocols", "errors", "imagery"}
@@ -157,6 +157,12 @@ def test_leaf_folders_are_flat():
 def test_relative_imports_stay_inside_model_folders(file):
     in_leaf = file.is_relative_to(ROOT / PACKAGE) and part_of_file(file) in LEAVES
     assert in_leaf or not any(dots for dots, _ in imports_of(tree_of(file)))
+
+
+@every_shipped_file
+def test_only_the_raster_file_imports_rasterio(file):
+    uses = any(module.split(".")[0] == "rasterio" for _, module in imports_of(tree_of(file)))
+    assert uses == (file == ROOT / PACKAGE / "geo" / "raster.py")
 
 
 @every_shipped_file

@@ -1,0 +1,440 @@
+"""Rasters through rasterio: what a file holds, windows of it as RGB pictures, points on the map.
+
+The only file that imports rasterio. A raster is read window by window, never as a whole, so it may
+be larger than memory. 8-bit values are taken as they are; all others are stretched, band by band,
+so that the 2nd and 98th percentile of the whole raster become black and white: the same for every
+window, or neighbours would not match.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rsctir_hf.errors import MissingDependencyError, QueryError, RasterError
+from rsctir_hf.geo.files import replacing
+from rsctir_hf.geo.tiling import Size, Transform, Window, map_points
+from rsctir_hf.imagery import STRETCH_PERCENTILES
+
+try:
+    import rasterio
+    from rasterio._err import CPLE_BaseError  # what PROJ's errors arrive as
+    from rasterio.enums import ColorInterp, MaskFlags, Resampling
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.warp import transform as to_other_crs
+    from rasterio.windows import Window as PixelWindow
+except ImportError:
+    rasterio = None
+
+#: What may hold pixels of its own only. A VRT names other files, which an upload must not.
+PLAIN_FORMATS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
+_CACHE_MB = 256  # of decoded blocks: rows of windows over a raster in strips read a strip once
+_SAMPLED_SIDE = 1024  # pixels a side of the overview that the stretch is measured on
+_DEGREES = "EPSG:4326"
+_STEP = 50  # pixels either side of the centre over which the ground sample distance is measured
+_EQUATOR, _FLATTENING = 6_378_137.0, 1 / 298.257223563  # WGS 84, metres
+_NO_CRS = (
+    "This raster has no coordinates that could be put on a map: places are given in pixels. "
+    "Give --gsd (metres a pixel) to search it at the right scale."
+)
+
+
+@dataclass(frozen=True)
+class Raster:
+    """What a raster file holds.
+
+    Attributes:
+        path: of the file.
+        driver: of GDAL that opens it.
+        size: width and height in pixels.
+        bands: the one or three bands, counted from 1, that make a picture.
+        transform: from pixels to ``crs``; None where the raster has no place on the map.
+        crs: coordinate reference system as WKT, or None.
+        gsd: metres a pixel on the ground, across and down, at the centre; None where unknown.
+        stretch: (low, high) of each band that become black and white; None for 8-bit values.
+        palette: (256, 3) colours of a paletted band, or None.
+        notes: what a user should know of the choices made here.
+    """
+
+    path: str
+    driver: str
+    size: Size
+    bands: tuple[int, ...]
+    transform: Transform | None
+    crs: str | None
+    gsd: tuple[float, float] | None
+    stretch: tuple[tuple[float, float], ...] | None
+    palette: NDArray[np.uint8] | None
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return Path(self.path).name
+
+    def to_lonlat(self, points: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return longitude and latitude (n, 2) in EPSG:4326 of columns and rows (n, 2).
+
+        None where the raster has no place on the map, or these points have none on the earth.
+        """
+        if self.transform is None or self.crs is None:
+            return None
+        places = _lonlat(self.crs, map_points(points, self.transform))
+        return places if np.isfinite(places).all() else None
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A window as a picture.
+
+    Attributes:
+        picture: RGB; pixels without data have the mean colour of the others. None without any.
+        valid: share of the window's pixels that hold data, 0..1.
+    """
+
+    picture: Image.Image | None
+    valid: float
+
+
+class TileReader:
+    """Reads windows of one raster; a context manager, for one thread at a time.
+
+    Args:
+        raster: of ``open_raster``.
+
+    Raises:
+        RasterError: the file is gone or damaged.
+    """
+
+    def __init__(self, raster: Raster) -> None:
+        self.raster = raster
+        self._opening = _opened(raster.path, [raster.driver])
+
+    def __enter__(self) -> "TileReader":
+        self._source = self._opening.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._opening.__exit__(kind, error, trace)
+
+    def read(self, window: Window, size: Size) -> Tile:
+        """Read a window, resampled to ``size`` (width, height) pixels.
+
+        Raises:
+            RasterError: the file is damaged here.
+        """
+        values, valid = self._values(window, size)
+        share = float(valid.mean())
+        if share == 0:
+            return Tile(None, 0.0)
+        colours = self._colours(values, valid)  # (height, width, 3)
+        if share < 1:
+            mean = colours[valid].mean(axis=0)
+            colours[~valid] = np.round(mean).astype(np.uint8)
+        return Tile(Image.fromarray(colours), share)
+
+    def sample(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read an overview of the whole raster: values (bands, h, w), where they are data (h, w).
+
+        Raises:
+            RasterError: the file is damaged.
+        """
+        width, height = self.raster.size
+        small = min(width, _SAMPLED_SIDE), min(height, _SAMPLED_SIDE)
+        return self._values(Window(0, 0, width, height), small, nearest=True)
+
+    def _values(
+        self, window: Window, size: Size, *, nearest: bool = False
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        bands = list(self.raster.bands)
+        smaller = window.width > size[0] or window.height > size[1]
+        same = (window.width, window.height) == size
+        as_it_is = nearest or same or self.raster.palette is not None
+        how = Resampling.average if smaller else Resampling.bilinear
+        place = {
+            "window": PixelWindow(window.col, window.row, window.width, window.height),
+            "out_shape": (len(bands), size[1], size[0]),
+        }
+        try:
+            values = self._source.read(
+                bands, resampling=Resampling.nearest if as_it_is else how, **place
+            )
+            masked = any(self._has_mask(band) for band in bands)
+            mask = self._source.read_masks(bands, **place).any(axis=0) if masked else None
+        except RasterioError as error:
+            raise RasterError(
+                f"{self.raster.name} is damaged or cut short: pixels {window.box} cannot be read "
+                f"({error.__cause__ or error}). Copy or download the file again."
+            ) from error
+        valid = np.ones(values.shape[1:], bool) if mask is None else mask
+        if np.issubdtype(values.dtype, np.floating):
+            valid &= np.isfinite(values).all(axis=0)
+        return values, valid
+
+    def _has_mask(self, band: int) -> bool:
+        return MaskFlags.all_valid not in self._source.mask_flag_enums[band - 1]
+
+    def _colours(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Return RGB (h, w, 3) of values (1 or 3, h, w)."""
+        if self.raster.palette is not None:
+            return self.raster.palette[values[0]]
+        if self.raster.stretch is not None:
+            low, high = np.array(self.raster.stretch, np.float32).T[:, :, None, None]
+            numbers = np.where(valid, values, low).astype(np.float32)
+            values = (np.clip((numbers - low) / (high - low), 0, 1) * 255 + 0.5).astype(np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(np.moveaxis(values, 0, 2), (*valid.shape, 3)))
+
+
+def open_raster(
+    path: str | Path,
+    *,
+    bands: Sequence[int] | None = None,
+    formats: Sequence[str] | None = None,
+) -> Raster:
+    """Look into a raster file.
+
+    Args:
+        path: a file, or an address that GDAL knows.
+        bands: one or three bands, counted from 1. Default: red, green and blue by the file's own
+            word, else the first three, else the first.
+        formats: GDAL drivers that may open it; all that are there by default.
+
+    Raises:
+        MissingDependencyError: rasterio is absent.
+        RasterError: no such file, no raster, damaged, or without a pixel that holds data.
+        QueryError: there are no such bands.
+    """
+    with _opened(path, formats) as source:
+        chosen = _choose_bands(source, bands)
+        transform, crs, gsd = _placed(source)
+        palette = _palette(source, chosen)
+        notes = [note for note in (_band_note(source, bands), None if crs else _NO_CRS) if note]
+        raster = Raster(
+            path=str(path),
+            driver=source.driver,
+            size=(source.width, source.height),
+            bands=chosen,
+            transform=transform,
+            crs=crs,
+            gsd=gsd,
+            stretch=None,
+            palette=palette,
+            notes=tuple(notes),
+        )
+        kinds = {source.dtypes[band - 1] for band in chosen}
+    if kinds == {"uint8"}:
+        return raster
+    if any(kind.startswith("complex") for kind in kinds):
+        raise RasterError(
+            f"{raster.name} holds complex numbers. Choose bands of amplitudes or intensities."
+        )
+    return Raster(**{**vars(raster), "stretch": _measure_stretch(raster)})
+
+
+def overview(raster: Raster, *, side: int) -> Image.Image:
+    """Return the whole raster as a picture of at most ``side`` pixels a side.
+
+    Raises:
+        RasterError: the file is damaged or holds no data.
+    """
+    scale = min(side / max(raster.size), 1.0)
+    width, height = (max(round(length * scale), 1) for length in raster.size)
+    with TileReader(raster) as reader:
+        shown = reader.read(Window(0, 0, *raster.size), (width, height)).picture
+    if shown is None:
+        raise RasterError(_nothing(raster.name))
+    return shown
+
+
+def write_grid(path: str | Path, grid: NDArray[np.float32], raster: Raster, *, cell: Size) -> None:
+    """Write numbers on a grid over a raster as a GeoTIFF with its place on the map; NaN: no data.
+
+    Args:
+        path: of the new file, which appears whole or not at all.
+        grid: (rows, columns).
+        raster: what the grid lies over; without coordinates the file has none either.
+        cell: width and height of a cell in pixels of the raster.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    a, b, c, d, e, f = raster.transform or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    across, down = cell
+    placed = rasterio.Affine(a * across, b * down, c, d * across, e * down, f)
+    write_geotiff(path, grid[None], transform=placed[:6], crs=raster.crs, nodata=float("nan"))
+
+
+def write_geotiff(
+    path: str | Path,
+    values: NDArray[Any],
+    *,
+    transform: Transform,
+    crs: str | None,
+    nodata: float | None = None,
+) -> None:
+    """Write values (bands, rows, columns) as a tiled, compressed GeoTIFF, whole or not at all.
+
+    Raises:
+        MissingDependencyError: rasterio is absent.
+        OSError: it cannot be written.
+    """
+    _require_rasterio()
+    count, height, width = values.shape
+    profile = {
+        "driver": "GTiff", "width": width, "height": height, "count": count,
+        "dtype": values.dtype, "crs": crs, "transform": rasterio.Affine(*transform),
+        "nodata": nodata, "tiled": True, "blockxsize": 256, "blockysize": 256,
+        "compress": "deflate", "BIGTIFF": "IF_SAFER",
+    }  # fmt: skip
+    with warnings.catch_warnings(), replacing(path) as unfinished:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            with rasterio.open(unfinished, "w", **profile) as target:
+                target.write(values)
+        except RasterioError as error:
+            raise OSError(f"{path} cannot be written ({error}).") from error
+
+
+def _require_rasterio() -> None:
+    if rasterio is None:
+        raise MissingDependencyError("rasterio", "geo")
+
+
+@contextmanager
+def _opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[Any]:
+    """Open a file with a bounded block cache."""
+    _require_rasterio()
+    name = Path(str(path)).name
+    if not _is_address(str(path)) and not Path(path).exists():
+        raise RasterError(f"{path} does not exist. Give the path of a raster, such as a GeoTIFF.")
+    options = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _CACHE_MB}
+    with rasterio.Env(**options), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            source = _only(str(path), formats) if formats else rasterio.open(path)
+        except RasterioError as error:
+            raise RasterError(
+                f"{name} is not a raster that can be opened, or it is damaged ({error}). Expected "
+                "a GeoTIFF, JPEG 2000, or another format that GDAL reads."
+            ) from error
+        with source:
+            if not source.count:
+                inside = ", ".join(source.subdatasets[:3]) or "nothing else either"
+                raise RasterError(f"{name} holds no bands itself. It holds: {inside}.")
+            yield source
+
+
+def _only(path: str, formats: Sequence[str]) -> Any:  # noqa: ANN401 - a dataset of rasterio
+    """Open with one of several drivers, which ``rasterio.open`` cannot."""
+    return rasterio.DatasetReader(path, driver=list(formats))
+
+
+def _is_address(path: str) -> bool:
+    return path.startswith("/vsi") or "://" in path or path.count(":") > 1
+
+
+def _choose_bands(source: Any, bands: Sequence[int] | None) -> tuple[int, ...]:  # noqa: ANN401
+    if bands is not None:
+        if len(bands) not in (1, 3) or not all(1 <= band <= source.count for band in bands):
+            raise QueryError(
+                f"The bands are {', '.join(map(str, bands))}; expected one or three from 1 to "
+                f"{source.count}, red first, such as 4,3,2."
+            )
+        return tuple(bands)
+    kinds = list(source.colorinterp)
+    colours = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+    if all(colour in kinds for colour in colours):
+        return tuple(kinds.index(colour) + 1 for colour in colours)
+    seen = [number for number, kind in enumerate(kinds, start=1) if kind != ColorInterp.alpha]
+    return tuple(seen[:3]) if len(seen) >= len(colours) else tuple(seen[:1] or [1])
+
+
+def _band_note(source: Any, bands: Sequence[int] | None) -> str | None:  # noqa: ANN401
+    if bands is not None or source.count <= 4 or ColorInterp.red in source.colorinterp:
+        return None
+    return (
+        f"The file does not say which of its {source.count} bands are red, green and blue; the "
+        "first three are taken. Choose others with --bands, such as 4,3,2 for Sentinel-2."
+    )
+
+
+def _palette(source: Any, bands: tuple[int, ...]) -> NDArray[np.uint8] | None:  # noqa: ANN401
+    kind, number = source.colorinterp[bands[0] - 1], source.dtypes[bands[0] - 1]
+    if len(bands) > 1 or kind != ColorInterp.palette or number != "uint8":
+        return None
+    colours = source.colormap(bands[0])
+    return np.array([colours.get(value, (0, 0, 0))[:3] for value in range(256)], np.uint8)
+
+
+def _placed(source: Any) -> tuple[Transform | None, str | None, tuple[float, float] | None]:  # noqa: ANN401
+    """Return transform, WKT and metres a pixel; nothing where the file has no place on earth."""
+    transform = tuple(source.transform)[:6]
+    if source.crs is None or source.transform.is_identity or source.transform.is_degenerate:
+        return None, None, None
+    crs = source.crs.to_wkt()
+    column, row = source.width / 2, source.height / 2
+    around = np.array(
+        [(column - _STEP, row), (column + _STEP, row), (column, row - _STEP), (column, row + _STEP)]
+    )
+    try:
+        places = _lonlat(crs, map_points(around, transform))
+    except (RasterioError, CPLE_BaseError):  # a CRS of its own, such as a local engineering grid
+        return None, None, None
+    west, east, north, south = _on_the_ellipsoid(places)
+    across = float(np.linalg.norm(east - west)) / (2 * _STEP)
+    down = float(np.linalg.norm(south - north)) / (2 * _STEP)
+    believable = np.isfinite([across, down]).all() and min(across, down) > 0
+    return transform, crs, (across, down) if believable else None
+
+
+def _lonlat(crs: str, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return longitude, within -180..180, and latitude (n, 2) of map coordinates (n, 2)."""
+    longitude, latitude = to_other_crs(crs, _DEGREES, *points.T.tolist())
+    turned = np.asarray(longitude)
+    beyond = np.abs(turned) > 180
+    turned[beyond] = (turned[beyond] + 180) % 360 - 180
+    return np.stack([turned, latitude], axis=1)
+
+
+def _on_the_ellipsoid(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return x, y, z (n, 3) in metres from the earth's centre: no trouble at poles and at 180."""
+    longitude, latitude = np.radians(lonlat).T
+    squared = _FLATTENING * (2 - _FLATTENING)
+    across = _EQUATOR / np.sqrt(1 - squared * np.sin(latitude) ** 2)
+    ring = across * np.cos(latitude)
+    up = across * (1 - squared) * np.sin(latitude)
+    return np.stack([ring * np.cos(longitude), ring * np.sin(longitude), up], axis=1)
+
+
+def _measure_stretch(raster: Raster) -> tuple[tuple[float, float], ...]:
+    """Return the percentiles of each band over the whole raster."""
+    with TileReader(raster) as reader:
+        values, valid = reader.sample()
+    if not valid.any():
+        raise RasterError(_nothing(raster.name))
+    numbers = values[:, valid].astype(np.float64)  # (bands, n)
+    low, high = np.percentile(numbers, STRETCH_PERCENTILES, axis=1)
+    flat = high <= low  # nearly everything is one value: keep what little contrast there is
+    low[flat], high[flat] = numbers[flat].min(axis=1), numbers[flat].max(axis=1)
+    high = np.maximum(high, low + np.maximum(np.abs(low), 1.0) * 1e-6)
+    return tuple(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def _nothing(name: str) -> str:
+    return (
+        f"{name} holds no data: every pixel is marked as missing (nodata, mask, alpha or NaN). "
+        "Check the file, or its nodata value."
+    )

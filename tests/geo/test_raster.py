@@ -1,0 +1,226 @@
+"""Rasters of every kind: their places, their bands, their holes, and what is wrong with them."""
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform as to_other_crs
+
+from rsctir_hf.errors import ImageReadError, MissingDependencyError, QueryError, RasterError
+from rsctir_hf.geo import raster as module
+from rsctir_hf.geo.raster import (
+    PLAIN_FORMATS,
+    TileReader,
+    open_raster,
+    overview,
+    write_grid,
+)
+from rsctir_hf.geo.tiling import Window, tile_windows
+
+from .rasters import NORTH_UP, PLACES, picture, write
+
+FULL = Window(0, 0, 300, 260)
+
+
+def read(raster, window=FULL, size=None):
+    with TileReader(raster) as reader:
+        return reader.read(window, size or (window.width, window.height))
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_corners_lie_where_the_geotransform_says_to_half_a_pixel(tmp_path, name):
+    crs, transform = PLACES[name]
+    raster = open_raster(write(tmp_path / "a.tif", picture(), crs=crs, transform=transform))
+    for window in tile_windows(raster.size, (120, 100), overlap=0.25):
+        places = raster.to_lonlat(window.corners)
+        back = to_other_crs("EPSG:4326", crs, *places.T.tolist())
+        # back to pixels by the inverse of the file's own transform, in rasterio's words
+        pixels = np.array([~transform @ point for point in zip(*back, strict=True)])
+        assert np.abs(pixels - window.corners).max() < 0.5
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_metres_a_pixel_are_metres_on_the_ground(tmp_path, name):
+    crs, transform = PLACES[name]
+    across, down = open_raster(
+        write(tmp_path / "a.tif", picture(), crs=crs, transform=transform)
+    ).gsd
+    # At 45 degrees a degree is 78.85 km across and 111.13 km down; a metre of the web map at its
+    # latitude of 44.8 is cos(44.8 degrees) = 0.71 m; UTM shows 0.9996 of a metre at its meridian.
+    expected = {"degrees": (0.2366, 0.3334), "web map": (0.2984, 0.2976)}.get(name, (0.3001,) * 2)
+    assert (across, down) == pytest.approx(expected, rel=2e-3)
+
+
+def test_without_a_crs_there_are_pixels_and_a_note(tmp_path):
+    raster = open_raster(
+        write(tmp_path / "a.tif", picture(), crs=None, transform=rasterio.Affine.identity())
+    )
+    assert raster.to_lonlat(FULL.corners) is None
+    assert raster.gsd is None
+    assert "no coordinates" in raster.notes[0]
+
+
+def test_a_crs_of_its_own_counts_as_none(tmp_path):
+    local = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+    raster = open_raster(write(tmp_path / "a.tif", picture(), crs=local))
+    assert raster.to_lonlat(FULL.corners) is None
+    assert "no coordinates" in raster.notes[0]
+
+
+def test_8_bit_rgb_comes_as_it_is(tmp_path):
+    values = picture()
+    raster = open_raster(write(tmp_path / "a.tif", values))
+    assert raster.bands == (1, 2, 3)
+    assert np.array_equal(np.asarray(read(raster).picture), np.moveaxis(values, 0, 2))
+
+
+def test_one_band_becomes_grey(tmp_path):
+    values = picture(bands=1)
+    shown = np.asarray(read(open_raster(write(tmp_path / "a.tif", values))).picture)
+    assert np.array_equal(shown, np.repeat(values[0][..., None], 3, axis=2))
+
+
+def test_twelve_bands_give_the_three_asked_for(tmp_path):
+    values = picture(bands=12)
+    file = write(tmp_path / "a.tif", values, photometric="minisblack")
+    shown = np.asarray(read(open_raster(file, bands=(4, 3, 2))).picture)
+    assert np.array_equal(shown, np.moveaxis(values[[3, 2, 1]], 0, 2))
+    first_three = open_raster(file)
+    assert first_three.bands == (1, 2, 3)
+    assert "12 bands" in first_three.notes[0]
+
+
+def test_colours_are_found_by_the_files_own_word(tmp_path):
+    file = write(tmp_path / "a.tif", picture(bands=4), photometric="minisblack")
+    kinds = rasterio.enums.ColorInterp
+    with rasterio.open(file, "r+") as target:
+        target.colorinterp = [kinds.undefined, kinds.blue, kinds.green, kinds.red]
+    assert open_raster(file).bands == (4, 3, 2)
+
+
+@pytest.mark.parametrize("bands", [(1, 2), (0, 1, 2), (1, 2, 4)])
+def test_bands_that_are_not_there_are_refused(tmp_path, bands):
+    with pytest.raises(QueryError, match="one or three from 1 to 3"):
+        open_raster(write(tmp_path / "a.tif", picture()), bands=bands)
+
+
+def test_16_bit_values_are_stretched_alike_in_every_window(tmp_path):
+    ramp = np.linspace(0, 10_000, 300 * 260).reshape(1, 260, 300)
+    values = np.concatenate([ramp, ramp * 2, ramp / 2]).astype(np.uint16)
+    raster = open_raster(write(tmp_path / "a.tif", values))
+    whole = np.asarray(read(raster).picture).astype(int)
+    # Percentiles 2 and 98 of a ramp up to 10,000 are 200 and 9,800, in each band on its scale.
+    expected = np.clip((ramp[0] - 200) / 9600, 0, 1) * 255
+    assert np.abs(whole - expected[..., None]).max() <= 1
+    assert (whole.min(), whole.max()) == (0, 255)
+    part = np.asarray(read(raster, Window(50, 60, 40, 30)).picture)
+    assert np.array_equal(part, whole[60:90, 50:90])
+
+
+def test_floats_that_are_not_numbers_are_filled_with_the_mean(tmp_path):
+    values = picture().astype(np.float32) / 1000
+    values[:, :130] = np.nan
+    raster = open_raster(write(tmp_path / "a.tif", values))
+    tile = read(raster)
+    shown = np.asarray(tile.picture)
+    assert tile.valid == 0.5
+    assert np.abs(shown[0, 0] - shown[130:].mean(axis=(0, 1))).max() <= 1
+    assert read(raster, Window(0, 0, 100, 100)).picture is None
+
+
+@pytest.mark.parametrize("hidden", ["nodata", "alpha", "mask"])
+def test_pixels_without_data_are_known_by_nodata_alpha_and_mask(tmp_path, hidden):
+    values = picture(bands=4 if hidden == "alpha" else 3)
+    left = (slice(None), slice(None), slice(0, 150))
+    options = {"nodata": 0} if hidden == "nodata" else {}
+    if hidden == "alpha":
+        values[3], options = 255, {"photometric": "rgb", "alpha": "yes"}
+        values[3, :, :150] = 0
+    elif hidden == "nodata":
+        values[left] = 0
+    file = write(tmp_path / "a.tif", values, **options)
+    if hidden == "mask":
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(file, "r+") as target:
+            target.write_mask(np.repeat(np.arange(300)[None] >= 150, 260, axis=0))
+    raster = open_raster(file)
+    assert raster.bands == (1, 2, 3)
+    assert read(raster).valid == 0.5
+    assert read(raster, Window(0, 0, 100, 100)).picture is None
+
+
+def test_a_palette_gives_its_colours(tmp_path):
+    values = np.array([[[0, 1], [2, 1]]], np.uint8)
+    file = write(tmp_path / "a.tif", values, photometric="palette")
+    with rasterio.open(file, "r+") as target:
+        target.write_colormap(1, {0: (9, 8, 7), 1: (1, 2, 3), 2: (0, 255, 0)})
+    shown = np.asarray(read(open_raster(file), Window(0, 0, 2, 2)).picture)
+    assert shown.tolist() == [[[9, 8, 7], [1, 2, 3]], [[0, 255, 0], [1, 2, 3]]]
+
+
+def test_a_window_read_smaller_is_averaged(tmp_path):
+    fine = np.zeros((3, 8, 8), np.uint8)
+    fine[:, :, ::2] = 200
+    tile = read(open_raster(write(tmp_path / "a.tif", fine)), Window(0, 0, 8, 8), (4, 4))
+    assert np.unique(np.asarray(tile.picture)).tolist() == [100]
+
+
+def test_the_overview_shows_the_whole_raster(tmp_path):
+    assert overview(open_raster(write(tmp_path / "a.tif", picture())), side=150).size == (150, 130)
+
+
+def test_a_raster_without_any_data_is_refused(tmp_path):
+    values = np.full((3, 50, 50), np.nan, np.float32)
+    with pytest.raises(RasterError, match="holds no data"):
+        open_raster(write(tmp_path / "a.tif", values))
+    blank = open_raster(write(tmp_path / "b.tif", np.zeros((3, 50, 50), np.uint8), nodata=0))
+    with pytest.raises(RasterError, match="holds no data"):
+        overview(blank, side=20)
+
+
+def test_a_truncated_file_is_named_as_such(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (3, 260, 300), dtype=np.uint8)
+    file = write(tmp_path / "a.tif", noise, tiled=True, blockxsize=64, blockysize=64)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(RasterError, match=r"a\.tif.*damaged"):
+        read(open_raster(file))
+
+
+def test_what_is_no_raster_is_refused(tmp_path):
+    text = tmp_path / "a.tif"
+    text.write_text("no raster")
+    with pytest.raises(ImageReadError, match="not a raster"):
+        open_raster(text)
+    with pytest.raises(RasterError, match="does not exist"):
+        open_raster(tmp_path / "b.tif")
+
+
+def test_an_upload_cannot_reach_other_files_through_a_vrt(tmp_path):
+    file = write(tmp_path / "a.tif", picture())
+    with rasterio.open(file) as source, WarpedVRT(source) as view:
+        rasterio.shutil.copy(view, tmp_path / "a.vrt", driver="VRT")
+    assert open_raster(tmp_path / "a.vrt").size == (300, 260)
+    with pytest.raises(RasterError, match="not a raster"):
+        open_raster(tmp_path / "a.vrt", formats=PLAIN_FORMATS)
+
+
+def test_complex_numbers_are_refused(tmp_path):
+    with pytest.raises(RasterError, match="complex"):
+        open_raster(write(tmp_path / "a.tif", np.zeros((1, 9, 9), np.complex64)))
+
+
+def test_a_grid_is_written_over_its_raster(tmp_path):
+    raster = open_raster(write(tmp_path / "a.tif", picture()))
+    grid = np.array([[1, np.nan], [3, 4]], np.float32)
+    write_grid(tmp_path / "heat.tif", grid, raster, cell=(150, 130))
+    with rasterio.open(tmp_path / "heat.tif") as written:
+        assert np.array_equal(written.read(1), grid, equal_nan=True)
+        assert written.crs == "EPSG:32632"
+        assert written.transform == NORTH_UP @ rasterio.Affine.scale(150, 130)
+        assert np.isnan(written.nodata)
+
+
+def test_a_missing_rasterio_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "rasterio", None)
+    with pytest.raises(MissingDependencyError, match=r"rsctir_hf\[geo\]"):
+        open_raster(tmp_path / "a.tif")
