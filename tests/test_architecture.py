@@ -18,7 +18,7 @@ LEAVES = {"models.galr", "models.cmpagl", "models.overhead"}
 PURE = {"losses", "metrics", "reranking", "training_args", "protocols", "errors", "imagery"}
 PURE |= {"captions", "weights", "boxes", "proposals", "average_precision", "detector_args"}
 ADAPTERS = {"data", "drawn", "gallery", "geo", "regions", "pretrained"}
-SERVICES = {"retriever", "evaluation", "detection_evaluation"}
+SERVICES = {"retriever", "evaluation", "detection_evaluation", "scene"}
 GROUND = LEAVES | PURE
 SERVED = {"gallery", "regions", "metrics", "reranking", "protocols", "errors", "imagery"}
 SERVED |= {"captions", "weights", "boxes", "average_precision"}
@@ -33,6 +33,7 @@ PLACES: dict[str, set[str]] = (
     | dict.fromkeys(PURE, PURE)
     | dict.fromkeys(ADAPTERS, GROUND)
     | dict.fromkeys(SERVICES, SERVED)
+    | {"scene": SERVED | {"geo", "retriever"}}
     | {part: BELOW_DOORS | TRAINING_DOORS | {ROOT_NAMES} for part in TRAINING_DOORS}
     | {"cli": BELOW_DOORS | {"hub", ROOT_NAMES}, "ui": BELOW_DOORS | {ROOT_NAMES}}
     | {"__main__": {"cli"}, ROOT_NAMES: BELOW_DOORS | TRAINING_DOORS}

@@ -18,8 +18,8 @@ from rsctir_hf.weights import weights_fingerprint
 class Bar:
     """A progress bar on standard error that is told (done, total)."""
 
-    def __init__(self, title: str) -> None:
-        self._bar = tqdm(desc=title, unit=" pictures", file=sys.stderr)
+    def __init__(self, title: str, *, unit: str = " pictures") -> None:
+        self._bar = tqdm(desc=title, unit=unit, file=sys.stderr)
 
     def __enter__(self) -> "Bar":
         return self

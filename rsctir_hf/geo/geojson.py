@@ -24,15 +24,12 @@ def polygon(corners: Sequence[Point]) -> dict[str, Any]:
 
 
 def bounding_box(corners: Sequence[Point]) -> Box:
-    """Return west, south, east, north; all longitudes where the antimeridian is crossed.
-
-    RFC 7946 would put west east of east there, which no index of boxes understands.
-    """
+    """Return west, south, east, north; west is above east over the antimeridian (section 5.2)."""
     longitudes = [longitude for longitude, _ in _unrolled(corners)]
     latitudes = [latitude for _, latitude in corners]
-    if max(longitudes) > _HALF:
-        return -_HALF, min(latitudes), _HALF, max(latitudes)
-    return min(longitudes), min(latitudes), max(longitudes), max(latitudes)
+    east = max(longitudes)
+    east = east - _WHOLE if east > _HALF else east
+    return min(longitudes), min(latitudes), east, max(latitudes)
 
 
 def feature(geometry: Mapping[str, Any] | None, properties: Mapping[str, Any]) -> dict[str, Any]:

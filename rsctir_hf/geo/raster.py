@@ -41,10 +41,7 @@ _SAMPLED_SIDE = 1024  # pixels a side of the overview that the stretch is measur
 _DEGREES = "EPSG:4326"
 _STEP = 50  # pixels either side of the centre over which the ground sample distance is measured
 _EQUATOR, _FLATTENING = 6_378_137.0, 1 / 298.257223563  # WGS 84, metres
-_NO_CRS = (
-    "This raster has no coordinates that could be put on a map: places are given in pixels. "
-    "Give --gsd (metres a pixel) to search it at the right scale."
-)
+_NO_CRS = "This raster has no coordinates that could be put on a map: places are given in pixels."
 
 
 @dataclass(frozen=True)
@@ -324,7 +321,7 @@ def _opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[
     with rasterio.Env(**options), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            source = _only(str(path), formats) if formats else rasterio.open(path)
+            source = _only(path, formats) if formats else rasterio.open(path)
         except RasterioError as error:
             raise RasterError(
                 f"{name} is not a raster that can be opened, or it is damaged ({error}). Expected "
@@ -337,9 +334,11 @@ def _opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[
             yield source
 
 
-def _only(path: str, formats: Sequence[str]) -> Any:  # noqa: ANN401 - a dataset of rasterio
+def _only(path: str | Path, formats: Sequence[str]) -> Any:  # noqa: ANN401 - a dataset of rasterio
     """Open with one of several drivers, which ``rasterio.open`` cannot."""
-    return rasterio.DatasetReader(path, driver=list(formats))
+    if _is_address(str(path)):
+        return rasterio.open(path)
+    return rasterio.DatasetReader(str(path), driver=list(formats))
 
 
 def _is_address(path: str) -> bool:
@@ -367,7 +366,7 @@ def _band_note(source: Any, bands: Sequence[int] | None) -> str | None:  # noqa:
         return None
     return (
         f"The file does not say which of its {source.count} bands are red, green and blue; the "
-        "first three are taken. Choose others with --bands, such as 4,3,2 for Sentinel-2."
+        "first three are taken. Give the right ones, such as bands 4,3,2 for Sentinel-2."
     )
 
 

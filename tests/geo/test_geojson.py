@@ -38,8 +38,8 @@ def test_a_box_that_ends_at_the_antimeridian_stays_one():
     assert bounding_box([(179, 1), (179, 0), (-180, 0), (-180, 1)]) == (179, 0, 180, 1)
 
 
-def test_a_bounding_box_over_the_antimeridian_misses_nothing():
-    assert bounding_box([(179, 1), (179, 0), (-179, 0), (-179, 1)]) == (-180, 0, 180, 1)
+def test_a_bounding_box_over_the_antimeridian_has_its_west_above_its_east():
+    assert bounding_box([(179, 1), (179, 0), (-179, 0), (-179, 1)]) == (179, 0, -179, 1)
     assert bounding_box(CLOCKWISE) == (9, 44, 10, 45)
 
 

@@ -1,0 +1,116 @@
+"""``rsctir scene``: where in a georeferenced raster is what you ask for."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsctir_hf.cli.options import (
+    AsJson,
+    Bank,
+    Device,
+    Model,
+    RegionsOption,
+    Rerank,
+    RerankOption,
+    Threshold,
+    TopK,
+    Trust,
+)
+from rsctir_hf.cli.output import Bar
+from rsctir_hf.cli.sources import read_bank
+from rsctir_hf.errors import QueryError
+from rsctir_hf.gallery.queries import describe_query
+from rsctir_hf.protocols import MODEL_REGIONS
+from rsctir_hf.regions.detector import choose_regions
+from rsctir_hf.retriever import Retriever
+from rsctir_hf.scene import OVERLAP, TILE, TOP_K, SceneAnswer, search_scene
+
+Tile = Annotated[int, typer.Option(help="Pixels a side of a tile as the model sees it.")]
+Overlap = Annotated[float, typer.Option(help="Share of a tile that the next one covers too.")]
+Gsd = Annotated[
+    float | None, typer.Option(help="Metres a pixel of the raster. Default: its own word.")
+]
+Bands = Annotated[
+    str | None, typer.Option(help="One or three bands from 1, red first, such as 4,3,2.")
+]
+
+
+def scene(  # noqa: PLR0913 - an argument is an option of the command
+    model: Model,
+    raster: Annotated[Path, typer.Option(help="GeoTIFF or another raster that GDAL reads.")],
+    output: Annotated[Path, typer.Option(help="GeoJSON file of the hits.")],
+    text: Annotated[str | None, typer.Option(help="Words to search by.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to search by.")] = None,
+    heatmap: Annotated[Path | None, typer.Option(help="GeoTIFF of the scores.")] = None,
+    tile: Tile = TILE,
+    overlap: Overlap = OVERLAP,
+    gsd: Gsd = None,
+    bands: Bands = None,
+    top_k: TopK = TOP_K,
+    rerank: RerankOption = Rerank.NONE,
+    bank: Bank = None,
+    regions: RegionsOption = MODEL_REGIONS,
+    threshold: Threshold = None,
+    as_json: AsJson = False,
+    device: Device = "cpu",
+    trust: Trust = False,
+) -> None:
+    """Search a georeferenced raster; the hits become a GeoJSON file for any GIS."""
+    if text is None and image is None:
+        raise QueryError("There is no query. Give --text, --image, or both.")
+    hint = None if text is None else describe_query(text)
+    chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
+    retriever = Retriever.from_pretrained(
+        model, device=device, trust_remote_code=trust, bank=read_bank(bank), regions=chosen
+    )
+    with Bar("searching", unit=" tiles") as bar:
+        answer = search_scene(
+            retriever,
+            raster,
+            text=text,
+            image=image,
+            top_k=top_k,
+            rerank=rerank.value,
+            tile=tile,
+            overlap=overlap,
+            gsd=gsd,
+            bands=read_bands(bands),
+            progress=bar.show,
+        )
+    answer.write_geojson(output)
+    if heatmap is not None:
+        answer.write_heat_map(heatmap)
+    print_answer(answer, output, hint=hint, as_json=as_json)
+
+
+def read_bands(bands: str | None) -> tuple[int, ...] | None:
+    """Read ``4,3,2``.
+
+    Raises:
+        QueryError: other than numbers with commas between them.
+    """
+    try:
+        return None if bands is None else tuple(int(band) for band in bands.split(","))
+    except ValueError as error:
+        raise QueryError(
+            f"The bands are {bands!r}; expected one or three numbers with commas, such as 4,3,2."
+        ) from error
+
+
+def print_answer(answer: SceneAnswer, output: Path, *, hint: str | None, as_json: bool) -> None:
+    """Print the hits, one a line or as GeoJSON; warnings go to standard error."""
+    doubt = None if answer.confident else "No confident match; the nearest places are listed."
+    for note in (hint, *answer.warnings, doubt):
+        if note:
+            print(f"note: {note}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(answer.to_geojson(), indent=2))
+        return
+    for hit in answer.hits:
+        lon_lat = "" if hit.centre is None else f"{hit.centre[0]:.6f} {hit.centre[1]:.6f}  "
+        print(f"{hit.rank:>3}  {hit.score:+.3f}  {lon_lat}pixels {hit.window.box}")
+    skipped = f", {answer.skipped} without data left out" if answer.skipped else ""
+    print(f"{len(answer.hits)} hits in {output}; {len(answer.windows)} tiles searched{skipped}.")

@@ -1,0 +1,107 @@
+"""What a scene answers to a query: hits with their places, a heat map, and both as files."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsctir_hf.geo.files import replacing
+from rsctir_hf.geo.geojson import Point, feature, feature_collection, polygon
+from rsctir_hf.geo.raster import Raster, write_grid
+from rsctir_hf.geo.tiling import Size, Window
+
+
+@dataclass(frozen=True)
+class SceneHit:
+    """One place in a scene that suits the query.
+
+    Attributes:
+        rank: from 1.
+        score: cosine with the query, -1..1.
+        window: where it lies, in pixels of the raster.
+        corners: longitude and latitude (EPSG:4326) of upper left, lower left, lower right and
+            upper right; None where the raster has no place on the map.
+        centre: longitude and latitude of the middle, or None.
+        merged: how many windows it stands for, itself among them.
+        rerank_score: what the rerank ordered by; None without a rerank.
+    """
+
+    rank: int
+    score: float
+    window: Window
+    corners: tuple[Point, ...] | None
+    centre: Point | None
+    merged: int
+    rerank_score: float | None = None
+
+
+@dataclass(frozen=True)
+class SceneAnswer:
+    """What a scene answers to one query.
+
+    Attributes:
+        raster: the scene.
+        hits: the best places, merged, best first.
+        windows: the n windows that were searched.
+        scores: (n,) cosines.
+        heat: (rows, columns) mean score on a grid of cells; NaN where nothing was searched.
+        cell: width and height of a cell in pixels of the raster.
+        warnings: what to keep in mind when reading the hits.
+        skipped: windows left out, since too few of their pixels hold data.
+        confident: the best cosine reaches ``config.confident_score`` (True where unset).
+        text: the words asked for, or None.
+        image: name of the picture asked for, or None.
+    """
+
+    raster: Raster
+    hits: tuple[SceneHit, ...]
+    windows: tuple[Window, ...]
+    scores: NDArray[np.float32]
+    heat: NDArray[np.float32]
+    cell: Size
+    warnings: tuple[str, ...]
+    skipped: int
+    confident: bool = True
+    text: str | None = None
+    image: str | None = None
+
+    def to_geojson(self) -> dict[str, Any]:
+        """Return the hits as a GeoJSON FeatureCollection, a polygon each (RFC 7946)."""
+        asked = {"text": self.text, "image": self.image, "file": self.raster.name}
+        return feature_collection(
+            (
+                feature(
+                    None if hit.corners is None else polygon(hit.corners),
+                    {
+                        "rank": hit.rank,
+                        "score": round(hit.score, 6),
+                        "rerank_score": hit.rerank_score,
+                        **asked,
+                        "pixels": list(hit.window.box),
+                        "windows": hit.merged,
+                    },
+                )
+                for hit in self.hits
+            ),
+            warnings=list(self.warnings),
+        )
+
+    def write_geojson(self, path: str | Path) -> None:
+        """Write ``to_geojson``; the file appears whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with replacing(path) as unfinished:
+            unfinished.write_text(json.dumps(self.to_geojson(), indent=1), encoding="utf-8")
+
+    def write_heat_map(self, path: str | Path) -> None:
+        """Write the heat map as a GeoTIFF over the scene; the file appears whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_grid(path, self.heat, self.raster, cell=self.cell)

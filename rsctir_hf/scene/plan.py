@@ -1,0 +1,117 @@
+"""How a raster is cut for a model, and where a window of it lies on the map."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rsctir_hf.errors import QueryError
+from rsctir_hf.geo.geojson import Box, Point, bounding_box
+from rsctir_hf.geo.raster import Raster
+from rsctir_hf.geo.resolution import check_gsd, gsd_warning, training_gsd, working_gsd
+from rsctir_hf.geo.tiling import Size, Window, tile_windows
+
+TILE, OVERLAP = 224, 0.25
+_LEAST_TILE, _LEAST_SIDE = 32, 8  # pixels of a tile, and of the raster under it
+_CELLS_A_SIDE = 4  # cells of the heat map along a window: at overlap 0.25 windows end between cells
+_NO_SCALE = (
+    "How large its pixels are on the ground is not known, so it is searched as it is. Give the "
+    "ground sample distance (gsd, metres a pixel) to search at the scale the model learned."
+)
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """How a raster is cut.
+
+    Attributes:
+        windows: all of them, row by row.
+        side: width and height of a window in pixels of the raster, before it is cut at the edge.
+        tile: pixels a side of the pictures made of them.
+        gsd: metres a pixel of those pictures; None where unknown.
+        warnings: what to expect of this raster with this model.
+    """
+
+    windows: tuple[Window, ...]
+    side: Size
+    tile: int
+    gsd: float | None
+    warnings: tuple[str, ...]
+
+    def size_of(self, window: Window) -> Size:
+        """Return width and height of a window's picture; less than ``tile`` at a small raster."""
+        across, down = window.width / self.side[0], window.height / self.side[1]
+        return max(round(self.tile * across), 1), max(round(self.tile * down), 1)
+
+    @property
+    def cell(self) -> Size:
+        """Width and height of a cell of the heat map in pixels of the raster."""
+        return max(self.side[0] // _CELLS_A_SIDE, 1), max(self.side[1] // _CELLS_A_SIDE, 1)
+
+
+def plan_tiles(
+    raster: Raster,
+    config: Any,  # noqa: ANN401 - of any model
+    *,
+    tile: int = TILE,
+    overlap: float = OVERLAP,
+    gsd: float | None = None,
+) -> TilePlan:
+    """Lay out the windows of a raster for a model.
+
+    Args:
+        raster: the scene.
+        config: of the model, for the ground sample distances it was trained on.
+        tile: pixels a side of the tiles.
+        overlap: share of a window that the next one covers too.
+        gsd: metres a pixel of the raster, if its own word is missing or wrong.
+
+    Raises:
+        QueryError: options that make no sense, or pixels too coarse for any tile.
+    """
+    check_gsd(gsd)
+    if tile < _LEAST_TILE:
+        raise QueryError(f"The tile is {tile} pixels a side; expected {_LEAST_TILE} or more.")
+    own = _ground_pixel(raster, gsd)
+    if own is None:
+        side, working, warning = (tile, tile), None, _NO_SCALE
+    else:
+        trained, pixel = training_gsd(config), math.sqrt(own[0] * own[1])
+        working, warning = working_gsd(pixel, trained), gsd_warning(pixel, trained)
+        side = round(tile * working / own[0]), round(tile * working / own[1])
+        if min(side) < _LEAST_SIDE:
+            raise QueryError(
+                f"A pixel of {raster.name} is {pixel:.4g} m wide, so a tile of {tile} pixels of "
+                f"{working:.3g} m covers {side[0]} x {side[1]} of them: nothing can be seen. Use "
+                "imagery of a higher resolution, a larger tile, or another gsd."
+            )
+    return TilePlan(
+        windows=tuple(tile_windows(raster.size, side, overlap=overlap)),
+        side=side,
+        tile=tile,
+        gsd=working,
+        warnings=(*raster.notes, *([warning] if warning else [])),
+    )
+
+
+def window_places(raster: Raster, window: Window) -> tuple[Point, ...] | None:
+    """Return longitude and latitude of the four corners and the middle, or None (no map)."""
+    places = raster.to_lonlat(np.concatenate([window.corners, [window.centre]]))
+    return None if places is None else tuple((float(x), float(y)) for x, y in places)
+
+
+def window_box(raster: Raster, window: Window) -> Box | None:
+    """Return west, south, east, north (EPSG:4326) of a window, or None (no map)."""
+    places = window_places(raster, window)
+    return None if places is None else bounding_box(places[:4])
+
+
+def _ground_pixel(raster: Raster, gsd: float | None) -> tuple[float, float] | None:
+    """Return metres a pixel across and down; ``gsd`` is their mean where it is given."""
+    if gsd is None:
+        return raster.gsd
+    if raster.gsd is None:
+        return gsd, gsd
+    scale = gsd / math.sqrt(raster.gsd[0] * raster.gsd[1])
+    return raster.gsd[0] * scale, raster.gsd[1] * scale

@@ -1,0 +1,79 @@
+"""One pass over a scene: tiles are read in a thread while the model embeds those before them."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from rsctir_hf.gallery.embedding import Progress, embed_image_batches
+from rsctir_hf.geo.raster import Raster, Tile, TileReader
+from rsctir_hf.geo.tiling import Window
+from rsctir_hf.retriever import Retriever
+from rsctir_hf.scene.plan import TilePlan
+
+
+class ScenePass:
+    """One pass over a scene: which windows held data, and how far it is."""
+
+    def __init__(self, plan: TilePlan, least_valid: float, progress: Progress | None) -> None:
+        self.windows: list[Window] = []
+        self._plan, self._least, self._progress = plan, least_valid, progress
+        self._seen = 0
+
+    def run(self, retriever: Retriever, raster: Raster, batch_size: int) -> Tensor:
+        """Return the vectors (n, D) of the windows that hold data; these are in ``windows``."""
+        tried: list[Window] = []
+        parts = []
+        for batch in embed_image_batches(
+            retriever.model,
+            retriever.processor,
+            self._pictures(raster, tried, ahead=2 * batch_size),
+            batch_size=batch_size,
+            regions=retriever.regions,
+        ):
+            self.windows += [tried[position] for position in batch.kept]
+            parts += [batch.vectors] if batch.kept else []
+            if self._progress is not None:
+                self._progress(self._seen, len(self._plan.windows))
+        return torch.cat(parts) if parts else torch.zeros(0, 0)
+
+    def _pictures(
+        self, raster: Raster, tried: list[Window], *, ahead: int
+    ) -> Iterator[Image.Image]:
+        """Yield the tiles with enough data and note their windows in ``tried``."""
+        with TileReader(raster) as reader:
+
+            def read(window: Window) -> Tile:
+                return reader.read(window, self._plan.size_of(window))
+
+            # Closed before the reader, or a thread might still read from a file that is shut.
+            with closing(_ahead(read, self._plan.windows, ahead)) as tiles:
+                for window, tile in zip(self._plan.windows, tiles, strict=True):
+                    self._seen += 1
+                    if tile.picture is not None and tile.valid >= self._least:
+                        tried.append(window)
+                        yield tile.picture
+
+
+def _ahead(
+    read: Callable[[Window], Tile], windows: Sequence[Window], count: int
+) -> Generator[Tile, None, None]:
+    """Yield what ``read`` gives for each window, in order, up to ``count`` read in advance.
+
+    One thread reads, since a raster must not be read by two at once.
+    """
+    remaining = iter(windows)
+    with ThreadPoolExecutor(1, thread_name_prefix="read-tiles") as pool:
+        waiting = [pool.submit(read, window) for window in islice(remaining, count)]
+        try:
+            while waiting:
+                tile = waiting.pop(0).result()
+                waiting += [pool.submit(read, window) for window in islice(remaining, 1)]
+                yield tile
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,1 @@
+"""Tests of rsctir_hf.scene."""
