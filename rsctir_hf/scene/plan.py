@@ -74,8 +74,10 @@ def plan_tiles(
     if tile < _LEAST_TILE:
         raise QueryError(f"The tile is {tile} pixels a side; expected {_LEAST_TILE} or more.")
     own = _ground_pixel(raster, gsd)
+    working: float | None = None
+    warning: str | None = _NO_SCALE
     if own is None:
-        side, working, warning = (tile, tile), None, _NO_SCALE
+        side = tile, tile
     else:
         trained, pixel = training_gsd(config), math.sqrt(own[0] * own[1])
         working, warning = working_gsd(pixel, trained), gsd_warning(pixel, trained)

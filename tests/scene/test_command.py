@@ -1,0 +1,76 @@
+"""``rsctir scene`` from end to end, in this process."""
+
+import json
+
+import pytest
+import rasterio
+
+from ..geo.rasters import write
+from .conftest import BANK, FIELD, fields
+
+
+@pytest.fixture
+def options(clip_folder, scene_file, tmp_path):
+    bank = tmp_path / "bank.txt"
+    bank.write_text("\n".join(BANK))
+    return [
+        *("scene", "--model", clip_folder, "--raster", scene_file, "--tile", FIELD),
+        *("--output", tmp_path / "out" / "hits.geojson", "--bank", bank),
+    ]
+
+
+def test_hits_are_printed_and_written_with_a_heat_map(rsctir, options, tmp_path):
+    heat = tmp_path / "out" / "heat.tif"
+    code, out, err = rsctir(
+        *options, "--text", "a river", "--top-k", 3, "--heatmap", heat, "--rerank", "smr"
+    )
+    assert code == 0, err
+    lines = out.splitlines()
+    assert len(lines) == 4
+    assert "3 hits in" in lines[-1]
+    hits = json.loads((tmp_path / "out" / "hits.geojson").read_text())["features"]
+    assert [hit["properties"]["rank"] for hit in hits] == [1, 2, 3]
+    with rasterio.open(heat) as written:
+        assert written.crs == "EPSG:32632"
+    assert sorted(file.name for file in heat.parent.iterdir()) == ["heat.tif", "hits.geojson"]
+
+
+def test_json_prints_the_features(rsctir, options):
+    code, out, _ = rsctir(*options, "--text", "a river", "--top-k", 2, "--json")
+    assert code == 0
+    assert len(json.loads(out)["features"]) == 2
+
+
+def test_a_picture_asks_too_and_warnings_reach_the_user(rsctir, options, picture_folder, tmp_path):
+    file = write(tmp_path / "b.tif", fields(), crs=None, transform=rasterio.Affine.identity())
+    options[options.index("--raster") + 1] = file
+    code, out, err = rsctir(*options, "--image", picture_folder / "red.png", "--bands", "3,2,1")
+    assert code == 0, err
+    assert "note: This raster has no coordinates" in err
+    assert "pixels (" in out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "There is no query"),
+        (["--text", "a river", "--bands", "red"], "numbers with commas"),
+        (["--text", "a river", "--bands", "9"], "expected one or three from 1 to 3"),
+        (["--text", "a river", "--gsd", "-1"], "metres a pixel above 0"),
+        (["--text", "a river", "--overlap", "1"], "below 1"),
+    ],
+)
+def test_options_without_sense_are_one_line_and_leave_nothing(
+    rsctir, options, tmp_path, more, message
+):
+    code, _, err = rsctir(*options, *more)
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_raster_is_one_line(rsctir, options, tmp_path):
+    options[options.index("--raster") + 1] = tmp_path / "bank.txt"
+    code, _, err = rsctir(*options, "--text", "a river")
+    assert code == 2
+    assert "error: bank.txt is not a raster" in err
