@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rsctir_hf.drawn import draw_scene
-from rsctir_hf.geo.raster import write_geotiff
+from rsctir_hf.geo.map_output import write_geotiff
 
 CELL = 256  # pixels a side of a picture
 GSD = 0.3  # metres a pixel, as in UCM

@@ -1,6 +1,6 @@
-"""Rasters through rasterio: what a file holds, windows of it as RGB pictures, points on the map.
+"""Rasters through rasterio: what a file holds, windows of it as RGB pictures.
 
-The only file that imports rasterio. A raster is read window by window, never as a whole, so it may
+A raster is read window by window, never as a whole, so it may
 be larger than memory. 8-bit values are taken as they are; all others are stretched, band by band,
 so that the 2nd and 98th percentile of the whole raster become black and white: the same for every
 window, or neighbours would not match.
@@ -20,16 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rsctir_hf.errors import MissingDependencyError, QueryError, RasterError
-from rsctir_hf.geo.files import replacing
+from rsctir_hf.geo.placement import lonlat, place_of
 from rsctir_hf.geo.tiling import Size, Transform, Window, map_points
 from rsctir_hf.imagery import STRETCH_PERCENTILES
 
 try:
     import rasterio
-    from rasterio._err import CPLE_BaseError  # what PROJ's errors arrive as
     from rasterio.enums import ColorInterp, MaskFlags, Resampling
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
-    from rasterio.warp import transform as to_other_crs
     from rasterio.windows import Window as PixelWindow
 except ImportError:
     rasterio = None
@@ -38,9 +36,6 @@ except ImportError:
 PLAIN_FORMATS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
 _CACHE_MB = 256  # of decoded blocks: rows of windows over a raster in strips read a strip once
 _SAMPLED_SIDE = 1024  # pixels a side of the overview that the stretch is measured on
-_DEGREES = "EPSG:4326"
-_STEP = 50  # pixels either side of the centre over which the ground sample distance is measured
-_EQUATOR, _FLATTENING = 6_378_137.0, 1 / 298.257223563  # WGS 84, metres
 _NO_CRS = "This raster has no coordinates that could be put on a map: places are given in pixels."
 
 
@@ -84,7 +79,7 @@ class Raster:
         """
         if self.transform is None or self.crs is None:
             return None
-        places = _lonlat(self.crs, map_points(points, self.transform))
+        places = lonlat(self.crs, map_points(points, self.transform))
         return places if np.isfinite(places).all() else None
 
 
@@ -216,7 +211,7 @@ def open_raster(
     """
     with _opened(path, formats) as source:
         chosen = _choose_bands(source, bands)
-        transform, crs, gsd = _placed(source)
+        transform, crs, gsd = place_of(source)
         palette = _palette(source, chosen)
         notes = [note for note in (_band_note(source, bands), None if crs else _NO_CRS) if note]
         raster = Raster(
@@ -256,56 +251,8 @@ def overview(raster: Raster, *, side: int) -> Image.Image:
     return shown
 
 
-def write_grid(path: str | Path, grid: NDArray[np.float32], raster: Raster, *, cell: Size) -> None:
-    """Write numbers on a grid over a raster as a GeoTIFF with its place on the map; NaN: no data.
-
-    Args:
-        path: of the new file, which appears whole or not at all.
-        grid: (rows, columns).
-        raster: what the grid lies over; without coordinates the file has none either.
-        cell: width and height of a cell in pixels of the raster.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    a, b, c, d, e, f = raster.transform or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    across, down = cell
-    placed = rasterio.Affine(a * across, b * down, c, d * across, e * down, f)
-    write_geotiff(path, grid[None], transform=placed[:6], crs=raster.crs, nodata=float("nan"))
-
-
-def write_geotiff(
-    path: str | Path,
-    values: NDArray[Any],
-    *,
-    transform: Transform,
-    crs: str | None,
-    nodata: float | None = None,
-) -> None:
-    """Write values (bands, rows, columns) as a tiled, compressed GeoTIFF, whole or not at all.
-
-    Raises:
-        MissingDependencyError: rasterio is absent.
-        OSError: it cannot be written.
-    """
-    _require_rasterio()
-    count, height, width = values.shape
-    profile = {
-        "driver": "GTiff", "width": width, "height": height, "count": count,
-        "dtype": values.dtype, "crs": crs, "transform": rasterio.Affine(*transform),
-        "nodata": nodata, "tiled": True, "blockxsize": 256, "blockysize": 256,
-        "compress": "deflate", "BIGTIFF": "IF_SAFER",
-    }  # fmt: skip
-    with warnings.catch_warnings(), replacing(path) as unfinished:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.open(unfinished, "w", **profile) as target:
-                target.write(values)
-        except RasterioError as error:
-            raise OSError(f"{path} cannot be written ({error}).") from error
-
-
-def _require_rasterio() -> None:
+def require_rasterio() -> None:
+    """Raise ``MissingDependencyError`` where rasterio is absent."""
     if rasterio is None:
         raise MissingDependencyError("rasterio", "geo")
 
@@ -313,7 +260,7 @@ def _require_rasterio() -> None:
 @contextmanager
 def _opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[Any]:
     """Open a file with a bounded block cache."""
-    _require_rasterio()
+    require_rasterio()
     name = Path(str(path)).name
     if not _is_address(str(path)) and not Path(path).exists():
         raise RasterError(f"{path} does not exist. Give the path of a raster, such as a GeoTIFF.")
@@ -376,46 +323,6 @@ def _palette(source: Any, bands: tuple[int, ...]) -> NDArray[np.uint8] | None:  
         return None
     colours = source.colormap(bands[0])
     return np.array([colours.get(value, (0, 0, 0))[:3] for value in range(256)], np.uint8)
-
-
-def _placed(source: Any) -> tuple[Transform | None, str | None, tuple[float, float] | None]:  # noqa: ANN401
-    """Return transform, WKT and metres a pixel; nothing where the file has no place on earth."""
-    transform = tuple(source.transform)[:6]
-    if source.crs is None or source.transform.is_identity or source.transform.is_degenerate:
-        return None, None, None
-    crs = source.crs.to_wkt()
-    column, row = source.width / 2, source.height / 2
-    around = np.array(
-        [(column - _STEP, row), (column + _STEP, row), (column, row - _STEP), (column, row + _STEP)]
-    )
-    try:
-        places = _lonlat(crs, map_points(around, transform))
-    except (RasterioError, CPLE_BaseError):  # a CRS of its own, such as a local engineering grid
-        return None, None, None
-    west, east, north, south = _on_the_ellipsoid(places)
-    across = float(np.linalg.norm(east - west)) / (2 * _STEP)
-    down = float(np.linalg.norm(south - north)) / (2 * _STEP)
-    believable = np.isfinite([across, down]).all() and min(across, down) > 0
-    return transform, crs, (across, down) if believable else None
-
-
-def _lonlat(crs: str, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return longitude, within -180..180, and latitude (n, 2) of map coordinates (n, 2)."""
-    longitude, latitude = to_other_crs(crs, _DEGREES, *points.T.tolist())
-    turned = np.asarray(longitude)
-    beyond = np.abs(turned) > 180
-    turned[beyond] = (turned[beyond] + 180) % 360 - 180
-    return np.stack([turned, latitude], axis=1)
-
-
-def _on_the_ellipsoid(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return x, y, z (n, 3) in metres from the earth's centre: no trouble at poles and at 180."""
-    longitude, latitude = np.radians(lonlat).T
-    squared = _FLATTENING * (2 - _FLATTENING)
-    across = _EQUATOR / np.sqrt(1 - squared * np.sin(latitude) ** 2)
-    ring = across * np.cos(latitude)
-    up = across * (1 - squared) * np.sin(latitude)
-    return np.stack([ring * np.cos(longitude), ring * np.sin(longitude), up], axis=1)
 
 
 def _measure_stretch(raster: Raster) -> tuple[tuple[float, float], ...]:

@@ -12,6 +12,7 @@ from rsctir_hf.ui.header import header
 from rsctir_hf.ui.picture_tab import PictureTab, build_picture_tab
 from rsctir_hf.ui.region_tab import RegionTab, build_region_tab
 from rsctir_hf.ui.samples import sample_strip
+from rsctir_hf.ui.scene_tab import SceneTab, build_scene_tab
 from rsctir_hf.ui.search_tab import SearchTab, build_search_tab, rerank_update
 from rsctir_hf.ui.settings import AppSettings
 from rsctir_hf.ui.workbench import Workbench
@@ -42,12 +43,16 @@ def build_app(bench: Workbench) -> gr.Blocks:
                 picture = build_picture_tab(bench)
             with gr.Tab("Region graph", id="regions", render_children=True):
                 regions = build_region_tab(bench)
+            with gr.Tab("Scene", id="scene"):
+                scene = build_scene_tab(bench)
             with gr.Tab("About", id="about"):
                 figures = build_about_tab(bench)
         build_endpoints(bench)
         _tie_tabs(tabs, search, picture, regions)
+        _tie_scene(tabs, scene, regions)
         watched = [
-            top, timer, search.rerank, picture.rerank, picture.samples, regions.samples, figures
+            top, timer, search.rerank, picture.rerank, scene.rerank,
+            picture.samples, regions.samples, figures,
         ]  # fmt: skip
         watch = _watcher(bench, len(watched))
         demo.load(watch, None, watched, **REDRAW)
@@ -133,6 +138,17 @@ def _tie_tabs(tabs: gr.Tabs, search: SearchTab, picture: PictureTab, regions: Re
     regions.answer(graph.success)
 
 
+def _tie_scene(tabs: gr.Tabs, scene: SceneTab, regions: RegionTab) -> None:
+    """Let the open hit of a scene show its region graph."""
+    graph = scene.region_graph.click(
+        lambda *of: (gr.Tabs(selected="regions"), *scene.handlers.result(*of)),
+        [scene.scene, scene.rank],
+        [tabs, regions.picture, regions.words],
+        **PRIVATE,
+    )
+    regions.answer(graph.success)
+
+
 def _watcher(bench: Workbench, outputs: int) -> Any:  # noqa: ANN401 - a handler
     """Return the handler that keeps the page up to date until the launch is over."""
 
@@ -144,6 +160,15 @@ def _watcher(bench: Workbench, outputs: int) -> Any:  # noqa: ANN401 - a handler
         choices = rerank_update(can_match=can_match)
         strip = sample_strip(bench.gallery)
         stopped = gr.Timer(active=False)
-        return header(bench), stopped, choices, choices, strip, strip, figures_table(bench.facts)
+        return (
+            header(bench),
+            stopped,
+            choices,
+            choices,
+            choices,
+            strip,
+            strip,
+            figures_table(bench.facts),
+        )
 
     return watch

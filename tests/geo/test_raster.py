@@ -9,12 +9,12 @@ from rasterio.warp import transform as to_other_crs
 
 from rsctir_hf.errors import ImageReadError, MissingDependencyError, QueryError, RasterError
 from rsctir_hf.geo import raster as module
+from rsctir_hf.geo.map_output import overview_in_degrees, write_grid
 from rsctir_hf.geo.raster import (
     PLAIN_FORMATS,
     TileReader,
     open_raster,
     overview,
-    write_grid,
 )
 from rsctir_hf.geo.tiling import Window, tile_windows
 
@@ -224,3 +224,21 @@ def test_a_missing_rasterio_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "rasterio", None)
     with pytest.raises(MissingDependencyError, match=r"rsctir_hf\[geo\]"):
         open_raster(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_the_overview_moved_to_degrees_lies_under_the_corners(tmp_path, name):
+    crs, transform = PLACES[name]
+    raster = open_raster(write(tmp_path / "a.tif", picture(), crs=crs, transform=transform))
+    shown, (west, south, east, north) = overview_in_degrees(raster, overview(raster, side=200))
+    places = raster.to_lonlat(FULL.corners)
+    assert (west, north) == (places[:, 0].min(), places[:, 1].max())
+    assert (east, south) == (places[:, 0].max(), places[:, 1].min())
+    # The middle of the raster has the same colour in both, and only a turned one has clear corners.
+    assert shown.getpixel((shown.width // 2, shown.height // 2))[3] == 255
+    assert (shown.getpixel((1, 1))[3] == 0) == (name == "turned")
+
+
+def test_without_a_place_there_is_no_map(tmp_path):
+    raster = open_raster(write(tmp_path / "a.tif", picture(), crs=None))
+    assert overview_in_degrees(raster, overview(raster, side=200)) is None

@@ -1,0 +1,59 @@
+"""Where a raster lies on the earth: longitudes and latitudes, and metres a pixel."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsctir_hf.geo.tiling import Transform, map_points
+
+try:
+    from rasterio._err import CPLE_BaseError  # what PROJ's errors arrive as
+    from rasterio.errors import RasterioError
+    from rasterio.warp import transform as to_other_crs
+except ImportError:  # ``geo.raster`` says so before anything here is called
+    to_other_crs = None
+
+DEGREES = "EPSG:4326"
+_STEP = 50  # pixels either side of the centre over which the ground sample distance is measured
+_EQUATOR, _FLATTENING = 6_378_137.0, 1 / 298.257223563  # WGS 84, metres
+
+
+def place_of(source: Any) -> tuple[Transform | None, str | None, tuple[float, float] | None]:  # noqa: ANN401
+    """Return transform, WKT and metres a pixel; nothing where the file has no place on earth."""
+    transform = tuple(source.transform)[:6]
+    if source.crs is None or source.transform.is_identity or source.transform.is_degenerate:
+        return None, None, None
+    crs = source.crs.to_wkt()
+    column, row = source.width / 2, source.height / 2
+    around = np.array(
+        [(column - _STEP, row), (column + _STEP, row), (column, row - _STEP), (column, row + _STEP)]
+    )
+    try:
+        places = lonlat(crs, map_points(around, transform))
+    except (RasterioError, CPLE_BaseError):  # a CRS of its own, such as a local engineering grid
+        return None, None, None
+    west, east, north, south = _on_the_ellipsoid(places)
+    across = float(np.linalg.norm(east - west)) / (2 * _STEP)
+    down = float(np.linalg.norm(south - north)) / (2 * _STEP)
+    believable = np.isfinite([across, down]).all() and min(across, down) > 0
+    return transform, crs, (across, down) if believable else None
+
+
+def lonlat(crs: str, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return longitude, within -180..180, and latitude (n, 2) of map coordinates (n, 2)."""
+    longitude, latitude = to_other_crs(crs, DEGREES, *points.T.tolist())
+    turned = np.asarray(longitude)
+    beyond = np.abs(turned) > 180
+    turned[beyond] = (turned[beyond] + 180) % 360 - 180
+    return np.stack([turned, latitude], axis=1)
+
+
+def _on_the_ellipsoid(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return x, y, z (n, 3) in metres from the earth's centre: no trouble at poles and at 180."""
+    longitude, latitude = np.radians(lonlat).T
+    squared = _FLATTENING * (2 - _FLATTENING)
+    across = _EQUATOR / np.sqrt(1 - squared * np.sin(latitude) ** 2)
+    ring = across * np.cos(latitude)
+    up = across * (1 - squared) * np.sin(latitude)
+    return np.stack([ring * np.cos(longitude), ring * np.sin(longitude), up], axis=1)
