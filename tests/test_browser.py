@@ -184,6 +184,34 @@ def test_a_sample_shows_its_region_graph_and_table(page):
     assert "The region model looks at" in page.locator("#rs-region-sentence").inner_text()
 
 
+def test_a_scene_is_searched_and_its_hits_can_be_opened_and_downloaded(page):
+    page.get_by_role("tab", name="Scene").click()
+    page.locator("#rs-scene-sample").click()
+    page.get_by_text("The drawn sample scene is open").wait_for()
+    query = page.get_by_label("What do you look for in the scene?")
+    query.fill("planes")
+    query.press("Enter")
+    page.locator("#rs-scene-hits .rs-card").nth(7).wait_for()
+    page.locator("#rs-scene-map .js-plotly-plot").wait_for()
+    page.locator("#rs-scene-table").get_by_text("longitude").first.wait_for()
+    with page.expect_download() as download:
+        page.locator("#rs-geojson").click()
+    assert download.value.suggested_filename == "hits.geojson"
+    page.locator("#rs-scene-keep").click()
+    page.locator("#rs-scene-saved .rs-saved").wait_for()
+    page.locator("#rs-scene-hits .rs-card").nth(1).click()
+    page.locator("#rs-scene-detail").get_by_text("Hit 2").wait_for()
+    page.locator("#rs-scene-graph").click()
+    page.locator("#rs-region-sentence").get_by_text("For “planes”").wait_for()
+
+
+def test_a_file_that_is_no_scene_is_refused_in_words(page, launch):
+    page.get_by_role("tab", name="Scene").click()
+    upload = page.locator("#rs-scene-upload input[type=file]")
+    upload.set_input_files(launch[0] / "gallery" / "aa_broken.png")
+    page.get_by_text("This scene cannot be used").wait_for()
+
+
 def test_every_image_has_a_description(page):
     search(page, "planes")
     assert page.locator("img:not([alt])").count() == 0
@@ -193,5 +221,5 @@ def test_the_page_fits_a_phone(page):
     page.set_viewport_size({"width": 400, "height": 860})
     search(page, "planes")
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    for name in ("Search", "Picture", "Region graph", "About"):
+    for name in ("Search", "Picture", "Region graph", "Scene", "About"):
         assert page.get_by_role("tab", name=name).is_visible()

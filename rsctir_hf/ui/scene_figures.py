@@ -53,12 +53,13 @@ def map_figure(scene: OpenScene, *, chosen: int | None = None) -> go.Figure | No
     Nothing is fetched from a map server: the scene itself, moved to EPSG:4326, is the ground.
     """
     placed = overview_in_degrees(scene.raster, scene.picture)
-    if placed is None or scene.answer is None:
+    if placed is None:
         return None
     ground, (west, south, east, north) = placed
     figure = go.Figure()
     _add_picture(figure, ground, (west, north, east, south))
-    hits = [hit for hit in scene.answer.hits if hit.corners is not None]
+    found = scene.answer.hits if scene.answer else ()
+    hits = [hit for hit in found if hit.corners is not None]
     _add_hits(figure, hits, [_ring(list(hit.corners or ())) for hit in hits], chosen=chosen)
     stretch = 1 / max(float(np.cos(np.radians((south + north) / 2))), 0.01)
     axis = {"tickformat": ".4f", "gridcolor": "rgba(128,140,145,0.35)", "nticks": 5}

@@ -13,6 +13,7 @@ from rsctir_hf.ui.scenes import OpenScene
 MAP_COLUMNS = ("#", "score", "longitude", "latitude")
 PIXEL_COLUMNS = ("#", "score", "column", "row")
 _DIGITS = 6  # of a degree: a tenth of a metre
+_TIED = "\N{NO-BREAK SPACE}"
 _MADE_UP = "a made-up place"
 
 
@@ -102,7 +103,7 @@ def place_in_words(hit: SceneHit) -> str:
         return f"column {column:.0f}, row {row:.0f}"
     longitude, latitude = hit.centre
     north, east = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
-    return f"{abs(latitude):.5f}° {north}, {abs(longitude):.5f}° {east}"
+    return f"{abs(latitude):.5f}°{_TIED}{north}, {abs(longitude):.5f}°{_TIED}{east}"
 
 
 def saved_queries(queries: tuple[str, ...]) -> str:

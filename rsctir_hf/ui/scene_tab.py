@@ -1,6 +1,8 @@
 """The tab *Scene*: a georeferenced raster and a query in, places on the map out."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,13 +68,13 @@ class SceneHandlers:
 
     def open_sample(self) -> tuple[str, OpenScene | None, Any, str | None]:
         """Open the drawn scene; return message, scene, the panel and an empty upload."""
-        return *self._opened(sample_scene(), drawn=True), None
+        return *self._opened(sample_scene, drawn=True), None
 
     def open_upload(self, path: str | None) -> tuple[str, OpenScene | None, Any]:
         """Open a visitor's raster; return message, scene and the panel."""
         if not path:
             return _WELCOME, None, gr.update(visible=False)
-        return self._opened(Path(path))
+        return self._opened(lambda: Path(path))
 
     def search(
         self,
@@ -90,11 +92,11 @@ class SceneHandlers:
             return _NO_SCENE, None
         try:
             hint = describe_query(query)
-            ready = scene.indexed(self.bench.retriever(), Cut.read(tile, gsd, bands), progress)
-            answered = ready.asked(text=query, top_k=int(top_k), rerank=rerank)
+            scene = scene.indexed(self.bench.retriever(), Cut.read(tile, gsd, bands), progress)
+            scene = scene.asked(text=query, top_k=int(top_k), rerank=rerank)
         except RsctirError as error:
             return _refused(error), replace(scene, answer=None)
-        return answer_message(answered, hint), answered
+        return answer_message(scene, hint), scene
 
     def draw(self, scene: OpenScene | None, heat: bool) -> tuple[Any, ...]:
         """Return scene, map, cards, table, both files, and the hits' panels."""
@@ -103,8 +105,9 @@ class SceneHandlers:
             return None, None, "", gr.skip(), None, None, hidden, closed
         figure = scene_figure(scene, heat=heat)
         if scene.answer is None:
-            return figure, None, "", gr.skip(), None, None, hidden, closed
-        table, cards = hit_table(scene.answer), hit_cards(scene)
+            return figure, map_update(scene), "", gr.skip(), None, None, hidden, closed
+        with told():
+            table, cards = hit_table(scene.answer), hit_cards(scene)
         shown = gr.update(visible=True)
         return figure, map_update(scene), cards, table, *files(scene.answer), shown, closed
 
@@ -114,8 +117,9 @@ class SceneHandlers:
         """Open the hit that was clicked: detail, its panel, its rank, and both figures."""
         hit = scene.answer.hits[int(event.item)]  # type: ignore[union-attr]
         figure = scene_figure(scene, heat=heat, chosen=hit.rank)
-        shown = gr.update(visible=True)
-        return hit_detail(scene, hit), shown, hit.rank, figure, map_update(scene, hit.rank)
+        with told():
+            large = hit_detail(scene, hit)
+        return large, gr.update(visible=True), hit.rank, figure, map_update(scene, hit.rank)
 
     def similar(self, scene: OpenScene, rank: int | None, top_k: float) -> tuple[str, OpenScene]:
         """Search the scene for what looks like a hit; return a message and the scene."""
@@ -131,7 +135,8 @@ class SceneHandlers:
         hit = hit_of(scene, rank)
         if scene is None or scene.index is None or scene.answer is None or hit is None:
             return None, ""
-        return scene.index.picture_of(hit.window), scene.answer.text or ""
+        with told():
+            return scene.index.picture_of(hit.window), scene.answer.text or ""
 
     def save(self, query: str, saved: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
         """Keep a query for this visitor; return all that are kept, and their buttons."""
@@ -140,12 +145,23 @@ class SceneHandlers:
             saved = (*saved, words)[-MOST_SAVED:]
         return saved, saved_queries(saved)
 
-    def _opened(self, path: Path, *, drawn: bool = False) -> tuple[str, OpenScene | None, Any]:
+    def _opened(
+        self, find: Callable[[], Path], *, drawn: bool = False
+    ) -> tuple[str, OpenScene | None, Any]:
         try:
-            scene = open_scene(path, drawn=drawn)
-        except RsctirError as error:
+            scene = open_scene(find(), drawn=drawn)
+        except (RsctirError, OSError) as error:
             return _refused(error, "This scene cannot be used"), None, gr.update(visible=False)
         return opened_message(scene), scene, gr.update(visible=True)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn an error of the library, such as a file that is gone, into one that the page shows."""
+    try:
+        yield
+    except RsctirError as error:
+        raise gr.Error(without_folders(error)) from error
 
 
 def hit_of(scene: OpenScene | None, rank: int | None) -> SceneHit | None:
@@ -170,7 +186,7 @@ def files(answer: SceneAnswer) -> tuple[str, str]:
     )
 
 
-def _refused(error: RsctirError, title: str = "This search cannot be answered") -> str:
+def _refused(error: Exception, title: str = "This search cannot be answered") -> str:
     return notice("error", title, without_folders(error))
 
 
@@ -279,7 +295,7 @@ def _build_asking() -> _Asking:
             upload = gr.File(
                 label="Your scene (GeoTIFF, JPEG 2000; only you see it)",
                 file_types=_SUFFIXES,
-                height=130,
+                height=150,
                 elem_id="rs-scene-upload",
             )
             sample = gr.Button("Open the drawn sample scene", size="sm", elem_id="rs-scene-sample")
