@@ -110,7 +110,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="train nothing, print the table")
-    parser.add_argument("--write", action="store_true", help="train nothing, renew results/ABLATIONS.md")
+    parser.add_argument("--write", action="store_true", help="no training, renew ABLATIONS.md")
     return parser.parse_args(arguments)
 
 
