@@ -29,6 +29,18 @@ class IndexMismatchError(RsctirError, ValueError):
     """An index was built with another model, revision or kind of regions."""
 
 
+class UnknownItemError(RsctirError, LookupError):
+    """An index holds nothing under an id."""
+
+
+class IndexBusyError(RsctirError, RuntimeError):
+    """Another process writes the same index, or has written it in the meantime."""
+
+
+class IndexUnavailableError(RsctirError, ConnectionError):
+    """The server that holds an index does not answer, or refuses."""
+
+
 class RegionsError(RsctirError, ValueError):
     """A choice of regions that does not exist, or a proposer's regions that make no sense."""
 
