@@ -271,7 +271,7 @@ class PostgresIndex:
                     self.close()
                 raise IndexUnavailableError(
                     f"PostgreSQL ({self._place}, table {self.table}) did not carry that out: "
-                    f"{error}. See that the server runs and may be reached, then try again; the "
+                    f"{_one_line(error)}. See that the server runs and may be reached, then try again; the "
                     "next call connects anew."
                 ) from error
 
@@ -438,3 +438,7 @@ def _as_tensors(rows: list[Any], queries: int) -> tuple[Tensor, Tensor]:
 
 def _is_outage(error: psycopg.Error) -> bool:
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+def _one_line(error: psycopg.Error) -> str:
+    return " ".join(str(error).split()).rstrip(".")
