@@ -120,7 +120,9 @@ class SearchFilter:
 
 
 def _as_tuple(values: Any) -> tuple[Any, ...]:  # noqa: ANN401 - whatever a caller gave
-    return tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
+    return (
+        tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
+    )
 
 
 @dataclass(frozen=True)

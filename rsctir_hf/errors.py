@@ -17,6 +17,10 @@ class OutputExistsError(RsctirError, FileExistsError):
     """The place to write to holds something already."""
 
 
+class FolderBusyError(RsctirError, RuntimeError):
+    """Another process is writing to the same folder."""
+
+
 class QueryError(RsctirError, ValueError):
     """A query, or an option of a command or function, that cannot be answered."""
 
@@ -31,10 +35,6 @@ class IndexMismatchError(RsctirError, ValueError):
 
 class UnknownItemError(RsctirError, LookupError):
     """An index holds nothing under an id."""
-
-
-class IndexBusyError(RsctirError, RuntimeError):
-    """Another process writes the same index, or has written it in the meantime."""
 
 
 class IndexUnavailableError(RsctirError, ConnectionError):

@@ -179,6 +179,14 @@ class VectorIndex(Protocol):
     record: Mapping[str, Any]
 
     @property
+    def persistent(self) -> bool:
+        """Whether a server keeps what was added; else it lives in memory until it is saved."""
+
+    @property
+    def place(self) -> str:
+        """Where the index lies, for messages; without passwords."""
+
+    @property
     def recall(self) -> Recall:
         """See the class."""
 

@@ -133,9 +133,7 @@ def distinct_ids(ids: Sequence[int] | Tensor) -> list[int]:
 def refuse_held(held: Sequence[int]) -> None:
     """Raise ``QueryError`` where ``add`` was given ids that are held already."""
     if held:
-        raise QueryError(
-            f"The index holds {shown(held)} already. Use upsert() to replace entries."
-        )
+        raise QueryError(f"The index holds {shown(held)} already. Use upsert() to replace entries.")
 
 
 def shown(ids: Sequence[int]) -> str:

@@ -11,7 +11,8 @@ from rsctir_hf.entries import Scalar, SearchFilter
 
 def sql_condition(only: SearchFilter | None) -> tuple[str, list[Any]]:
     """Return a condition of SQL and the values of its placeholders; nothing of the user's in it."""
-    conditions, values = ["true"], []
+    conditions = ["true"]
+    values: list[Any] = []
     for name, wanted in only.wanted.items() if only else ():
         conditions.append(" OR ".join(["metadata @> %s::jsonb"] * len(wanted)))
         values += [json.dumps({name: value}) for value in wanted]

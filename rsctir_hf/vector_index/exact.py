@@ -44,11 +44,20 @@ class ExactIndex:
         self._parts: list[Tensor] = []  # joined when first searched, not at each addition
         self._records = Records()
         self._lock = RLock()
-        self._changes = 0
         self._loaded: Path | None = None
 
     def __len__(self) -> int:
         return len(self._records)
+
+    @property
+    def persistent(self) -> bool:
+        """No: it lives in memory."""
+        return False
+
+    @property
+    def place(self) -> str:
+        """The folder it was loaded from or saved to."""
+        return "memory" if self._loaded is None else str(self._loaded.parent)
 
     @property
     def recall(self) -> Recall:
@@ -61,17 +70,21 @@ class ExactIndex:
         return self._parts[0].shape[1] if self._parts else None
 
     @property
-    def changes(self) -> int:
-        """How often the index was changed: what was computed from it holds until this moves."""
-        return self._changes
-
-    @property
     def vectors(self) -> Tensor:
         """All vectors (n, D) float32, in the order they were added."""
         with self._lock:
             if len(self._parts) > 1:
                 self._parts = [torch.cat(self._parts)]
             return self._parts[0] if self._parts else torch.zeros(0, 0)
+
+    def everything(self) -> tuple[Tensor, Tensor]:
+        """Return the ids (n,) and vectors (n, D) of all entries, row by row.
+
+        Until the index changes, the vectors are the same object in every call.
+        """
+        with self._lock:
+            vectors = self.vectors
+            return torch.from_numpy(self._records.ids_of_rows(len(vectors))), vectors
 
     def add(
         self,
@@ -87,7 +100,6 @@ class ExactIndex:
             given = self._records.append(batch)
             if given:
                 self._parts.append(batch.vectors)
-                self._changes += 1
         return torch.tensor(given, dtype=torch.int64)
 
     def upsert(
@@ -115,7 +127,6 @@ class ExactIndex:
             # A new matrix and new records: a search under way keeps the older ones.
             self._records, kept = self._records.compacted()
             self._parts = [vectors[torch.from_numpy(kept)]] if len(kept) else []
-            self._changes += 1
 
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
         """See ``protocols.VectorIndex.ids``."""
@@ -158,7 +169,7 @@ class ExactIndex:
 
         Raises:
             UnsupportedError: no folder.
-            IndexBusyError: see ``folder.write_folder``.
+            FolderBusyError: see ``folder.write_folder``.
         """
         if folder is None:
             raise UnsupportedError("The exact index lives in memory. Give save() a folder.")

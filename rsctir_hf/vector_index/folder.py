@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from rsctir_hf.entries import Entry
-from rsctir_hf.errors import IndexBusyError, IndexMismatchError
+from rsctir_hf.errors import FolderBusyError, IndexMismatchError
 
 INDEX_FILE = "index.json"
 LOCK_FILE = ".lock"
@@ -103,14 +103,14 @@ def write_folder(
         The folder of vectors and records.
 
     Raises:
-        IndexBusyError: another process saves there for longer than a minute, or has saved there
+        FolderBusyError: another process saves there for longer than a minute, or has saved there
             since ``loaded`` was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _only_writer(folder):
         older = _data_there(folder)
         if loaded and _same(loaded.parent, folder) and older and not _same(older, loaded):
-            raise IndexBusyError(
+            raise FolderBusyError(
                 f"Another process has saved an index in {folder} since this one was loaded; saving "
                 "now would lose its changes. Load the index again and repeat yours, or save "
                 "elsewhere."
@@ -168,7 +168,7 @@ def _only_writer(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=_PATIENCE)
     except Timeout as error:
-        raise IndexBusyError(
+        raise FolderBusyError(
             f"Another process has been saving an index in {folder} for {_PATIENCE:.0f} seconds. "
             "Wait until it is done, or save to another folder."
         ) from error

@@ -2,8 +2,8 @@
 
 HNSW: Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using
 Hierarchical Navigable Small World graphs", 2018. A graph cannot lose a node, so a deleted entry
-stays as a tombstone that no search returns, until ``rebuild``, which ``save`` calls where tombstones
-are many. A filter that few entries pass is answered exactly instead, by a product over those.
+stays as a tombstone that no search returns, until ``rebuild``, which ``save`` calls where they are
+many. A filter that few entries pass is answered exactly instead, by a product over those.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,6 +35,8 @@ try:
     import faiss
 except ImportError as error:
     raise MissingDependencyError("faiss", "faiss") from error
+
+_library: Any = faiss  # its type hints lag behind what it offers
 
 GRAPH_FILE = "hnsw.faiss"
 NEIGHBOURS = 32  # links of a node (M)
@@ -71,6 +73,16 @@ class HNSWIndex:
 
     def __len__(self) -> int:
         return len(self._records)
+
+    @property
+    def persistent(self) -> bool:
+        """No: it lives in memory."""
+        return False
+
+    @property
+    def place(self) -> str:
+        """The folder it was loaded from or saved to."""
+        return "memory" if self._loaded is None else str(self._loaded.parent)
 
     @property
     def recall(self) -> Recall:
@@ -174,7 +186,7 @@ class HNSWIndex:
 
         Raises:
             UnsupportedError: no folder.
-            IndexBusyError: see ``folder.write_folder``.
+            FolderBusyError: see ``folder.write_folder``.
         """
         if folder is None:
             raise UnsupportedError("The HNSW index lives in memory. Give save() a folder.")
@@ -204,7 +216,7 @@ class HNSWIndex:
         index.record, index._loaded = saved.record, saved.data
         if path.exists():
             try:
-                index._graph = faiss.read_index(str(path))
+                index._graph = _library.read_index(str(path))
             except RuntimeError as error:
                 raise IndexMismatchError(
                     f"{path} is damaged ({str(error).splitlines()[0]}). Build the index anew."
@@ -215,13 +227,13 @@ class HNSWIndex:
 
     def _write(self, folder: Path) -> None:
         if self._graph is not None:
-            faiss.write_index(self._graph, str(folder / GRAPH_FILE))
+            _library.write_index(self._graph, str(folder / GRAPH_FILE))
         self._records.save(folder)
 
     def _grow(self, vectors: NDArray[np.float32]) -> None:
         if self._graph is None:
-            self._graph = faiss.IndexHNSWFlat(
-                vectors.shape[1], self._neighbours, faiss.METRIC_INNER_PRODUCT
+            self._graph = _library.IndexHNSWFlat(
+                vectors.shape[1], self._neighbours, _library.METRIC_INNER_PRODUCT
             )
             self._graph.hnsw.efConstruction = self._ef_construction
         self._graph.add(vectors)
@@ -230,8 +242,8 @@ class HNSWIndex:
         """View the vectors (rows, D) that the graph holds, tombstones among them."""
         if self._graph is None:
             return np.zeros((0, 0), np.float32)
-        stored = faiss.downcast_index(self._graph.storage)
-        flat = faiss.rev_swig_ptr(stored.get_xb(), self._graph.ntotal * self._graph.d)
+        stored = _library.downcast_index(self._graph.storage)
+        flat = _library.rev_swig_ptr(stored.get_xb(), self._graph.ntotal * self._graph.d)
         return flat.reshape(-1, self._graph.d)
 
     def _search_exactly(
@@ -245,9 +257,9 @@ class HNSWIndex:
         self, queries: Tensor, top_k: int, passing: NDArray[np.bool_], *, share: float
     ) -> tuple[Tensor, Tensor]:
         """Walk the graph; the fewer nodes pass, the longer. What it misses is found exactly."""
-        options = faiss.SearchParametersHNSW(efSearch=int(max(self.ef_search, top_k) / share))
+        options = _library.SearchParametersHNSW(efSearch=int(max(self.ef_search, top_k) / share))
         if share < 1:
-            options.sel = faiss.IDSelectorBitmap(np.packbits(passing, bitorder="little"))
+            options.sel = _library.IDSelectorBitmap(np.packbits(passing, bitorder="little"))
         scores, rows = map(
             torch.from_numpy, self._graph.search(queries.numpy(), top_k, params=options)
         )

@@ -1,8 +1,8 @@
 """Milvus: a sharded server for what one machine cannot hold; milvus-lite in a file for trying out.
 
-A collection holds ``id``, ``embedding``, ``metadata`` (JSON) and the bounding box as four numbers of
-degrees; the record of the index is a property of the collection. What was added is flushed before
-the next search, which is slow otherwise.
+A collection holds ``id``, ``embedding``, ``metadata`` (JSON) and the bounding box as four columns
+of degrees; the record of the index is a property of the collection. What was added is flushed
+before the next search, which is slow otherwise.
 """
 
 import json
@@ -105,6 +105,16 @@ class MilvusIndex:
             else:
                 properties = {_RECORD: json.dumps(dict(record))}
                 client.alter_collection_properties(self._name, properties=properties)
+
+    @property
+    def persistent(self) -> bool:
+        """Yes: the server, or milvus-lite's file, keeps it."""
+        return True
+
+    @property
+    def place(self) -> str:
+        """Collection and server or file."""
+        return f"the collection {self._name} of {self._uri}"
 
     @property
     def recall(self) -> Recall:

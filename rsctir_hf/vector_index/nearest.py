@@ -1,5 +1,7 @@
 """The nearest by brute force: one product, block by block, and the best of each block."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -18,10 +20,8 @@ def nearest_rows(vectors: Tensor, queries: Tensor, top_k: int) -> tuple[Tensor, 
     """
     if len(vectors) == 0 or len(queries) == 0:
         return no_hits(len(queries))
-    block = max(_BLOCK_SCORES // len(queries), 4 * top_k)
     found = []
-    for first in range(0, len(vectors), block):
-        scores = queries @ vectors[first : first + block].T  # (Q, n')
+    for first, scores in _scored_blocks(vectors, queries, least=4 * top_k):
         values, rows = best_columns(scores, top_k)
         found.append((values, rows + first))
     if len(found) == 1:
@@ -30,6 +30,18 @@ def nearest_rows(vectors: Tensor, queries: Tensor, top_k: int) -> tuple[Tensor, 
     rows = torch.cat([rows for _, rows in found], dim=1)
     values, places = scores.sort(dim=1, descending=True, stable=True)
     return values[:, :top_k], rows.gather(1, places[:, :top_k])
+
+
+def all_scores(vectors: Tensor, query: Tensor) -> Tensor:
+    """Return the scores (n,) of one query (D,): to the last bit those of ``nearest_rows``."""
+    return torch.cat([scores[0] for _, scores in _scored_blocks(vectors, query[None], least=1)])
+
+
+def _scored_blocks(vectors: Tensor, queries: Tensor, *, least: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield the first row of each block and its scores (Q, n')."""
+    block = max(_BLOCK_SCORES // len(queries), least)
+    for first in range(0, len(vectors), block):
+        yield first, queries @ vectors[first : first + block].T
 
 
 def best_columns(scores: Tensor, top_k: int) -> tuple[Tensor, Tensor]:

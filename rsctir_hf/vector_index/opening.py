@@ -57,14 +57,13 @@ def server_of(place: str | Path) -> str | None:
 
 def _open_folder(folder: Path) -> VectorIndex:
     """Load a saved index; where another process replaces it meanwhile, the newer one."""
-    saved = read_folder(folder)
-    try:
-        return _load(saved)
-    except IndexMismatchError:
-        newer = read_folder(folder)
-        if newer.data == saved.data:
-            raise
-        return _load(newer)
+    while True:
+        saved = read_folder(folder)
+        try:
+            return _load(saved)
+        except IndexMismatchError:
+            if read_folder(folder).data == saved.data:
+                raise
 
 
 def _load(saved: SavedIndex) -> VectorIndex:

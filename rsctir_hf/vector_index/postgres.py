@@ -92,7 +92,7 @@ class PostgresIndex:
                 f"{_LONGEST_NAME} bytes here."
             )
         self.conninfo = urlunsplit(parts._replace(query=urlencode(options)))
-        self._place = f"{parts.hostname or 'the local server'}{parts.path}"
+        self._server = f"{parts.hostname or 'the local server'}{parts.path}"
         self._connection: Any = None
         self._lock = RLock()  # one connection, one transaction at a time
         with self._transaction():
@@ -114,6 +114,16 @@ class PostgresIndex:
                 "ON CONFLICT (name) DO UPDATE SET record = EXCLUDED.record",
                 [self.table, Jsonb(dict(record))],
             )
+
+    @property
+    def persistent(self) -> bool:
+        """Yes: the database keeps it."""
+        return True
+
+    @property
+    def place(self) -> str:
+        """Table, server and database."""
+        return f"the table {self.table} of {self._server}"
 
     @property
     def recall(self) -> Recall:
@@ -229,7 +239,7 @@ class PostgresIndex:
         """
         if folder is not None:
             raise UnsupportedError(
-                f"The index lives in the table {self.table} of {self._place}, not in a folder. "
+                f"The index lives in the table {self.table} of {self._server}, not in a folder. "
                 "Call save() without one."
             )
         with self._transaction() as cursor:
@@ -270,9 +280,9 @@ class PostgresIndex:
                 if self._connection is None or self._connection.closed or _is_outage(error):
                     self.close()
                 raise IndexUnavailableError(
-                    f"PostgreSQL ({self._place}, table {self.table}) did not carry that out: "
-                    f"{_one_line(error)}. See that the server runs and may be reached, then try again; the "
-                    "next call connects anew."
+                    f"PostgreSQL ({self._server}, table {self.table}) did not carry that out: "
+                    f"{_one_line(error)}. See that the server runs and may be reached, then "
+                    "try again; the next call connects anew."
                 ) from error
 
     def _connected(self) -> Any:  # noqa: ANN401 - psycopg.Connection of tuples
@@ -294,7 +304,9 @@ class PostgresIndex:
         values: Sequence[Any] = (),
         **names: sql.Composable,
     ) -> None:
-        composed = sql.SQL(query).format(table=sql.Identifier(self.table), records=_RECORDS, **names)
+        composed = sql.SQL(query).format(
+            table=sql.Identifier(self.table), records=_RECORDS, **names
+        )
         cursor.execute(composed, list(values) or None)
 
     def _fetch(
@@ -324,7 +336,7 @@ class PostgresIndex:
             )
         if self._fetch(cursor, "SELECT to_regclass(quote_ident(%s))", [self.table])[0][0]:
             raise IndexMismatchError(
-                f"The table {self.table} of {self._place} is no index of rsctir_hf. Name another: "
+                f"The table {self.table} of {self._server} is no index of rsctir_hf. Name another: "
                 "...?table=NAME."
             )
         self._execute(
@@ -340,7 +352,9 @@ class PostgresIndex:
         ):
             name = sql.Identifier(f"{self.table}_{suffix}")
             self._execute(
-                cursor, "CREATE INDEX {name} ON {table} USING {method}", name=name,
+                cursor,
+                "CREATE INDEX {name} ON {table} USING {method}",
+                name=name,
                 method=sql.SQL(method),
             )
         if self._fetch(cursor, "SELECT 1 FROM pg_extension WHERE extname = 'postgis'"):
@@ -365,7 +379,9 @@ class PostgresIndex:
             held = self._fetch(cursor, "SELECT id FROM {table} WHERE id = ANY(%s)", [ids])
             refuse_held([row[0] for row in held])
         columns = sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
-        copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(self.table), columns)
+        copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+            sql.Identifier(self.table), columns
+        )
         with cursor.copy(copy) as rows:
             rows.set_types(["int8", "halfvec", "jsonb", *["float8"] * 4])
             for one, vector, metadata, box in zip(

@@ -189,7 +189,9 @@ class Records:
         """Tell of the first rows (count,) whose box overlaps or touches ``box``."""
         known = len(self._boxes)
         if known < count:
-            newer = [entry.box.corners if entry.box else _NO_BOX for entry in self._entries[known:count]]
+            newer = [
+                entry.box.corners if entry.box else _NO_BOX for entry in self._entries[known:count]
+            ]
             self._boxes = np.concatenate([self._boxes, np.array(newer)])
         min_x, min_y, max_x, max_y = self._boxes[:count].T
         overlapping = np.zeros(count, np.bool_)

