@@ -21,6 +21,10 @@ class OutputExistsError(RsctirError, FileExistsError):
     """The place to write to holds something already."""
 
 
+class FolderBusyError(RsctirError, RuntimeError):
+    """Another process is writing to the same folder."""
+
+
 class QueryError(RsctirError, ValueError):
     """A query, or an option of a command or function, that cannot be answered."""
 
@@ -31,6 +35,14 @@ class ModelLoadError(RsctirError, OSError):
 
 class IndexMismatchError(RsctirError, ValueError):
     """An index was built with another model, revision or kind of regions."""
+
+
+class UnknownItemError(RsctirError, LookupError):
+    """An index holds nothing under an id."""
+
+
+class IndexUnavailableError(RsctirError, ConnectionError):
+    """The server that holds an index does not answer, or refuses."""
 
 
 class RegionsError(RsctirError, ValueError):

@@ -15,7 +15,7 @@ from rsctir_hf.gallery.bank import CaptionBank
 from rsctir_hf.gallery.embedding import ImageSource, Progress, embed_image, embed_texts
 from rsctir_hf.gallery.live_rerank import OtherQueries, check_rerank, smr_temperature
 from rsctir_hf.gallery.matching import LiveMatcher
-from rsctir_hf.gallery.pictures import evenly_spaced
+from rsctir_hf.vector_index.batch import evenly_spaced
 from rsctir_hf.gallery.queries import check_top_k, split_query
 from rsctir_hf.geo.raster import Raster, TileReader, open_raster
 from rsctir_hf.geo.tiling import Window, heat_map, merge_windows
@@ -202,7 +202,10 @@ class SceneIndex:
         if self._matcher is None:
             self._matcher = LiveMatcher(self.retriever.model, self.retriever.processor)
         return self._matcher.rerank_pictures(
-            scores, words, read=lambda row: self.picture_of(self.windows[row])
+            scores,
+            words,
+            ids=torch.arange(len(scores)),
+            read=lambda row: self.picture_of(self.windows[row]),
         )
 
     def _other_queries(self, *, by_words: bool) -> OtherQueries:
