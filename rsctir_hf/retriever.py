@@ -246,8 +246,6 @@ class Retriever:
         """
         sources = picture_sources(images)
         known = Known.of(len(sources), captions=captions, metadata=metadata, boxes=boxes)
-        if self.engine.persistent:
-            self._note_maker()
         skipped: list[Skipped] = []
         indexed = 0
         for batch in embed_image_batches(
@@ -261,13 +259,23 @@ class Retriever:
             skipped += batch.skipped
             if batch.kept:
                 kept = [sources[position] for position in batch.kept]
-                self._gallery.add(batch.vectors, kept, known.at(batch.kept))
-                self._search.forget()
+                self.add(batch.vectors, kept, known.at(batch.kept))
                 indexed += len(batch.kept)
+        self.finish_adding()
+        return IndexReport(indexed, tuple(skipped))
+
+    def add(self, vectors: Tensor, images: Sequence[ImageSource], known: Known) -> None:
+        """Add n pictures whose unit vectors (n, D) are there already; then ``finish_adding``."""
+        if self.engine.persistent and not self.engine.record:
+            self._note_maker()
+        self._gallery.add(vectors, images, known)
+        self._search.forget()
+
+    def finish_adding(self) -> None:
+        """Make what was added durable where a server keeps it; elsewhere ``save`` does."""
         if self.engine.persistent:
             self._note_maker()
             self.engine.save()
-        return IndexReport(indexed, tuple(skipped))
 
     def search(
         self,

@@ -42,7 +42,7 @@ PLACES: dict[str, set[str]] = (
     | dict.fromkeys(PURE, PURE)
     | dict.fromkeys(ENGINES, GROUND)
     | dict.fromkeys(ADAPTERS, GROUND)
-    | {"gallery": GROUND | ENGINES}
+    | {"gallery": GROUND | ENGINES | {"geo"}}
     | dict.fromkeys(SERVICES, SERVED)
     | {"scene": SERVED | {"geo", "retriever"}}
     | {part: BELOW_DOORS | TRAINING_DOORS | {ROOT_NAMES} for part in TRAINING_DOORS}

@@ -1,26 +1,32 @@
 """``rsctir index``, ``search`` and ``caption``: a gallery, and questions put to it."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rsctir_hf.cli.options import (
     AsJson,
+    Bands,
     Bank,
     Box,
     Device,
+    Gsd,
     Model,
+    Overlap,
     RegionsOption,
     Rerank,
     RerankOption,
     Threshold,
+    Tile,
     TopK,
     Trust,
     Where,
 )
 from rsctir_hf.cli.output import Bar, list_skipped, print_hits
-from rsctir_hf.cli.sources import picture_folder, read_bank, read_filter
+from rsctir_hf.cli.sources import picture_folder, read_bands, read_bank, read_filter
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.gallery.annotations import read_annotations
 from rsctir_hf.gallery.manifest import own_regions, read_manifest
@@ -28,21 +34,26 @@ from rsctir_hf.gallery.pictures import picture_sources
 from rsctir_hf.protocols import MODEL_REGIONS
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.retriever import EXACT_ENGINE, Retriever, describe_query
+from rsctir_hf.scene import OVERLAP, TILE, index_rasters
 from rsctir_hf.vector_index.opening import ENGINES, open_index, server_of
 from rsctir_hf.vector_index.recall import measure_recall
 
 RECALL_AT = 10
 
 
-def index(
+def index(  # noqa: PLR0913 - an argument is an option of the command
     model: Model,
     images: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Folder of pictures, or 'sample'. What a metadata.jsonl beside them says of each "
             "goes along."
         ),
-    ],
+    ] = None,
+    rasters: Annotated[
+        Path | None,
+        typer.Option(help="Folder of georeferenced rasters instead: their tiles are indexed."),
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option("--index", help="Where the index is written.")
     ] = None,
@@ -53,17 +64,41 @@ def index(
             "http://... or FILE.db."
         ),
     ] = EXACT_ENGINE,
+    tile: Tile = TILE,
+    overlap: Overlap = OVERLAP,
+    gsd: Gsd = None,
+    bands: Bands = None,
     regions: RegionsOption = MODEL_REGIONS,
     threshold: Threshold = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
-    """Embed a folder of pictures, so that it can be searched."""
+    """Embed a folder of pictures, or the tiles of rasters, so that they can be searched."""
     check_place(engine, folder)
+    if (images is None) == (rasters is None):
+        raise QueryError("Give one of --images and --rasters.")
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
         model, device=device, trust_remote_code=trust, regions=chosen, engine=engine
     )
+    if images is not None:
+        done = index_pictures(retriever, images)
+    else:
+        cut = {"tile": tile, "overlap": overlap, "gsd": gsd, "bands": read_bands(bands)}
+        done = index_tiles(retriever, rasters or Path(), cut)
+    if len(retriever) > RECALL_AT and not retriever.engine.persistent:
+        measure_recall(retriever.engine, top_k=RECALL_AT)
+    if folder is not None:
+        retriever.save(folder)
+    print(f"{done} Kept in {retriever.engine.place}. Search: {retriever.engine.recall}.")
+
+
+def index_pictures(retriever: Retriever, images: str) -> str:
+    """Index a folder of pictures; return what was done, in words.
+
+    Raises:
+        DataLayoutError: none of them can be read.
+    """
     pictures = picture_sources(picture_folder(images))
     known = read_annotations(picture_folder(images), pictures)
     with Bar("indexing") as bar:
@@ -77,13 +112,24 @@ def index(
     list_skipped(report.skipped)
     if not report.indexed:
         raise DataLayoutError(f"None of the pictures in {images} can be read; see the list above.")
-    if len(retriever) > RECALL_AT and not retriever.engine.persistent:
-        measure_recall(retriever.engine, top_k=RECALL_AT)
-    if folder is not None:
-        retriever.save(folder)
-    print(
-        f"{report.indexed} pictures indexed in {retriever.engine.place}, {len(report.skipped)} "
-        f"skipped. Search: {retriever.engine.recall}."
+    return f"{report.indexed} pictures indexed, {len(report.skipped)} skipped."
+
+
+def index_tiles(retriever: Retriever, rasters: Path, cut: Mapping[str, Any]) -> str:
+    """Index the tiles of a folder of rasters; return what was done, in words.
+
+    Raises:
+        DataLayoutError: none of them can be searched.
+    """
+    with Bar("indexing", unit=" tiles") as bar:
+        report = index_rasters(retriever, rasters, progress=bar.show, **cut)
+    list_skipped(report.skipped)
+    for warning in report.warnings:
+        print(f"note: {warning}", file=sys.stderr)
+    if not report.tiles:
+        raise DataLayoutError(f"None of the rasters in {rasters} can be searched; see above.")
+    return (
+        f"{report.tiles} tiles of {report.rasters} rasters indexed, {len(report.skipped)} skipped."
     )
 
 

@@ -57,3 +57,11 @@ Box = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Tile = Annotated[int, typer.Option(help="Pixels a side of a tile as the model sees it.")]
+Overlap = Annotated[float, typer.Option(help="Share of a tile that the next one covers too.")]
+Gsd = Annotated[
+    float | None, typer.Option(help="Metres a pixel of the raster. Default: its own word.")
+]
+Bands = Annotated[
+    str | None, typer.Option(help="One or three bands from 1, red first, such as 4,3,2.")
+]

@@ -73,8 +73,16 @@ def print_hits(
         print("No confident match; the nearest are:", file=sys.stderr)
     for hit in hits:
         moved = "" if hit.rerank_score is None else f"  (was {hit.rank_before})"
-        shown = "  ".join(part for part in (hit.path, hit.caption) if part)
+        shown = "  ".join(part for part in (hit.path, place_of(hit), hit.caption) if part)
         print(f"{hit.rank:>3}  {hit.score:+.3f}  {shown}{moved}")
+
+
+def place_of(hit: Hit) -> str:
+    """Write longitude and latitude of the middle of a hit's box; empty where it has none."""
+    if hit.box is None:
+        return ""
+    west, south, east, north = hit.box.parts[0].corners
+    return f"{(west + east) / 2:.6f} {(south + north) / 2:.6f}"
 
 
 def describe_retriever(retriever: Retriever) -> dict[str, Any]:

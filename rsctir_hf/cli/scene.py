@@ -9,33 +9,28 @@ import typer
 
 from rsctir_hf.cli.options import (
     AsJson,
+    Bands,
     Bank,
     Device,
+    Gsd,
     Model,
+    Overlap,
     RegionsOption,
     Rerank,
     RerankOption,
     Threshold,
+    Tile,
     TopK,
     Trust,
 )
 from rsctir_hf.cli.output import Bar
-from rsctir_hf.cli.sources import read_bank
+from rsctir_hf.cli.sources import read_bands, read_bank
 from rsctir_hf.errors import QueryError
 from rsctir_hf.gallery.queries import describe_query
 from rsctir_hf.protocols import MODEL_REGIONS
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.scene import OVERLAP, TILE, TOP_K, SceneAnswer, search_scene
-
-Tile = Annotated[int, typer.Option(help="Pixels a side of a tile as the model sees it.")]
-Overlap = Annotated[float, typer.Option(help="Share of a tile that the next one covers too.")]
-Gsd = Annotated[
-    float | None, typer.Option(help="Metres a pixel of the raster. Default: its own word.")
-]
-Bands = Annotated[
-    str | None, typer.Option(help="One or three bands from 1, red first, such as 4,3,2.")
-]
 
 
 def scene(  # noqa: PLR0913 - an argument is an option of the command
@@ -84,20 +79,6 @@ def scene(  # noqa: PLR0913 - an argument is an option of the command
     if heatmap is not None:
         answer.write_heat_map(heatmap)
     print_answer(answer, output, hint=hint, as_json=as_json)
-
-
-def read_bands(bands: str | None) -> tuple[int, ...] | None:
-    """Read ``4,3,2``.
-
-    Raises:
-        QueryError: other than numbers with commas between them.
-    """
-    try:
-        return None if bands is None else tuple(int(band) for band in bands.split(","))
-    except ValueError as error:
-        raise QueryError(
-            f"The bands are {bands!r}; expected one or three numbers with commas, such as 4,3,2."
-        ) from error
 
 
 def print_answer(answer: SceneAnswer, output: Path, *, hint: str | None, as_json: bool) -> None:

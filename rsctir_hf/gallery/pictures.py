@@ -13,6 +13,8 @@ from rsctir_hf.entries import BoundingBox, Entry, Metadata, SearchFilter
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.gallery.embedding import ImageSource
 from rsctir_hf.gallery.manifest import Item
+from rsctir_hf.geo.addresses import read_address
+from rsctir_hf.geo.raster import read_tile
 from rsctir_hf.imagery import IMAGE_SUFFIXES, list_images, read_image
 from rsctir_hf.protocols import VectorIndex
 
@@ -128,7 +130,7 @@ class PictureGallery:
         """Read one picture again.
 
         Raises:
-            ImageReadError: its file is gone or damaged.
+            ImageReadError: its file is gone or damaged; it may be a tile of a raster.
             QueryError: it came from memory, and this is an index that was saved and loaded.
         """
         path = self.items_of([item])[0].path
@@ -137,7 +139,8 @@ class PictureGallery:
                 f"Picture {item} of the index was handed in from memory and is not stored. "
                 "Index picture files to use rerank 'match' after loading."
             )
-        return read_image(path or self._pictures[item])
+        tile = None if path is None else read_address(path)
+        return read_image(path or self._pictures[item]) if tile is None else read_tile(tile)
 
     def ids_of(self, image: ImageSource | None) -> list[int]:
         """Return the id of this very file, if it is in the gallery."""

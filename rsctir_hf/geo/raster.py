@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rsctir_hf.errors import MissingDependencyError, QueryError, RasterError
+from rsctir_hf.geo.addresses import TileAddress
 from rsctir_hf.geo.placement import lonlat, place_of
 from rsctir_hf.geo.tiling import Size, Transform, Window, map_points
 from rsctir_hf.imagery import STRETCH_PERCENTILES
@@ -34,6 +36,7 @@ except ImportError:
 
 #: What may hold pixels of its own only. A VRT names other files, which an upload must not.
 PLAIN_FORMATS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
+RASTER_SUFFIXES = frozenset((".tif", ".tiff", ".jp2", ".vrt", ".img"))
 _CACHE_MB = 256  # of decoded blocks: rows of windows over a raster in strips read a strip once
 _SAMPLED_SIDE = 1024  # pixels a side of the overview that the stretch is measured on
 _NO_CRS = "This raster has no coordinates that could be put on a map: places are given in pixels."
@@ -236,6 +239,20 @@ def open_raster(
     return Raster(**{**vars(raster), "stretch": _measure_stretch(raster)})
 
 
+def list_rasters(folder: str | Path) -> list[Path]:
+    """List the rasters below a folder by their suffix, in the order of their names.
+
+    Names that start with a dot are passed over.
+    """
+    root = Path(folder)
+    return sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in RASTER_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
+
+
 def overview(raster: Raster, *, side: int) -> Image.Image:
     """Return the whole raster as a picture of at most ``side`` pixels a side.
 
@@ -249,6 +266,28 @@ def overview(raster: Raster, *, side: int) -> Image.Image:
     if shown is None:
         raise RasterError(_nothing(raster.name))
     return shown
+
+
+def read_tile(tile: TileAddress) -> Image.Image:
+    """Read the picture of a tile.
+
+    Raises:
+        MissingDependencyError: rasterio is absent.
+        RasterError: the raster is gone, damaged, or holds no data here.
+    """
+    file = Path(tile.path)
+    changed = file.stat().st_mtime_ns if file.exists() else 0
+    with TileReader(_known_raster(tile.path, tile.bands, changed)) as reader:
+        shown = reader.read(tile.window, tile.size).picture
+    if shown is None:
+        raise RasterError(f"{tile.path} holds no data in its pixels {tile.window.box}.")
+    return shown
+
+
+@lru_cache(maxsize=32)
+def _known_raster(path: str, bands: tuple[int, ...] | None, changed: int) -> Raster:
+    """Open a raster once for all its tiles, until it changes: measuring a stretch takes long."""
+    return open_raster(path, bands=bands)
 
 
 def require_rasterio() -> None:

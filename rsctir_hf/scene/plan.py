@@ -1,12 +1,14 @@
 """How a raster is cut for a model, and where a window of it lies on the map."""
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rsctir_hf.errors import QueryError
+from rsctir_hf.errors import QueryError, RasterError
+from rsctir_hf.geo.addresses import TileAddress
 from rsctir_hf.geo.geojson import Box, Point, bounding_box
 from rsctir_hf.geo.raster import Raster
 from rsctir_hf.geo.resolution import check_gsd, gsd_warning, training_gsd, working_gsd
@@ -44,6 +46,11 @@ class TilePlan:
         across, down = window.width / self.side[0], window.height / self.side[1]
         return max(round(self.tile * across), 1), max(round(self.tile * down), 1)
 
+    def address_of(self, raster: Raster, window: Window) -> TileAddress:
+        """Return where the picture of a window can be read again."""
+        path = os.path.abspath(raster.path) if os.path.exists(raster.path) else raster.path
+        return TileAddress(path, window, self.size_of(window), raster.bands)
+
     @property
     def cell(self) -> Size:
         """Width and height of a cell of the heat map in pixels of the raster."""
@@ -68,7 +75,8 @@ def plan_tiles(
         gsd: metres a pixel of the raster, if its own word is missing or wrong.
 
     Raises:
-        QueryError: options that make no sense, or pixels too coarse for any tile.
+        QueryError: options that make no sense.
+        RasterError: pixels too coarse for any tile.
     """
     check_gsd(gsd)
     if tile < _LEAST_TILE:
@@ -83,7 +91,7 @@ def plan_tiles(
         working, warning = working_gsd(pixel, trained), gsd_warning(pixel, trained)
         side = round(tile * working / own[0]), round(tile * working / own[1])
         if min(side) < _LEAST_SIDE:
-            raise QueryError(
+            raise RasterError(
                 f"A pixel of {raster.name} is {pixel:.4g} m wide, so a tile of {tile} pixels of "
                 f"{working:.3g} m covers {side[0]} x {side[1]} of them: nothing can be seen. Use "
                 "imagery of a higher resolution, a larger tile, or another gsd."

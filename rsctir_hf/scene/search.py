@@ -4,35 +4,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from numpy.typing import NDArray
+import numpy as np
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
-from rsctir_hf.errors import QueryError, RasterError
-from rsctir_hf.gallery.bank import CaptionBank
-from rsctir_hf.gallery.embedding import ImageSource, Progress, embed_image, embed_texts
-from rsctir_hf.gallery.live_rerank import OtherQueries, check_rerank, smr_temperature
-from rsctir_hf.gallery.matching import LiveMatcher
-from rsctir_hf.vector_index.batch import evenly_spaced
+from rsctir_hf.errors import RasterError
+from rsctir_hf.gallery.embedding import ImageSource, Progress
+from rsctir_hf.gallery.hits import Hit
+from rsctir_hf.gallery.live_rerank import check_rerank
+from rsctir_hf.gallery.pictures import Known
 from rsctir_hf.gallery.queries import check_top_k, split_query
 from rsctir_hf.geo.raster import Raster, TileReader, open_raster
 from rsctir_hf.geo.tiling import Window, heat_map, merge_windows
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.scene.answer import SceneAnswer, SceneHit
 from rsctir_hf.scene.plan import OVERLAP, TILE, TilePlan, plan_tiles, window_places
-from rsctir_hf.scene.tiles import ScenePass
+from rsctir_hf.scene.tiles import BATCH, LEAST_VALID, ScenePass
 
 TOP_K = 20
-#: A window with a smaller share of pixels that hold data is not searched.
-LEAST_VALID = 0.3
-_BATCH = 16
-_MOST_OTHERS = 2000  # tiles that stand in for other picture queries of a rerank
 
 
 class SceneIndex:
-    """The tiles of one scene as vectors: done once, asked as often as you like.
+    """The tiles of one scene as vectors: embedded once, asked as often as you like.
 
     Args:
         retriever: of which model, processor, regions and caption bank are used.
@@ -51,11 +44,11 @@ class SceneIndex:
         windows: Sequence[Window],
         vectors: Tensor,
     ) -> None:
-        self.retriever, self.raster, self.plan = retriever, raster, plan
+        self.raster, self.plan = raster, plan
         self.windows, self.vectors = tuple(windows), vectors
-        self._bank = CaptionBank(retriever.bank)
-        self._others: dict[bool, OtherQueries] = {}
-        self._matcher: LiveMatcher | None = None
+        self.tiles = retriever.with_empty_gallery()
+        addresses = [str(plan.address_of(raster, window)) for window in windows]
+        self.tiles.add(vectors, addresses, Known.of(len(addresses)))
 
     @classmethod
     def build(
@@ -68,7 +61,7 @@ class SceneIndex:
         gsd: float | None = None,
         bands: Sequence[int] | None = None,
         least_valid: float = LEAST_VALID,
-        batch_size: int = _BATCH,
+        batch_size: int = BATCH,
         progress: Progress | None = None,
     ) -> "SceneIndex":
         """Embed the windows of a raster.
@@ -100,6 +93,9 @@ class SceneIndex:
             )
         return cls(retriever, scene, plan=plan, windows=done.windows, vectors=vectors)
 
+    def __len__(self) -> int:
+        return len(self.windows)
+
     @property
     def skipped(self) -> int:
         """Windows left out, since too few of their pixels hold data."""
@@ -128,29 +124,30 @@ class SceneIndex:
             ImageReadError: the query picture cannot be read.
             UnsupportedError: ``rerank="match"`` and the model cannot judge pairs.
         """
-        check_rerank(rerank)
         check_top_k(top_k)
-        words, picture = split_query(None, text, image)
-        scores = self.vectors @ self._embed_query(words, picture)  # (n,)
-        reranked = self._rerank(scores, words, rerank=rerank, temperature=temperature)
-        values = scores.numpy()
-        order = values if reranked is None else reranked.numpy()
+        found = self.tiles.search(
+            text=text, image=image, top_k=len(self), rerank=rerank, temperature=temperature
+        )
+        # by row of ``windows``, which is the tile's id
+        by_row = sorted(found, key=lambda hit: hit.item)
+        scores = np.array([hit.score for hit in by_row], np.float32)
+        order = np.array([-hit.rank for hit in by_row], np.float32)
         merged = merge_windows(self.windows, order, top_k=top_k)
         return SceneAnswer(
             raster=self.raster,
             hits=tuple(
-                self._hit(rank, found.best, values, len(found.members), reranked)
-                for rank, found in enumerate(merged, start=1)
+                self._hit(rank, by_row[one.best], len(one.members))
+                for rank, one in enumerate(merged, start=1)
             ),
             windows=self.windows,
-            scores=values,
-            heat=heat_map(self.windows, values, self.raster.size, cell=self.plan.cell),
+            scores=scores,
+            heat=heat_map(self.windows, scores, self.raster.size, cell=self.plan.cell),
             cell=self.plan.cell,
             warnings=self.plan.warnings,
             skipped=self.skipped,
-            confident=self._is_confident(values),
-            text=words,
-            image=Path(picture).name if isinstance(picture, str | Path) else None,
+            confident=self.tiles.is_confident(found),
+            text=text,
+            image=Path(image).name if isinstance(image, str | Path) else None,
         )
 
     def picture_of(self, window: Window, *, scale: float = 1.0) -> Image.Image:
@@ -166,74 +163,17 @@ class SceneIndex:
             raise RasterError(f"{self.raster.name} has changed: {window.box} holds no data now.")
         return shown
 
-    def _is_confident(self, scores: NDArray[Any]) -> bool:
-        least = getattr(self.retriever.model.config, "confident_score", None)
-        return least is None or bool(scores.max() >= least)
-
-    def _embed_query(self, text: str | None, image: ImageSource | None) -> Tensor:
-        """Return one unit vector (D,): of the text, the picture, or the mean of both."""
-        model, processor = self.retriever.model, self.retriever.processor
-        asked = [] if text is None else [embed_texts(model, processor, [text])[0]]
-        if image is not None:
-            asked.append(embed_image(model, processor, image, regions=self.retriever.regions))
-        return F.normalize(torch.stack(asked).mean(dim=0), dim=0)
-
-    def _rerank(
-        self, scores: Tensor, words: str | None, *, rerank: str, temperature: float | None
-    ) -> Tensor | None:
-        """Return the scores (n,) that order instead, or None."""
-        if rerank == "none":
-            return None
-        if rerank == "match":
-            return self._match(scores, words)
-        return self._other_queries(by_words=words is not None).rerank(
-            scores,
-            rerank=rerank,
-            temperature=smr_temperature(self.retriever.model, temperature),
-            left_out=self._bank.rows_of(words) if words else (),
-        )
-
-    def _match(self, scores: Tensor, words: str | None) -> Tensor:
-        if words is None:
-            raise QueryError(
-                "rerank 'match' judges a picture against a text and there is no text. "
-                "Add one, or use rerank 'none', 'smr' or 'mr'."
-            )
-        if self._matcher is None:
-            self._matcher = LiveMatcher(self.retriever.model, self.retriever.processor)
-        return self._matcher.rerank_pictures(
-            scores,
-            words,
-            ids=torch.arange(len(scores)),
-            read=lambda row: self.picture_of(self.windows[row]),
-        )
-
-    def _other_queries(self, *, by_words: bool) -> OtherQueries:
-        """Return the caption bank against the tiles, or the tiles against one another."""
-        if by_words not in self._others:
-            rows = evenly_spaced(len(self.vectors), most=_MOST_OTHERS)
-            self._others[by_words] = (
-                OtherQueries(
-                    self._bank.vectors(self.retriever.model, self.retriever.processor), self.vectors
-                )
-                if by_words
-                else OtherQueries(self.vectors[rows], self.vectors, own_candidates=rows)
-            )
-        return self._others[by_words]
-
-    def _hit(
-        self, rank: int, row: int, scores: NDArray[Any], merged: int, reranked: Tensor | None
-    ) -> SceneHit:
-        window = self.windows[row]
+    def _hit(self, rank: int, tile: Hit, merged: int) -> SceneHit:
+        window = self.windows[tile.item]
         placed = window_places(self.raster, window)
         return SceneHit(
             rank=rank,
-            score=float(scores[row]),
+            score=tile.score,
             window=window,
             corners=None if placed is None else placed[:4],
             centre=None if placed is None else placed[4],
             merged=merged,
-            rerank_score=None if reranked is None else float(reranked[row]),
+            rerank_score=tile.rerank_score,
         )
 
 

@@ -15,6 +15,10 @@ from rsctir_hf.geo.tiling import Window
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.scene.plan import TilePlan
 
+#: A window with a smaller share of pixels that hold data is not searched.
+LEAST_VALID = 0.3
+BATCH = 16
+
 
 class ScenePass:
     """One pass over a scene: which windows held data, and how far it is."""

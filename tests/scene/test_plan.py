@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from rasterio import Affine
 
-from rsctir_hf.errors import QueryError
+from rsctir_hf.errors import QueryError, RasterError
 from rsctir_hf.geo.raster import open_raster
 from rsctir_hf.scene.plan import plan_tiles, window_box, window_places
 
@@ -42,7 +42,7 @@ def test_a_coarse_raster_is_searched_with_a_warning(tmp_path):
 
 
 def test_pixels_too_coarse_for_any_tile_are_refused(tmp_path):
-    with pytest.raises(QueryError, match="nothing can be seen"):
+    with pytest.raises(RasterError, match="nothing can be seen"):
         plan_tiles(raster_of(tmp_path, metres=100), UCM)
 
 

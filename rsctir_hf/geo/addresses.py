@@ -1,0 +1,57 @@
+"""The address of a tile: a raster's path and, after a ``#``, which window, how large, which bands.
+
+``/data/town.tif#window=672,336,224,224&size=224,224&bands=4,3,2`` can stand where a picture's path
+does, so that an index holds tiles without holding their pixels.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rsctir_hf.geo.tiling import Size, Window
+
+_ADDRESS = re.compile(
+    r"(?P<path>.+)#window=(?P<window>\d+,\d+,\d+,\d+)&size=(?P<size>\d+,\d+)"
+    r"(&bands=(?P<bands>\d+(,\d+)*))?"
+)
+
+
+@dataclass(frozen=True)
+class TileAddress:
+    """A tile of a raster file.
+
+    Attributes:
+        path: of the raster.
+        window: in pixels of the raster.
+        size: width and height of the tile's picture.
+        bands: see ``geo.raster.open_raster``; None for the default.
+    """
+
+    path: str
+    window: Window
+    size: Size
+    bands: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        window = self.window
+        place = _joined((window.col, window.row, window.width, window.height))
+        bands = f"&bands={_joined(self.bands)}" if self.bands else ""
+        return f"{self.path}#window={place}&size={_joined(self.size)}{bands}"
+
+
+def read_address(text: str) -> TileAddress | None:
+    """Return the tile that a text is the address of, or None where it is none."""
+    found = _ADDRESS.fullmatch(text)
+    if found is None:
+        return None
+    width, height = _split(found["size"])
+    bands = tuple(_split(found["bands"])) if found["bands"] else None
+    return TileAddress(found["path"], Window(*_split(found["window"])), (width, height), bands)
+
+
+def _joined(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _split(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]

@@ -1,0 +1,52 @@
+"""A tile's address says all that is needed to read it again."""
+
+import numpy as np
+import pytest
+
+from rsctir_hf.errors import RasterError
+from rsctir_hf.geo.addresses import TileAddress, read_address
+from rsctir_hf.geo.raster import TileReader, open_raster, read_tile
+from rsctir_hf.geo.tiling import Window
+
+from .rasters import picture, write
+
+WINDOW = Window(30, 20, 90, 80)
+
+
+@pytest.mark.parametrize("bands", [None, (4, 3, 2), (1,)])
+@pytest.mark.parametrize(
+    "path", ["/data/a town.tif", "a#b=c.tif", "/x.tif#window=1,2,3,4&size=1,1"]
+)
+def test_an_address_is_read_back(path, bands):
+    tile = TileAddress(path, WINDOW, (45, 40), bands)
+    assert read_address(str(tile)) == tile
+
+
+@pytest.mark.parametrize("text", ["/data/a.tif", "a#b.jpg", "a.tif#window=1,2,3&size=1,1"])
+def test_other_paths_are_no_addresses(text):
+    assert read_address(text) is None
+
+
+def test_a_tile_read_by_its_address_is_that_of_the_raster(tmp_path):
+    values = picture(bands=5).astype(np.uint16) * 9
+    file = write(tmp_path / "a.tif", values, photometric="minisblack")
+    with TileReader(open_raster(file, bands=(4, 3, 2))) as reader:
+        expected = reader.read(WINDOW, (45, 40)).picture
+    shown = read_tile(TileAddress(str(file), WINDOW, (45, 40), (4, 3, 2)))
+    assert np.array_equal(np.asarray(shown), np.asarray(expected))
+
+
+def test_a_raster_that_changed_is_opened_anew(tmp_path):
+    tile = TileAddress(str(write(tmp_path / "a.tif", picture(seed=0))), WINDOW, (45, 40))
+    before = np.asarray(read_tile(tile))
+    (tmp_path / "a.tif").unlink()
+    with pytest.raises(RasterError, match="does not exist"):
+        read_tile(tile)
+    write(tmp_path / "a.tif", picture(seed=1).astype(np.uint16))
+    assert not np.array_equal(before, np.asarray(read_tile(tile)))
+
+
+def test_a_tile_without_data_is_refused(tmp_path):
+    file = write(tmp_path / "a.tif", np.zeros((3, 150, 150), np.uint8), nodata=0)
+    with pytest.raises(RasterError, match="holds no data"):
+        read_tile(TileAddress(str(file), WINDOW, (45, 40)))

@@ -1,0 +1,109 @@
+"""A folder of rasters as one index: tiles with their places, searched like any gallery."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+
+from rsctir_hf.entries import BoundingBox, SearchFilter
+from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.geo.addresses import read_address
+from rsctir_hf.retriever import Retriever
+from rsctir_hf.scene import index_rasters
+
+from ..geo.rasters import write
+from .conftest import BANK, FIELD, fields
+
+CUT = {"tile": FIELD, "overlap": 0.0}
+FAR = rasterio.Affine(0.3, 0, 400_000, 0, -0.3, 6_000_000)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "rasters"
+    (folder / "north").mkdir(parents=True)
+    write(folder / "south.tif", fields(3, 2))
+    write(folder / "north" / "far.tif", fields(4, 2, seed=1), transform=FAR)
+    write(folder / "blank.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
+    (folder / "broken.tif").write_text("no raster")
+    return folder
+
+
+def test_every_tile_is_an_item_with_its_place(retriever, folder):
+    told = []
+    report = index_rasters(
+        retriever, folder, progress=lambda *at: told.append(at), batch_size=5, **CUT
+    )
+    assert (report.rasters, report.tiles, len(retriever)) == (2, 14, 14)
+    assert {skip.path.rsplit("/", 1)[-1] for skip in report.skipped} == {"blank.tif", "broken.tif"}
+    assert told[-1] == (18, 18)  # 8 + 6 tiles, and 4 windows of the blank raster
+    hit = retriever.search("a river", top_k=1)[0]
+    tile = read_address(hit.path)
+    assert hit.metadata["raster"] in ("south.tif", "far.tif")
+    window = [hit.metadata[name] for name in ("column", "row", "width", "height")]
+    assert window == [tile.window.col, tile.window.row, tile.window.width, tile.window.height]
+    assert hit.box.min_x < hit.box.max_x
+
+
+def test_a_bounding_box_finds_the_tiles_of_one_place(retriever, folder):
+    index_rasters(retriever, folder, **CUT)
+    north = SearchFilter(box=BoundingBox(7, 54, 8, 55))
+    hits = retriever.search("a river", top_k=20, only=north)
+    assert len(hits) == 8
+    assert {hit.metadata["raster"] for hit in hits} == {"far.tif"}
+
+
+def test_indexing_again_replaces_instead_of_adding(retriever, folder):
+    index_rasters(retriever, folder, **CUT)
+    index_rasters(retriever, folder, **CUT)
+    assert len(retriever) == 14
+
+
+def test_a_saved_index_reads_its_tiles_after_the_rasters_moved(
+    retriever, folder, tmp_path, tiny_clip, tiny_clip_processor
+):
+    index_rasters(retriever, folder, **CUT)
+    retriever.save(tmp_path / "index")
+    folder.rename(tmp_path / "moved")
+    other = Retriever(tiny_clip, tiny_clip_processor, bank=BANK)
+    other.load_index(tmp_path / "index", images=tmp_path / "moved")
+    hit = other.search("a river", top_k=1)[0]
+    tile = other._gallery.read(hit.item)
+    with rasterio.open(read_address(hit.path).path) as source:
+        values = source.read(
+            window=rasterio.windows.Window(*(hit.metadata[n] for n in ("column", "row")), 32, 32)
+        )
+    assert np.array_equal(np.asarray(tile), np.moveaxis(values, 0, 2))
+
+
+def test_a_folder_without_rasters_is_refused(retriever, tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(DataLayoutError, match="no folder with rasters"):
+            index_rasters(retriever, folder)
+
+
+def test_the_command_line_indexes_and_searches_rasters(rsctir, clip_folder, folder, tmp_path):
+    index = tmp_path / "index"
+    code, out, err = rsctir(
+        "index", "--model", clip_folder, "--rasters", folder, "--index", index, "--tile", FIELD,
+        "--overlap", 0,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "14 tiles of 2 rasters indexed, 2 skipped" in out
+    assert "broken.tif" in err
+    code, out, err = rsctir("search", "--index", index, "--text", "a river", "--top-k", 2)
+    assert code == 0, err
+    assert ".tif#window=" in out
+    code, out, _ = rsctir(
+        "search", "--index", index, "--text", "a river", "--json", "--bbox", "7,54,8,55"
+    )
+    found = json.loads(out)["hits"]
+    assert {hit["metadata"]["raster"] for hit in found} == {"far.tif"}
+    assert all(54 < hit["box"]["min_y"] < 55 for hit in found)
+
+
+def test_either_pictures_or_rasters_are_indexed(rsctir, clip_folder, tmp_path):
+    code, _, err = rsctir("index", "--model", clip_folder, "--index", tmp_path / "index")
+    assert code == 2
+    assert "Give one of --images and --rasters" in err
