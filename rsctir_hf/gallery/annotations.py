@@ -39,7 +39,7 @@ def read_annotations(folder: Path, pictures: Sequence[ImageSource]) -> Known:
         for number, row in _lines(file):
             try:
                 rows[os.path.abspath(file.parent / row[_NAME])] = _known(row)
-            except (KeyError, TypeError, ValueError) as error:
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise DataLayoutError(
                     f"Line {number} of {file} is not understood ({error!r}). Expected an object "
                     f"with {_NAME!r} and, if at all, {_BOX!r} as four degrees."

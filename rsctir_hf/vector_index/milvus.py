@@ -2,7 +2,8 @@
 
 A collection holds ``id``, ``embedding``, ``metadata`` (JSON) and the bounding box as four columns
 of degrees; the record of the index is a property of the collection. What was added is flushed
-before the next search, which is slow otherwise.
+before the next search, which is slow otherwise. A filtered search that falls short, as those of
+milvus-lite do, is answered exactly from what passes.
 """
 
 import json
@@ -45,6 +46,7 @@ from rsctir_hf.vector_index.batch import (
     shown,
 )
 from rsctir_hf.vector_index.conditions import milvus_condition
+from rsctir_hf.vector_index.nearest import nearest_rows
 
 try:
     import grpc
@@ -231,7 +233,10 @@ class MilvusIndex:
                 output_fields=["id"],
                 search_params={"params": {"ef": max(_EF_SEARCH, limit)}},
             )
-        return _as_tensors(found)
+        scores, ids = _as_tensors(found)
+        if only is not None and (ids.shape[1] < limit or bool((ids < 0).any())):
+            return self._search_passing(asked, limit, only, found=(scores, ids))
+        return scores, ids
 
     def save(self, folder: Path | None = None) -> None:
         """Flush what was added.
@@ -253,6 +258,21 @@ class MilvusIndex:
             if self._client is not None:
                 self._client.close()
             self._client = None
+
+    def _search_passing(
+        self,
+        queries: Tensor,
+        top_k: int,
+        only: SearchFilter,
+        *,
+        found: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Search all that pass a filter exactly, where the graph did not reach enough of them."""
+        ids = self.ids(only)
+        if len(ids) > _MOST_HITS or not len(ids):
+            return found
+        scores, rows = nearest_rows(self.vectors_of(ids), queries, top_k)
+        return scores, ids[rows]
 
     @contextmanager
     def _answering(self) -> Iterator[Any]:

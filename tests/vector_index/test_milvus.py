@@ -4,6 +4,7 @@ from itertools import count
 
 import pytest
 
+from rsctir_hf.entries import SearchFilter
 from rsctir_hf.errors import IndexUnavailableError, UnsupportedError
 from rsctir_hf.vector_index.milvus import MilvusIndex
 from rsctir_hf.vector_index.opening import open_index
@@ -49,6 +50,13 @@ def test_a_few_thousand_vectors_are_found_again(index):
     assert len(index) == 3000
     asked = vectors[::500]
     assert index.search(asked, 1)[1].flatten().tolist() == ids[::500].tolist()
+
+
+def test_a_filter_that_few_pass_still_fills_the_answer(index):
+    ids = index.add(unit_vectors(2000), metadata=[{"rare": row % 100 == 0} for row in range(2000)])
+    index.save()
+    found = index.search(unit_vectors(4, seed=1), 20, only=SearchFilter({"rare": True}))[1]
+    assert found.sort(dim=1).values.tolist() == [ids[::100].tolist()] * 4
 
 
 def test_a_server_that_does_not_answer_is_named():

