@@ -115,6 +115,8 @@ class TileReader:
 
     def __enter__(self) -> "TileReader":
         self._source = self._opening.__enter__()
+        kinds = self._source.mask_flag_enums
+        self._masked = any(MaskFlags.all_valid not in kinds[band - 1] for band in self.raster.bands)
         return self
 
     def __exit__(
@@ -167,8 +169,7 @@ class TileReader:
             values = self._source.read(
                 bands, resampling=Resampling.nearest if as_it_is else how, **place
             )
-            masked = any(self._has_mask(band) for band in bands)
-            mask = self._source.read_masks(bands, **place).any(axis=0) if masked else None
+            mask = self._source.read_masks(bands, **place).any(axis=0) if self._masked else None
         except RasterioError as error:
             raise RasterError(
                 f"{self.raster.name} is damaged or cut short: pixels {window.box} cannot be read "
@@ -178,9 +179,6 @@ class TileReader:
         if np.issubdtype(values.dtype, np.floating):
             valid &= np.isfinite(values).all(axis=0)
         return values, valid
-
-    def _has_mask(self, band: int) -> bool:
-        return MaskFlags.all_valid not in self._source.mask_flag_enums[band - 1]
 
     def _colours(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Return RGB (h, w, 3) of values (1 or 3, h, w)."""

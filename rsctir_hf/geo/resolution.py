@@ -19,7 +19,7 @@ TRAINING_SETS: dict[str, GsdRange] = {
     "Sydney-Captions": (0.5, 0.5),
     "drawn scenes": (0.24, 5.0),
 }
-_TOLERANCE = 1.25  # a pixel up to a quarter larger or smaller than any seen is no reason to warn
+_TOLERANCE = 1.1  # a pixel a tenth larger or smaller than any seen is no reason to warn
 
 
 def training_gsd(config: Any) -> GsdRange | None:  # noqa: ANN401 - any model's config
