@@ -39,7 +39,7 @@ def scene_figure(scene: OpenScene, *, heat: bool = True, chosen: int | None = No
     answer = scene.answer
     if answer is not None:
         if heat:
-            figure.add_trace(_heat(answer))
+            figure.add_trace(_heat(answer, scene.confident_score))
         outlines = [_ring(hit.window.corners.tolist()) for hit in answer.hits]
         _add_hits(figure, answer.hits, outlines, chosen=chosen)
     figure.update_xaxes(visible=False, range=[0, width], constrain="domain")
@@ -91,7 +91,9 @@ def _encoded(picture: Image.Image) -> str:
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def _heat(answer: SceneAnswer) -> go.Heatmap:
+def _heat(answer: SceneAnswer, confident: float | None) -> go.Heatmap:
+    """Draw the scores; what is no confident match never gets the strongest colour."""
+    strongest = float(np.nanmax(answer.heat))
     rows, columns = answer.heat.shape
     across, down = answer.cell
     return go.Heatmap(
@@ -99,6 +101,8 @@ def _heat(answer: SceneAnswer) -> go.Heatmap:
         x=(np.arange(columns) + 0.5) * across,
         y=(np.arange(rows) + 0.5) * down,
         colorscale=_HEAT,
+        zmin=min(float(np.nanmin(answer.heat)), 0.0),
+        zmax=max(strongest, confident or strongest),
         showscale=False,
         zsmooth="best",
         hovertemplate="score %{z:.2f}<extra></extra>",

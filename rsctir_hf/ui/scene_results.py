@@ -7,13 +7,17 @@ from typing import Any
 from rsctir_hf.scene import SceneAnswer, SceneHit
 from rsctir_hf.ui.cards import Card, card_grid, detail, escape, heading, notice
 from rsctir_hf.ui.pictures import CARD_SIDE, DETAIL_SIDE, encode_picture
-from rsctir_hf.ui.results import NOT_CONFIDENT
 from rsctir_hf.ui.scenes import OpenScene
 
 MAP_COLUMNS = ("#", "score", "longitude", "latitude")
 PIXEL_COLUMNS = ("#", "score", "column", "row")
 _DIGITS = 6  # of a degree: a tenth of a metre
 _TIED = "\N{NO-BREAK SPACE}"
+_NOT_CONFIDENT = notice(
+    "warning",
+    "No confident match",
+    "Nothing in this scene fits well. These are the nearest places all the same.",
+)
 _MADE_UP = "a made-up place"
 
 
@@ -34,7 +38,7 @@ def answer_message(scene: OpenScene, hint: str | None) -> str:
     if answer is None:
         return ""
     said = notice("hint", "About your query", hint) if hint else ""
-    said += "" if answer.confident else NOT_CONFIDENT
+    said += "" if answer.confident else _NOT_CONFIDENT
     left_out = f", {answer.skipped:,} without data left out" if answer.skipped else ""
     summary = f"{len(answer.windows):,} tiles searched{left_out}."
     return said + _warnings(answer.warnings) + f'<p class="rs-note">{summary}</p>'

@@ -370,7 +370,7 @@ def _build_answer() -> _Answer:
                 cards = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-scene-hits")
                 table = gr.Dataframe(
                     headers=list(MAP_COLUMNS),
-                    label="Hits (EPSG:4326)",
+                    label="Hits, their middles",
                     interactive=False,
                     elem_id="rs-scene-table",
                 )

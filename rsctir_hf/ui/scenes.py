@@ -84,6 +84,12 @@ class OpenScene:
     index: SceneIndex | None = None
     answer: SceneAnswer | None = None
 
+    @property
+    def confident_score(self) -> float | None:
+        """The cosine from which the model is sure, if it is known and anything was asked."""
+        config = None if self.index is None else self.index.tiles.model.config
+        return getattr(config, "confident_score", None)
+
     def indexed(self, retriever: Retriever, cut: Cut, report: Report) -> "OpenScene":
         """Return the scene with its tiles embedded as ``cut`` says; at once where they are.
 

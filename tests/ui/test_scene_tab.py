@@ -78,6 +78,17 @@ def test_a_query_marks_hits_on_scene_map_and_in_the_table(handlers, file):
     assert handlers.draw(answered, False)[0].data[0].type == "scatter"
 
 
+def test_what_is_no_confident_match_is_said_and_stays_pale(handlers, file, monkeypatch):
+    _, scene, _ = handlers.open_upload(str(file))
+    _, sure = searched(handlers, scene)
+    strongest = float(np.nanmax(sure.answer.heat))
+    assert handlers.draw(sure, True)[0].data[0].zmax == pytest.approx(strongest)
+    monkeypatch.setattr(handlers.bench.retriever().model.config, "confident_score", 2.0, False)
+    message, unsure = searched(handlers, sure)
+    assert "Nothing in this scene fits well" in message
+    assert handlers.draw(unsure, True)[0].data[0].zmax == 2.0
+
+
 def test_a_second_query_embeds_nothing_again_but_another_cut_does(handlers, file):
     _, scene, _ = handlers.open_upload(str(file))
     _, first = searched(handlers, scene)
