@@ -17,6 +17,14 @@ class OutputExistsError(RsctirError, FileExistsError):
     """The place to write to holds something already."""
 
 
+class StorageError(RsctirError, OSError):
+    """Something could not be written: no space left, no permission, or the folder went away."""
+
+
+class FolderBusyError(RsctirError, RuntimeError):
+    """Another process is writing to the same folder."""
+
+
 class QueryError(RsctirError, ValueError):
     """A query, or an option of a command or function, that cannot be answered."""
 
