@@ -10,8 +10,10 @@ Everything returns float64, so that candidates with equal scores stay equal afte
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,10 +81,13 @@ def smr(
     _check_temperature(temperature)
     if variant not in ("log", "additive"):
         raise ValueError(f"variant is {variant!r}; expected 'log' or 'additive'.")
-    return (
-        _smr_one_way(similarity, temperature, variant, weight),
-        _smr_one_way(similarity.T, temperature, variant, weight).T,
-    )
+    scores = similarity.double()
+    scaled = scores / temperature
+    if variant == "log":
+        i2t, t2i = (scaled.log_softmax(dim=queries).add_(scaled) for queries in (0, 1))
+    else:
+        i2t, t2i = (scaled.softmax(dim=queries).mul_(weight).add_(scores) for queries in (0, 1))
+    return i2t, t2i
 
 
 def smr_single(scores: Tensor, hubness: Tensor, *, temperature: float) -> Tensor:
@@ -147,13 +152,11 @@ def multivariate_rerank(
     """
     check_scores(similarity, "similarity")
     _check_mr(mode, top_k)
-    similarity = similarity.double()
-    caption_ranks = _ranks(similarity)  # of each caption in its picture's list, (B, C)
-    picture_ranks = _ranks(similarity.T).T  # of each picture in its caption's list, (B, C)
+    pictures = similarity.double().contiguous()  # (B, C)
+    captions = pictures.T.contiguous()  # (C, B)
     options = (mode, top_k, xi, weights)
-    totals = similarity.sum(dim=0), similarity.sum(dim=1)
-    i2t = _mr_scores(similarity, caption_ranks, picture_ranks, totals[0], *options)
-    t2i = _mr_scores(similarity.T, picture_ranks.T, caption_ranks.T, totals[1], *options)
+    i2t = _mr_scores(pictures, _BackRanks(captions), captions.sum(dim=1), *options)
+    t2i = _mr_scores(captions, _BackRanks(pictures), pictures.sum(dim=1), *options)
     return i2t, t2i.T
 
 
@@ -191,51 +194,100 @@ def mr_single(
         )
     check_scores(scores[None], "scores")
     query = scores.double()[None]  # (1, G)
-    back_ranks = (bank_scores > scores).sum(dim=0)[None]  # (1, G)
     totals = bank_scores.sum(dim=0, dtype=torch.float64) + query[0]  # (G,)
-    return _mr_scores(query, _ranks(query), back_ranks, totals, mode, top_k, xi, weights)[0]
+
+    def back_ranks(candidates: Tensor, found: Tensor) -> Tensor:
+        return (bank_scores[:, candidates[0]] > found).sum(dim=0)[None]  # (1, M)
+
+    return _mr_scores(query, back_ranks, totals, mode, top_k, xi, weights)[0]
 
 
-def _smr_one_way(queries: Tensor, temperature: float, variant: SMRVariant, weight: float) -> Tensor:
-    """Score the candidates of queries (Q, G)."""
-    scores = queries.double()
-    hubs = hubness(scores, temperature=temperature)  # (G,)
-    if variant == "log":
-        return 2 * scores / temperature - hubs
-    return scores + weight * (scores / temperature - hubs).exp()
+class _BackRanks:
+    """Finds the place of a query in a candidate's own list, by bisection of the sorted list.
+
+    Args:
+        scores: (G, Q), row g the scores of candidate g with every query.
+    """
+
+    def __init__(self, scores: Tensor) -> None:
+        # numpy's sort carries no indices along, and is several times as fast for it
+        ascending = torch.from_numpy(np.sort(scores.cpu().numpy(), axis=1))
+        self._ascending = ascending.to(scores.device).flatten()
+        self._length = scores.shape[1]
+
+    def __call__(self, candidates: Tensor, found: Tensor) -> Tensor:
+        """Return the places (Q, M) from 0 of scores ``found`` in the lists of ``candidates``."""
+        start = candidates * self._length
+        low = torch.zeros_like(candidates)
+        high = torch.full_like(candidates, self._length)
+        for _ in range(self._length.bit_length()):  # halves the rest until nothing is left
+            middle = (low + high) // 2
+            inside = low < high
+            at = self._ascending[start + middle.clamp(max=self._length - 1)]
+            above = inside & (at <= found)
+            low = torch.where(above, middle + 1, low)
+            high = torch.where(inside & ~above, middle, high)
+        return self._length - low
 
 
 def _ranks(scores: Tensor) -> Tensor:
-    """Rank the columns in each row of scores (Q, G) from 0, best first; ties share the best."""
-    scores = scores.contiguous()
-    ascending = scores.sort(dim=1).values.contiguous()
-    not_above = torch.searchsorted(ascending, scores, right=True)
-    return scores.shape[1] - not_above
+    """Rank the columns in each row of scores (Q, M) from 0, best first; ties share the best."""
+    ascending = scores.sort(dim=1).values
+    return scores.shape[1] - torch.searchsorted(ascending, scores, right=True)
 
 
 def _mr_scores(
     scores: Tensor,
-    ranks: Tensor,
-    back_ranks: Tensor,
+    back_ranks_of: Callable[[Tensor, Tensor], Tensor],
     totals: Tensor,
     mode: MRMode,
     top_k: int,
     xi: float,
     weights: tuple[float, float],
 ) -> Tensor:
-    """Rerank the candidates of queries, all (Q, G); totals (G,) are the sums over all queries."""
-    inside = ranks < top_k
+    """Rerank the candidates of queries (Q, G).
+
+    Args:
+        scores: (Q, G) float64.
+        back_ranks_of: from candidates (Q, M) and their scores to the query's place in their lists.
+        totals: (G,) sums over all queries.
+        mode: see ``multivariate_rerank``, as the rest.
+        top_k: first candidates.
+        xi: decay.
+        weights: of the share and of the back rank.
+    """
+    found, candidates, inside = _first(scores, top_k)  # (Q, M)
+    ranks = _ranks(found)
+    back_ranks = back_ranks_of(candidates, found)
     if mode == "paper":
-        back = torch.where(back_ranks < top_k, torch.exp(-xi * (back_ranks + 1)), 0.0)
+        back = torch.where(back_ranks < top_k, _decay(back_ranks, xi), 0.0)
     else:
         # sorted by back rank, equal ones in the query's own order; those outside come last
         order = (back_ranks * scores.shape[1] + ranks).double()
-        back = torch.exp(-xi * (_ranks(-order.masked_fill(~inside, torch.inf)) + 1))
-    share = scores / totals.clamp(min=1.0)
-    reranked = weights[0] * share + torch.exp(-xi * (ranks + 1)) + weights[1] * back
+        back = _decay(_ranks(-order.masked_fill(~inside, torch.inf)), xi)
+    share = found / totals.clamp(min=1.0)[candidates]
+    reranked = weights[0] * share + _decay(ranks, xi) + weights[1] * back
     lowest = reranked.masked_fill(~inside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
-    worst_inside = scores.masked_fill(~inside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
-    return torch.where(inside, reranked, lowest - 1 - (worst_inside - scores))
+    worst_inside = found.masked_fill(~inside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
+    result = scores + (lowest - 1 - worst_inside)  # those that are not reranked, in their order
+    return result.scatter_(
+        1, candidates, torch.where(inside, reranked, result.gather(1, candidates))
+    )
+
+
+def _first(scores: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return scores and columns (Q, M) of each query's first candidates, and which of the M are.
+
+    M is ``top_k``, or more where candidates tie with the last one.
+    """
+    last = scores.topk(min(top_k, scores.shape[1]), dim=1).values[:, -1:]  # (Q, 1)
+    most = int((scores >= last).sum(dim=1).max())
+    found, candidates = scores.topk(most, dim=1)
+    return found, candidates, found >= last
+
+
+def _decay(ranks: Tensor, xi: float) -> Tensor:
+    return torch.exp(-xi * (ranks.double() + 1))
 
 
 def _check_temperature(temperature: float) -> None:
