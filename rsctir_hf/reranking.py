@@ -10,7 +10,7 @@ Everything returns float64, so that candidates with equal scores stay equal afte
 """
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -154,9 +154,16 @@ def multivariate_rerank(
     _check_mr(mode, top_k)
     pictures = similarity.double().contiguous()  # (B, C)
     captions = pictures.T.contiguous()  # (C, B)
+    lists = _First.of(pictures, top_k), _First.of(captions, top_k)
+    if mode == "paper":  # a place beyond the first ones counts as any other
+        own = tuple(each.scores.flip(1) for each in lists)
+    else:
+        own = tuple(_sorted_rows(each) for each in (pictures, captions))
     options = (mode, top_k, xi, weights)
-    i2t = _mr_scores(pictures, _BackRanks(captions), captions.sum(dim=1), *options)
-    t2i = _mr_scores(captions, _BackRanks(pictures), pictures.sum(dim=1), *options)
+    i2t_back = _count_above(own[1], lists[0].candidates, lists[0].scores)
+    t2i_back = _count_above(own[0], lists[1].candidates, lists[1].scores)
+    i2t = _mr_scores(pictures, lists[0], i2t_back, captions.sum(dim=1), *options)
+    t2i = _mr_scores(captions, lists[1], t2i_back, pictures.sum(dim=1), *options)
     return i2t, t2i.T
 
 
@@ -195,39 +202,61 @@ def mr_single(
     check_scores(scores[None], "scores")
     query = scores.double()[None]  # (1, G)
     totals = bank_scores.sum(dim=0, dtype=torch.float64) + query[0]  # (G,)
-
-    def back_ranks(candidates: Tensor, found: Tensor) -> Tensor:
-        return (bank_scores[:, candidates[0]] > found).sum(dim=0)[None]  # (1, M)
-
-    return _mr_scores(query, back_ranks, totals, mode, top_k, xi, weights)[0]
+    first = _First.of(query, top_k)
+    back_ranks = (bank_scores[:, first.candidates[0]] > first.scores).sum(dim=0)[None]  # (1, M)
+    return _mr_scores(query, first, back_ranks, totals, mode, top_k, xi, weights)[0]
 
 
-class _BackRanks:
-    """Finds the place of a query in a candidate's own list, by bisection of the sorted list.
+@dataclass(frozen=True)
+class _First:
+    """The first candidates of each query.
 
-    Args:
-        scores: (G, Q), row g the scores of candidate g with every query.
+    Attributes:
+        scores: (Q, M), best first; M is ``top_k``, or more where candidates tie with the last one.
+        candidates: (Q, M) their columns.
+        inside: (Q, M) false for candidates that only fill the row up.
     """
 
-    def __init__(self, scores: Tensor) -> None:
-        # numpy's sort carries no indices along, and is several times as fast for it
-        ascending = torch.from_numpy(np.sort(scores.cpu().numpy(), axis=1))
-        self._ascending = ascending.to(scores.device).flatten()
-        self._length = scores.shape[1]
+    scores: Tensor
+    candidates: Tensor
+    inside: Tensor
 
-    def __call__(self, candidates: Tensor, found: Tensor) -> Tensor:
-        """Return the places (Q, M) from 0 of scores ``found`` in the lists of ``candidates``."""
-        start = candidates * self._length
-        low = torch.zeros_like(candidates)
-        high = torch.full_like(candidates, self._length)
-        for _ in range(self._length.bit_length()):  # halves the rest until nothing is left
-            middle = (low + high) // 2
-            inside = low < high
-            at = self._ascending[start + middle.clamp(max=self._length - 1)]
-            above = inside & (at <= found)
-            low = torch.where(above, middle + 1, low)
-            high = torch.where(inside & ~above, middle, high)
-        return self._length - low
+    @classmethod
+    def of(cls, scores: Tensor, top_k: int) -> "_First":
+        """Find the first ``top_k`` candidates of queries (Q, G)."""
+        found, candidates = scores.topk(min(top_k + 1, scores.shape[1]), dim=1)
+        last = found[:, :top_k][:, -1:]  # (Q, 1)
+        if (found[:, top_k:] == last).any():
+            most = int((scores >= last).sum(dim=1).max())
+            found, candidates = scores.topk(most, dim=1)
+        else:
+            found, candidates = found[:, :top_k].contiguous(), candidates[:, :top_k]
+        return cls(found, candidates, found >= last)
+
+
+def _sorted_rows(scores: Tensor) -> Tensor:
+    """Sort each row, lowest first; numpy's sort carries no indices along, and is faster for it."""
+    return torch.from_numpy(np.sort(scores.cpu().numpy(), axis=1)).to(scores.device)
+
+
+def _count_above(ascending: Tensor, rows: Tensor, scores: Tensor) -> Tensor:
+    """Count how many of a row's scores lie above each given score, by bisection.
+
+    Args:
+        ascending: (G, L) scores, lowest first in each row.
+        rows: (Q, M) the row to look in.
+        scores: (Q, M).
+    """
+    length = ascending.shape[1]
+    flat, start = ascending.flatten(), rows * length
+    low, high = torch.zeros_like(rows), torch.full_like(rows, length)
+    for _ in range(length.bit_length()):  # halves what is left until it is nothing
+        middle = (low + high) // 2
+        at = flat[start + middle.clamp(max=length - 1)]
+        right = (low < high) & (at <= scores)
+        high = torch.where(right, high, middle)
+        low = torch.where(right, middle + 1, low)
+    return length - low
 
 
 def _ranks(scores: Tensor) -> Tensor:
@@ -238,52 +267,42 @@ def _ranks(scores: Tensor) -> Tensor:
 
 def _mr_scores(
     scores: Tensor,
-    back_ranks_of: Callable[[Tensor, Tensor], Tensor],
+    first: _First,
+    back_ranks: Tensor,
     totals: Tensor,
     mode: MRMode,
     top_k: int,
     xi: float,
     weights: tuple[float, float],
 ) -> Tensor:
-    """Rerank the candidates of queries (Q, G).
+    """Rerank the candidates of queries.
 
     Args:
         scores: (Q, G) float64.
-        back_ranks_of: from candidates (Q, M) and their scores to the query's place in their lists.
+        first: the first candidates (Q, M).
+        back_ranks: (Q, M) place of the query in their lists; in ``paper`` mode ``top_k`` or more
+            stands for every place from there on.
         totals: (G,) sums over all queries.
         mode: see ``multivariate_rerank``, as the rest.
         top_k: first candidates.
         xi: decay.
         weights: of the share and of the back rank.
     """
-    found, candidates, inside = _first(scores, top_k)  # (Q, M)
-    ranks = _ranks(found)
-    back_ranks = back_ranks_of(candidates, found)
+    ranks = _ranks(first.scores)
+    outside = ~first.inside
     if mode == "paper":
         back = torch.where(back_ranks < top_k, _decay(back_ranks, xi), 0.0)
     else:
         # sorted by back rank, equal ones in the query's own order; those outside come last
         order = (back_ranks * scores.shape[1] + ranks).double()
-        back = _decay(_ranks(-order.masked_fill(~inside, torch.inf)), xi)
-    share = found / totals.clamp(min=1.0)[candidates]
-    reranked = weights[0] * share + _decay(ranks, xi) + weights[1] * back
-    lowest = reranked.masked_fill(~inside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
-    worst_inside = found.masked_fill(~inside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
-    result = scores + (lowest - 1 - worst_inside)  # those that are not reranked, in their order
-    return result.scatter_(
-        1, candidates, torch.where(inside, reranked, result.gather(1, candidates))
-    )
-
-
-def _first(scores: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return scores and columns (Q, M) of each query's first candidates, and which of the M are.
-
-    M is ``top_k``, or more where candidates tie with the last one.
-    """
-    last = scores.topk(min(top_k, scores.shape[1]), dim=1).values[:, -1:]  # (Q, 1)
-    most = int((scores >= last).sum(dim=1).max())
-    found, candidates = scores.topk(most, dim=1)
-    return found, candidates, found >= last
+        back = _decay(_ranks(-order.masked_fill(outside, torch.inf)), xi)
+    share = first.scores / totals.clamp(min=1.0)[first.candidates]
+    reranked = weights[0] * share + _decay(ranks, xi) + weights[1] * back  # (Q, M)
+    lowest = reranked.masked_fill(outside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
+    worst = first.scores.masked_fill(outside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
+    result = scores + (lowest - 1 - worst)  # the others follow in their old order
+    others = result.gather(1, first.candidates)
+    return result.scatter_(1, first.candidates, torch.where(outside, others, reranked))
 
 
 def _decay(ranks: Tensor, xi: float) -> Tensor:
