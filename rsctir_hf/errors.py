@@ -37,6 +37,14 @@ class IndexMismatchError(RsctirError, ValueError):
     """An index was built with another model, revision or kind of regions."""
 
 
+class UnknownItemError(RsctirError, LookupError):
+    """An index holds nothing under an id."""
+
+
+class IndexUnavailableError(RsctirError, ConnectionError):
+    """The server that holds an index does not answer, or refuses."""
+
+
 class RegionsError(RsctirError, ValueError):
     """A choice of regions that does not exist, or a proposer's regions that make no sense."""
 

@@ -4,13 +4,15 @@ A role is a ``Protocol``: anything with these methods fits, whether it is ours, 
 ``CLIPModel`` or a user's own class.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 from torch import Tensor
+
+from rsctir_hf.entries import BoundingBox, Entry, Metadata, Recall, SearchFilter
 
 MODEL_REGIONS = "model"  # the regions that the model at hand proposes itself
 NO_REGIONS = "none"  # global information only
@@ -159,15 +161,85 @@ class RecordedProposer(Protocol):
 
 
 class VectorIndex(Protocol):
-    """Holds unit vectors and finds the nearest by cosine."""
+    """Holds unit vectors (n, D) under whole-number ids, and finds the nearest by cosine.
+
+    With each vector go metadata, plain values by name, and perhaps a bounding box. Every method
+    raises ``QueryError`` for arguments that make no sense, ``UnknownItemError`` for an id that is
+    not there, ``IndexMismatchError`` for vectors of another length, and, where a server holds the
+    vectors, ``IndexUnavailableError`` when it does not answer; the next call connects anew.
+
+    An engine whose searches are approximate keeps its ``recall`` in the record, under that name.
+
+    Attributes:
+        record: what is noted about the index as a whole, such as which model made it; plain
+            values. Assign a new one to change it.
+        recall: the share of the true nearest that a search finds, and how that is known.
+    """
+
+    record: Mapping[str, Any]
+
+    @property
+    def persistent(self) -> bool:
+        """Whether a server keeps what was added; else it lives in memory until it is saved."""
+
+    @property
+    def place(self) -> str:
+        """Where the index lies, for messages; without passwords."""
+
+    @property
+    def recall(self) -> Recall:
+        """See the class."""
 
     def __len__(self) -> int: ...
 
-    def add(self, vectors: Tensor) -> Sequence[int]:
-        """Add (n, D) unit vectors; return their n row numbers."""
+    @property
+    def dimension(self) -> int | None:
+        """The length D of the vectors; None while there are none."""
 
-    def search(self, queries: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
-        """Return scores (Q, K) and rows (Q, K), best first."""
+    def add(
+        self,
+        vectors: Tensor,
+        *,
+        ids: Sequence[int] | Tensor | None = None,
+        metadata: Sequence[Metadata] | None = None,
+        boxes: Sequence[BoundingBox | None] | None = None,
+    ) -> Tensor:
+        """Add (n, D) unit vectors; return their ids (n,), the next free ones where not given."""
 
-    def save(self, folder: Path) -> None:
-        """Write the index below ``folder``."""
+    def upsert(
+        self,
+        vectors: Tensor,
+        ids: Sequence[int] | Tensor,
+        *,
+        metadata: Sequence[Metadata] | None = None,
+        boxes: Sequence[BoundingBox | None] | None = None,
+    ) -> None:
+        """Add vectors (n, D), replacing all that is held under ids that are there already."""
+
+    def delete(self, ids: Sequence[int] | Tensor) -> None:
+        """Forget these ids; none of them where one is unknown."""
+
+    def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
+        """Return the ids (n,) that pass a filter, ascending; at most ``most``, evenly spaced."""
+
+    def vectors_of(self, ids: Sequence[int] | Tensor) -> Tensor:
+        """Return the vectors (n, D) float32 of n ids, in their order."""
+
+    def entries_of(self, ids: Sequence[int] | Tensor) -> list[Entry]:
+        """Return what is known about n ids, in their order."""
+
+    def search(
+        self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return scores (Q, K) and ids (Q, K) of the nearest that pass a filter, best first.
+
+        K is ``top_k`` or, where fewer were found, the most that any query found; the rows of the
+        others end in score -inf and id -1. Among equal scores the lower id comes first, where the
+        index gave the ids.
+        """
+
+    def save(self, folder: Path | None = None) -> None:
+        """Make all of it durable: below ``folder``, or, with None, where a server keeps it."""
+
+    def close(self) -> None:
+        """Let go of connections."""

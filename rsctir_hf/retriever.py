@@ -3,7 +3,8 @@
 Scores are cosines. A rerank changes the order only; every hit keeps its cosine and says at which
 rank it stood before. SMR (our reading) and MR need other queries than the one at hand: for
 text queries that is the caption bank without the query's own sentence, for picture queries it is
-the gallery without the picture itself.
+the gallery without the picture itself. With the exact engine every picture is reranked, with any
+other the best thousand by cosine (``gallery.live_search``).
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import rsctir_hf.regions as region_views
+from rsctir_hf.entries import BoundingBox, Metadata, SearchFilter
 from rsctir_hf.errors import QueryError
 from rsctir_hf.gallery.bank import CaptionBank
 from rsctir_hf.gallery.embedding import (
@@ -26,37 +28,35 @@ from rsctir_hf.gallery.embedding import (
     Skipped,
     detector_record,
     embed_image,
-    embed_image_batches,
     embed_texts,
     evaluating,
     image_inputs,
     picture_region_graph,
     regions_name,
 )
-from rsctir_hf.gallery.hits import Hit, best_hits
-from rsctir_hf.gallery.index import ExactIndex
-from rsctir_hf.gallery.live_rerank import OtherQueries, check_rerank, smr_temperature
-from rsctir_hf.gallery.loading import load_dual_encoder
+from rsctir_hf.gallery.hits import Hit
+from rsctir_hf.gallery.live_rerank import check_rerank
+from rsctir_hf.gallery.live_search import LiveSearch, Query
+from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
 from rsctir_hf.gallery.manifest import (
     Item,
     Manifest,
     check_same_maker,
     own_regions,
     read_manifest,
-    relative_items,
-    write_index,
 )
-from rsctir_hf.gallery.matching import LiveMatcher
-from rsctir_hf.gallery.pictures import PictureGallery, evenly_spaced, picture_sources
+from rsctir_hf.gallery.pictures import Known, PictureGallery, picture_sources
+from rsctir_hf.gallery.pipeline import image_batches
 from rsctir_hf.gallery.queries import check_top_k, describe_query, split_query
 from rsctir_hf.imagery import read_image
-from rsctir_hf.protocols import RegionProposer, Regions
+from rsctir_hf.protocols import RegionProposer, Regions, VectorIndex
 from rsctir_hf.regions.contribution import Contributions, region_contributions
+from rsctir_hf.vector_index.opening import open_index
 from rsctir_hf.weights import weights_fingerprint
 
 __all__ = ["Hit", "IndexReport", "Retriever", "Skipped", "describe_query"]
 
-MAX_OTHER_PICTURES = 2000  # a larger gallery is represented by evenly spaced pictures
+EXACT_ENGINE = "exact"
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,12 @@ class Retriever:
         bank: captions: candidates of ``caption_candidates``, other queries of SMR and MR.
         regions: ``model``, ``none`` or a proposer, such as ``regions.detector.load_detector``
             gives; recorded in saved indexes, and fixed: a gallery holds one kind of regions.
+        index: what holds the vectors; by default a new one of the exact engine.
 
     Raises:
         RegionsError: no such regions.
         UnsupportedError: a proposer for a model that takes no regions.
+        IndexMismatchError: ``index`` was made with another model or other regions.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Retriever:
         revision: str | None = None,
         bank: Sequence[str] | None = None,
         regions: str | RegionProposer = MODEL_REGIONS,
+        index: VectorIndex | None = None,
     ) -> None:
         self.model = model.eval()
         self.processor = processor
@@ -101,9 +104,7 @@ class Retriever:
         regions_name(model, regions)  # refuses what the model cannot take, before any work
         self._regions = regions
         self._bank = CaptionBank(bank or ())
-        self._gallery = PictureGallery()
-        self._others: dict[tuple[str, int], OtherQueries] = {}
-        self._matcher: LiveMatcher | None = None
+        self._open_gallery(open_index(EXACT_ENGINE) if index is None else index)
 
     @classmethod
     def from_pretrained(
@@ -114,13 +115,19 @@ class Retriever:
         trust_remote_code: bool = False,
         bank: Sequence[str] | None = None,
         regions: str | RegionProposer = MODEL_REGIONS,
+        engine: str = EXACT_ENGINE,
     ) -> "Retriever":
         """Load a model folder or Hub id.
 
+        ``engine`` holds the vectors: ``exact``, ``hnsw`` or the URI of a server; see
+        ``vector_index.opening``.
+
         Raises:
             ModelLoadError: see ``gallery.loading.load_dual_encoder``.
-            RegionsError, UnsupportedError: see the class.
+            RegionsError, UnsupportedError, IndexMismatchError: see the class.
+            MissingDependencyError, IndexUnavailableError: see ``open_index``.
         """
+        index = open_index(engine)
         loaded = load_dual_encoder(source, device=device, trust_remote_code=trust_remote_code)
         return cls(
             loaded.model,
@@ -129,12 +136,13 @@ class Retriever:
             revision=loaded.revision,
             bank=bank,
             regions=regions,
+            index=index,
         )
 
     @classmethod
     def load(
         cls,
-        folder: str | Path,
+        folder: str | Path | VectorIndex,
         *,
         model: str | Path | None = None,
         images: str | Path | None = None,
@@ -146,7 +154,7 @@ class Retriever:
         """Load a saved index together with the model that made it.
 
         Args:
-            folder: where ``save`` wrote.
+            folder: where ``save`` wrote, the URI of a server, or an index that is open.
             model: where that model lies now, if not where the index says.
             images: where the pictures lie now, if not where the index says.
             device: where the model runs.
@@ -157,10 +165,12 @@ class Retriever:
         Raises:
             ModelLoadError: the model cannot be loaded.
             IndexMismatchError: no index there, or made with another model or other regions.
+            MissingDependencyError, IndexUnavailableError: see ``open_index``.
         """
-        manifest = read_manifest(Path(folder))
+        index = open_index(folder) if isinstance(folder, str | Path) else folder
+        manifest = read_manifest(index.record, index.place)
         if regions is None:
-            regions = own_regions(manifest, Path(folder))
+            regions = own_regions(manifest, index.place)
         retriever = cls.from_pretrained(
             model or manifest.model_id,
             device=device,
@@ -168,7 +178,7 @@ class Retriever:
             bank=bank,
             regions=regions,
         )
-        retriever.load_index(folder, images=images)
+        retriever._open_gallery(index, images=images)
         return retriever
 
     @property
@@ -178,8 +188,13 @@ class Retriever:
 
     @property
     def items(self) -> Sequence[Item]:
-        """Path and caption of each indexed picture; a hit's ``item`` is a position here."""
-        return self._gallery.items
+        """What is known about each indexed picture, in the order of the hits' ``item``."""
+        return self._gallery.items_of(self.engine.ids())
+
+    @property
+    def engine(self) -> VectorIndex:
+        """What holds the vectors: to delete entries from, to measure the recall of."""
+        return self._gallery.index
 
     @property
     def bank(self) -> tuple[str, ...]:
@@ -196,6 +211,7 @@ class Retriever:
             regions=self.regions,
         )
         other._bank = self._bank
+        other._open_gallery(other.engine)
         return other
 
     def __len__(self) -> int:
@@ -206,31 +222,42 @@ class Retriever:
         images: str | Path | Sequence[ImageSource],
         *,
         captions: Sequence[str | None] | None = None,
-        batch_size: int = 32,
+        metadata: Sequence[Metadata] | None = None,
+        boxes: Sequence[BoundingBox | None] | None = None,
+        batch_size: int | None = None,
+        embeddings: str | Path | None = None,
         progress: Progress | None = None,
     ) -> IndexReport:
         """Add pictures to the gallery; they can be searched batch by batch as they come in.
 
+        A file that is in the gallery already takes the place of what was known about it.
+
         Args:
             images: a folder (searched with its subfolders), or paths and PIL pictures.
             captions: what the gallery says about each of them, shown with the hits.
-            batch_size: pictures per forward pass.
+            metadata: what else is known about each, plain values by name, for filters.
+            boxes: where on the Earth each lies, likewise.
+            batch_size: pictures per forward pass; see ``embedding.default_batch_size``.
+            embeddings: folder that keeps the vectors (``gallery.pipeline.embed_pictures``): what it
+                holds already is not embedded again, and a run that was cut short goes on.
             progress: called with (done, total).
 
         Raises:
             DataLayoutError: the folder is missing or holds no picture.
-            QueryError: captions and pictures differ in number.
+            QueryError: captions, metadata or boxes and pictures differ in number.
+            IndexMismatchError: ``embeddings`` are of another model or other pictures.
+            IndexUnavailableError: the server that keeps the index does not answer.
         """
         sources = picture_sources(images)
-        said: Sequence[str | None] = [None] * len(sources) if captions is None else captions
-        if len(said) != len(sources):
-            raise QueryError(f"Got {len(said)} captions for {len(sources)} pictures.")
+        known = Known.of(len(sources), captions=captions, metadata=metadata, boxes=boxes)
+        if self.engine.persistent:
+            self._note_maker()
         skipped: list[Skipped] = []
-        before = len(self)
-        for batch in embed_image_batches(
-            self.model,
-            self.processor,
+        indexed = 0
+        for batch in image_batches(
+            LoadedModel(self.model, self.processor, self.model_id, self.revision),
             sources,
+            embeddings,
             batch_size=batch_size,
             progress=progress,
             regions=self.regions,
@@ -238,9 +265,13 @@ class Retriever:
             skipped += batch.skipped
             if batch.kept:
                 kept = [sources[position] for position in batch.kept]
-                self._gallery.add(batch.vectors, kept, [said[position] for position in batch.kept])
-                self._others.clear()
-        return IndexReport(len(self) - before, tuple(skipped))
+                self._gallery.add(batch.vectors, kept, known.at(batch.kept))
+                self._search.forget()
+                indexed += len(batch.kept)
+        if self.engine.persistent:
+            self._note_maker()
+            self.engine.save()
+        return IndexReport(indexed, tuple(skipped))
 
     def search(
         self,
@@ -251,6 +282,7 @@ class Retriever:
         top_k: int = 5,
         rerank: str = "none",
         temperature: float | None = None,
+        only: SearchFilter | None = None,
     ) -> list[Hit]:
         """Find pictures by words, by picture, or by both.
 
@@ -262,6 +294,7 @@ class Retriever:
             rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match``: the model's fusion encoder
                 judges the first 16 with the text.
             temperature: of SMR; default ``config.smr_temperature``.
+            only: which pictures may be found, by metadata and by where on the Earth they lie.
 
         Returns:
             At most ``top_k`` hits, best first.
@@ -271,6 +304,7 @@ class Retriever:
             ImageReadError: the query picture cannot be read.
             UnsupportedError: ``rerank="match"`` and the model cannot judge pairs, or the detector
                 cannot look at the query picture.
+            IndexUnavailableError: the server that keeps the index does not answer.
         """
         check_rerank(rerank)
         check_top_k(top_k)
@@ -282,20 +316,13 @@ class Retriever:
                 "rerank 'match' judges a picture against a text and there is no text. "
                 "Add one, or use rerank 'none', 'smr' or 'mr'."
             )
-        vectors = self._gallery.index.vectors
-        scores = vectors @ self._embed_query(words, picture)  # (G,)
-        reranked = None
-        if rerank == "match" and words is not None:
-            reranked = self._match().rerank_pictures(scores, words, read=self._gallery.read)
-        elif rerank != "none":
-            others = self._other_queries("text" if words else "image", vectors)
-            reranked = others.rerank(
-                scores,
-                rerank=rerank,
-                temperature=smr_temperature(self.model, temperature),
-                left_out=self._bank.rows_of(words) if words else self._own_rows(picture),
-            )
-        return best_hits(scores, reranked, self.items, top_k=top_k)
+        return self._search.pictures(
+            Query(self._embed_query(words, picture), words, picture),
+            rerank=rerank,
+            temperature=temperature,
+            top_k=top_k,
+            only=only,
+        )
 
     def caption_candidates(
         self,
@@ -314,19 +341,13 @@ class Retriever:
         """
         check_rerank(rerank)
         check_top_k(top_k)
-        scores = self._bank.vectors(self.model, self.processor) @ self._embed_query(None, image)
-        reranked = None
-        if rerank == "match":
-            picture = read_image(image)
-            reranked = self._match().rerank_captions(scores, picture, captions=self.bank)
-        elif rerank != "none":
-            reranked = self._other_queries("caption", self._gallery.index.vectors).rerank(
-                scores,
-                rerank=rerank,
-                temperature=smr_temperature(self.model, temperature),
-                left_out=self._own_rows(image),
-            )
-        return best_hits(scores, reranked, self._bank.items, top_k=top_k)
+        self._bank.vectors(self.model, self.processor)  # refuses an empty bank before any work
+        return self._search.captions(
+            Query(self._embed_query(None, image), picture=image),
+            rerank=rerank,
+            temperature=temperature,
+            top_k=top_k,
+        )
 
     def is_confident(self, hits: Sequence[Hit]) -> bool:
         """Tell whether the best cosine reaches ``config.confident_score`` (True where unset)."""
@@ -365,36 +386,51 @@ class Retriever:
         return picture_region_graph(self.model, self.processor, image, self.regions)[0]
 
     def save(self, folder: str | Path) -> None:
-        """Write vectors and manifest; an older index in ``folder`` stays whole until the end."""
-        write_index(Path(folder), self._manifest(), self._gallery.index)
+        """Write the index below ``folder``; an older one there stays whole until the end.
+
+        Raises:
+            UnsupportedError: a server keeps the index; what was indexed is there already.
+            FolderBusyError: another process saves there, or has saved there since this was loaded.
+        """
+        self._note_maker()
+        self.engine.save(Path(folder))
 
     def load_index(self, folder: str | Path, *, images: str | Path | None = None) -> None:
         """Replace the gallery by a saved index.
 
         Args:
-            folder: where ``save`` wrote.
+            folder: where ``save`` wrote, or the URI of a server.
             images: where the pictures lie now, if not where the index says.
 
         Raises:
             IndexMismatchError: no index there, damaged, or made with another model or regions.
+            MissingDependencyError, IndexUnavailableError: see ``open_index``.
         """
-        manifest = read_manifest(Path(folder))
-        check_same_maker(manifest, self._manifest(), Path(folder))
-        index = ExactIndex.load(Path(folder) / manifest.vectors)
-        self._gallery = PictureGallery.restored(manifest, index, images=images)
-        self._others.clear()
-        self._matcher = None  # it keeps pictures by their position in the gallery
+        index = open_index(folder)
+        read_manifest(index.record, index.place)
+        self._open_gallery(index, images=images)
+
+    def _open_gallery(self, index: VectorIndex, *, images: str | Path | None = None) -> None:
+        """Search ``index`` from now on, unless another model made it (``IndexMismatchError``)."""
+        if index.record or len(index):
+            place = index.place
+            check_same_maker(read_manifest(index.record, place), self._manifest(), place)
+        self._gallery = PictureGallery(index, images=images)
+        self._search = LiveSearch(
+            self.model, self.processor, gallery=self._gallery, bank=self._bank
+        )
+
+    def _note_maker(self) -> None:
+        """Note in the index what made it, and which folder holds its pictures."""
+        self.engine.record = self._manifest().noted_in(self._gallery.record)
 
     def _manifest(self) -> Manifest:
-        """Describe the gallery and what made it."""
-        root, items = relative_items(self._gallery.items)
+        """Describe what makes the vectors."""
         return Manifest(
             model_id=self.model_id,
             model_revision=self.revision,
             fingerprint=weights_fingerprint(self.model),
             regions=regions_name(self.model, self.regions),
-            items=items,
-            root=root,
             detector=detector_record(self.model, self.regions),
         )
 
@@ -406,37 +442,3 @@ class Retriever:
         if image is not None:
             vectors.append(embed_image(self.model, self.processor, image, regions=self.regions))
         return F.normalize(torch.stack(vectors).mean(dim=0), dim=0)
-
-    def _other_queries(self, kind: str, gallery: Tensor) -> OtherQueries:
-        """Return what stands in for other queries of a kind, kept until the gallery changes.
-
-        Args:
-            kind: ``text`` (bank against gallery), ``image`` (gallery against itself) or
-                ``caption`` (gallery against bank).
-            gallery: (G, D) unit vectors.
-        """
-        key = (kind, len(gallery))
-        if key not in self._others:
-            rows = _other_pictures(len(gallery))
-            if kind == "image":
-                others = OtherQueries(gallery[rows], gallery, own_candidates=rows)
-            else:
-                bank = self._bank.vectors(self.model, self.processor)
-                text = kind == "text"
-                others = OtherQueries(bank, gallery) if text else OtherQueries(gallery[rows], bank)
-            self._others[key] = others
-        return self._others[key]
-
-    def _own_rows(self, image: ImageSource | None) -> list[int]:
-        """Return the rows of the other pictures that are the query picture itself, by its file."""
-        own = self._gallery.positions_of(image)
-        return [row for row, item in enumerate(_other_pictures(len(self))) if item in own]
-
-    def _match(self) -> LiveMatcher:
-        if self._matcher is None:
-            self._matcher = LiveMatcher(self.model, self.processor)
-        return self._matcher
-
-
-def _other_pictures(count: int) -> list[int]:
-    return evenly_spaced(count, most=MAX_OTHER_PICTURES)

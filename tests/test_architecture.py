@@ -16,13 +16,22 @@ PACKAGE = "rsctir_hf"
 
 LEAVES = {"models.galr", "models.cmpagl", "models.overhead"}
 PURE = {"losses", "metrics", "reranking", "training_args", "protocols", "errors", "imagery"}
-PURE |= {"captions", "weights", "boxes", "proposals", "average_precision", "detector_args"}
+PURE |= {
+    "entries",
+    "captions",
+    "weights",
+    "boxes",
+    "proposals",
+    "average_precision",
+    "detector_args",
+}
 ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained"}
+ENGINES = {"vector_index"}  # below the adapters: the gallery keeps its vectors in one
 SERVICES = {"retriever", "evaluation", "detection_evaluation"}
 GROUND = LEAVES | PURE
 SERVED = {"gallery", "regions", "metrics", "reranking", "protocols", "errors", "imagery"}
-SERVED |= {"captions", "weights", "boxes", "average_precision"}
-BELOW_DOORS = GROUND | ADAPTERS | SERVICES
+SERVED |= {"vector_index", "entries", "captions", "weights", "boxes", "average_precision"}
+BELOW_DOORS = GROUND | ENGINES | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
 TRAINING_DOORS = {"trainer", "callbacks", "hub", "card_tables", "initialization", "run_report"}
 TRAINING_DOORS |= {"training_data", "distillation", "detector_data", "detector_trainer"}
@@ -31,17 +40,19 @@ TRAINING_DOORS |= {"training_data", "distillation", "detector_data", "detector_t
 PLACES: dict[str, set[str]] = (
     {part: set() for part in LEAVES | {"models", "allocation", "precision"}}
     | dict.fromkeys(PURE, PURE)
+    | dict.fromkeys(ENGINES, GROUND)
     | dict.fromkeys(ADAPTERS, GROUND)
+    | {"gallery": GROUND | ENGINES}
     | dict.fromkeys(SERVICES, SERVED)
     | {part: BELOW_DOORS | TRAINING_DOORS | {ROOT_NAMES} for part in TRAINING_DOORS}
-    | {"cli": BELOW_DOORS | {"hub", ROOT_NAMES}, "ui": BELOW_DOORS | {ROOT_NAMES}}
+    | {"cli": BELOW_DOORS | {"hub", "allocation", ROOT_NAMES}, "ui": BELOW_DOORS | {ROOT_NAMES}}
     | {"__main__": {"cli"}, ROOT_NAMES: BELOW_DOORS | TRAINING_DOORS}
 )
 # tokenizers comes with transformers, whose tokenizers are built from it
 LEAF_PACKAGES = {"torch", "torchvision", "timm", "transformers", "tokenizers"}
 LEAF_PACKAGES |= set(sys.stdlib_module_names)
 HEAVY = ["gradio", "torch_geometric", "rasterio", "faiss"]
-HEAVY += ["matplotlib", "datasets", "plotly", "pandas"]
+HEAVY += ["psycopg", "pymilvus", "matplotlib", "datasets", "plotly", "pandas"]
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
 MAX_LINES = 450
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from rsctir_hf.cli.main import main
+from rsctir_hf.vector_index.opening import open_index
 from tests.conftest import ROOT
 from tests.miniature import write_imagefolder
 from tests.tiny_detectors import save_detector
@@ -314,8 +315,7 @@ def test_a_picture_the_detector_cannot_look_at_is_named_and_the_rest_indexed(
     )
     assert code == 0, err
     assert "narrow.png" in out + err and "Traceback" not in err
-    items = json.loads((tmp_path / "index" / "index.json").read_text())["items"]
-    assert len(items) == 2
+    assert len(open_index(tmp_path / "index")) == 2
 
 
 def test_regions_that_do_not_fit_are_one_line_and_exit_code_two(

@@ -8,6 +8,7 @@ import typer
 from rsctir_hf.cli.options import (
     AsJson,
     Bank,
+    Box,
     Device,
     Model,
     RegionsOption,
@@ -16,45 +17,94 @@ from rsctir_hf.cli.options import (
     Threshold,
     TopK,
     Trust,
+    Where,
 )
 from rsctir_hf.cli.output import Bar, list_skipped, print_hits
-from rsctir_hf.cli.sources import picture_folder, read_bank
+from rsctir_hf.cli.sources import picture_folder, read_bank, read_filter
 from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.gallery.annotations import read_annotations
 from rsctir_hf.gallery.manifest import own_regions, read_manifest
+from rsctir_hf.gallery.pictures import picture_sources
 from rsctir_hf.protocols import MODEL_REGIONS
 from rsctir_hf.regions.detector import choose_regions
-from rsctir_hf.retriever import Retriever, describe_query
+from rsctir_hf.retriever import EXACT_ENGINE, Retriever, describe_query
+from rsctir_hf.vector_index.opening import ENGINES, open_index, server_of
+from rsctir_hf.vector_index.recall import measure_recall
+
+RECALL_AT = 10
 
 
 def index(
     model: Model,
-    images: Annotated[str, typer.Option(help="Folder of pictures, or 'sample'.")],
-    folder: Annotated[Path, typer.Option("--index", help="Where the index is written.")],
+    images: Annotated[
+        str,
+        typer.Option(
+            help="Folder of pictures, or 'sample'. What a metadata.jsonl beside them says of each "
+            "goes along."
+        ),
+    ],
+    folder: Annotated[
+        Path | None, typer.Option("--index", help="Where the index is written.")
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="exact, hnsw, or the server that keeps the index: postgresql://... or, of Milvus, "
+            "http://... or FILE.db."
+        ),
+    ] = EXACT_ENGINE,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps the vectors, so that only new pictures are embedded. Default: "
+            "'embeddings' within --index."
+        ),
+    ] = None,
     regions: RegionsOption = MODEL_REGIONS,
     threshold: Threshold = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
-    """Embed a folder of pictures, so that it can be searched."""
+    """Embed a folder of pictures, so that it can be searched; run again, only new ones are."""
+    check_place(engine, folder)
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
-        model, device=device, trust_remote_code=trust, regions=chosen
+        model, device=device, trust_remote_code=trust, regions=chosen, engine=engine
     )
+    pictures = picture_sources(picture_folder(images))
+    known = read_annotations(picture_folder(images), pictures)
     with Bar("indexing") as bar:
-        report = retriever.index(picture_folder(images), progress=bar.show)
+        report = retriever.index(
+            pictures,
+            captions=known.captions,
+            metadata=known.metadata,
+            boxes=known.boxes,
+            embeddings=embeddings or (folder and folder / "embeddings"),
+            progress=bar.show,
+        )
     list_skipped(report.skipped)
     if not report.indexed:
         raise DataLayoutError(f"None of the pictures in {images} can be read; see the list above.")
-    retriever.save(folder)
-    print(f"{report.indexed} pictures indexed in {folder}, {len(report.skipped)} skipped.")
+    if len(retriever) > RECALL_AT and not retriever.engine.persistent:
+        measure_recall(retriever.engine, top_k=RECALL_AT)
+    if folder is not None:
+        retriever.save(folder)
+    print(
+        f"{report.indexed} pictures indexed in {retriever.engine.place}, {len(report.skipped)} "
+        f"skipped. Search: {retriever.engine.recall}."
+    )
 
 
 def search(  # noqa: PLR0913 - as above
-    folder: Annotated[Path, typer.Option("--index", help="What 'rsctir index' wrote.")],
+    place: Annotated[
+        str, typer.Option("--index", help="What 'rsctir index' wrote: a folder, or a server's URI.")
+    ],
     text: Annotated[str | None, typer.Option(help="Words to search by.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to search by.")] = None,
     top_k: TopK = 5,
     rerank: RerankOption = Rerank.NONE,
+    where: Where = None,
+    bbox: Box = None,
     bank: Bank = None,
     model: Annotated[
         str | None, typer.Option(help="Where the index's model lies now, if it moved.")
@@ -75,15 +125,17 @@ def search(  # noqa: PLR0913 - as above
     if text is None and image is None:
         raise QueryError("There is no query. Give --text, --image, or both.")
     hint = None if text is None else describe_query(text)
-    made_with = read_manifest(folder)
+    only = read_filter(where, bbox)
+    opened = open_index(place)
+    made_with = read_manifest(opened.record, place)
     if regions is None:
         found_by = made_with.detector
-        regions = found_by.source if found_by else own_regions(made_with, folder)
+        regions = found_by.source if found_by else own_regions(made_with, place)
     chosen = choose_regions(
         regions, threshold, like=made_with.detector, device=device, trust_remote_code=trust
     )
     retriever = Retriever.load(
-        folder,
+        opened,
         model=model,
         images=images,
         device=device,
@@ -91,7 +143,7 @@ def search(  # noqa: PLR0913 - as above
         bank=read_bank(bank),
         regions=chosen,
     )
-    hits = retriever.search(text=text, image=image, top_k=top_k, rerank=rerank.value)
+    hits = retriever.search(text=text, image=image, top_k=top_k, rerank=rerank.value, only=only)
     query = {"text": text, "image": str(image) if image else None, "rerank": rerank.value}
     print_hits(hits, retriever, query={**query, "hint": hint}, as_json=as_json)
 
@@ -121,3 +173,19 @@ def caption(
     hits = retriever.caption_candidates(image, top_k=top_k, rerank=rerank.value)
     query = {"image": str(image), "rerank": rerank.value, "hint": None}
     print_hits(hits, retriever, query=query, as_json=as_json)
+
+
+def check_place(engine: str, folder: Path | None) -> None:
+    """Raise ``QueryError`` unless an index has exactly one place to live in."""
+    if server_of(engine) is None and engine not in ENGINES:
+        raise QueryError(
+            f"The engine is {engine!r}; expected {', '.join(ENGINES)}, postgresql://..., "
+            "http://... or FILE.db."
+        )
+    if folder is None and server_of(engine) is None:
+        raise QueryError(f"The engine {engine} lives in memory: say where to save it, --index.")
+    if folder is not None and server_of(engine) is not None:
+        raise QueryError(
+            "A server keeps this index, so there is no folder to write. Leave --index out here, "
+            "and give the server's URI as --index of 'rsctir search'."
+        )

@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.cli.data import convert, leakage
 from rsctir_hf.cli.embedding import embed
 from rsctir_hf.cli.evaluation import evaluate
@@ -22,6 +23,7 @@ for command in (evaluate, embed, index, search, caption, convert, leakage, card,
 
 def main() -> None:
     """Run the command line; an error that was foreseen becomes one line and exit code 2."""
+    keep_freed_memory()
     try:
         app()
     except (RsctirError, OSError) as error:

@@ -40,4 +40,20 @@ RegionsOption = Annotated[
 Threshold = Annotated[
     float | None, typer.Option(help="Least score of a detector's region, 0 to 1.")
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="NAME=VALUE",
+        help="Only pictures whose metadata say so; repeat a name to allow several values.",
+    ),
+]
+Box = Annotated[
+    str | None,
+    typer.Option(
+        "--bbox",
+        metavar="MIN_LON,MIN_LAT,MAX_LON,MAX_LAT",
+        help="Only pictures that touch this box, in degrees.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

@@ -1,5 +1,6 @@
 """What an argument names: a captioned data set, a folder of pictures, a caption bank."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ from rsctir_hf import data as captioned
 from rsctir_hf.data.formats import detect_format
 from rsctir_hf.data.tables import split_from_hub, table_from_hub
 from rsctir_hf.drawn import read_caption_bank, sample_folder
+from rsctir_hf.entries import BoundingBox, Scalar, SearchFilter
 from rsctir_hf.errors import DataLayoutError, QueryError
-from rsctir_hf.gallery.records import PictureRecord, folder_pictures, table_pictures
+from rsctir_hf.gallery.records import PictureRecord, folder_pictures
+from rsctir_hf.gallery.tables import table_pictures
 from rsctir_hf.weights import could_be_hub_id
 
 SAMPLE = "sample"  # the gallery drawn by our own code
@@ -92,3 +95,28 @@ def named_pictures(images: str, *, split: str) -> tuple[Sequence[PictureRecord],
 def read_bank(file: Path | None) -> Sequence[str]:
     """Return the sentences of ``file``, or of the bank that ships."""
     return read_caption_bank(file)
+
+
+def read_filter(where: Sequence[str] | None, box: str | None) -> SearchFilter | None:
+    """Return the filter that ``--where`` and ``--bbox`` mean, if any.
+
+    A value that reads as a number or as true or false is that, in double quotes a text.
+
+    Raises:
+        QueryError: no NAME=VALUE, or no such box.
+    """
+    if not where and box is None:
+        return None
+    wanted: dict[str, list[Scalar]] = {}
+    for condition in where or ():
+        name, value = split_pair(condition)
+        wanted.setdefault(name, []).append(_plain_value(value))
+    return SearchFilter(wanted, None if box is None else BoundingBox.read(box))
+
+
+def _plain_value(text: str) -> Scalar:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, Scalar) else text

@@ -1,10 +1,11 @@
 """Answers of a search: which item, at which rank, with which score."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from rsctir_hf.entries import BoundingBox, Metadata
 from rsctir_hf.gallery.manifest import Item
 
 
@@ -13,13 +14,15 @@ class Hit:
     """One answer.
 
     Attributes:
-        item: position in the gallery or in the caption bank.
+        item: id in the index, or position in the caption bank.
         path: of the picture; None for a caption, or for a picture handed in from memory.
         caption: the caption, or what the gallery says about the picture, if anything.
         score: cosine with the query, -1..1.
         rank: from 1, after the rerank.
         rank_before: from 1, by cosine alone.
         rerank_score: what the rerank ordered by; None without a rerank.
+        metadata: what else the gallery knows about the picture.
+        box: where on the Earth it lies, if that is known.
     """
 
     item: int
@@ -29,17 +32,25 @@ class Hit:
     rank: int
     rank_before: int
     rerank_score: float | None
+    metadata: Metadata = field(default_factory=dict)
+    box: BoundingBox | None = None
 
 
 def best_hits(
-    scores: Tensor, reranked: Tensor | None, items: Sequence[Item], *, top_k: int
+    scores: Tensor,
+    reranked: Tensor | None,
+    *,
+    ids: Tensor,
+    describe: Callable[[list[int]], Sequence[Item]],
+    top_k: int,
 ) -> list[Hit]:
-    """Return the best ``top_k`` items; equal scores keep the order of the items.
+    """Return the best ``top_k`` candidates; equal scores keep the order of the candidates.
 
     Args:
         scores: (G,) cosines.
         reranked: (G,) scores that decide the order instead, or None.
-        items: the G candidates.
+        ids: (G,) what each candidate is called.
+        describe: returns what is known about those of some ids.
         top_k: how many.
     """
     before = scores.argsort(descending=True, stable=True)  # (G,)
@@ -48,15 +59,21 @@ def best_hits(
     if reranked is not None:
         # Among equal reranked scores the order by cosine stays.
         order = before[reranked[before].argsort(descending=True, stable=True)]
+    best = order[:top_k].tolist()
+    found = ids[best].tolist()
     return [
         Hit(
-            item=item,
-            path=items[item].path,
-            caption=items[item].caption,
-            score=float(scores[item]),
+            item=one,
+            path=item.path,
+            caption=item.caption,
+            score=float(scores[place]),
             rank=rank,
-            rank_before=int(rank_before[item]) + 1,
-            rerank_score=None if reranked is None else float(reranked[item]),
+            rank_before=int(rank_before[place]) + 1,
+            rerank_score=None if reranked is None else float(reranked[place]),
+            metadata=item.metadata,
+            box=item.box,
         )
-        for rank, item in enumerate(order[:top_k].tolist(), start=1)
+        for rank, (place, one, item) in enumerate(
+            zip(best, found, describe(found), strict=True), start=1
+        )
     ]

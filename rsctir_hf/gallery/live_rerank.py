@@ -43,14 +43,14 @@ class OtherQueries:
         queries: (Q, D) unit vectors.
         candidates: (G, D) unit vectors.
         own_candidates: where the queries are candidates themselves, the candidate (Q,) each one
-            is: its score with itself says nothing and counts as the smallest of its column.
+            is, or -1: its score with itself says nothing and counts as the smallest of its column.
     """
 
     def __init__(
         self, queries: Tensor, candidates: Tensor, *, own_candidates: Sequence[int] | None = None
     ) -> None:
+        self.candidates = candidates
         self._queries = queries
-        self._candidates = candidates
         self._own = None if own_candidates is None else torch.tensor(own_candidates)
         self._hubness: dict[float, Tensor] = {}
 
@@ -101,12 +101,13 @@ class OtherQueries:
 
     def _bank_scores(self, rows: Tensor) -> Tensor:
         """Cosine (Q', G) of the given queries with the candidates."""
-        scores = self._queries[rows] @ self._candidates.T
+        scores = self._queries[rows] @ self.candidates.T
         if self._own is not None:
-            own = self._own[rows]
-            scores[torch.arange(len(rows)), own] = self._smallest(own)
+            among = (self._own[rows] >= 0).nonzero().flatten()
+            own = self._own[rows[among]]
+            scores[among, own] = self._smallest(own)
         return scores
 
     def _smallest(self, own: Tensor) -> Tensor:
         """Smallest score of any query with each of these candidates, themselves included."""
-        return (self._queries @ self._candidates[own].T).amin(dim=0)
+        return (self._queries @ self.candidates[own].T).amin(dim=0)

@@ -165,17 +165,18 @@ class LiveMatcher:
         self._states: OrderedDict[int, Tensor] = OrderedDict()
 
     def rerank_pictures(
-        self, scores: Tensor, text: str, *, read: Callable[[int], Image.Image]
+        self, scores: Tensor, text: str, *, ids: Tensor, read: Callable[[int], Image.Image]
     ) -> Tensor:
         """Return cosine + weight * probability (G,); only the top k are judged.
 
         Args:
             scores: (G,) cosine of the text with each picture.
             text: the query.
-            read: gives the picture of an item.
+            ids: (G,) of the pictures.
+            read: gives the picture of an id.
         """
         best = scores.topk(min(MATCH_TOP_K, len(scores))).indices.tolist()
-        states = torch.stack([self._state_of(item, read) for item in best])
+        states = torch.stack([self._state_of(item, read) for item in ids[best].tolist()])
         pairs = torch.stack([torch.arange(len(best)), torch.zeros(len(best), dtype=torch.int64)], 1)
         judged = pair_probabilities(self._model, self._processor, states, [text], pairs=pairs)
         return self._add(scores, best, judged)

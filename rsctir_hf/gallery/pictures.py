@@ -1,66 +1,128 @@
-"""A gallery: pictures, what is known about each, and their vectors, row by row."""
+"""A gallery: pictures, what is known about each, and their vectors, in a vector index."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from rsctir_hf.errors import DataLayoutError, IndexMismatchError, QueryError
+from rsctir_hf.entries import BoundingBox, Entry, Metadata, SearchFilter
+from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.gallery.embedding import ImageSource
-from rsctir_hf.gallery.index import ExactIndex
-from rsctir_hf.gallery.manifest import Item, Manifest, placed_items
+from rsctir_hf.gallery.manifest import Item
 from rsctir_hf.imagery import IMAGE_SUFFIXES, list_images, read_image
+from rsctir_hf.protocols import VectorIndex
+
+# What the gallery itself notes among the metadata of an entry, and about the index as a whole.
+_PATH, _CAPTION = "path", "caption"
+_ROOT = "root"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known about n pictures.
+
+    Attributes:
+        captions: what the gallery says about each.
+        metadata: what else is known about each.
+        boxes: where on the Earth each lies.
+    """
+
+    captions: Sequence[str | None]
+    metadata: Sequence[Metadata]
+    boxes: Sequence[BoundingBox | None]
+
+    @classmethod
+    def of(
+        cls,
+        count: int,
+        *,
+        captions: Sequence[str | None] | None = None,
+        metadata: Sequence[Metadata] | None = None,
+        boxes: Sequence[BoundingBox | None] | None = None,
+    ) -> "Known":
+        """Return it for ``count`` pictures, with nothing where nothing is given.
+
+        Raises:
+            QueryError: another number of one of them.
+        """
+        for name, given in (("captions", captions), ("metadata", metadata), ("boxes", boxes)):
+            if given is not None and len(given) != count:
+                raise QueryError(f"Got {len(given)} {name} for {count} pictures.")
+        nothing = [None] * count
+        return cls(
+            nothing if captions is None else captions,
+            [{}] * count if metadata is None else metadata,
+            nothing if boxes is None else boxes,
+        )
+
+    def at(self, rows: Sequence[int]) -> "Known":
+        """Return what is known about some of them."""
+        return Known(
+            [self.captions[row] for row in rows],
+            [self.metadata[row] for row in rows],
+            [self.boxes[row] for row in rows],
+        )
+
+    def noted(self, row: int, path: str | None) -> dict[str, Any]:
+        """Return the metadata of one with its path and caption, where it has them."""
+        own = {_PATH: path, _CAPTION: self.captions[row]}
+        given = {name: value for name, value in own.items() if value is not None}
+        return {**self.metadata[row], **given}
 
 
 class PictureGallery:
-    """Items and their unit vectors; grows batch by batch while others search it."""
+    """Pictures in a vector index; grows batch by batch while others search it.
 
-    def __init__(self) -> None:
-        self.items: list[Item] = []
-        self.index = ExactIndex()
+    Args:
+        index: any engine.
+        images: where the pictures lie now, if not where the index says.
+    """
+
+    def __init__(self, index: VectorIndex, *, images: str | Path | None = None) -> None:
+        self.index = index
+        self._images = None if images is None else os.path.abspath(images)
+        self._root: str = index.record.get(_ROOT) or ""
         self._pictures: dict[int, Image.Image] = {}  # only those that have no file
-
-    @classmethod
-    def restored(
-        cls, manifest: Manifest, index: ExactIndex, *, images: str | Path | None = None
-    ) -> "PictureGallery":
-        """Return the gallery of a saved index.
-
-        Args:
-            manifest: as saved.
-            index: as saved.
-            images: where the pictures lie now, if not where the manifest says.
-
-        Raises:
-            IndexMismatchError: there are more or fewer vectors than pictures.
-        """
-        if len(index) != len(manifest.items):
-            raise IndexMismatchError(
-                f"The index lists {len(manifest.items)} pictures and holds {len(index)} vectors. "
-                "Build it anew."
-            )
-        gallery = cls()
-        gallery.items = placed_items(manifest, images)
-        gallery.index = index
-        return gallery
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def add(
-        self, vectors: Tensor, sources: Sequence[ImageSource], captions: Sequence[str | None]
-    ) -> None:
-        """Append n pictures: vectors (n, D), where they come from, what is said about them."""
-        # The items first, so that every vector has one at any time.
-        for source, caption in zip(sources, captions, strict=True):
-            if isinstance(source, Image.Image):
-                self._pictures[len(self.items)] = source
-                self.items.append(Item(path=None, caption=caption))
-            else:
-                self.items.append(Item(path=os.path.abspath(source), caption=caption))
-        self.index.add(vectors)
+    def add(self, vectors: Tensor, sources: Sequence[ImageSource], known: "Known") -> None:
+        """Add n pictures; one whose file is in the gallery already takes the place of that.
+
+        Args:
+            vectors: (n, D) unit vectors.
+            sources: where they come from.
+            known: what is known about them.
+        """
+        paths = [None if isinstance(one, Image.Image) else os.path.abspath(one) for one in sources]
+        notes = [known.noted(row, path) for row, path in enumerate(paths)]
+        held = self._ids_of_paths({path for path in paths if path})
+        last = {
+            path or row: row for row, path in enumerate(paths)
+        }  # a file given twice counts once
+        for rows in (
+            [row for row in last.values() if paths[row] in held],
+            [row for row in last.values() if paths[row] not in held],
+        ):
+            about: dict[str, Any] = {
+                "metadata": [notes[row] for row in rows],
+                "boxes": [known.boxes[row] for row in rows],
+            }
+            if rows and paths[rows[0]] in held:
+                self.index.upsert(vectors[rows], [held[str(paths[row])] for row in rows], **about)
+            elif rows:
+                ids = self.index.add(vectors[rows], **about).tolist()
+                self._keep_pictures(zip(ids, (sources[row] for row in rows), strict=True))
+        self._widen_root(path for path in paths if path)
+
+    def items_of(self, ids: Sequence[int] | Tensor) -> list[Item]:
+        """Return what is known about the pictures under ``ids``, with paths as they are now."""
+        return [self._item(entry) for entry in self.index.entries_of(ids)]
 
     def read(self, item: int) -> Image.Image:
         """Read one picture again.
@@ -69,7 +131,7 @@ class PictureGallery:
             ImageReadError: its file is gone or damaged.
             QueryError: it came from memory, and this is an index that was saved and loaded.
         """
-        path = self.items[item].path
+        path = self.items_of([item])[0].path
         if path is None and item not in self._pictures:
             raise QueryError(
                 f"Picture {item} of the index was handed in from memory and is not stored. "
@@ -77,12 +139,41 @@ class PictureGallery:
             )
         return read_image(path or self._pictures[item])
 
-    def positions_of(self, image: ImageSource | None) -> set[int]:
-        """Return where this very file stands in the gallery."""
+    def ids_of(self, image: ImageSource | None) -> list[int]:
+        """Return the id of this very file, if it is in the gallery."""
         if not isinstance(image, str | Path):
-            return set()
+            return []
         path = os.path.abspath(image)
-        return {position for position, item in enumerate(self.items) if item.path == path}
+        if self._images is not None:
+            path = os.path.join(self._root, os.path.relpath(path, self._images))
+        return list(self._ids_of_paths({path}).values())
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record of the index, with the folder that holds all pictures: they may move."""
+        return {**self.index.record, _ROOT: self._root}
+
+    def _item(self, entry: Entry) -> Item:
+        more: dict[str, Any] = dict(entry.metadata)
+        path, caption = more.pop(_PATH, None), more.pop(_CAPTION, None)
+        if path is not None and self._images is not None:
+            path = os.path.join(self._images, os.path.relpath(path, self._root))
+        return Item(path, caption, more, entry.box)
+
+    def _ids_of_paths(self, paths: set[str]) -> dict[str, int]:
+        """Return the id of each of these paths that is in the gallery."""
+        if not paths or not len(self):
+            return {}
+        found = self.index.ids(SearchFilter({_PATH: paths}))
+        return {str(entry.metadata[_PATH]): entry.id for entry in self.index.entries_of(found)}
+
+    def _keep_pictures(self, pictures: Iterable[tuple[int, ImageSource]]) -> None:
+        self._pictures |= {one: kept for one, kept in pictures if isinstance(kept, Image.Image)}
+
+    def _widen_root(self, paths: Iterable[str]) -> None:
+        """Let the root hold these paths as well."""
+        folders = {os.path.dirname(path) for path in paths} | ({self._root} - {""})
+        self._root = os.path.commonpath(folders) if folders else ""
 
 
 def picture_sources(images: str | Path | Sequence[ImageSource]) -> Sequence[ImageSource]:
@@ -100,9 +191,3 @@ def picture_sources(images: str | Path | Sequence[ImageSource]) -> Sequence[Imag
             f"{', '.join(sorted(IMAGE_SUFFIXES))}. Name the folder that holds the pictures."
         )
     return found
-
-
-def evenly_spaced(count: int, *, most: int) -> list[int]:
-    """Return at most ``most`` evenly spaced positions below ``count``."""
-    kept = min(count, most)
-    return [position * count // kept for position in range(kept)]

@@ -6,10 +6,11 @@ whatever name, is read and not embedded. The rest is decoded in threads while th
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -19,18 +20,21 @@ from torch import nn
 from rsctir_hf.errors import ImageReadError, QueryError, StorageError
 from rsctir_hf.gallery.ahead import read_ahead
 from rsctir_hf.gallery.embedding import (
+    EmbeddedImages,
+    ImageSource,
     Progress,
     default_batch_size,
     detector_record,
+    embed_image_batches,
     embed_prepared,
     regions_name,
 )
 from rsctir_hf.gallery.loading import LoadedModel
 from rsctir_hf.gallery.preparation import Preparation, PreparedImages, Skipped
 from rsctir_hf.gallery.ranks import Rank, joined_processes
-from rsctir_hf.gallery.records import PictureRecord
+from rsctir_hf.gallery.records import PictureRecord, source_records
 from rsctir_hf.gallery.shards import SHARD_ROWS, Precision, rows_of
-from rsctir_hf.gallery.store import EmbeddingStore, Known, Maker
+from rsctir_hf.gallery.store import EmbeddingStore, Known, Maker, iterate_embeddings
 from rsctir_hf.protocols import MODEL_REGIONS, RegionProposer
 from rsctir_hf.weights import weights_fingerprint
 
@@ -130,7 +134,7 @@ def embed_pictures(
     Args:
         loaded: a dual encoder with its processor (``loading.load_dual_encoder``).
         pictures: all pictures, in the same order in every process.
-        folder: made if missing; ``store.load_embeddings`` opens it.
+        folder: made if missing; ``tables.load_embeddings`` opens it.
         root: folder that the ids are paths in, or data set that they are rows of.
         regions: see ``embedding.embed_images``.
         symmetries: see ``embedding.embed_images``.
@@ -168,6 +172,31 @@ def embed_pictures(
             return run.help(pictures, rank)
         with run.store.locked():
             return run.lead(pictures, ids, rank)
+
+
+def image_batches(
+    loaded: LoadedModel,
+    sources: Sequence[ImageSource],
+    folder: str | Path | None,
+    *,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+    regions: str | RegionProposer = MODEL_REGIONS,
+) -> Iterator[EmbeddedImages]:
+    """Yield pictures as vectors, batch by batch, or shard by shard of a folder that keeps them.
+
+    The arguments are those of ``embed_pictures``.
+    """
+    options: dict[str, Any] = {"batch_size": batch_size, "progress": progress, "regions": regions}
+    if folder is None:
+        yield from embed_image_batches(loaded.model, loaded.processor, sources, **options)
+        return
+    records, root = source_records(sources)
+    report = embed_pictures(loaded, records, folder, root=root, **options)
+    place_of = {record.id: place for place, record in enumerate(records)}
+    yield EmbeddedImages(torch.zeros(0, 0), (), report.skipped)
+    for rows, vectors in iterate_embeddings(folder):
+        yield EmbeddedImages(vectors, tuple(place_of[each] for each in rows["id"].to_pylist()), ())
 
 
 @dataclass

@@ -1,26 +1,25 @@
 """Pictures to embed, each with an id, and a cheap way to tell that it has not changed.
 
-The pipeline takes anything with the attributes of ``PictureRecord``: files of a folder and rows of
-a data set are here, the tiles of a scene are another case.
+The pipeline takes anything with the attributes of ``PictureRecord``: files and pictures in memory
+are here, rows of a data set in ``tables``; the tiles of a scene are another case.
 """
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import datasets
 from PIL import Image
 
-from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.errors import ImageReadError
+from rsctir_hf.gallery.embedding import ImageSource
 from rsctir_hf.gallery.pictures import picture_sources
 
 #: A file that changed less than this many seconds ago may change again without a trace in its
 #: times: FAT counts in steps of two seconds.
 SETTLED_AFTER = 2.5
-
-_NAME_COLUMNS = ("file_name", "filename", "image_name")
 
 
 class PictureRecord(Protocol):
@@ -89,37 +88,44 @@ class FilePicture:
 
 
 @dataclass(frozen=True)
-class RowPicture:
-    """A row of a ``datasets.Dataset`` whose column ``image`` is not decoded.
+class HeldPicture:
+    """A picture in memory.
 
     Attributes:
-        id: a file name, or the row's number.
-        table: the data set.
-        row: position in it.
+        id: see ``PictureRecord``.
+        picture: itself.
         metadata: see ``PictureRecord``.
     """
 
     id: str
-    table: datasets.Dataset
-    row: int
+    picture: Image.Image
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def stamp(self) -> str:
-        """Return nothing: rows are compared by content, which is cheap to get at."""
+        """Return nothing: pictures in memory are compared by content."""
         return ""
 
-    def load(self) -> bytes:
-        """Return the row's file.
+    def load(self) -> Image.Image:
+        """Return the picture."""
+        return self.picture
 
-        Raises:
-            ImageReadError: the row has no picture, or its file cannot be read.
-        """
-        found = self.table[self.row]["image"] or {}
-        if found.get("bytes"):
-            return found["bytes"]
-        if not found.get("path"):
-            raise ImageReadError(f"{self.id} holds no picture. Leave the row out.")
-        return FilePicture(self.id, Path(found["path"])).load()
+
+def source_records(sources: Sequence[ImageSource]) -> tuple[list[PictureRecord], str]:
+    """Turn paths and PIL pictures into records, and return the folder that holds all paths."""
+    paths = {
+        place: os.path.abspath(source)
+        for place, source in enumerate(sources)
+        if not isinstance(source, Image.Image)
+    }
+    root = os.path.commonpath([os.path.dirname(path) for path in paths.values()]) if paths else ""
+    records = list[PictureRecord]()
+    for place, source in enumerate(sources):
+        if isinstance(source, Image.Image):
+            records.append(HeldPicture(f"picture {place}", source))
+        else:
+            path = Path(paths[place])
+            records.append(FilePicture(path.relative_to(root).as_posix(), path))
+    return records, root
 
 
 def folder_pictures(folder: str | Path) -> list[FilePicture]:
@@ -131,29 +137,3 @@ def folder_pictures(folder: str | Path) -> list[FilePicture]:
     root = Path(folder)
     paths = [Path(str(source)) for source in picture_sources(root)]
     return [FilePicture(path.relative_to(root).as_posix(), path) for path in paths]
-
-
-def table_pictures(table: datasets.Dataset) -> list[RowPicture]:
-    """List the rows of a data set with a column ``image``.
-
-    Raises:
-        DataLayoutError: it has no such column.
-    """
-    if "image" not in table.column_names:
-        raise DataLayoutError(
-            f"The data set has the columns {', '.join(table.column_names)}; expected one called "
-            "'image' (rename_column)."
-        )
-    stored = table.cast_column("image", datasets.Image(decode=False))
-    names = _names_of(table)
-    return [RowPicture(name, stored, row) for row, name in enumerate(names)]
-
-
-def _names_of(table: datasets.Dataset) -> Sequence[str]:
-    """Return file names where the table has some that are all different, else row numbers."""
-    for column in _NAME_COLUMNS:
-        if column in table.column_names:
-            names = [str(name) for name in table[column]]
-            if len(set(names)) == len(names):
-                return names
-    return [str(row) for row in range(len(table))]

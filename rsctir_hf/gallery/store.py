@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import datasets
 import filelock
 import pyarrow as pa
-import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from rsctir_hf.errors import DataLayoutError, FolderBusyError, IndexMismatchError
 from rsctir_hf.gallery.shards import (
@@ -279,33 +278,19 @@ class EmbeddingStore:
         return first + sorted(set(self.shards.glob(f"*{SUFFIX}")) - set(first))
 
 
-def load_embeddings(folder: str | Path) -> datasets.Dataset:
-    """Open a folder of embeddings as a data set, each picture once.
-
-    Columns: ``id``, ``content_hash``, ``stamp``, ``embedding`` and what the source said.
-    ``datasets`` maps its own copy of the shards from disk, so that they need not fit in memory.
-
-    Raises:
-        DataLayoutError: no embeddings there, or none whose run has come to an end.
-    """
-    record = finished_record(Path(folder))
-    paths = [str(Path(folder) / SHARDS_FOLDER / name) for name in record.shards]
-    if not paths:
-        raise DataLayoutError(f"{folder} holds no embedding: no picture could be read.")
-    return datasets.Dataset.from_parquet(paths)
-
-
 def iterate_embeddings(folder: str | Path) -> Iterator[tuple[pa.Table, Tensor]]:
     """Yield the rows of each shard and their vectors (n, D) as unit vectors, one shard at a time.
 
     Raises:
-        DataLayoutError: see ``load_embeddings``.
+        DataLayoutError: no embeddings there, or none whose run has come to an end.
         IndexMismatchError: a shard is missing or damaged.
     """
     record = finished_record(Path(folder))
     for name in record.shards:
         rows = read_shard(Path(folder) / SHARDS_FOLDER / name)
-        yield rows, torch.nn.functional.normalize(vectors_of(rows), dim=-1)
+        vectors = vectors_of(rows)
+        # float32 is to the last bit what the model gave; half precision has lost the unit length
+        yield rows, vectors if record.maker.dtype == "float32" else normalize(vectors, dim=-1)
 
 
 def finished_record(folder: Path) -> StoreRecord:

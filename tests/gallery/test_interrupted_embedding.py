@@ -23,7 +23,8 @@ from rsctir_hf.errors import DataLayoutError, FolderBusyError, StorageError
 from rsctir_hf.gallery import shards, store
 from rsctir_hf.gallery.loading import LoadedModel
 from rsctir_hf.gallery.pipeline import embed_pictures, made_by
-from rsctir_hf.gallery.store import EmbeddingStore, load_embeddings
+from rsctir_hf.gallery.store import EmbeddingStore
+from rsctir_hf.gallery.tables import load_embeddings
 
 from ..ui.tiny_models import save_models
 

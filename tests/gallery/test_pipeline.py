@@ -14,12 +14,14 @@ from rsctir_hf.errors import (
     IndexMismatchError,
     QueryError,
 )
-from rsctir_hf.gallery import shards, store
+from rsctir_hf.gallery import pipeline, shards, store
 from rsctir_hf.gallery.embedding import embed_images
 from rsctir_hf.gallery.loading import LoadedModel
 from rsctir_hf.gallery.pipeline import embed_pictures, made_by
-from rsctir_hf.gallery.records import FilePicture, folder_pictures, table_pictures
-from rsctir_hf.gallery.store import iterate_embeddings, load_embeddings, read_record
+from rsctir_hf.gallery.records import FilePicture, folder_pictures, source_records
+from rsctir_hf.gallery.store import iterate_embeddings, read_record
+from rsctir_hf.gallery.tables import load_embeddings, table_pictures
+from rsctir_hf.retriever import Retriever
 
 SIDE = 24
 
@@ -306,3 +308,42 @@ def test_rows_keep_their_numbers_through_a_shard(tmp_path):
     path = shards.ShardWriter(tmp_path).write(rows)
     assert torch.equal(shards.vectors_of(shards.read_shard(path)), vectors)
     assert pa.types.is_fixed_size_list(rows.schema.field("embedding").type)
+
+
+def test_an_index_by_way_of_a_folder_finds_the_same_and_embeds_only_what_is_new(
+    loaded, gallery, tmp_path, settled, monkeypatch
+):
+    def indexed(embeddings):
+        retriever = Retriever(loaded.model, loaded.processor, model_id="tiny-clip", bank=())
+        report = retriever.index(gallery, embeddings=embeddings, batch_size=5)
+        return retriever, report
+
+    (gallery / "empty.png").touch()
+    direct, expected = indexed(None)
+    kept, report = indexed(tmp_path / "out")
+    assert report.indexed == expected.indexed == 12
+    assert [each.path for each in report.skipped] == ["empty.png"]
+    for query in (gallery / "03.png", "boats beside the pier"):
+        assert kept.search(query, top_k=12) == direct.search(query, top_k=12)
+    seen = []
+    monkeypatch.setattr(
+        pipeline, "embed_prepared", lambda model, batch: seen.append(batch) or batch_of(batch)
+    )
+    draw(gallery / "new.png", 100)
+    assert indexed(tmp_path / "out")[1].indexed == 13
+    assert [len(batch.kept) for batch in seen] == [1]
+
+
+def batch_of(prepared):
+    return torch.nn.functional.normalize(torch.ones(len(prepared.kept), 16), dim=1)
+
+
+def test_pictures_in_memory_are_known_by_their_content(loaded, gallery, tmp_path):
+    pictures = [Image.open(picture.path) for picture in folder_pictures(gallery)]
+    for given in (pictures, pictures[::-1]):
+        batches = list(pipeline.image_batches(loaded, given, tmp_path / "out"))
+        vectors = torch.cat([batch.vectors for batch in batches if batch.kept])
+        places = [place for batch in batches for place in batch.kept]
+        expected = embed_images(loaded.model, loaded.processor, given).vectors[places]
+        torch.testing.assert_close(vectors, expected, atol=1e-6, rtol=0)
+    assert embed_pictures(loaded, source_records(pictures)[0], tmp_path / "out").embedded == 0

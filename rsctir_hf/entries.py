@@ -1,0 +1,167 @@
+"""What a vector index keeps beside each vector, and what a search may ask of it."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from rsctir_hf.errors import QueryError
+
+Scalar = str | int | float | bool
+Metadata = Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
+class BoundingBox:
+    """A rectangle on the Earth in degrees of longitude and latitude (EPSG:4326).
+
+    ``min_x`` above ``max_x`` means that it crosses the antimeridian (RFC 7946, section 5.2).
+
+    Raises:
+        QueryError: a coordinate beyond the Earth, or south and north the wrong way round.
+    """
+
+    min_x: float
+    min_y: float
+    max_x: float
+    max_y: float
+
+    def __post_init__(self) -> None:
+        longitudes, latitudes = (self.min_x, self.max_x), (self.min_y, self.max_y)
+        if not all(map(math.isfinite, longitudes + latitudes)) or (
+            max(map(abs, longitudes)) > 180
+            or max(map(abs, latitudes)) > 90
+            or self.min_y > self.max_y
+        ):
+            raise QueryError(
+                f"The bounding box is {self.corners}; expected min_lon, min_lat, max_lon, max_lat "
+                "in degrees, longitudes within -180..180, latitudes within -90..90, the southern "
+                "one first."
+            )
+
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
+        """West, south, east, north, in degrees."""
+        return self.min_x, self.min_y, self.max_x, self.max_y
+
+    @property
+    def parts(self) -> tuple["BoundingBox", ...]:
+        """The box itself, or its halves on either side of the antimeridian."""
+        if self.min_x <= self.max_x:
+            return (self,)
+        return (
+            BoundingBox(self.min_x, self.min_y, 180.0, self.max_y),
+            BoundingBox(-180.0, self.min_y, self.max_x, self.max_y),
+        )
+
+    @classmethod
+    def read(cls, text: str) -> "BoundingBox":
+        """Read ``min_lon,min_lat,max_lon,max_lat``.
+
+        Raises:
+            QueryError: not four numbers, or no such box.
+        """
+        try:
+            min_x, min_y, max_x, max_y = map(float, text.split(","))
+        except ValueError as error:
+            raise QueryError(
+                f"The bounding box is {text!r}; expected four numbers with commas between them: "
+                "min_lon,min_lat,max_lon,max_lat, for example 8.4,53.0,8.9,53.3."
+            ) from error
+        return cls(min_x, min_y, max_x, max_y)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an index holds beside one vector.
+
+    Attributes:
+        id: of the vector.
+        metadata: plain values by name.
+        box: where on the Earth it lies, if that is known.
+    """
+
+    id: int
+    metadata: Metadata = field(default_factory=dict)
+    box: BoundingBox | None = None
+
+
+@dataclass(frozen=True)
+class SearchFilter:
+    """Which entries a search may find: those that pass every condition.
+
+    Attributes:
+        where: by name, the value an entry must have, or several of which it must have one.
+            ``True`` and ``1`` are different values; ``1`` and ``1.0`` are the same.
+        box: entries whose own box overlaps or touches this one; those without a box do not.
+
+    Raises:
+        QueryError: a value that is neither text, number nor truth value, or no value at all.
+    """
+
+    where: Mapping[str, Scalar | Iterable[Scalar]] = field(default_factory=dict)
+    box: BoundingBox | None = None
+
+    def __post_init__(self) -> None:
+        wanted = {name: _as_tuple(values) for name, values in self.where.items()}
+        object.__setattr__(self, "where", wanted)  # frozen; a generator is read once
+        for name, values in wanted.items():
+            if not values or None in values:
+                raise QueryError(
+                    f"The filter gives no value for {name!r}. Give one or several, or leave it out."
+                )
+            for value in values:
+                checked_metadata({name: value})
+
+    @property
+    def wanted(self) -> dict[str, tuple[Scalar, ...]]:
+        """By name, the values of which an entry must have one."""
+        return cast(dict[str, tuple[Scalar, ...]], self.where)
+
+
+def _as_tuple(values: Any) -> tuple[Any, ...]:  # noqa: ANN401 - whatever a caller gave
+    return (
+        tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
+    )
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The share of the true nearest neighbours that a search finds.
+
+    Attributes:
+        value: 0..1, or None where nobody has measured it.
+        how: in words: ``exact``, or how it was measured.
+    """
+
+    value: float | None
+    how: str
+
+    def __str__(self) -> str:
+        return self.how if self.value in (None, 1.0) else f"{self.value:.3f} ({self.how})"
+
+
+EXACT = Recall(1.0, "exact")
+NOT_MEASURED = Recall(None, "approximate, not measured")
+
+
+def noted_recall(record: Mapping[str, Any]) -> Recall:
+    """Return the recall that was noted in the record of an index, or that none was measured."""
+    return Recall(**record["recall"]) if "recall" in record else NOT_MEASURED
+
+
+def checked_metadata(metadata: Metadata) -> dict[str, Scalar]:
+    """Return metadata as a plain dictionary without what is None, which says nothing.
+
+    Raises:
+        QueryError: a name that is no text, or a value that is neither text, number nor truth value.
+    """
+    kept = {name: value for name, value in metadata.items() if value is not None}
+    for name, value in kept.items():
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if not isinstance(name, str) or not isinstance(value, Scalar) or not finite:
+            raise QueryError(
+                f"The metadata {name!r} is {value!r}; expected a text as name and a text, a "
+                "finite number, True or False as value."
+            )
+    return kept

@@ -1,0 +1,178 @@
+"""An index in a folder: ``index.json`` beside one folder that holds vectors and records.
+
+``index.json`` is written last and in one step and names that folder, so a crash while saving leaves
+the older index whole. One process writes at a time, behind a lock; whoever loaded an index, changed
+it and finds on saving that another process has saved meanwhile is refused, so nothing is lost.
+"""
+
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from rsctir_hf.entries import Entry
+from rsctir_hf.errors import FolderBusyError, IndexMismatchError
+
+INDEX_FILE = "index.json"
+LOCK_FILE = ".lock"
+FORMAT = 2
+_FIRST_FORMAT = 1  # items in index.json, no records, the exact engine only
+_PATIENCE = 60.0  # seconds to wait for another process that saves
+_OWN_KEYS = ("engine", "vectors", "format", "items")
+# Any other name could lead out of the index folder, and an older one is deleted.
+_VECTORS_NAME = re.compile(r"vectors-[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class SavedIndex:
+    """What ``index.json`` says.
+
+    Attributes:
+        engine: ``exact`` or ``hnsw``.
+        record: what is noted about the index as a whole.
+        data: folder of vectors and records; its name is another after every save.
+        entries: of an index of format 1, which has no records of its own; else None.
+    """
+
+    engine: str
+    record: dict[str, Any]
+    data: Path
+    entries: list[Entry] | None = None
+
+
+def read_folder(folder: Path) -> SavedIndex:
+    """Read what ``write_folder`` wrote, or an index of format 1.
+
+    Raises:
+        IndexMismatchError: no index there, a damaged one, or one this version cannot read.
+    """
+    path = folder / INDEX_FILE
+    try:
+        fields = dict(json.loads(path.read_text(encoding="utf-8")))
+        version = fields["format"]
+        engine = str(fields.get("engine", "exact"))
+        name = str(fields["vectors"])
+        entries = _first_format(fields) if version == _FIRST_FORMAT else None
+    except OSError as error:
+        raise IndexMismatchError(
+            f"{folder} holds no index ({INDEX_FILE} cannot be read). Make one with: "
+            f"rsctir index --model MODEL --images FOLDER --index {folder}"
+        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise IndexMismatchError(f"{path} is damaged ({error}). Build the index anew.") from error
+    if version not in (_FIRST_FORMAT, FORMAT):
+        raise IndexMismatchError(
+            f"{path} has format {version}; this version reads {_FIRST_FORMAT} and {FORMAT}. Build "
+            "the index anew, or update rsctir_hf."
+        )
+    if not _VECTORS_NAME.fullmatch(name):
+        raise IndexMismatchError(
+            f"{path} is damaged: it names its vectors {name!r}; expected a folder such as "
+            "vectors-0123abcd beside it. Build the index anew."
+        )
+    record = {key: value for key, value in fields.items() if key not in _OWN_KEYS}
+    return SavedIndex(engine, record, folder / name, entries)
+
+
+def write_folder(
+    folder: Path,
+    *,
+    engine: str,
+    record: Mapping[str, Any],
+    write: Callable[[Path], None],
+    loaded: Path | None = None,
+) -> Path:
+    """Write an index below ``folder``, replacing what an earlier call wrote there.
+
+    Args:
+        folder: made where it is missing.
+        engine: ``exact`` or ``hnsw``.
+        record: what is noted about the index as a whole.
+        write: writes vectors and records into the folder it is given.
+        loaded: ``SavedIndex.data`` of what was loaded, where this index came from a folder.
+
+    Returns:
+        The folder of vectors and records.
+
+    Raises:
+        FolderBusyError: another process saves there for longer than a minute, or has saved there
+            since ``loaded`` was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_writer(folder):
+        older = _data_there(folder)
+        if loaded and _same(loaded.parent, folder) and older and not _same(older, loaded):
+            raise FolderBusyError(
+                f"Another process has saved an index in {folder} since this one was loaded; saving "
+                "now would lose its changes. Load the index again and repeat yours, or save "
+                "elsewhere."
+            )
+        data = folder / f"vectors-{uuid.uuid4().hex[:8]}"
+        unfinished = folder / f"{INDEX_FILE}.part"
+        try:
+            data.mkdir()
+            write(data)
+            fields = {**record, "engine": engine, "vectors": data.name, "format": FORMAT}
+            unfinished.write_text(json.dumps(fields, indent=1, ensure_ascii=False), "utf-8")
+            os.replace(unfinished, folder / INDEX_FILE)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            shutil.rmtree(data, ignore_errors=True)
+            raise
+        _remove_others(folder, data)
+    return data
+
+
+def _first_format(fields: dict[str, Any]) -> list[Entry]:
+    """Return the items of format 1, whose paths are relative to ``root``, as entries."""
+    root = fields.get("root", "")
+    entries = []
+    for row, item in enumerate(fields["items"]):
+        path = os.path.join(root, item["path"]) if item["path"] else None
+        said = {"path": path, "caption": item["caption"]}
+        entries.append(Entry(row, {name: value for name, value in said.items() if value}))
+    return entries
+
+
+def _data_there(folder: Path) -> Path | None:
+    """Return where the index that lies there keeps its data, if a readable one does."""
+    try:
+        return read_folder(folder).data
+    except IndexMismatchError:
+        return None
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+def _remove_others(folder: Path, data: Path) -> None:
+    """Remove older vectors, those of a writer that was killed among them."""
+    for other in folder.iterdir():
+        if other != data and other.is_dir() and _VECTORS_NAME.fullmatch(other.name):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system frees it when a process dies."""
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout as error:
+        raise FolderBusyError(
+            f"Another process has been saving an index in {folder} for {_PATIENCE:.0f} seconds. "
+            "Wait until it is done, or save to another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,389 @@
+"""Milvus: a sharded server for what one machine cannot hold; milvus-lite in a file for trying out.
+
+A collection holds ``id``, ``embedding``, ``metadata`` (JSON) and the bounding box as four columns
+of degrees; the record of the index is a property of the collection. What was added is flushed
+before the next search, which is slow otherwise. A filtered search that falls short, as those of
+milvus-lite do, is answered exactly from what passes.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import torch
+from torch import Tensor
+
+from rsctir_hf.entries import (
+    BoundingBox,
+    Entry,
+    Metadata,
+    Recall,
+    SearchFilter,
+    noted_recall,
+)
+from rsctir_hf.errors import (
+    IndexUnavailableError,
+    MissingDependencyError,
+    RsctirError,
+    UnknownItemError,
+    UnsupportedError,
+)
+from rsctir_hf.vector_index.batch import (
+    Batch,
+    checked_batch,
+    checked_query,
+    distinct_ids,
+    evenly_spaced,
+    id_list,
+    in_order,
+    no_hits,
+    refuse_held,
+    shown,
+)
+from rsctir_hf.vector_index.conditions import milvus_condition
+from rsctir_hf.vector_index.nearest import nearest_rows
+
+try:
+    import grpc
+    from pymilvus import DataType, MilvusClient, MilvusException
+except ImportError as error:
+    raise MissingDependencyError("pymilvus", "milvus") from error
+
+DEFAULT_COLLECTION = "rsctir_pictures"
+_RECORD = "rsctir.record"  # property of the collection
+_CORNERS = ("min_x", "min_y", "max_x", "max_y")
+_NO_BOX = (1000.0, 1000.0, -1000.0, -1000.0)  # overlaps nothing on the Earth
+_GRAPH = {"M": 32, "efConstruction": 128}
+_EF_SEARCH = 128
+_ROWS_AT_ONCE = 1000  # of one insertion or query
+_MOST_HITS = 16_384  # of one search, Milvus's limit
+
+
+class MilvusIndex:
+    """A collection of unit vectors; implements ``protocols.VectorIndex``.
+
+    Args:
+        uri: ``http://user:password@host:19530?collection=NAME``, or a file that ends in ``.db``,
+            which milvus-lite keeps and one process at a time may open.
+
+    Raises:
+        IndexUnavailableError: the server does not answer, or the file is open elsewhere.
+    """
+
+    def __init__(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        self.uri = uri
+        self._name = dict(parse_qsl(parts.query)).get("collection", DEFAULT_COLLECTION)
+        host = parts.netloc.rpartition("@")[2]
+        self._uri = urlunsplit(parts._replace(netloc=host, query=""))
+        self._login = {"user": parts.username or "", "password": parts.password or ""}
+        self._client: Any = None
+        self._unflushed = False
+        self._early_record: Mapping[str, Any] = {}  # noted before there is a collection
+        self._last_id = 0
+        self._lock = RLock()
+        with self._answering():
+            pass
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What is noted about the index as a whole."""
+        with self._answering() as client:
+            about = self._about(client)
+        if about is None:
+            return self._early_record
+        return json.loads(about["properties"].get(_RECORD, "{}"))
+
+    @record.setter
+    def record(self, record: Mapping[str, Any]) -> None:
+        with self._answering() as client:
+            if self._about(client) is None:
+                self._early_record = dict(record)
+            else:
+                properties = {_RECORD: json.dumps(dict(record))}
+                client.alter_collection_properties(self._name, properties=properties)
+
+    @property
+    def persistent(self) -> bool:
+        """Yes: the server, or milvus-lite's file, keeps it."""
+        return True
+
+    @property
+    def place(self) -> str:
+        """Collection and server or file."""
+        return f"the collection {self._name} of {self._uri}"
+
+    @property
+    def recall(self) -> Recall:
+        """As ``recall.measure_recall`` noted it."""
+        return noted_recall(self.record)
+
+    @property
+    def dimension(self) -> int | None:
+        """The length D of the vectors; None where there is no collection yet."""
+        with self._answering() as client:
+            return self._dimension(client)
+
+    def __len__(self) -> int:
+        with self._answering() as client:
+            if self._dimension(client) is None:
+                return 0
+            counted = client.query(self._name, filter="id >= 0", output_fields=["count(*)"])
+            return int(counted[0]["count(*)"])
+
+    def add(
+        self,
+        vectors: Tensor,
+        *,
+        ids: Sequence[int] | Tensor | None = None,
+        metadata: Sequence[Metadata] | None = None,
+        boxes: Sequence[BoundingBox | None] | None = None,
+    ) -> Tensor:
+        """See ``protocols.VectorIndex.add``; makes the collection where it is missing.
+
+        Free ids are microseconds of the clock, so that several writers need not agree.
+        """
+        with self._answering() as client:
+            known = self._dimension(client)
+            batch = checked_batch(vectors, ids, metadata, boxes, dimension=known)
+            if batch.ids is not None:
+                refuse_held(sorted(self._rows(client, batch.ids, ["id"])))
+            given = batch.ids or self._free_ids(len(batch))
+            self._write(client, batch, given)
+        return torch.tensor(given, dtype=torch.int64)
+
+    def upsert(
+        self,
+        vectors: Tensor,
+        ids: Sequence[int] | Tensor,
+        *,
+        metadata: Sequence[Metadata] | None = None,
+        boxes: Sequence[BoundingBox | None] | None = None,
+    ) -> None:
+        """See ``protocols.VectorIndex.upsert``."""
+        with self._answering() as client:
+            known = self._dimension(client)
+            batch = checked_batch(vectors, ids, metadata, boxes, dimension=known)
+            self._write(client, batch, batch.ids or [])
+
+    def delete(self, ids: Sequence[int] | Tensor) -> None:
+        """See ``protocols.VectorIndex.delete``."""
+        gone = distinct_ids(ids)
+        with self._answering() as client:
+            self._known_rows(client, gone, ["id"])
+            for first in range(0, len(gone), _ROWS_AT_ONCE):
+                client.delete(self._name, ids=gone[first : first + _ROWS_AT_ONCE])
+                self._unflushed = True
+
+    def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
+        """See ``protocols.VectorIndex.ids``."""
+        found: list[int] = []
+        with self._answering() as client:
+            if self._dimension(client) is not None:
+                rows = client.query_iterator(
+                    self._name,
+                    batch_size=_ROWS_AT_ONCE,
+                    filter=milvus_condition(only),
+                    output_fields=["id"],
+                )
+                while part := rows.next():
+                    found += [row["id"] for row in part]
+                rows.close()
+        found.sort()
+        kept = [found[position] for position in evenly_spaced(len(found), most=most)]
+        return torch.tensor(kept, dtype=torch.int64)
+
+    def vectors_of(self, ids: Sequence[int] | Tensor) -> Tensor:
+        """See ``protocols.VectorIndex.vectors_of``."""
+        asked = id_list(ids)
+        with self._answering() as client:
+            rows = self._known_rows(client, asked, ["id", "embedding"])
+            if not asked:
+                return torch.zeros(0, self._dimension(client) or 0)
+        return torch.tensor([rows[one]["embedding"] for one in asked])
+
+    def entries_of(self, ids: Sequence[int] | Tensor) -> list[Entry]:
+        """See ``protocols.VectorIndex.entries_of``."""
+        asked = id_list(ids)
+        with self._answering() as client:
+            rows = self._known_rows(client, asked, ["id", "metadata", *_CORNERS])
+        return [_entry(rows[one]) for one in asked]
+
+    def search(
+        self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See ``protocols.VectorIndex.search``; at most 16,384 hits, Milvus's limit."""
+        with self._answering() as client:
+            known = self._dimension(client)
+            asked = checked_query(queries, top_k, dimension=known)
+            if known is None or len(asked) == 0:
+                return no_hits(len(asked))
+            self._flush(client)
+            limit = min(top_k, _MOST_HITS)
+            found = client.search(
+                self._name,
+                data=asked.tolist(),
+                limit=limit,
+                filter=milvus_condition(only),
+                output_fields=["id"],
+                search_params={"params": {"ef": max(_EF_SEARCH, limit)}},
+            )
+        scores, ids = _as_tensors(found)
+        if only is not None and (ids.shape[1] < limit or bool((ids < 0).any())):
+            return self._search_passing(asked, limit, only, found=(scores, ids))
+        return scores, ids
+
+    def save(self, folder: Path | None = None) -> None:
+        """Flush what was added.
+
+        Raises:
+            UnsupportedError: a folder; the server keeps the index.
+        """
+        if folder is not None:
+            raise UnsupportedError(
+                f"The index lives in the collection {self._name} of {self._uri}, not in a folder. "
+                "Call save() without one."
+            )
+        with self._answering() as client:
+            self._flush(client)
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+            self._client = None
+
+    def _search_passing(
+        self,
+        queries: Tensor,
+        top_k: int,
+        only: SearchFilter,
+        *,
+        found: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Search all that pass a filter exactly, where the graph did not reach enough of them."""
+        ids = self.ids(only)
+        if len(ids) > _MOST_HITS or not len(ids):
+            return found
+        scores, rows = nearest_rows(self.vectors_of(ids), queries, top_k)
+        return scores, ids[rows]
+
+    @contextmanager
+    def _answering(self) -> Iterator[Any]:
+        """Yield a client, connecting where there is no connection."""
+        with self._lock:
+            try:
+                if self._client is None:
+                    self._client = MilvusClient(uri=self._uri, **self._login)
+                yield self._client
+            except RsctirError:
+                raise
+            except (MilvusException, grpc.RpcError, OSError, ValueError) as error:
+                self._client = None
+                raise IndexUnavailableError(
+                    f"Milvus ({self._uri}, collection {self._name}) did not carry that out: "
+                    f"{error}. See that the server runs and may be reached, or that no other "
+                    "process has the file open, then try again; the next call connects anew."
+                ) from error
+
+    def _about(self, client: MilvusClient) -> dict[str, Any] | None:
+        if not client.has_collection(self._name):
+            return None
+        return client.describe_collection(self._name)
+
+    def _dimension(self, client: MilvusClient) -> int | None:
+        about = self._about(client)
+        if about is None:
+            return None
+        field = next(field for field in about["fields"] if field["name"] == "embedding")
+        return int(field["params"]["dim"])
+
+    def _create(self, client: MilvusClient, dimension: int) -> None:
+        schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dimension)
+        schema.add_field("metadata", DataType.JSON)
+        for corner in _CORNERS:
+            schema.add_field(corner, DataType.DOUBLE)
+        graph = client.prepare_index_params()
+        graph.add_index("embedding", index_type="HNSW", metric_type="IP", params=_GRAPH)
+        client.create_collection(
+            self._name, schema=schema, index_params=graph, consistency_level="Strong"
+        )
+        if self._early_record:
+            self.record = self._early_record
+
+    def _write(self, client: MilvusClient, batch: Batch, ids: Sequence[int]) -> None:
+        """Insert or replace entries, a thousand at a time; what was written stays on an error."""
+        if len(batch) == 0:
+            return
+        if self._dimension(client) is None:
+            self._create(client, batch.vectors.shape[1])
+        rows = [
+            {"id": one, "embedding": vector, "metadata": metadata}
+            | dict(zip(_CORNERS, box.corners if box else _NO_BOX, strict=True))
+            for one, vector, metadata, box in zip(
+                ids, batch.vectors.tolist(), batch.metadata, batch.boxes, strict=True
+            )
+        ]
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            client.upsert(self._name, rows[first : first + _ROWS_AT_ONCE])
+            self._unflushed = True
+
+    def _flush(self, client: MilvusClient) -> None:
+        if self._unflushed:
+            client.flush(self._name)
+            self._unflushed = False
+
+    def _free_ids(self, count: int) -> list[int]:
+        first = max(self._last_id + 1, time.time_ns() // 1000)
+        self._last_id = first + count - 1
+        return list(range(first, first + count))
+
+    def _rows(
+        self, client: MilvusClient, ids: Sequence[int], fields: list[str]
+    ) -> dict[int, dict[str, Any]]:
+        """Fetch fields, ``id`` among them, of those of ``ids`` that are there, by id."""
+        if self._dimension(client) is None:
+            return {}
+        found: dict[int, dict[str, Any]] = {}
+        for first in range(0, len(ids), _ROWS_AT_ONCE):
+            part = list(ids[first : first + _ROWS_AT_ONCE])
+            rows = client.get(self._name, ids=part, output_fields=fields)
+            found |= {row["id"]: dict(row) for row in rows}
+        return found
+
+    def _known_rows(
+        self, client: MilvusClient, ids: Sequence[int], fields: list[str]
+    ) -> dict[int, dict[str, Any]]:
+        """Fetch as ``_rows`` does; raises ``UnknownItemError`` where one is missing."""
+        rows = self._rows(client, ids, fields)
+        unknown = sorted(set(ids) - rows.keys())
+        if unknown:
+            raise UnknownItemError(
+                f"The collection {self._name} holds nothing under {shown(unknown)}; ids() lists "
+                "what it holds."
+            )
+        return rows
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    corners = tuple(row[corner] for corner in _CORNERS)
+    return Entry(row["id"], row["metadata"], None if corners == _NO_BOX else BoundingBox(*corners))
+
+
+def _as_tensors(found: list[Any]) -> tuple[Tensor, Tensor]:
+    """Return scores (Q, K) and ids (Q, K) of Milvus's hits."""
+    longest = max(map(len, found))
+    scores = torch.full((len(found), longest), -torch.inf)
+    ids = torch.full((len(found), longest), -1, dtype=torch.int64)
+    for query, hits in enumerate(found):
+        for place, hit in enumerate(hits):
+            scores[query, place], ids[query, place] = hit["distance"], hit["id"]
+    return in_order(scores, ids)

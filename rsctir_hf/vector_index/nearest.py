@@ -1,0 +1,64 @@
+"""The nearest by brute force: one product, block by block, and the best of each block."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rsctir_hf.vector_index.batch import no_hits
+
+_BLOCK_SCORES = 2**24  # scores in memory at once, 64 MB
+
+
+def nearest_rows(vectors: Tensor, queries: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """Return scores (Q, K) and rows (Q, K) of the nearest, K at most n; the lower row among equals.
+
+    Args:
+        vectors: (n, D) unit vectors.
+        queries: (Q, D) unit vectors.
+        top_k: how many for each query.
+    """
+    if len(vectors) == 0 or len(queries) == 0:
+        return no_hits(len(queries))
+    found = []
+    for first, scores in _scored_blocks(vectors, queries, least=4 * top_k):
+        values, rows = best_columns(scores, top_k)
+        found.append((values, rows + first))
+    if len(found) == 1:
+        return found[0]
+    scores = torch.cat([values for values, _ in found], dim=1)
+    rows = torch.cat([rows for _, rows in found], dim=1)
+    values, places = scores.sort(dim=1, descending=True, stable=True)
+    return values[:, :top_k], rows.gather(1, places[:, :top_k])
+
+
+def all_scores(vectors: Tensor, query: Tensor) -> Tensor:
+    """Return the scores (n,) of one query (D,): to the last bit those of ``nearest_rows``."""
+    return torch.cat([scores[0] for _, scores in _scored_blocks(vectors, query[None], least=1)])
+
+
+def _scored_blocks(vectors: Tensor, queries: Tensor, *, least: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield the first row of each block and its scores (Q, n')."""
+    block = max(_BLOCK_SCORES // len(queries), least)
+    for first in range(0, len(vectors), block):
+        yield first, queries @ vectors[first : first + block].T
+
+
+def best_columns(scores: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """Return the best scores (Q, K) and their columns (Q, K), the lower column among equals."""
+    count = min(top_k, scores.shape[1])
+    if 2 * count > scores.shape[1]:
+        values, columns = scores.sort(dim=1, descending=True, stable=True)
+        return values[:, :count], columns[:, :count]
+    # One more than asked for tells whether the choice among equals at the end was free.
+    values, columns = scores.topk(count + 1, dim=1)
+    free = values[:, count] == values[:, count - 1]
+    values, columns = values[:, :count], columns[:, :count]
+    for query in free.nonzero().flatten().tolist():
+        last = values[query, -1]
+        surely = (values[query] > last).sum()
+        equals = (scores[query] == last).nonzero().flatten()
+        columns[query, surely:] = equals[: count - surely]
+    columns, places = columns.sort(dim=1)
+    values, places = values.gather(1, places).sort(dim=1, descending=True, stable=True)
+    return values, columns.gather(1, places)

@@ -1,0 +1,81 @@
+"""Open an index by the name of an engine, by its folder, or by the URI of the server it lives on.
+
+| place | engine |
+|---|---|
+| ``exact``, ``hnsw`` | a new index in memory, for ``save(folder)`` |
+| a folder | what was saved there |
+| ``postgresql://user@host/database?table=NAME`` | PostgreSQL with pgvector |
+| ``http://host:19530?collection=NAME``, ``FILE.db`` | Milvus: a server, or milvus-lite in a file |
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rsctir_hf.errors import IndexMismatchError
+from rsctir_hf.protocols import VectorIndex
+from rsctir_hf.vector_index.folder import SavedIndex, read_folder
+
+ENGINES = ("exact", "hnsw")  # those that live in memory and are saved to a folder
+_CLASSES = {
+    "exact": ("exact", "ExactIndex"),
+    "hnsw": ("hnsw", "HNSWIndex"),
+    "postgres": ("postgres", "PostgresIndex"),
+    "milvus": ("milvus", "MilvusIndex"),
+}
+
+
+def open_index(place: str | Path) -> VectorIndex:
+    """Open an index.
+
+    Args:
+        place: see the table above. A server's table need not exist: it is made when something is
+            added.
+
+    Raises:
+        IndexMismatchError: a folder without index, or a damaged one.
+        MissingDependencyError: the engine's package is not installed.
+        IndexUnavailableError: the server does not answer.
+    """
+    server = server_of(place)
+    if server is not None:
+        return _engine(server)(str(place))
+    if place in ENGINES:
+        return _engine(str(place))()
+    return _open_folder(Path(place))
+
+
+def server_of(place: str | Path) -> str | None:
+    """Return which kind of server keeps an index: ``postgres``, ``milvus`` or none."""
+    text = str(place)
+    if text.startswith(("postgresql://", "postgres://")):
+        return "postgres"
+    if text.startswith(("http://", "https://")) or text.partition("?")[0].endswith(".db"):
+        return "milvus"
+    return None
+
+
+def _open_folder(folder: Path) -> VectorIndex:
+    """Load a saved index; where another process replaces it meanwhile, the newer one."""
+    while True:
+        saved = read_folder(folder)
+        try:
+            return _load(saved)
+        except IndexMismatchError:
+            if read_folder(folder).data == saved.data:
+                raise
+
+
+def _load(saved: SavedIndex) -> VectorIndex:
+    if saved.engine not in ENGINES:
+        raise IndexMismatchError(
+            f"{saved.data.parent} was made by the engine {saved.engine!r}; this version knows "
+            f"{', '.join(ENGINES)}. Build the index anew, or update rsctir_hf."
+        )
+    return _engine(saved.engine).load(saved)
+
+
+def _engine(name: str) -> Any:  # noqa: ANN401 - one of four classes
+    """Return the class of an engine, importing its file and the package that needs."""
+    module, cls = _CLASSES[name]
+    return getattr(import_module(f"rsctir_hf.vector_index.{module}"), cls)

@@ -1,0 +1,216 @@
+"""Indexes in folders: older formats, damage, several processes, packages that are missing."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from filelock import FileLock
+from safetensors.torch import save_file
+
+from rsctir_hf.errors import (
+    FolderBusyError,
+    IndexMismatchError,
+    MissingDependencyError,
+    UnsupportedError,
+)
+from rsctir_hf.vector_index import folder as folders
+from rsctir_hf.vector_index import opening
+from rsctir_hf.vector_index.exact import ExactIndex
+from rsctir_hf.vector_index.folder import LOCK_FILE
+from rsctir_hf.vector_index.hnsw import HNSWIndex
+from rsctir_hf.vector_index.opening import open_index
+
+from .contract import unit_vectors
+
+# One of two that save at the same time, over and over.
+SAVE_OFTEN = """
+import sys, torch
+from rsctir_hf.vector_index.exact import ExactIndex
+from rsctir_hf.vector_index.opening import open_index
+folder, count = sys.argv[1], int(sys.argv[2])
+for _ in range(8):
+    index = ExactIndex()
+    index.add(torch.eye(count))
+    index.record = {"count": count}
+    index.save(folder)
+    read = open_index(folder)
+    assert len(read) == read.record["count"]
+"""
+
+
+@pytest.fixture(params=[ExactIndex, HNSWIndex])
+def saved(request, tmp_path):
+    index = request.param()
+    index.add(unit_vectors(20), metadata=[{"number": row} for row in range(20)])
+    index.save(tmp_path / "index")
+    return tmp_path / "index"
+
+
+def data_folder(folder):
+    return folder / json.loads((folder / "index.json").read_text())["vectors"]
+
+
+def test_an_index_of_format_one_is_read_and_saved_as_the_newer(tmp_path):
+    (tmp_path / "vectors-0123abcd").mkdir()
+    save_file({"vectors": unit_vectors(3)}, tmp_path / "vectors-0123abcd/vectors.safetensors")
+    items = [{"path": f"sub/{n}.png", "caption": "a pier" if n else None} for n in range(2)]
+    items.append({"path": None, "caption": None})
+    fields = {
+        "model_id": "org/model",
+        "model_revision": None,
+        "fingerprint": "00",
+        "regions": "none",
+        "items": items,
+        "root": "/pictures",
+        "vectors": "vectors-0123abcd",
+        "format": 1,
+    }
+    (tmp_path / "index.json").write_text(json.dumps(fields))
+    index = open_index(tmp_path)
+    assert torch.equal(index.vectors_of([0, 1, 2]), unit_vectors(3))
+    said = [entry.metadata for entry in index.entries_of([0, 1, 2])]
+    assert said == [
+        {"path": "/pictures/sub/0.png"},
+        {"path": "/pictures/sub/1.png", "caption": "a pier"},
+        {},
+    ]
+    assert index.record["model_id"] == "org/model" and index.record["root"] == "/pictures"
+    index.save(tmp_path)
+    again = open_index(tmp_path)
+    assert again.record == index.record
+    assert again.entries_of(again.ids()) == index.entries_of(index.ids())
+    assert json.loads((tmp_path / "index.json").read_text())["format"] == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: [file.unlink() for file in data.iterdir()],
+        lambda data: [file.write_bytes(b"nothing of use") for file in data.iterdir()],
+        lambda data: [file.write_bytes(file.read_bytes()[:-40]) for file in data.iterdir()],
+        lambda data: (data / "records.jsonl").write_text("null\n" * 19),
+        lambda data: (data / "records.jsonl").write_text("[]\n" * 20),
+        lambda data: shutil.rmtree(data),
+    ],
+    ids=["gone", "overwritten", "cut off", "a record missing", "other records", "no folder"],
+)
+def test_a_damaged_index_is_refused_and_can_be_replaced(saved, damage):
+    damage(data_folder(saved))
+    with pytest.raises(IndexMismatchError, match="anew"):
+        open_index(saved)
+    index = ExactIndex()
+    index.save(saved)
+    assert len(open_index(saved)) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"format": 3}, "format 3; this version reads 1 and 2"),
+        ({"engine": "quantum"}, "engine 'quantum'; this version knows exact, hnsw"),
+        ({"vectors": "../../elsewhere"}, "names its vectors"),
+    ],
+)
+def test_an_index_of_a_newer_version_is_refused(saved, fields, message):
+    said = json.loads((saved / "index.json").read_text())
+    (saved / "index.json").write_text(json.dumps(said | fields))
+    with pytest.raises(IndexMismatchError, match=message):
+        open_index(saved)
+
+
+def test_an_error_while_saving_leaves_the_older_index_whole(saved, monkeypatch):
+    index = open_index(saved)
+    index.delete([0])
+
+    def full(folder):
+        (folder / "half").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(index, "_write", full)
+    before = sorted(path.name for path in saved.iterdir())
+    with pytest.raises(OSError, match="No space"):
+        index.save(saved)
+    assert sorted(path.name for path in saved.iterdir()) == before
+    assert len(open_index(saved)) == 20
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(saved):
+    (saved / "vectors-deadbeef").mkdir()
+    (saved / "vectors-of-my-own").mkdir()
+    open_index(saved).save(saved)
+    left = sorted(path.name for path in saved.glob("vectors-*"))
+    assert left == sorted([data_folder(saved).name, "vectors-of-my-own"])
+
+
+def test_two_processes_that_save_at_once_leave_one_whole_index(tmp_path):
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", SAVE_OFTEN, str(tmp_path / "index"), str(count)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for count in (7, 9)
+    ]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=100)
+        assert writer.returncode == 0, errors
+    index = open_index(tmp_path / "index")
+    assert len(index) == index.record["count"]
+    assert len(list((tmp_path / "index").glob("vectors-*"))) == 1
+
+
+def test_changes_that_another_process_saved_meanwhile_are_not_lost(saved):
+    ours, theirs = open_index(saved), open_index(saved)
+    theirs.delete([0])
+    theirs.save(saved)
+    ours.delete([1])
+    with pytest.raises(FolderBusyError, match="since this one was loaded"):
+        ours.save(saved)
+    assert open_index(saved).ids().tolist() == list(range(1, 20))
+    ours.save(saved.parent / "elsewhere")
+    theirs.delete([2])
+    theirs.save(saved)
+    assert len(open_index(saved)) == 18
+
+
+def test_a_writer_waits_for_another_and_then_gives_up(saved, monkeypatch):
+    monkeypatch.setattr(folders, "_PATIENCE", 0.2)
+    index = open_index(saved)
+    with FileLock(saved / LOCK_FILE), pytest.raises(FolderBusyError, match="Another process"):
+        index.save(saved)
+    index.save(saved)
+
+
+def test_a_reader_whose_index_is_replaced_under_it_gets_the_newer(saved, monkeypatch):
+    older = opening.read_folder(saved)
+    newer = open_index(saved)
+    newer.delete([0])
+    newer.save(saved)
+    found = opening.read_folder(saved)
+    answers = iter([older, found, found])
+    monkeypatch.setattr(opening, "read_folder", lambda folder: next(answers))
+    assert len(open_index(saved)) == 19
+
+
+def test_an_index_in_memory_wants_a_folder(saved):
+    with pytest.raises(UnsupportedError, match="Give save"):
+        open_index(saved).save()
+
+
+@pytest.mark.parametrize(
+    ("place", "module", "package", "extra"),
+    [
+        ("hnsw", "hnsw", "faiss", "faiss"),
+        ("postgresql://host/database", "postgres", "psycopg", "postgres"),
+        ("http://host:19530", "milvus", "pymilvus", "milvus"),
+        ("pictures.db?collection=a", "milvus", "pymilvus", "milvus"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, place, module, package, extra):
+    monkeypatch.delitem(sys.modules, f"rsctir_hf.vector_index.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependencyError, match=rf"{package}.*rsctir_hf\[{extra}\]"):
+        open_index(place)

@@ -1,0 +1,72 @@
+"""The Milvus engine on milvus-lite, which keeps a collection in a file."""
+
+from itertools import count
+
+import pytest
+
+from rsctir_hf.entries import SearchFilter
+from rsctir_hf.errors import IndexUnavailableError, UnsupportedError
+from rsctir_hf.vector_index.milvus import MilvusIndex
+from rsctir_hf.vector_index.opening import open_index
+
+from .contract import VectorIndexContract, fill, unit_vectors
+
+_numbers = count()
+
+
+@pytest.fixture(scope="module")
+def new_uri(tmp_path_factory):
+    file = tmp_path_factory.mktemp("milvus") / "pictures.db"
+    return lambda: f"{file}?collection=pictures_{next(_numbers)}"
+
+
+@pytest.fixture
+def index(new_uri):
+    opened = open_index(new_uri())
+    yield opened
+    opened.close()
+
+
+class TestMilvus(VectorIndexContract):
+    @pytest.fixture
+    def reopened(self):
+        def save_and_open(index):
+            index.save()
+            return open_index(index.uri)
+
+        return save_and_open
+
+    @pytest.fixture(scope="class")
+    def full(self, new_uri):
+        index = MilvusIndex(new_uri())
+        vectors = fill(index)
+        yield index, vectors
+        index.close()
+
+
+def test_a_few_thousand_vectors_are_found_again(index):
+    vectors = unit_vectors(3000)
+    ids = index.add(vectors)
+    assert len(index) == 3000
+    asked = vectors[::500]
+    assert index.search(asked, 1)[1].flatten().tolist() == ids[::500].tolist()
+
+
+def test_a_filter_that_few_pass_still_fills_the_answer(index):
+    ids = index.add(unit_vectors(2000), metadata=[{"rare": row % 100 == 0} for row in range(2000)])
+    index.save()
+    found = index.search(unit_vectors(4, seed=1), 20, only=SearchFilter({"rare": True}))[1]
+    assert found.sort(dim=1).values.tolist() == [ids[::100].tolist()] * 4
+
+
+def test_a_server_that_does_not_answer_is_named():
+    with pytest.raises(
+        IndexUnavailableError, match=r"127\.0\.0\.1:1.*next call connects anew"
+    ) as caught:
+        MilvusIndex("http://me:secret@127.0.0.1:1?collection=pictures&timeout=1")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_folder_is_refused(index, tmp_path):
+    with pytest.raises(UnsupportedError, match="not in a folder"):
+        index.save(tmp_path)

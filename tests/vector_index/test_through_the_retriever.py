@@ -1,0 +1,236 @@
+"""Every engine behind the retriever and the command line, on eight pictures and a tiny CLIP."""
+
+import json
+import sys
+
+import pytest
+import torch
+from PIL import Image
+from transformers import CLIPModel
+
+from rsctir_hf.cli.main import main
+from rsctir_hf.entries import BoundingBox, SearchFilter
+from rsctir_hf.errors import IndexMismatchError, QueryError, UnsupportedError
+from rsctir_hf.gallery import live_search
+from rsctir_hf.retriever import Retriever
+from rsctir_hf.vector_index.opening import open_index
+
+BANK = ("boats moored beside a pier", "green tennis courts", "many planes", "a river")
+
+
+@pytest.fixture(params=["exact", "hnsw", "postgres", "milvus"])
+def engine(request, tmp_path):
+    if request.param == "postgres":
+        return request.getfixturevalue("new_uri")()
+    return str(tmp_path / "pictures.db") if request.param == "milvus" else request.param
+
+
+@pytest.fixture
+def retriever(clip_folder, picture_folder, engine):
+    made = Retriever.from_pretrained(clip_folder, bank=BANK, engine=engine)
+    pictures = sorted(picture_folder.iterdir())
+    made.index(
+        pictures,
+        captions=[path.stem for path in pictures],
+        metadata=[{"dark": path.stem in ("black", "blue"), "year": 2000} for path in pictures],
+        boxes=[BoundingBox(west, 0, west + 1, 1) for west in range(8)],
+    )
+    yield made
+    made.engine.close()
+
+
+@pytest.fixture
+def exact(tiny_clip, tiny_clip_processor, picture_folder):
+    made = Retriever(tiny_clip, tiny_clip_processor, bank=BANK)
+    made.index(sorted(picture_folder.iterdir()))
+    return made
+
+
+@pytest.fixture
+def rsctir(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rsctir", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize("rerank", ["none", "smr", "mr"])
+@pytest.mark.parametrize("by", ["text", "image"])
+def test_every_engine_answers_like_the_exact_one(retriever, exact, picture_folder, by, rerank):
+    query = {"text": "a river"} if by == "text" else {"image": picture_folder / "red.png"}
+    found, expected = (made.search(**query, rerank=rerank, top_k=8) for made in (retriever, exact))
+    assert sorted(hit.path for hit in found) == sorted(hit.path for hit in expected)
+    scores = {hit.path: hit for hit in expected}
+    for hit in found:
+        same = scores[hit.path]
+        assert hit.score == pytest.approx(same.score, abs=2e-3)
+        if rerank == "smr":
+            assert hit.rerank_score == pytest.approx(same.rerank_score, abs=0.1)
+    ordered = [hit.rerank_score or hit.score for hit in found]
+    assert ordered == sorted(ordered, reverse=True)
+
+
+def test_captions_are_reranked_against_the_pictures_of_any_engine(retriever, exact, picture_folder):
+    red = picture_folder / "red.png"
+    found, expected = (
+        [hit.caption for hit in made.caption_candidates(red, rerank="smr", top_k=1)]
+        for made in (retriever, exact)
+    )
+    assert found == expected
+
+
+def test_filters_hold_with_and_without_a_rerank(retriever):
+    cases = [
+        (SearchFilter({"dark": True}), {"black", "blue"}),
+        (SearchFilter({"dark": True, "year": 1999}), set()),
+        (SearchFilter(box=BoundingBox(0.5, 0.5, 1.5, 5)), {"black", "blue"}),
+        (SearchFilter({"dark": False}, BoundingBox(2, -5, 2.5, 5)), {"green"}),
+    ]
+    for only, names in cases:
+        for rerank in ("none", "smr", "mr"):
+            hits = retriever.search("a river", top_k=8, rerank=rerank, only=only)
+            assert {hit.caption for hit in hits} == names, (only, rerank)
+            assert [hit.rank for hit in hits] == list(range(1, len(names) + 1))
+    hit = retriever.search("a river", only=cases[-1][0])[0]
+    assert hit.metadata == {"dark": False, "year": 2000}
+    assert hit.box == BoundingBox(2, 0, 3, 1)
+
+
+def test_a_picture_indexed_again_takes_its_own_place(retriever, picture_folder):
+    report = retriever.index([picture_folder / "red.png"] * 2, captions=["older", "newer"])
+    assert report.indexed == 2
+    assert len(retriever) == 8
+    hit = retriever.search(picture_folder / "red.png", top_k=1)[0]
+    assert (hit.caption, hit.metadata, hit.box) == ("newer", {}, None)
+
+
+def test_another_model_and_other_regions_are_refused_with_both_names(
+    retriever, engine, tiny_clip, tiny_clip_processor, tmp_path
+):
+    place = engine
+    if not retriever.engine.persistent:
+        place = tmp_path / "index"
+        retriever.save(place)
+    torch.manual_seed(1)
+    other = Retriever(CLIPModel(tiny_clip.config), tiny_clip_processor, model_id="other")
+    with pytest.raises(IndexMismatchError, match=r"made with .*tiny-clip.*at hand is other"):
+        other.load_index(place)
+    if retriever.engine.persistent:
+        with pytest.raises(IndexMismatchError, match=r"made with .*tiny-clip.*at hand is other"):
+            Retriever(other.model, tiny_clip_processor, model_id="other", index=retriever.engine)
+    retriever.engine.record = {**retriever.engine.record, "regions": "a detector"}
+    with pytest.raises(IndexMismatchError, match=r"regions a detector.*regions none"):
+        Retriever(tiny_clip, tiny_clip_processor, index=retriever.engine)
+
+
+def test_an_index_that_does_not_say_who_made_it_is_refused(tiny_clip, tiny_clip_processor):
+    index = open_index("exact")
+    index.add(torch.eye(16))
+    with pytest.raises(IndexMismatchError, match="memory holds no index"):
+        Retriever(tiny_clip, tiny_clip_processor, index=index)
+
+
+def test_only_the_best_of_an_approximate_engine_are_reranked(retriever, engine, monkeypatch):
+    monkeypatch.setattr(live_search, "RERANK_POOL", 3)
+    plain = [hit.item for hit in retriever.search("a river", top_k=3)]
+    moved = [hit.item for hit in retriever.search("a river", top_k=3, rerank="smr")]
+    if engine == "exact":
+        assert len(retriever.search("a river", top_k=8, rerank="smr")) == 8
+    else:
+        assert sorted(moved) == sorted(plain)
+
+
+def test_pictures_that_moved_are_found_and_known_again(retriever, picture_folder, tmp_path, engine):
+    place = engine
+    if not retriever.engine.persistent:
+        place = tmp_path / "index"
+        retriever.save(place)
+    retriever.engine.close()
+    moved = picture_folder.rename(tmp_path / "moved")
+    again = Retriever.load(place, images=moved, bank=BANK)
+    hit = again.search(moved / "red.png", top_k=1, rerank="mr")[0]
+    assert hit.path == str(moved / "red.png")
+    again.engine.close()
+
+
+def test_a_server_is_not_saved_to_a_folder(retriever, tmp_path):
+    if retriever.engine.persistent:
+        with pytest.raises(UnsupportedError, match="not in a folder"):
+            retriever.save(tmp_path / "index")
+
+
+def test_pictures_of_memory_keep_their_place(tiny_clip, tiny_clip_processor, engine):
+    made = Retriever(tiny_clip, tiny_clip_processor, bank=BANK, index=open_index(engine))
+    made.index([Image.new("RGB", (9, 9), colour) for colour in ("red", "green")])
+    hit = made.search(Image.new("RGB", (9, 9), "red"), top_k=1)[0]
+    assert hit.path is None
+    assert made._gallery.read(hit.item).getpixel((0, 0)) == (255, 0, 0)
+    made.engine.close()
+
+
+def test_the_command_line_indexes_and_searches_with_any_engine(
+    rsctir, engine, clip_folder, picture_folder, tmp_path
+):
+    lines = [
+        {"file_name": "red.png", "captions": ["a red field"], "class": "field", "tiles": [1]},
+        {"file_name": "blue.png", "class": "sea", "bounding_box": [8, 53, 9, 54], "year": 2001},
+    ]
+    (picture_folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    is_server = engine not in ("exact", "hnsw")
+    place = engine if is_server else tmp_path / "index"
+    (tmp_path / "bank.txt").write_text("\n".join(BANK))
+    made = ("index", "--model", clip_folder, "--images", picture_folder, "--engine", engine)
+    code, out, err = rsctir(*made, *(() if is_server else ("--index", place)))
+    assert code == 0, err
+    assert "8 pictures indexed" in out
+    assert ("exact" in out) == (engine == "exact")
+    cases = [
+        (("--where", "class=field"), ["red.png"]),
+        (("--where", "class=sea", "--where", "class=field"), ["blue.png", "red.png"]),
+        (("--where", "year=2001", "--bbox", "8.5,50,20,60"), ["blue.png"]),
+        (("--where", 'year="2001"'), []),
+        (("--bbox", "-9,-9,-8,-8"), []),
+    ]
+    for options, names in cases:
+        search = ("search", "--index", place, "--text", "a river", "--rerank", "smr", "--json")
+        code, out, err = rsctir(*search, "--bank", tmp_path / "bank.txt", *options)
+        assert code == 0, err
+        assert sorted(hit["path"].rsplit("/", 1)[-1] for hit in json.loads(out)["hits"]) == names
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--engine", "exact"), "say where to save it, --index"),
+        (("--engine", "quantum", "--index", "x"), "'quantum'; expected exact, hnsw"),
+        (("--engine", "postgresql://host/db", "--index", "x"), "Leave --index out"),
+        (("--engine", "postgresql://127.0.0.1:1/db?connect_timeout=2"), "PostgreSQL (127.0.0.1"),
+    ],
+)
+def test_places_that_make_no_sense_are_one_line(rsctir, clip_folder, options, message):
+    code, _, err = rsctir("index", "--model", clip_folder, "--images", "sample", *options)
+    assert code == 2 and "Traceback" not in err
+    assert message in err.splitlines()[-1]
+
+
+def test_filters_that_make_no_sense_are_one_line(rsctir, tmp_path):
+    for options in (("--where", "class"), ("--bbox", "1,2,3"), ("--bbox", "1,50,2,40")):
+        code, _, err = rsctir("search", "--index", tmp_path, "--text", "a river", *options)
+        assert code == 2 and err.count("\n") == 1
+        assert "expected" in err
+
+
+def test_a_damaged_line_of_annotations_is_named(rsctir, clip_folder, picture_folder, tmp_path):
+    for line in ("{", '{"class": "sea"}', '{"file_name": "a", "bounding_box": [1]}', "[]"):
+        (picture_folder / "metadata.jsonl").write_text("\n" + line)
+        code, _, err = rsctir(
+            *("index", "--model", clip_folder, "--images", picture_folder),
+            *("--index", tmp_path / "index"),
+        )
+        assert code == 2 and "Line 2 of" in err
+    with pytest.raises(QueryError):
+        SearchFilter({"class": []})
