@@ -21,6 +21,10 @@ class OutputExistsError(RsctirError, FileExistsError):
     """The place to write to holds something already."""
 
 
+class StorageError(RsctirError, OSError):
+    """Something could not be written: no space left, no permission, or the folder went away."""
+
+
 class FolderBusyError(RsctirError, RuntimeError):
     """Another process is writing to the same folder."""
 

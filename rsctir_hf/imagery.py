@@ -64,7 +64,9 @@ _DECODER_ERRORS = (
 )
 
 
-def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_image(
+    source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str | None = None
+) -> Image.Image:
     """Read one picture as 8-bit RGB.
 
     Args:
@@ -72,6 +74,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
             or (H, W, 4) of bool, integers or floats.
         max_pixels: refuse pictures with more pixels than this; values above ``MAX_PIXELS`` do not
             help for files, since Pillow's own guard applies too.
+        name: what messages call it; by default its path, or what it is.
 
     Returns:
         A picture of mode RGB, upright, with the size it was stored in. Only JPEG files above
@@ -80,7 +83,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
     Raises:
         ImageReadError: the source is missing, empty, no picture, damaged, too small or too large.
     """
-    name = _describe(source)
+    name = name or _describe(source)
     if isinstance(source, np.ndarray):
         picture = _from_array(source, name)
         _check_size(picture.size, max_pixels, name)

@@ -10,8 +10,10 @@ Everything returns float64, so that candidates with equal scores stay equal afte
 """
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,10 +81,13 @@ def smr(
     _check_temperature(temperature)
     if variant not in ("log", "additive"):
         raise ValueError(f"variant is {variant!r}; expected 'log' or 'additive'.")
-    return (
-        _smr_one_way(similarity, temperature, variant, weight),
-        _smr_one_way(similarity.T, temperature, variant, weight).T,
-    )
+    scores = similarity.double()
+    scaled = scores / temperature
+    if variant == "log":
+        i2t, t2i = (scaled.log_softmax(dim=queries).add_(scaled) for queries in (0, 1))
+    else:
+        i2t, t2i = (scaled.softmax(dim=queries).mul_(weight).add_(scores) for queries in (0, 1))
+    return i2t, t2i
 
 
 def smr_single(scores: Tensor, hubness: Tensor, *, temperature: float) -> Tensor:
@@ -147,13 +152,18 @@ def multivariate_rerank(
     """
     check_scores(similarity, "similarity")
     _check_mr(mode, top_k)
-    similarity = similarity.double()
-    caption_ranks = _ranks(similarity)  # of each caption in its picture's list, (B, C)
-    picture_ranks = _ranks(similarity.T).T  # of each picture in its caption's list, (B, C)
+    pictures = similarity.double().contiguous()  # (B, C)
+    captions = pictures.T.contiguous()  # (C, B)
+    lists = _First.of(pictures, top_k), _First.of(captions, top_k)
+    if mode == "paper":  # a place beyond the first ones counts as any other
+        own = tuple(each.scores.flip(1) for each in lists)
+    else:
+        own = tuple(_sorted_rows(each) for each in (pictures, captions))
     options = (mode, top_k, xi, weights)
-    totals = similarity.sum(dim=0), similarity.sum(dim=1)
-    i2t = _mr_scores(similarity, caption_ranks, picture_ranks, totals[0], *options)
-    t2i = _mr_scores(similarity.T, picture_ranks.T, caption_ranks.T, totals[1], *options)
+    i2t_back = _count_above(own[1], lists[0].candidates, lists[0].scores)
+    t2i_back = _count_above(own[0], lists[1].candidates, lists[1].scores)
+    i2t = _mr_scores(pictures, lists[0], i2t_back, captions.sum(dim=1), *options)
+    t2i = _mr_scores(captions, lists[1], t2i_back, pictures.sum(dim=1), *options)
     return i2t, t2i.T
 
 
@@ -191,31 +201,73 @@ def mr_single(
         )
     check_scores(scores[None], "scores")
     query = scores.double()[None]  # (1, G)
-    back_ranks = (bank_scores > scores).sum(dim=0)[None]  # (1, G)
     totals = bank_scores.sum(dim=0, dtype=torch.float64) + query[0]  # (G,)
-    return _mr_scores(query, _ranks(query), back_ranks, totals, mode, top_k, xi, weights)[0]
+    first = _First.of(query, top_k)
+    back_ranks = (bank_scores[:, first.candidates[0]] > first.scores).sum(dim=0)[None]  # (1, M)
+    return _mr_scores(query, first, back_ranks, totals, mode, top_k, xi, weights)[0]
 
 
-def _smr_one_way(queries: Tensor, temperature: float, variant: SMRVariant, weight: float) -> Tensor:
-    """Score the candidates of queries (Q, G)."""
-    scores = queries.double()
-    hubs = hubness(scores, temperature=temperature)  # (G,)
-    if variant == "log":
-        return 2 * scores / temperature - hubs
-    return scores + weight * (scores / temperature - hubs).exp()
+@dataclass(frozen=True)
+class _First:
+    """The first candidates of each query.
+
+    Attributes:
+        scores: (Q, M), best first; M is ``top_k``, or more where candidates tie with the last one.
+        candidates: (Q, M) their columns.
+        inside: (Q, M) false for candidates that only fill the row up.
+    """
+
+    scores: Tensor
+    candidates: Tensor
+    inside: Tensor
+
+    @classmethod
+    def of(cls, scores: Tensor, top_k: int) -> "_First":
+        """Find the first ``top_k`` candidates of queries (Q, G)."""
+        found, candidates = scores.topk(min(top_k + 1, scores.shape[1]), dim=1)
+        last = found[:, :top_k][:, -1:]  # (Q, 1)
+        if (found[:, top_k:] == last).any():
+            most = int((scores >= last).sum(dim=1).max())
+            found, candidates = scores.topk(most, dim=1)
+        else:
+            found, candidates = found[:, :top_k].contiguous(), candidates[:, :top_k]
+        return cls(found, candidates, found >= last)
+
+
+def _sorted_rows(scores: Tensor) -> Tensor:
+    """Sort each row, lowest first; numpy's sort carries no indices along, and is faster for it."""
+    return torch.from_numpy(np.sort(scores.cpu().numpy(), axis=1)).to(scores.device)
+
+
+def _count_above(ascending: Tensor, rows: Tensor, scores: Tensor) -> Tensor:
+    """Count how many of a row's scores lie above each given score, by bisection.
+
+    Args:
+        ascending: (G, L) scores, lowest first in each row.
+        rows: (Q, M) the row to look in.
+        scores: (Q, M).
+    """
+    length = ascending.shape[1]
+    flat, start = ascending.flatten(), rows * length
+    low, high = torch.zeros_like(rows), torch.full_like(rows, length)
+    for _ in range(length.bit_length()):  # halves what is left until it is nothing
+        middle = (low + high) // 2
+        at = flat[start + middle.clamp(max=length - 1)]
+        right = (low < high) & (at <= scores)
+        high = torch.where(right, high, middle)
+        low = torch.where(right, middle + 1, low)
+    return length - low
 
 
 def _ranks(scores: Tensor) -> Tensor:
-    """Rank the columns in each row of scores (Q, G) from 0, best first; ties share the best."""
-    scores = scores.contiguous()
-    ascending = scores.sort(dim=1).values.contiguous()
-    not_above = torch.searchsorted(ascending, scores, right=True)
-    return scores.shape[1] - not_above
+    """Rank the columns in each row of scores (Q, M) from 0, best first; ties share the best."""
+    ascending = scores.sort(dim=1).values
+    return scores.shape[1] - torch.searchsorted(ascending, scores, right=True)
 
 
 def _mr_scores(
     scores: Tensor,
-    ranks: Tensor,
+    first: _First,
     back_ranks: Tensor,
     totals: Tensor,
     mode: MRMode,
@@ -223,19 +275,38 @@ def _mr_scores(
     xi: float,
     weights: tuple[float, float],
 ) -> Tensor:
-    """Rerank the candidates of queries, all (Q, G); totals (G,) are the sums over all queries."""
-    inside = ranks < top_k
+    """Rerank the candidates of queries.
+
+    Args:
+        scores: (Q, G) float64.
+        first: the first candidates (Q, M).
+        back_ranks: (Q, M) place of the query in their lists; in ``paper`` mode ``top_k`` or more
+            stands for every place from there on.
+        totals: (G,) sums over all queries.
+        mode: see ``multivariate_rerank``, as the rest.
+        top_k: first candidates.
+        xi: decay.
+        weights: of the share and of the back rank.
+    """
+    ranks = _ranks(first.scores)
+    outside = ~first.inside
     if mode == "paper":
-        back = torch.where(back_ranks < top_k, torch.exp(-xi * (back_ranks + 1)), 0.0)
+        back = torch.where(back_ranks < top_k, _decay(back_ranks, xi), 0.0)
     else:
         # sorted by back rank, equal ones in the query's own order; those outside come last
         order = (back_ranks * scores.shape[1] + ranks).double()
-        back = torch.exp(-xi * (_ranks(-order.masked_fill(~inside, torch.inf)) + 1))
-    share = scores / totals.clamp(min=1.0)
-    reranked = weights[0] * share + torch.exp(-xi * (ranks + 1)) + weights[1] * back
-    lowest = reranked.masked_fill(~inside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
-    worst_inside = scores.masked_fill(~inside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
-    return torch.where(inside, reranked, lowest - 1 - (worst_inside - scores))
+        back = _decay(_ranks(-order.masked_fill(outside, torch.inf)), xi)
+    share = first.scores / totals.clamp(min=1.0)[first.candidates]
+    reranked = weights[0] * share + _decay(ranks, xi) + weights[1] * back  # (Q, M)
+    lowest = reranked.masked_fill(outside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
+    worst = first.scores.masked_fill(outside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
+    result = scores + (lowest - 1 - worst)  # the others follow in their old order
+    others = result.gather(1, first.candidates)
+    return result.scatter_(1, first.candidates, torch.where(outside, others, reranked))
+
+
+def _decay(ranks: Tensor, xi: float) -> Tensor:
+    return torch.exp(-xi * (ranks.double() + 1))
 
 
 def _check_temperature(temperature: float) -> None:

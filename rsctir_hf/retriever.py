@@ -28,7 +28,6 @@ from rsctir_hf.gallery.embedding import (
     Skipped,
     detector_record,
     embed_image,
-    embed_image_batches,
     embed_texts,
     evaluating,
     image_inputs,
@@ -38,7 +37,7 @@ from rsctir_hf.gallery.embedding import (
 from rsctir_hf.gallery.hits import Hit
 from rsctir_hf.gallery.live_rerank import check_rerank
 from rsctir_hf.gallery.live_search import LiveSearch, Query
-from rsctir_hf.gallery.loading import load_dual_encoder
+from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
 from rsctir_hf.gallery.manifest import (
     Item,
     Manifest,
@@ -47,6 +46,7 @@ from rsctir_hf.gallery.manifest import (
     read_manifest,
 )
 from rsctir_hf.gallery.pictures import Known, PictureGallery, picture_sources
+from rsctir_hf.gallery.pipeline import image_batches
 from rsctir_hf.gallery.queries import check_top_k, describe_query, split_query
 from rsctir_hf.imagery import read_image
 from rsctir_hf.protocols import RegionProposer, Regions, VectorIndex
@@ -224,7 +224,8 @@ class Retriever:
         captions: Sequence[str | None] | None = None,
         metadata: Sequence[Metadata] | None = None,
         boxes: Sequence[BoundingBox | None] | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
+        embeddings: str | Path | None = None,
         progress: Progress | None = None,
     ) -> IndexReport:
         """Add pictures to the gallery; they can be searched batch by batch as they come in.
@@ -236,22 +237,25 @@ class Retriever:
             captions: what the gallery says about each of them, shown with the hits.
             metadata: what else is known about each, plain values by name, for filters.
             boxes: where on the Earth each lies, likewise.
-            batch_size: pictures per forward pass.
+            batch_size: pictures per forward pass; see ``embedding.default_batch_size``.
+            embeddings: folder that keeps the vectors (``gallery.pipeline.embed_pictures``): what it
+                holds already is not embedded again, and a run that was cut short goes on.
             progress: called with (done, total).
 
         Raises:
             DataLayoutError: the folder is missing or holds no picture.
             QueryError: captions, metadata or boxes and pictures differ in number.
+            IndexMismatchError: ``embeddings`` are of another model or other pictures.
             IndexUnavailableError: the server that keeps the index does not answer.
         """
         sources = picture_sources(images)
         known = Known.of(len(sources), captions=captions, metadata=metadata, boxes=boxes)
         skipped: list[Skipped] = []
         indexed = 0
-        for batch in embed_image_batches(
-            self.model,
-            self.processor,
+        for batch in image_batches(
+            LoadedModel(self.model, self.processor, self.model_id, self.revision),
             sources,
+            embeddings,
             batch_size=batch_size,
             progress=progress,
             regions=self.regions,

@@ -46,7 +46,7 @@ PLACES: dict[str, set[str]] = (
     | dict.fromkeys(SERVICES, SERVED)
     | {"scene": SERVED | {"geo", "retriever"}}
     | {part: BELOW_DOORS | TRAINING_DOORS | {ROOT_NAMES} for part in TRAINING_DOORS}
-    | {"cli": BELOW_DOORS | {"hub", ROOT_NAMES}, "ui": BELOW_DOORS | {ROOT_NAMES}}
+    | {"cli": BELOW_DOORS | {"hub", "allocation", ROOT_NAMES}, "ui": BELOW_DOORS | {ROOT_NAMES}}
     | {"__main__": {"cli"}, ROOT_NAMES: BELOW_DOORS | TRAINING_DOORS}
 )
 # tokenizers comes with transformers, whose tokenizers are built from it

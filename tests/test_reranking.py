@@ -1,6 +1,8 @@
 """The rerankers against loop ports, identities and limits."""
 
 import math
+import sys
+from functools import partial
 
 import pytest
 import torch
@@ -174,6 +176,29 @@ def test_equal_captions_stay_tied(similarity, rerank):
 @pytest.mark.parametrize("rerank", [smr, multivariate_rerank])
 def test_a_single_pair_is_reranked_without_complaint(rerank):
     assert all(scores.shape == (1, 1) for scores in rerank(torch.tensor([[0.3]])))
+
+
+@pytest.mark.parametrize(
+    "rerank", [smr, multivariate_rerank, partial(multivariate_rerank, mode="released")]
+)
+def test_no_python_runs_for_each_query(rerank):
+    def calls(pictures, captions):
+        similarity = torch.rand(pictures, captions)
+        count = 0
+
+        def note(frame, event, argument):
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(note)
+        try:
+            rerank(similarity)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    # as many calls for 16 times the queries, but for a few more halvings of the longer lists
+    assert calls(256, 512) <= calls(16, 32) + 200
 
 
 def test_bad_input_is_named(similarity):

@@ -68,13 +68,21 @@ def index(  # noqa: PLR0913 - an argument is an option of the command
     overlap: Overlap = OVERLAP,
     gsd: Gsd = None,
     bands: Bands = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps the vectors, so that only new pictures are embedded. Default: "
+            "'embeddings' within --index."
+        ),
+    ] = None,
     regions: RegionsOption = MODEL_REGIONS,
     threshold: Threshold = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
-    """Embed a folder of pictures, or the tiles of rasters, so that they can be searched."""
+    """Embed pictures, or the tiles of rasters, to be searched; run again, only new ones are."""
     check_place(engine, folder)
+    embeddings = embeddings or (folder and folder / "embeddings")
     if (images is None) == (rasters is None):
         raise QueryError("Give one of --images and --rasters.")
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
@@ -82,10 +90,10 @@ def index(  # noqa: PLR0913 - an argument is an option of the command
         model, device=device, trust_remote_code=trust, regions=chosen, engine=engine
     )
     if images is not None:
-        done = index_pictures(retriever, images)
+        done = index_pictures(retriever, images, embeddings)
     else:
         cut = {"tile": tile, "overlap": overlap, "gsd": gsd, "bands": read_bands(bands)}
-        done = index_tiles(retriever, rasters or Path(), cut)
+        done = index_tiles(retriever, rasters or Path(), embeddings, cut)
     if len(retriever) > RECALL_AT and not retriever.engine.persistent:
         measure_recall(retriever.engine, top_k=RECALL_AT)
     if folder is not None:
@@ -93,7 +101,7 @@ def index(  # noqa: PLR0913 - an argument is an option of the command
     print(f"{done} Kept in {retriever.engine.place}. Search: {retriever.engine.recall}.")
 
 
-def index_pictures(retriever: Retriever, images: str) -> str:
+def index_pictures(retriever: Retriever, images: str, embeddings: Path | None) -> str:
     """Index a folder of pictures; return what was done, in words.
 
     Raises:
@@ -107,6 +115,7 @@ def index_pictures(retriever: Retriever, images: str) -> str:
             captions=known.captions,
             metadata=known.metadata,
             boxes=known.boxes,
+            embeddings=embeddings,
             progress=bar.show,
         )
     list_skipped(report.skipped)
@@ -115,14 +124,16 @@ def index_pictures(retriever: Retriever, images: str) -> str:
     return f"{report.indexed} pictures indexed, {len(report.skipped)} skipped."
 
 
-def index_tiles(retriever: Retriever, rasters: Path, cut: Mapping[str, Any]) -> str:
+def index_tiles(
+    retriever: Retriever, rasters: Path, embeddings: Path | None, cut: Mapping[str, Any]
+) -> str:
     """Index the tiles of a folder of rasters; return what was done, in words.
 
     Raises:
         DataLayoutError: none of them can be searched.
     """
     with Bar("indexing", unit=" tiles") as bar:
-        report = index_rasters(retriever, rasters, progress=bar.show, **cut)
+        report = index_rasters(retriever, rasters, embeddings=embeddings, progress=bar.show, **cut)
     list_skipped(report.skipped)
     for warning in report.warnings:
         print(f"note: {warning}", file=sys.stderr)

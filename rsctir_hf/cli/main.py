@@ -4,7 +4,9 @@ import sys
 
 import typer
 
+from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.cli.data import convert, leakage
+from rsctir_hf.cli.embedding import embed
 from rsctir_hf.cli.evaluation import evaluate
 from rsctir_hf.cli.gallery import caption, index, search
 from rsctir_hf.cli.hub import card, push
@@ -16,12 +18,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find remote-sensing pictures by words, and words for pictures.",
 )
-for command in (evaluate, index, search, caption, scene, convert, leakage, card, push):
+for command in (
+    evaluate, embed, index, search, caption, scene, convert, leakage, card, push,
+):  # fmt: skip
     app.command()(command)
 
 
 def main() -> None:
     """Run the command line; an error that was foreseen becomes one line and exit code 2."""
+    keep_freed_memory()
     try:
         app()
     except (RsctirError, OSError) as error:

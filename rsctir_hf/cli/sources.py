@@ -7,10 +7,13 @@ from typing import Any
 
 from rsctir_hf import data as captioned
 from rsctir_hf.data.formats import detect_format
-from rsctir_hf.data.tables import table_from_hub
+from rsctir_hf.data.tables import split_from_hub, table_from_hub
 from rsctir_hf.drawn import read_caption_bank, sample_folder
 from rsctir_hf.entries import BoundingBox, Scalar, SearchFilter
 from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.gallery.records import PictureRecord, folder_pictures
+from rsctir_hf.gallery.tables import table_pictures
+from rsctir_hf.weights import could_be_hub_id
 
 SAMPLE = "sample"  # the gallery drawn by our own code
 
@@ -75,6 +78,18 @@ def split_pair(text: str) -> tuple[str, str]:
 def picture_folder(images: str) -> Path:
     """Return the folder a gallery argument means."""
     return sample_folder() if images == SAMPLE else Path(images).expanduser()
+
+
+def named_pictures(images: str, *, split: str) -> tuple[Sequence[PictureRecord], str]:
+    """List the pictures of a folder, of the drawn gallery or of a data set on the Hub.
+
+    Returns:
+        The pictures, and the folder or data set that their ids belong to.
+    """
+    folder = picture_folder(images)
+    if not folder.exists() and could_be_hub_id(images) and "/" in images:
+        return table_pictures(split_from_hub(images, split)), f"{images}:{split}"
+    return folder_pictures(folder), str(folder.resolve())
 
 
 def read_bank(file: Path | None) -> Sequence[str]:

@@ -93,10 +93,19 @@ def hub_splits(source: str, *, revision: str | None = None) -> dict[str, str]:
 
 
 def table_from_hub(source: str, split: str, *, revision: str | None = None) -> datasets.Dataset:
-    """Load one split of a Hub data set.
+    """Load one split of a captioned Hub data set.
 
     Raises:
         DataLayoutError: the data set cannot be reached, has no such split, or lacks a column.
+    """
+    return standardise(split_from_hub(source, split, revision=revision), source=source)
+
+
+def split_from_hub(source: str, split: str, *, revision: str | None = None) -> datasets.Dataset:
+    """Load one split of a Hub data set as it is.
+
+    Raises:
+        DataLayoutError: the data set cannot be reached or has no such split.
     """
     splits = hub_splits(source, revision=revision)
     if split not in splits:
@@ -105,10 +114,9 @@ def table_from_hub(source: str, split: str, *, revision: str | None = None) -> d
             "Choose one of these, or hold a part of train out (rsctir_hf.data.hold_out)."
         )
     try:
-        table = datasets.load_dataset(source, split=splits[split], revision=revision)
+        return datasets.load_dataset(source, split=splits[split], revision=revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise _unreachable(source, error) from error
-    return standardise(table, source=source)
 
 
 def standardise(table: datasets.Dataset, *, source: str) -> datasets.Dataset:

@@ -5,9 +5,10 @@ output object whose ``pooler_output`` is the projected, unnormalised vector. Bot
 float32 unit vectors on the CPU.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -17,32 +18,35 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsctir_hf.errors import ImageReadError, RegionsError, UnsupportedError
-from rsctir_hf.imagery import first_symmetries, read_image, turned
-from rsctir_hf.proposals import label_names, propose
+from rsctir_hf.errors import UnsupportedError
+from rsctir_hf.gallery.ahead import read_ahead
+from rsctir_hf.gallery.preparation import (
+    Preparation,
+    PreparedImages,
+    Skipped,
+    inputs_with,
+    regions_to_hand_in,
+)
+from rsctir_hf.gallery.preparation import detector_record as detector_record
+from rsctir_hf.gallery.preparation import regions_name as regions_name
+from rsctir_hf.imagery import read_image
+from rsctir_hf.proposals import label_names
 from rsctir_hf.protocols import (
     MODEL_REGIONS,
-    NO_REGIONS,
-    DetectorRecord,
     DualEncoder,
-    RecordedProposer,
     RegionGraphModel,
     RegionProposer,
-    Regions,
 )
 
 ImageSource = str | Path | Image.Image
 Progress = Callable[[int, int], None]
 
+#: On a CPU the C library gives large activations back to the system after each layer, and getting
+#: fresh pages for them costs more than a larger batch saves (``rsctir_hf.allocation``).
+CPU_BATCH = 8
+DEVICE_BATCH = 64
+
 _LONGEST_BELIEVABLE_LENGTH = 100_000  # a tokenizer without a limit reports about 1e30
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A picture that could not be read, or that a detector cannot look at, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -58,47 +62,6 @@ class EmbeddedImages:
     vectors: Tensor
     kept: tuple[int, ...]
     skipped: tuple[Skipped, ...]
-
-
-def regions_name(model: nn.Module, regions: str | RegionProposer = MODEL_REGIONS) -> str:
-    """Name the regions that embeddings of ``model`` use: ``model``, ``none`` or a detector's name.
-
-    This is what indexes and results record, beside ``detector_record``. A model without a region
-    branch has none.
-
-    Raises:
-        RegionsError: another word than ``model`` or ``none``, or no name of its own.
-        UnsupportedError: a proposer for a model that takes no regions.
-    """
-    if regions in (MODEL_REGIONS, NO_REGIONS):
-        return str(regions) if _uses_regions(model) else NO_REGIONS
-    name = getattr(regions, "name", "")
-    if isinstance(regions, str) or not callable(regions) or name in ("", MODEL_REGIONS, NO_REGIONS):
-        raise RegionsError(
-            f"regions is {regions!r}; expected 'model', 'none' or a proposer with a name of its "
-            "own, such as regions.detector.load_detector(ID_OR_FOLDER) gives."
-        )
-    source = getattr(model.config, "region_source", MODEL_REGIONS)
-    if not _uses_regions(model) or source != MODEL_REGIONS:
-        raise UnsupportedError(
-            f"{type(model).__name__} takes no regions of {name}: it has no region branch, or one "
-            "for precomputed nodes. Use regions 'model', or a GaLR model with regions."
-        )
-    return name
-
-
-def detector_record(
-    model: nn.Module, regions: str | RegionProposer = MODEL_REGIONS
-) -> DetectorRecord | None:
-    """Return what identifies the detector behind ``regions_name``; None where there is none.
-
-    A proposer of the user's own may do without a ``record``: then its name is all there is.
-
-    Raises:
-        RegionsError, UnsupportedError: see ``regions_name``.
-    """
-    regions_name(model, regions)
-    return regions.record if isinstance(regions, RecordedProposer) else None
 
 
 @contextmanager
@@ -118,29 +81,42 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def embed_prepared(model: nn.Module, prepared: PreparedImages) -> Tensor:
+    """Embed n prepared pictures as unit vectors (n, D) float32 on the CPU; (0, 0) of none."""
+    return _mean_of([_embed_inputs(model, view) for view in prepared.views])
+
+
+def default_batch_size(model: nn.Module) -> int:
+    """Return how many pictures the model should see at once where nobody says."""
+    return CPU_BATCH if _device_of(model).type == "cpu" else DEVICE_BATCH
+
+
 def embed_images(
     model: nn.Module,
     processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
     images: Iterable[ImageSource],
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     progress: Progress | None = None,
     regions: str | RegionProposer = MODEL_REGIONS,
     symmetries: int = 1,
+    workers: int | None = None,
 ) -> EmbeddedImages:
     """Embed pictures; those that cannot be read or looked at are skipped and listed.
 
     Args:
         model: a dual encoder (``protocols.DualEncoder``).
         processor: its processor.
-        images: n paths or PIL pictures; a lazy iterable is read one batch at a time.
-        batch_size: pictures per forward pass.
+        images: n paths or PIL pictures; a lazy iterable is read a few batches ahead.
+        batch_size: pictures per forward pass; None: ``default_batch_size``.
         progress: called with (done, total) after each batch; total is 0 where it is not known.
         regions: ``model`` (the model's own), ``none`` or a proposer whose regions are handed in;
-            a proposer looks at each view that is embedded.
+            a proposer looks at each view that is embedded, in the caller's thread.
         symmetries: 1 embeds each picture as it is. 8 embeds all its turned and mirrored views and
             averages their unit vectors, scaled to unit length again, which takes 8 times as long;
             then a picture and its turned copy have the same vector.
+        workers: threads that read pictures while the model runs; the vectors do not depend on it.
+            0 reads in the caller's thread; None: ``ahead.default_workers``.
 
     Raises:
         QueryError: ``symmetries`` is neither 1 nor 8.
@@ -156,6 +132,7 @@ def embed_images(
             progress=progress,
             regions=regions,
             symmetries=symmetries,
+            workers=workers,
         )
     )
     if not parts:
@@ -173,27 +150,26 @@ def embed_image_batches(
     processor: Any,  # noqa: ANN401
     images: Iterable[ImageSource],
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     progress: Progress | None = None,
     regions: str | RegionProposer = MODEL_REGIONS,
     symmetries: int = 1,
+    workers: int | None = None,
 ) -> Iterator[EmbeddedImages]:
     """Yield what ``embed_images`` returns batch by batch, so that a caller can show it early."""
-    shown = first_symmetries(symmetries)
-    regions_name(model, regions)  # refuses what no picture could be embedded with
+    preparation = Preparation(model, processor, regions=regions, symmetries=symmetries)
     total = len(images) if isinstance(images, Sequence) else 0
-    remaining, done = iter(images), 0
-    while chunk := list(islice(remaining, batch_size)):
-        ready, skipped = _prepare_chunk(chunk, done, shown=shown, regions=regions)
-        vectors = []
-        for view, symmetry in enumerate(shown if ready else ()):
-            pictures = [turned(each.picture, symmetry) for each in ready]
-            found = [each.regions[view] for each in ready if each.regions]
-            handed_in = found or _handed_in(model, pictures, regions)
-            vectors.append(_forward(model, processor, pictures, handed_in))
-        done += len(chunk)
+    done = 0
+    for first, size, prepared in read_ahead(
+        partial(_prepare_chunk, preparation),
+        _numbered_chunks(images, batch_size or default_batch_size(model)),
+        workers=preparation.workers(workers),
+    ):
+        done += size
         yield EmbeddedImages(
-            _mean_of(vectors), tuple(each.position for each in ready), tuple(skipped)
+            embed_prepared(model, prepared),
+            tuple(first + place for place in prepared.kept),
+            prepared.skipped,
         )
         if progress is not None:
             progress(done, total)
@@ -214,7 +190,8 @@ def embed_image(
         UnsupportedError: the detector cannot look at it, or the model takes no regions.
     """
     pictures = [read_image(image)]
-    return _forward(model, processor, pictures, _handed_in(model, pictures, regions))[0]
+    inputs = inputs_with(processor, pictures, regions_to_hand_in(model, pictures, regions))
+    return _embed_inputs(model, inputs)[0]
 
 
 def embed_texts(
@@ -266,7 +243,8 @@ def image_inputs(
     regions: str | RegionProposer = MODEL_REGIONS,
 ) -> dict[str, Tensor]:
     """Turn B RGB pictures into the tensors of ``get_image_features``, on the model's device."""
-    return _inputs_with(model, processor, pictures, _handed_in(model, pictures, regions))
+    inputs = inputs_with(processor, pictures, regions_to_hand_in(model, pictures, regions))
+    return _on_device(model, inputs)
 
 
 def picture_region_graph(
@@ -285,83 +263,44 @@ def picture_region_graph(
     if not isinstance(model, RegionGraphModel):
         raise UnsupportedError(f"{type(model).__name__} has no region graph. Use a GaLR model.")
     pictures = [read_image(image)]
-    handed_in = _handed_in(model, pictures, regions)
+    handed_in = regions_to_hand_in(model, pictures, regions)
     with evaluating(model):
-        graph = model.get_region_graph(**_inputs_with(model, processor, pictures, handed_in))
+        inputs = _on_device(model, inputs_with(processor, pictures, handed_in))
+        graph = model.get_region_graph(**inputs)
     return graph, label_names(getattr(model.config, "region_labels", ()), handed_in)
 
 
-def _handed_in(
-    model: nn.Module, pictures: Sequence[Image.Image], regions: str | RegionProposer
-) -> list[Regions] | None:
-    """Return the regions to hand in with each of B pictures; None: the model proposes its own."""
-    name = regions_name(model, regions)
-    if not isinstance(regions, str):
-        return propose(regions, pictures)
-    if name == NO_REGIONS and regions_name(model) != NO_REGIONS:
-        return [Regions(boxes=torch.zeros(0, 4), scores=torch.zeros(0))] * len(pictures)
-    return None
+def _on_device(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.to(_device_of(model)) for name, tensor in inputs.items()}
 
 
-def _inputs_with(
-    model: nn.Module,
-    processor: Any,  # noqa: ANN401
-    pictures: Sequence[Image.Image],
-    handed_in: Sequence[Regions] | None,
-) -> dict[str, Tensor]:
-    """Do what ``image_inputs`` does with regions that were found already."""
-    given = {} if handed_in is None else {"regions": handed_in}
-    inputs = processor(images=list(pictures), return_tensors="pt", **given)
-    return dict(inputs.to(_device_of(model)))
+def _embed_inputs(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Embed one batch of pictures as (B, D)."""
+    with evaluating(model):
+        features = cast(DualEncoder, model).get_image_features(**_on_device(model, inputs))
+        return _unit_vectors(features)
 
 
-def _uses_regions(model: nn.Module) -> bool:
-    config = getattr(model, "config", None)
-    return isinstance(model, RegionGraphModel) and getattr(config, "use_regions", True)
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A picture, its position, and what a proposer found in each view of it (else nothing)."""
-
-    position: int
-    picture: Image.Image
-    regions: list[Regions]
+def _numbered_chunks(
+    images: Iterable[ImageSource], size: int
+) -> Iterator[tuple[int, list[ImageSource]]]:
+    """Yield the pictures ``size`` at a time, each chunk with the position of its first picture."""
+    remaining, first = iter(images), 0
+    while chunk := list(islice(remaining, size)):
+        yield first, chunk
+        first += len(chunk)
 
 
 def _prepare_chunk(
-    chunk: Sequence[ImageSource],
-    first: int,
-    *,
-    shown: Sequence[Image.Transpose | None],
-    regions: str | RegionProposer,
-) -> tuple[list[_Ready], list[Skipped]]:
-    """Read one chunk of pictures, whose first stands at position ``first``, with their regions."""
-    ready, skipped = [], []
-    for position, source in enumerate(chunk, start=first):
-        name = str(source) if isinstance(source, str | Path) else f"picture {position}"
-        try:
-            picture = read_image(source)
-            views = (turned(picture, symmetry) for symmetry in shown)
-            found = [] if isinstance(regions, str) else propose(regions, views)
-            ready.append(_Ready(position, picture, found))
-        except ImageReadError as error:
-            skipped.append(Skipped(path=name, reason=str(error)))
-        except UnsupportedError as error:
-            skipped.append(Skipped(path=name, reason=f"{name}: {error}"))
-    return ready, skipped
-
-
-def _forward(
-    model: nn.Module,
-    processor: Any,  # noqa: ANN401
-    pictures: Sequence[Image.Image],
-    handed_in: Sequence[Regions] | None,
-) -> Tensor:
-    """Embed one batch of pictures as (B, D)."""
-    with evaluating(model):
-        inputs = _inputs_with(model, processor, pictures, handed_in)
-        return _unit_vectors(cast(DualEncoder, model).get_image_features(**inputs))
+    preparation: Preparation, chunk: tuple[int, list[ImageSource]]
+) -> tuple[int, int, PreparedImages]:
+    """Return position, number and model inputs of a chunk."""
+    first, sources = chunk
+    names = [
+        str(source) if isinstance(source, str | Path) else f"picture {position}"
+        for position, source in enumerate(sources, start=first)
+    ]
+    return first, len(sources), preparation(sources, names)
 
 
 def _mean_of(vectors: Sequence[Tensor]) -> Tensor:

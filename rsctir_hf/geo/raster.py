@@ -266,20 +266,23 @@ def overview(raster: Raster, *, side: int) -> Image.Image:
     return shown
 
 
-def read_tile(tile: TileAddress) -> Image.Image:
+def read_tile(tile: TileAddress, *, least_valid: float = 0.0) -> Image.Image:
     """Read the picture of a tile.
 
     Raises:
         MissingDependencyError: rasterio is absent.
-        RasterError: the raster is gone, damaged, or holds no data here.
+        RasterError: the raster is gone, damaged, or holds no data here, or in a smaller share of
+            the pixels than ``least_valid``.
     """
     file = Path(tile.path)
     changed = file.stat().st_mtime_ns if file.exists() else 0
     with TileReader(_known_raster(tile.path, tile.bands, changed)) as reader:
-        shown = reader.read(tile.window, tile.size).picture
-    if shown is None:
-        raise RasterError(f"{tile.path} holds no data in its pixels {tile.window.box}.")
-    return shown
+        shown = reader.read(tile.window, tile.size)
+    if shown.picture is None or shown.valid < least_valid:
+        raise RasterError(
+            f"{tile.path} holds no data in {1 - shown.valid:.0%} of its pixels {tile.window.box}."
+        )
+    return shown.picture
 
 
 @lru_cache(maxsize=32)

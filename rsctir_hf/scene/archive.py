@@ -1,18 +1,31 @@
 """An index of a whole folder of rasters: every tile with its place, searched like any gallery."""
 
-from collections.abc import Sequence
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rsctir_hf.entries import BoundingBox, Metadata
+from PIL import Image
+from torch import Tensor
+
+from rsctir_hf.entries import BoundingBox
 from rsctir_hf.errors import DataLayoutError, QueryError, RasterError
 from rsctir_hf.gallery.embedding import Progress, Skipped
+from rsctir_hf.gallery.loading import LoadedModel
 from rsctir_hf.gallery.pictures import Known
-from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster, list_rasters, open_raster
+from rsctir_hf.gallery.pipeline import embed_pictures
+from rsctir_hf.gallery.records import FilePicture
+from rsctir_hf.gallery.store import iterate_embeddings
+from rsctir_hf.geo.addresses import TileAddress
+from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster, list_rasters, open_raster, read_tile
 from rsctir_hf.geo.tiling import Window
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.scene.plan import OVERLAP, TILE, TilePlan, plan_tiles, window_box
 from rsctir_hf.scene.tiles import BATCH, LEAST_VALID, ScenePass
+
+_SIDES = ("west", "south", "east", "north")
 
 
 @dataclass(frozen=True)
@@ -22,7 +35,7 @@ class ArchiveReport:
     Attributes:
         rasters: how many were indexed.
         tiles: how many tiles of them.
-        skipped: rasters that could not be read or searched, and why.
+        skipped: rasters that were left out, or tiles of a raster, and why.
         warnings: what to keep in mind of single rasters.
     """
 
@@ -32,10 +45,74 @@ class ArchiveReport:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class RasterTile:
+    """A tile as the embedding pipeline takes it (``gallery.records.PictureRecord``).
+
+    Attributes:
+        id: its address, with the raster's path within the archive.
+        address: where it is read.
+        metadata: raster, window and bounding box.
+        least_valid: a tile with a smaller share of pixels that hold data is left out.
+    """
+
+    id: str
+    address: TileAddress
+    metadata: Mapping[str, Any]
+    least_valid: float = LEAST_VALID
+
+    def stamp(self) -> str:
+        """Return that of the raster's file."""
+        return FilePicture(self.id, Path(self.address.path)).stamp()
+
+    def load(self) -> Image.Image:
+        """Read its picture.
+
+        Raises:
+            RasterError: the raster is damaged, or holds too little data here.
+        """
+        return read_tile(self.address, least_valid=self.least_valid)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A raster and how it is cut."""
+
+    raster: Raster
+    plan: TilePlan
+
+    def address(self, window: Window) -> TileAddress:
+        return self.plan.address_of(self.raster, window)
+
+    def metadata(self, window: Window) -> dict[str, Any]:
+        return {
+            "raster": self.raster.name,
+            "column": window.col,
+            "row": window.row,
+            "width": window.width,
+            "height": window.height,
+        }
+
+    def box(self, window: Window) -> BoundingBox | None:
+        found = window_box(self.raster, window)
+        return None if found is None else BoundingBox(*found)
+
+    def record(self, window: Window, root: Path, least_valid: float) -> RasterTile:
+        address, box = self.address(window), window_box(self.raster, window)
+        inside = Path(address.path).relative_to(root.resolve()).as_posix()
+        name = str(TileAddress(inside, window, address.size, address.bands))
+        sides = dict(zip(_SIDES, box or [math.nan] * len(_SIDES), strict=True))
+        return RasterTile(name, address, {**self.metadata(window), **sides}, least_valid)
+
+
+_Part = tuple[_Planned, list[Window], Tensor]  # windows of a raster with their vectors (n, D)
+
+
 def index_rasters(
     retriever: Retriever,
     folder: str | Path,
     *,
+    embeddings: str | Path | None = None,
     tile: int = TILE,
     overlap: float = OVERLAP,
     gsd: float | None = None,
@@ -48,42 +125,59 @@ def index_rasters(
 
     Each tile is an item whose path is its address (``geo.addresses``), with the bounding box of its
     window and, as metadata, ``raster``, ``column``, ``row``, ``width`` and ``height``. A tile that
-    is in the gallery already is replaced. Options are those of ``SceneIndex.build``; ``progress``
-    is told windows done and windows in all.
+    is in the gallery already is replaced.
+
+    Args:
+        retriever: model and gallery.
+        folder: of the rasters, searched with its subfolders.
+        embeddings: folder that keeps the vectors (``gallery.pipeline``): a run that was cut short
+            goes on there, and rasters that have not changed are not read again.
+        tile: see ``SceneIndex.build``, likewise the next five.
+        overlap: see there.
+        gsd: see there.
+        bands: see there.
+        least_valid: see there.
+        batch_size: see there.
+        progress: called with (tiles done, tiles in all).
 
     Raises:
         DataLayoutError: the folder is missing or holds no raster.
+        IndexMismatchError: ``embeddings`` are of another model or other rasters.
         IndexUnavailableError: the server that keeps the index does not answer.
     """
     skipped: list[Skipped] = []
-    plans: list[tuple[Raster, TilePlan]] = []
+    planned: list[_Planned] = []
     for file in rasters_of(folder):
         try:
-            raster = open_raster(file, bands=bands)
+            raster = open_raster(file.resolve(), bands=bands)
             config = retriever.model.config
             plan = plan_tiles(raster, config, tile=tile, overlap=overlap, gsd=gsd)
-            plans.append((raster, plan))
+            planned.append(_Planned(raster, plan))
         except (RasterError, QueryError) as error:
             skipped.append(Skipped(str(file), f"{file}: {error}"))
-    total, done, indexed, tiles = sum(len(plan.windows) for _, plan in plans), 0, 0, 0
-    for raster, plan in plans:
-        one = ScenePass(plan, least_valid, _further(progress, done, total))
-        try:
-            vectors = one.run(retriever, raster, batch_size)
-        except RasterError as error:
-            skipped.append(Skipped(raster.path, str(error)))
-            continue
-        finally:
-            done += len(plan.windows)
-        if one.windows:
-            addresses = [str(plan.address_of(raster, window)) for window in one.windows]
-            retriever.add(vectors, addresses, _known(raster, one.windows))
-            indexed, tiles = indexed + 1, tiles + len(one.windows)
-        else:
-            skipped.append(Skipped(raster.path, f"{raster.name} holds no data to search."))
+    run = _Run(retriever, planned, skipped, least_valid, batch_size, progress)
+    indexed: dict[str, int] = defaultdict(int)
+    parts = run.at_once() if embeddings is None else run.kept(Path(folder), Path(embeddings))
+    for one, windows, vectors in parts:
+        retriever.add(
+            vectors,
+            [str(one.address(window)) for window in windows],
+            Known(
+                [None] * len(windows),
+                [one.metadata(window) for window in windows],
+                [one.box(window) for window in windows],
+            ),
+        )
+        indexed[one.raster.path] += len(windows)
     retriever.finish_adding()
-    warnings = [f"{raster.name}: {text}" for raster, plan in plans for text in plan.warnings]
-    return ArchiveReport(indexed, tiles, tuple(skipped), tuple(warnings))
+    return ArchiveReport(
+        rasters=len(indexed),
+        tiles=sum(indexed.values()),
+        skipped=tuple(skipped),
+        warnings=tuple(
+            f"{one.raster.name}: {said}" for one in planned for said in one.plan.warnings
+        ),
+    )
 
 
 def rasters_of(folder: str | Path) -> list[Path]:
@@ -101,20 +195,75 @@ def rasters_of(folder: str | Path) -> list[Path]:
     return files
 
 
-def _known(raster: Raster, windows: Sequence[Window]) -> Known:
-    boxes = [window_box(raster, window) for window in windows]
-    metadata: list[Metadata] = [
-        {
-            "raster": raster.name,
-            "column": window.col,
-            "row": window.row,
-            "width": window.width,
-            "height": window.height,
-        }
-        for window in windows
-    ]
-    placed = [None if box is None else BoundingBox(*box) for box in boxes]
-    return Known([None] * len(windows), metadata, placed)
+@dataclass(frozen=True)
+class _Run:
+    """One pass over planned rasters; what is left out is noted in ``skipped``."""
+
+    retriever: Retriever
+    planned: Sequence[_Planned]
+    skipped: list[Skipped]
+    least_valid: float
+    batch_size: int
+    progress: Progress | None
+
+    def at_once(self) -> Iterator[_Part]:
+        """Embed one raster after the other."""
+        total, done = sum(len(one.plan.windows) for one in self.planned), 0
+        for one in self.planned:
+            passing = ScenePass(one.plan, self.least_valid, _further(self.progress, done, total))
+            done += len(one.plan.windows)
+            try:
+                vectors = passing.run(self.retriever, one.raster, self.batch_size)
+            except RasterError as error:
+                self.skipped.append(Skipped(one.raster.path, str(error)))
+                continue
+            self._note_left_out(one, len(one.plan.windows) - len(passing.windows))
+            if passing.windows:
+                yield one, passing.windows, vectors
+
+    def kept(self, root: Path, embeddings: Path) -> Iterator[_Part]:
+        """Embed what is not in the folder of embeddings yet, and read all vectors from there."""
+        tiles = [
+            (one, window, one.record(window, root, self.least_valid))
+            for one in self.planned
+            for window in one.plan.windows
+        ]
+        of = self.retriever
+        report = embed_pictures(
+            LoadedModel(of.model, of.processor, of.model_id, of.revision),
+            [record for _, _, record in tiles],
+            embeddings,
+            root=str(root.resolve()),
+            regions=of.regions,
+            batch_size=self.batch_size,
+            progress=self.progress,
+        )
+        by_id = {record.id: (one, window) for one, window, record in tiles}
+        found: dict[str, int] = defaultdict(int)
+        for rows, vectors in iterate_embeddings(embeddings):
+            for one, windows, places in _by_raster(rows["id"].to_pylist(), by_id):
+                found[one.raster.path] += len(windows)
+                yield one, windows, vectors[places]
+        why = {by_id[each.path][0].raster.path: each.reason for each in report.skipped}
+        for one in self.planned:
+            path = one.raster.path
+            self._note_left_out(one, len(one.plan.windows) - found[path], why.get(path, ""))
+
+    def _note_left_out(self, one: _Planned, count: int, why: str = "too little data.") -> None:
+        if count:
+            whole = f"{one.raster.name}: {count} of {len(one.plan.windows)} tiles left out, {why}"
+            self.skipped.append(Skipped(one.raster.path, whole))
+
+
+def _by_raster(
+    ids: Sequence[str], by_id: Mapping[str, tuple[_Planned, Window]]
+) -> Iterator[tuple[_Planned, list[Window], list[int]]]:
+    """Yield each raster of a shard with its windows and their rows."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(ids):
+        rows[by_id[name][0].raster.path].append(row)
+    for places in rows.values():
+        yield by_id[ids[places[0]]][0], [by_id[ids[row]][1] for row in places], places
 
 
 def _further(progress: Progress | None, before: int, total: int) -> Progress | None:

@@ -47,6 +47,12 @@ def test_a_raster_that_changed_is_opened_anew(tmp_path):
 
 
 def test_a_tile_without_data_is_refused(tmp_path):
-    file = write(tmp_path / "a.tif", np.zeros((3, 150, 150), np.uint8), nodata=0)
-    with pytest.raises(RasterError, match="holds no data"):
+    values = np.zeros((3, 150, 150), np.uint8)
+    file = write(tmp_path / "a.tif", values, nodata=0)
+    with pytest.raises(RasterError, match="holds no data in 100%"):
         read_tile(TileAddress(str(file), WINDOW, (45, 40)))
+    values[:, :, :75] = 9  # 45 of the 90 columns
+    half = TileAddress(str(write(tmp_path / "b.tif", values, nodata=0)), WINDOW, (90, 80))
+    assert read_tile(half, least_valid=0.5).size == (90, 80)
+    with pytest.raises(RasterError, match="holds no data in 50%"):
+        read_tile(half, least_valid=0.6)

@@ -1,16 +1,19 @@
 """A folder of rasters as one index: tiles with their places, searched like any gallery."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 import rasterio
 
 from rsctir_hf.entries import BoundingBox, SearchFilter
-from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.errors import DataLayoutError, RasterError
+from rsctir_hf.gallery import records
+from rsctir_hf.gallery.tables import load_embeddings
 from rsctir_hf.geo.addresses import read_address
 from rsctir_hf.retriever import Retriever
-from rsctir_hf.scene import index_rasters
+from rsctir_hf.scene import archive, index_rasters
 
 from ..geo.rasters import write
 from .conftest import BANK, FIELD, fields
@@ -28,6 +31,10 @@ def folder(tmp_path):
     write(folder / "blank.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
     (folder / "broken.tif").write_text("no raster")
     return folder
+
+
+def no_data(tile):
+    raise RasterError(f"{tile} holds no data")
 
 
 def test_every_tile_is_an_item_with_its_place(retriever, folder):
@@ -52,6 +59,36 @@ def test_a_bounding_box_finds_the_tiles_of_one_place(retriever, folder):
     hits = retriever.search("a river", top_k=20, only=north)
     assert len(hits) == 8
     assert {hit.metadata["raster"] for hit in hits} == {"far.tif"}
+
+
+def test_what_is_kept_is_not_read_again_and_gives_the_same_answers(
+    retriever, folder, tmp_path, monkeypatch
+):
+    index_rasters(retriever, folder, **CUT)
+    expected = [(hit.path, hit.score) for hit in retriever.search("a river", top_k=14)]
+    for file in folder.rglob("*.tif"):
+        os.utime(file, (1e9, 1e9))
+    monkeypatch.setattr(records, "SETTLED_AFTER", -1)
+    first = Retriever(retriever.model, retriever.processor)
+    report = index_rasters(first, folder, embeddings=tmp_path / "kept", **CUT)
+    assert (report.rasters, report.tiles) == (2, 14)
+    assert any("blank.tif: 4 of 4 tiles left out" in skip.reason for skip in report.skipped)
+    found = {hit.path: hit.score for hit in first.search("a river", top_k=14)}
+    assert found == pytest.approx(dict(expected))
+    read = []
+    monkeypatch.setattr(archive, "read_tile", lambda tile, **_: read.append(tile) or no_data(tile))
+    second = Retriever(retriever.model, retriever.processor)
+    index_rasters(second, folder, embeddings=tmp_path / "kept", **CUT)
+    assert len(second) == 14
+    assert {tile.path.rsplit("/", 1)[-1] for tile in read} == {"blank.tif"}
+
+
+def test_kept_vectors_know_the_place_of_their_tile(retriever, folder, tmp_path):
+    index_rasters(retriever, folder, embeddings=tmp_path / "kept", **CUT)
+    rows = load_embeddings(tmp_path / "kept")
+    assert {"raster", "column", "row", "width", "height", "west", "north"} <= set(rows.column_names)
+    assert all(row["id"].startswith(("south.tif#", "north/far.tif#")) for row in rows)
+    assert all(row["west"] < row["east"] for row in rows)
 
 
 def test_indexing_again_replaces_instead_of_adding(retriever, folder):

@@ -1,0 +1,46 @@
+"""Do the next pieces of work in threads while the caller is busy with the last one."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+_MOST_WORKERS = 8  # beyond, Python's own lock is what threads wait for
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def default_workers() -> int:
+    """Return how many threads decode pictures: half the processors, the model needs them too."""
+    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // 2))
+
+
+def read_ahead(
+    work: Callable[[Job], Result], jobs: Iterable[Job], *, workers: int
+) -> Iterator[Result]:
+    """Yield ``work(job)`` for each job, in order, worked out ahead of the caller.
+
+    Args:
+        work: called in a thread; what it raises is raised here in its turn.
+        jobs: taken by the caller's thread, one for each result that is handed over, so that at most
+            ``workers + 1`` results wait.
+        workers: threads; 0 works in the caller's own thread, one job at a time.
+    """
+    if workers < 1:
+        yield from map(work, jobs)
+        return
+    remaining = iter(jobs)
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="read_ahead") as pool:
+        try:
+            waiting.extend(pool.submit(work, job) for job in islice(remaining, workers + 1))
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(work, job) for job in islice(remaining, 1))
+                yield result
+        finally:
+            for future in waiting:
+                future.cancel()
