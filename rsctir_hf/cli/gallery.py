@@ -32,6 +32,7 @@ from rsctir_hf.vector_index.opening import ENGINES, open_index, server_of
 from rsctir_hf.vector_index.recall import measure_recall
 
 RECALL_AT = 10
+MEASURED_UP_TO = 100_000  # pictures; more take long to read back from a server
 
 
 def index(
@@ -85,7 +86,7 @@ def index(
     list_skipped(report.skipped)
     if not report.indexed:
         raise DataLayoutError(f"None of the pictures in {images} can be read; see the list above.")
-    if len(retriever) > RECALL_AT and not retriever.engine.persistent:
+    if RECALL_AT < len(retriever) <= MEASURED_UP_TO:
         measure_recall(retriever.engine, top_k=RECALL_AT)
     if folder is not None:
         retriever.save(folder)

@@ -29,7 +29,7 @@ class Records:
         self._next_id = 0
         self._ids = np.zeros(0, np.int64)
         self._boxes = np.zeros((0, 4))
-        self._codes: dict[str, tuple[list[int], dict[tuple[bool, Scalar], int]]] = {}
+        self._codes: dict[str, tuple[NDArray[np.int64], dict[tuple[bool, Scalar], int]]] = {}
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -179,11 +179,16 @@ class Records:
         self, name: str, count: int
     ) -> tuple[NDArray[np.int64], dict[tuple[bool, Scalar], int]]:
         """Number the values of one name: a code for each of the first rows, -1 where absent."""
-        codes, known = self._codes.setdefault(name, ([], {}))
-        for entry in self._entries[len(codes) : count]:
-            value = entry.metadata.get(name)
-            codes.append(-1 if value is None else known.setdefault(typed(value), len(known)))
-        return np.asarray(codes[:count], np.int64), known
+        codes, known = self._codes.get(name, (np.zeros(0, np.int64), {}))
+        if len(codes) < count:
+            values = [entry.metadata.get(name) for entry in self._entries[len(codes) : count]]
+            newer = [
+                -1 if value is None else known.setdefault(typed(value), len(known))
+                for value in values
+            ]
+            codes = np.concatenate([codes, np.array(newer, np.int64)])
+            self._codes[name] = codes, known
+        return codes[:count], known
 
     def _overlapping(self, box: BoundingBox, count: int) -> NDArray[np.bool_]:
         """Tell of the first rows (count,) whose box overlaps or touches ``box``."""
