@@ -39,6 +39,7 @@ from rsctir_hf.vector_index.opening import ENGINES, open_index, server_of
 from rsctir_hf.vector_index.recall import measure_recall
 
 RECALL_AT = 10
+MEASURED_UP_TO = 100_000  # pictures; more take long to read back from a server
 
 
 def index(  # noqa: PLR0913 - an argument is an option of the command
@@ -94,7 +95,7 @@ def index(  # noqa: PLR0913 - an argument is an option of the command
     else:
         cut = {"tile": tile, "overlap": overlap, "gsd": gsd, "bands": read_bands(bands)}
         done = index_tiles(retriever, rasters or Path(), embeddings, cut)
-    if len(retriever) > RECALL_AT and not retriever.engine.persistent:
+    if RECALL_AT < len(retriever) <= MEASURED_UP_TO:
         measure_recall(retriever.engine, top_k=RECALL_AT)
     if folder is not None:
         retriever.save(folder)

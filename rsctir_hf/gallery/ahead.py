@@ -5,7 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from threading import Thread
 from typing import TypeVar
+
+import torch
 
 _MOST_WORKERS = 8  # beyond, Python's own lock is what threads wait for
 
@@ -34,7 +37,8 @@ def read_ahead(
         return
     remaining = iter(jobs)
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="read_ahead") as pool:
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(workers, "read_ahead", _leave_the_cores, (threads,)) as pool:
         try:
             waiting.extend(pool.submit(work, job) for job in islice(remaining, workers + 1))
             while waiting:
@@ -44,3 +48,17 @@ def read_ahead(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _leave_the_cores(threads: int) -> None:
+    """Let PyTorch use no further threads for what this one does; the model's wait for each other.
+
+    Args:
+        threads: how many the rest of the process uses. PyTorch keeps one number for all threads to
+            come, which a thread of its own must therefore put back.
+    """
+    torch.get_num_threads()  # a thread that has not asked yet takes the common number over later
+    torch.set_num_threads(1)
+    restoring = Thread(target=torch.set_num_threads, args=(threads,))
+    restoring.start()
+    restoring.join()

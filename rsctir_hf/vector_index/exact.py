@@ -1,7 +1,8 @@
 """The exact engine: a matrix of unit vectors in memory, searched by one product.
 
-The default: it needs no further package, and a product and ``topk`` of torch are as fast as faiss's
-flat index (``benchmarks/vector_search.py``). Fine up to about a million pictures.
+The default, and torch rather than faiss's flat index, because it needs no further package and its
+speed is that of a bare product and ``topk`` (``benchmarks/vector_search.py``). Fine up to about a
+million pictures.
 """
 
 from collections.abc import Mapping, Sequence

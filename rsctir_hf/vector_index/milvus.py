@@ -7,6 +7,7 @@ milvus-lite do, is answered exactly from what passes.
 """
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -280,7 +281,7 @@ class MilvusIndex:
         with self._lock:
             try:
                 if self._client is None:
-                    self._client = MilvusClient(uri=self._uri, **self._login)
+                    self._client = self._connected()
                 yield self._client
             except RsctirError:
                 raise
@@ -291,6 +292,14 @@ class MilvusIndex:
                     f"{error}. See that the server runs and may be reached, or that no other "
                     "process has the file open, then try again; the next call connects anew."
                 ) from error
+
+    def _connected(self) -> MilvusClient:
+        """Connect; a collection that a server has put to rest is loaded again."""
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints what it raises
+        client = MilvusClient(uri=self._uri, **self._login)
+        if client.has_collection(self._name):
+            client.load_collection(self._name)
+        return client
 
     def _about(self, client: MilvusClient) -> dict[str, Any] | None:
         if not client.has_collection(self._name):

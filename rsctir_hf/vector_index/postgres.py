@@ -10,10 +10,8 @@ exact and slow. Filters go through ``hnsw.iterative_scan``, without which a filt
 return too little, and what still falls short is asked again without the graph.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import RLock
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -23,10 +21,8 @@ from torch import Tensor
 from rsctir_hf.entries import BoundingBox, Entry, Metadata, Recall, SearchFilter, noted_recall
 from rsctir_hf.errors import (
     IndexMismatchError,
-    IndexUnavailableError,
     MissingDependencyError,
     QueryError,
-    RsctirError,
     UnknownItemError,
     UnsupportedError,
 )
@@ -42,19 +38,17 @@ from rsctir_hf.vector_index.batch import (
     shown,
 )
 from rsctir_hf.vector_index.conditions import sql_condition
+from rsctir_hf.vector_index.postgres_session import Session, Statements
 
 try:
-    import psycopg
     from pgvector import HalfVector
-    from pgvector.psycopg import register_vector
     from psycopg import sql
     from psycopg.types.json import Jsonb
 except ImportError as error:
     raise MissingDependencyError("psycopg and pgvector", "postgres") from error
 
 DEFAULT_TABLE = "rsctir_pictures"
-_RECORDS = sql.Identifier("rsctir_indexes")
-_COLUMNS = ("id", "embedding", "metadata", "min_x", "min_y", "max_x", "max_y")
+RECORDS_TABLE = "rsctir_indexes"
 _NEIGHBOURS = 16  # links of a node, pgvector's own default
 _EF_CONSTRUCTION = 128
 _EF_SEARCH = 128
@@ -75,6 +69,7 @@ class PostgresIndex:
         uri: as given.
         conninfo: the same without what is ours, for psycopg.
         table: name of the table.
+        place: table, server and database.
 
     Raises:
         IndexUnavailableError: the server does not answer, or has no pgvector.
@@ -92,24 +87,30 @@ class PostgresIndex:
                 f"{_LONGEST_NAME} bytes here."
             )
         self.conninfo = urlunsplit(parts._replace(query=urlencode(options)))
-        self._server = f"{parts.hostname or 'the local server'}{parts.path}"
-        self._connection: Any = None
-        self._lock = RLock()  # one connection, one transaction at a time
-        with self._transaction():
-            pass
+        server = f"{parts.hostname or 'the local server'}{parts.path}"
+        self.place = f"the table {self.table} of {server}"
+        names = {"table": sql.Identifier(self.table), "records": sql.Identifier(RECORDS_TABLE)}
+        self._session = Session(self.conninfo, place=f"{server}, table {self.table}", names=names)
+        with self._session.transaction():
+            pass  # refuses at once what does not answer
 
     @property
     def record(self) -> Mapping[str, Any]:
         """What is noted about the index as a whole."""
-        with self._transaction() as cursor:
-            row = self._fetch(cursor, "SELECT record FROM {records} WHERE name = %s", [self.table])
-        return row[0][0] if row else {}
+        with self._session.transaction() as run:
+            if run.fetch("SELECT to_regclass(%s)", [RECORDS_TABLE]) == [(None,)]:
+                return {}
+            rows = run.fetch("SELECT record FROM {records} WHERE name = %s", [self.table])
+        return rows[0][0] if rows else {}
 
     @record.setter
     def record(self, record: Mapping[str, Any]) -> None:
-        with self._transaction() as cursor:
-            self._execute(
-                cursor,
+        with self._session.transaction() as run:
+            run.execute(
+                "CREATE TABLE IF NOT EXISTS {records} "
+                "(name text PRIMARY KEY, record jsonb NOT NULL)"
+            )
+            run.execute(
                 "INSERT INTO {records} VALUES (%s, %s) "
                 "ON CONFLICT (name) DO UPDATE SET record = EXCLUDED.record",
                 [self.table, Jsonb(dict(record))],
@@ -121,11 +122,6 @@ class PostgresIndex:
         return True
 
     @property
-    def place(self) -> str:
-        """Table, server and database."""
-        return f"the table {self.table} of {self._server}"
-
-    @property
     def recall(self) -> Recall:
         """As ``recall.measure_recall`` noted it."""
         return noted_recall(self.record)
@@ -133,14 +129,14 @@ class PostgresIndex:
     @property
     def dimension(self) -> int | None:
         """The length D of the vectors; None where there is no table yet."""
-        with self._transaction() as cursor:
-            return self._dimension(cursor)
+        with self._session.transaction() as run:
+            return self._dimension(run)
 
     def __len__(self) -> int:
-        with self._transaction() as cursor:
-            if self._dimension(cursor) is None:
+        with self._session.transaction() as run:
+            if self._dimension(run) is None:
                 return 0
-            return self._fetch(cursor, "SELECT count(*) FROM {table}")[0][0]
+            return run.fetch("SELECT count(*) FROM {table}")[0][0]
 
     def add(
         self,
@@ -151,10 +147,10 @@ class PostgresIndex:
         boxes: Sequence[BoundingBox | None] | None = None,
     ) -> Tensor:
         """See ``protocols.VectorIndex.add``; makes the table where it is missing."""
-        with self._transaction() as cursor:
-            known = self._dimension(cursor)
+        with self._session.transaction() as run:
+            known = self._dimension(run)
             batch = checked_batch(vectors, ids, metadata, boxes, dimension=known)
-            return torch.tensor(self._add(cursor, batch), dtype=torch.int64)
+            return torch.tensor(self._add(run, batch), dtype=torch.int64)
 
     def upsert(
         self,
@@ -165,25 +161,25 @@ class PostgresIndex:
         boxes: Sequence[BoundingBox | None] | None = None,
     ) -> None:
         """See ``protocols.VectorIndex.upsert``."""
-        with self._transaction() as cursor:
-            known = self._dimension(cursor)
+        with self._session.transaction() as run:
+            known = self._dimension(run)
             batch = checked_batch(vectors, ids, metadata, boxes, dimension=known)
             if known is not None:
-                self._execute(cursor, "DELETE FROM {table} WHERE id = ANY(%s)", [batch.ids])
-            self._add(cursor, batch)
+                run.execute("DELETE FROM {table} WHERE id = ANY(%s)", [batch.ids])
+            self._add(run, batch)
 
     def delete(self, ids: Sequence[int] | Tensor) -> None:
         """See ``protocols.VectorIndex.delete``."""
         gone = distinct_ids(ids)
-        with self._transaction() as cursor:
-            self._rows(cursor, gone, "id")
+        with self._session.transaction() as run:
+            self._rows(run, gone, "id")
             if gone:
-                self._execute(cursor, "DELETE FROM {table} WHERE id = ANY(%s)", [gone])
+                run.execute("DELETE FROM {table} WHERE id = ANY(%s)", [gone])
 
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
         """See ``protocols.VectorIndex.ids``."""
-        with self._transaction() as cursor:
-            if self._dimension(cursor) is None:
+        with self._session.transaction() as run:
+            if self._dimension(run) is None:
                 return torch.zeros(0, dtype=torch.int64)
             condition, values = sql_condition(only)
             query = (
@@ -191,14 +187,14 @@ class PostgresIndex:
                 "count(*) OVER () AS count FROM {table} WHERE {condition}) AS passing "
                 "WHERE %s::bigint IS NULL OR count <= %s OR (row * %s) %% count < %s ORDER BY id"
             )
-            rows = self._fetch(cursor, query, [*values, *[most] * 4], condition=sql.SQL(condition))
+            rows = run.fetch(query, [*values, *[most] * 4], condition=sql.SQL(condition))
         return torch.tensor([row[0] for row in rows], dtype=torch.int64)
 
     def vectors_of(self, ids: Sequence[int] | Tensor) -> Tensor:
         """See ``protocols.VectorIndex.vectors_of``."""
         asked = id_list(ids)
-        with self._transaction() as cursor:
-            rows = self._rows(cursor, asked, "id, embedding")
+        with self._session.transaction() as run:
+            rows = self._rows(run, asked, "id, embedding")
         vectors = {one: torch.from_numpy(vector.to_numpy().copy()) for one, vector in rows}
         if not asked:
             return torch.zeros(0, self.dimension or 0)
@@ -207,8 +203,8 @@ class PostgresIndex:
     def entries_of(self, ids: Sequence[int] | Tensor) -> list[Entry]:
         """See ``protocols.VectorIndex.entries_of``."""
         asked = id_list(ids)
-        with self._transaction() as cursor:
-            rows = self._rows(cursor, asked, "id, metadata, min_x, min_y, max_x, max_y")
+        with self._session.transaction() as run:
+            rows = self._rows(run, asked, "id, metadata, min_x, min_y, max_x, max_y")
         entries = {
             one: Entry(one, metadata, None if corners[0] is None else BoundingBox(*corners))
             for one, metadata, *corners in rows
@@ -219,16 +215,16 @@ class PostgresIndex:
         self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None
     ) -> tuple[Tensor, Tensor]:
         """See ``protocols.VectorIndex.search``."""
-        with self._transaction() as cursor:
-            known = self._dimension(cursor)
+        with self._session.transaction() as run:
+            known = self._dimension(run)
             asked = checked_query(queries, top_k, dimension=known)
             if known is None or len(asked) == 0:
                 return no_hits(len(asked))
-            self._tune(cursor, top_k)
-            rows = self._nearest(cursor, asked, top_k, only)
+            self._tune(run, top_k)
+            rows = self._nearest(run, asked, top_k, only)
             if len(rows) < top_k * len(asked):  # few pass, or the graph did not reach them
-                self._execute(cursor, "SET LOCAL enable_indexscan = off")
-                rows = self._nearest(cursor, asked, top_k, only)
+                run.execute("SET LOCAL enable_indexscan = off")
+                rows = self._nearest(run, asked, top_k, only)
         return _as_tensors(rows, len(asked))
 
     def save(self, folder: Path | None = None) -> None:
@@ -239,108 +235,47 @@ class PostgresIndex:
         """
         if folder is not None:
             raise UnsupportedError(
-                f"The index lives in the table {self.table} of {self._server}, not in a folder. "
-                "Call save() without one."
+                f"The index lives in {self.place}, not in a folder. Call save() without one."
             )
-        with self._transaction() as cursor:
-            if self._dimension(cursor) is None:
+        with self._session.transaction() as run:
+            if self._dimension(run) is None:
                 return
             build = (
                 "CREATE INDEX IF NOT EXISTS {graph} ON {table} USING hnsw "
                 "(embedding halfvec_ip_ops) WITH (m = {m}, ef_construction = {ef})"
             )
-            self._execute(
-                cursor,
+            run.execute(
                 build,
                 graph=sql.Identifier(f"{self.table}_hnsw"),
                 m=sql.Literal(_NEIGHBOURS),
                 ef=sql.Literal(_EF_CONSTRUCTION),
             )
-            self._execute(cursor, "ANALYZE {table}")
+            run.execute("ANALYZE {table}")
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+        self._session.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        """Yield a cursor inside a transaction, connecting where there is no connection."""
-        with self._lock:
-            try:
-                if self._connection is None:
-                    self._connection = self._connected()
-                with self._connection.transaction(), self._connection.cursor() as cursor:
-                    yield cursor
-            except RsctirError:
-                raise
-            except psycopg.Error as error:
-                if self._connection is None or self._connection.closed or _is_outage(error):
-                    self.close()
-                raise IndexUnavailableError(
-                    f"PostgreSQL ({self._server}, table {self.table}) did not carry that out: "
-                    f"{_one_line(error)}. See that the server runs and may be reached, then "
-                    "try again; the next call connects anew."
-                ) from error
-
-    def _connected(self) -> Any:  # noqa: ANN401 - psycopg.Connection of tuples
-        """Connect, and see to the extension and the table of records."""
-        connection = psycopg.connect(self.conninfo, autocommit=True)
-        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        connection.execute(
-            sql.SQL(
-                "CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, record jsonb NOT NULL)"
-            ).format(_RECORDS)
-        )
-        register_vector(connection)
-        return connection
-
-    def _execute(
-        self,
-        cursor: Any,  # noqa: ANN401 - psycopg.Cursor
-        query: str,
-        values: Sequence[Any] = (),
-        **names: sql.Composable,
-    ) -> None:
-        composed = sql.SQL(query).format(
-            table=sql.Identifier(self.table), records=_RECORDS, **names
-        )
-        cursor.execute(composed, list(values) or None)
-
-    def _fetch(
-        self,
-        cursor: Any,  # noqa: ANN401 - psycopg.Cursor
-        query: str,
-        values: Sequence[Any] = (),
-        **names: sql.Composable,
-    ) -> list[Any]:
-        self._execute(cursor, query, values, **names)
-        return cursor.fetchall()
-
-    def _dimension(self, cursor: Any) -> int | None:  # noqa: ANN401 - psycopg.Cursor
+    def _dimension(self, run: Statements) -> int | None:
         query = (
             "SELECT atttypmod FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) "
             "AND attname = 'embedding' AND NOT attisdropped"
         )
-        rows = self._fetch(cursor, query, [self.table])
+        rows = run.fetch(query, [self.table])
         return rows[0][0] if rows else None
 
-    def _create(self, cursor: Any, dimension: int) -> None:  # noqa: ANN401 - psycopg.Cursor
+    def _create(self, run: Statements, dimension: int) -> None:
         """Make the table, with a polygon for QGIS where the database has PostGIS."""
         if dimension > _LONGEST:
             raise IndexMismatchError(
                 f"The vectors have length {dimension}; pgvector's graphs take at most "
                 f"{_LONGEST:,}. Use another engine."
             )
-        if self._fetch(cursor, "SELECT to_regclass(quote_ident(%s))", [self.table])[0][0]:
+        if run.fetch("SELECT to_regclass(quote_ident(%s))", [self.table])[0][0]:
             raise IndexMismatchError(
-                f"The table {self.table} of {self._server} is no index of rsctir_hf. Name another: "
-                "...?table=NAME."
+                f"It is no index of rsctir_hf: {self.place}. Name another: ?table=NAME."
             )
-        self._execute(
-            cursor,
+        run.execute(
             "CREATE TABLE {table} (id bigint PRIMARY KEY, embedding halfvec({d}) NOT NULL, "
             "metadata jsonb NOT NULL, min_x double precision, min_y double precision, "
             "max_x double precision, max_y double precision)",
@@ -351,56 +286,54 @@ class PostgresIndex:
             ("box", "gist (box(point(min_x, min_y), point(max_x, max_y)))"),
         ):
             name = sql.Identifier(f"{self.table}_{suffix}")
-            self._execute(
-                cursor,
+            run.execute(
                 "CREATE INDEX {name} ON {table} USING {method}",
                 name=name,
                 method=sql.SQL(method),
             )
-        if self._fetch(cursor, "SELECT 1 FROM pg_extension WHERE extname = 'postgis'"):
-            self._execute(
-                cursor,
+        if run.fetch("SELECT 1 FROM pg_extension WHERE extname = 'postgis'"):
+            run.execute(
                 "ALTER TABLE {table} ADD COLUMN geom geometry(Polygon, 4326) GENERATED ALWAYS AS "
                 "(ST_MakeEnvelope(min_x, min_y, max_x, max_y, 4326)) STORED",
             )
 
-    def _add(self, cursor: Any, batch: Batch) -> list[int]:  # noqa: ANN401 - psycopg.Cursor
+    def _add(self, run: Statements, batch: Batch) -> list[int]:
         """Copy a batch into the table, alone with it; return its ids."""
         if len(batch) == 0:
             return []
-        if self._dimension(cursor) is None:
-            self._create(cursor, batch.vectors.shape[1])
-        self._execute(cursor, "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+        if self._dimension(run) is None:
+            self._create(run, batch.vectors.shape[1])
+        run.execute("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         if batch.ids is None:
-            first = self._fetch(cursor, "SELECT coalesce(max(id) + 1, 0) FROM {table}")[0][0]
+            first = run.fetch("SELECT coalesce(max(id) + 1, 0) FROM {table}")[0][0]
             ids = list(range(first, first + len(batch)))
         else:
             ids = batch.ids
-            held = self._fetch(cursor, "SELECT id FROM {table} WHERE id = ANY(%s)", [ids])
+            held = run.fetch("SELECT id FROM {table} WHERE id = ANY(%s)", [ids])
             refuse_held([row[0] for row in held])
-        columns = sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
-        copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-            sql.Identifier(self.table), columns
+        run.copy(
+            "COPY {table} (id, embedding, metadata, min_x, min_y, max_x, max_y) "
+            "FROM STDIN (FORMAT BINARY)",
+            ["int8", "halfvec", "jsonb", *["float8"] * 4],
+            (
+                [one, HalfVector(vector), Jsonb(metadata), *(box.corners if box else (None,) * 4)]
+                for one, vector, metadata, box in zip(
+                    ids, batch.vectors.numpy(), batch.metadata, batch.boxes, strict=True
+                )
+            ),
         )
-        with cursor.copy(copy) as rows:
-            rows.set_types(["int8", "halfvec", "jsonb", *["float8"] * 4])
-            for one, vector, metadata, box in zip(
-                ids, batch.vectors.numpy(), batch.metadata, batch.boxes, strict=True
-            ):
-                corners = box.corners if box else (None,) * 4
-                rows.write_row([one, HalfVector(vector), Jsonb(metadata), *corners])
         return ids
 
-    def _rows(self, cursor: Any, ids: list[int], columns: str) -> list[Any]:  # noqa: ANN401
+    def _rows(self, run: Statements, ids: list[int], columns: str) -> list[Any]:
         """Fetch columns, ``id`` first, of every one of ``ids``.
 
         Raises:
             UnknownItemError: there is no such row.
         """
         found: list[Any] = []
-        if ids and self._dimension(cursor) is not None:
+        if ids and self._dimension(run) is not None:
             query = f"SELECT {columns} FROM {{table}} WHERE id = ANY(%s)"
-            found = self._fetch(cursor, query, [ids])
+            found = run.fetch(query, [ids])
         unknown = sorted(set(ids) - {row[0] for row in found})
         if unknown:
             raise UnknownItemError(
@@ -409,19 +342,20 @@ class PostgresIndex:
             )
         return found
 
-    def _tune(self, cursor: Any, top_k: int) -> None:  # noqa: ANN401 - psycopg.Cursor
+    def _tune(self, run: Statements, top_k: int) -> None:
         """Set, for this transaction, how far a search walks."""
-        ef_search = min(max(_EF_SEARCH, top_k), _LARGEST_EF)
-        for name, value in (
-            ("hnsw.ef_search", ef_search),
-            ("hnsw.iterative_scan", "strict_order"),
-            ("hnsw.max_scan_tuples", _SCANNED_TUPLES),
-        ):
-            cursor.execute("SELECT set_config(%s, %s, true)", [name, str(value)])
+        settings = {
+            "hnsw.ef_search": min(max(_EF_SEARCH, top_k), _LARGEST_EF),
+            "hnsw.iterative_scan": "strict_order",
+            "hnsw.max_scan_tuples": _SCANNED_TUPLES,
+        }
+        calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+        values = [str(part) for setting in settings.items() for part in setting]
+        run.execute(f"SELECT {calls}", values)
 
     def _nearest(
         self,
-        cursor: Any,  # noqa: ANN401 - psycopg.Cursor
+        run: Statements,
         queries: Tensor,
         top_k: int,
         only: SearchFilter | None,
@@ -435,7 +369,7 @@ class PostgresIndex:
             "WHERE {condition} ORDER BY embedding <#> asked.vector LIMIT %s) AS hit"
         )
         vectors = [HalfVector(vector) for vector in queries.numpy()]
-        return self._fetch(cursor, query, [vectors, *values, top_k], condition=sql.SQL(condition))
+        return run.fetch(query, [vectors, *values, top_k], condition=sql.SQL(condition))
 
 
 def _as_tensors(rows: list[Any], queries: int) -> tuple[Tensor, Tensor]:
@@ -450,11 +384,3 @@ def _as_tensors(rows: list[Any], queries: int) -> tuple[Tensor, Tensor]:
         for place, (score, one) in enumerate(found):
             scores[query, place], ids[query, place] = score, one
     return in_order(scores, ids)
-
-
-def _is_outage(error: psycopg.Error) -> bool:
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-
-
-def _one_line(error: psycopg.Error) -> str:
-    return " ".join(str(error).split()).rstrip(".")

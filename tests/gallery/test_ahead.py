@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+import torch
 
 from rsctir_hf.gallery.ahead import read_ahead
 
@@ -61,3 +62,18 @@ def test_threads_end_with_the_caller_who_leaves_early():
     next(results)
     results.close()
     assert threading.active_count() == before
+
+
+def test_what_is_read_ahead_takes_no_cores_from_the_rest():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        inside = list(read_ahead(lambda _: torch.get_num_threads(), range(6), workers=2))
+        later = []
+        other = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        assert inside == [1] * 6
+        assert (torch.get_num_threads(), later) == (3, [3])
+    finally:
+        torch.set_num_threads(before)

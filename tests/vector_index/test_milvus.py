@@ -1,8 +1,11 @@
 """The Milvus engine on milvus-lite, which keeps a collection in a file."""
 
+import subprocess
+import sys
 from itertools import count
 
 import pytest
+from milvus_lite.server_manager import server_manager_instance
 
 from rsctir_hf.entries import SearchFilter
 from rsctir_hf.errors import IndexUnavailableError, UnsupportedError
@@ -27,11 +30,17 @@ def index(new_uri):
     opened.close()
 
 
+def file_of(index):
+    return index.uri.partition("?")[0]
+
+
 class TestMilvus(VectorIndexContract):
     @pytest.fixture
     def reopened(self):
         def save_and_open(index):
             index.save()
+            index.close()
+            server_manager_instance.release_server(file_of(index))
             return open_index(index.uri)
 
         return save_and_open
@@ -65,6 +74,26 @@ def test_a_server_that_does_not_answer_is_named():
     ) as caught:
         MilvusIndex("http://me:secret@127.0.0.1:1?collection=pictures&timeout=1")
     assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_goes_away_is_named_and_found_again(index):
+    ids = index.add(unit_vectors(5))
+    index.save()
+    server_manager_instance.release_server(file_of(index))
+    with pytest.raises(IndexUnavailableError, match=r"pictures\.db.*next call connects anew"):
+        index.search(unit_vectors(1), 1)
+    assert index.search(unit_vectors(1), 1)[1].tolist() == [[int(ids[0])]]
+
+
+def test_a_file_that_another_process_has_open_is_refused(index):
+    index.add(unit_vectors(5))
+    code = "import sys; from rsctir_hf.vector_index import opening as o; o.open_index(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, index.uri], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "IndexUnavailableError" in done.stderr and "no other process has the file" in done.stderr
+    assert len(index) == 5
 
 
 def test_a_folder_is_refused(index, tmp_path):

@@ -80,6 +80,22 @@ def test_two_programs_write_one_table(index):
     other.close()
 
 
+def test_a_user_who_may_only_read_searches(index):
+    vectors = fill(index)
+    index.record = {"model_id": "org/model"}
+    index.save()
+    with psycopg.connect(index.conninfo) as connection:
+        connection.execute("CREATE ROLE reader LOGIN")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    reader = open_index(index.uri.replace("postgres:@", "reader@"))
+    assert reader.record == {"model_id": "org/model"}
+    assert reader.search(vectors[:1], 1)[1].tolist() == [[100]]
+    with pytest.raises(IndexUnavailableError, match="permission denied"):
+        reader.delete([100])
+    assert len(reader) == len(index) == 200
+    reader.close()
+
+
 def test_a_server_that_dies_in_mid_query_is_named_and_found_again(index, server):
     vectors = fill(index)
     table = psycopg.sql.Identifier(index.table)
@@ -110,7 +126,7 @@ def test_a_table_that_is_no_index_is_left_alone(index):
     with psycopg.connect(index.conninfo) as connection:
         name = psycopg.sql.Identifier(index.table)
         connection.execute(psycopg.sql.SQL("CREATE TABLE {} (id int)").format(name))
-    with pytest.raises(IndexMismatchError, match="is no index of rsctir_hf"):
+    with pytest.raises(IndexMismatchError, match="It is no index of rsctir_hf"):
         index.add(unit_vectors(1))
 
 
