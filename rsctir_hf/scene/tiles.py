@@ -21,34 +21,45 @@ BATCH = 16
 
 
 class ScenePass:
-    """One pass over a scene: which windows held data, and how far it is."""
+    """One pass over a scene.
+
+    Args:
+        plan: how it is cut.
+        least_valid: windows with a smaller share of pixels that hold data are left out.
+        progress: called with (windows done, windows in all).
+
+    Attributes:
+        windows: those that were embedded.
+    """
 
     def __init__(self, plan: TilePlan, least_valid: float, progress: Progress | None) -> None:
         self.windows: list[Window] = []
         self._plan, self._least, self._progress = plan, least_valid, progress
-        self._seen = 0
+        self._tried: list[int] = []  # places in the plan of the windows that hold data
 
     def run(self, retriever: Retriever, raster: Raster, batch_size: int) -> Tensor:
         """Return the vectors (n, D) of the windows that hold data; these are in ``windows``."""
-        tried: list[Window] = []
-        parts = []
+        parts, embedded = [], 0
         for batch in embed_image_batches(
             retriever.model,
             retriever.processor,
-            self._pictures(raster, tried, ahead=2 * batch_size),
+            self._pictures(raster, ahead=2 * batch_size),
             batch_size=batch_size,
             regions=retriever.regions,
         ):
-            self.windows += [tried[position] for position in batch.kept]
+            self.windows += [self._plan.windows[self._tried[at]] for at in batch.kept]
             parts += [batch.vectors] if batch.kept else []
-            if self._progress is not None:
-                self._progress(self._seen, len(self._plan.windows))
+            embedded += len(batch.kept) + len(batch.skipped)
+            self._tell(self._tried[embedded - 1] + 1)
+        self._tell(len(self._plan.windows))
         return torch.cat(parts) if parts else torch.zeros(0, 0)
 
-    def _pictures(
-        self, raster: Raster, tried: list[Window], *, ahead: int
-    ) -> Iterator[Image.Image]:
-        """Yield the tiles with enough data and note their windows in ``tried``."""
+    def _tell(self, done: int) -> None:
+        if self._progress is not None:
+            self._progress(done, len(self._plan.windows))
+
+    def _pictures(self, raster: Raster, *, ahead: int) -> Iterator[Image.Image]:
+        """Yield the tiles with enough data, noting which they are: they are read far in advance."""
         with TileReader(raster) as reader:
 
             def read(window: Window) -> Tile:
@@ -56,10 +67,9 @@ class ScenePass:
 
             # Closed before the reader, or a thread might still read from a file that is shut.
             with closing(_ahead(read, self._plan.windows, ahead)) as tiles:
-                for window, tile in zip(self._plan.windows, tiles, strict=True):
-                    self._seen += 1
+                for place, tile in enumerate(tiles):
                     if tile.picture is not None and tile.valid >= self._least:
-                        tried.append(window)
+                        self._tried.append(place)
                         yield tile.picture
 
 

@@ -144,13 +144,16 @@ def test_a_query_without_an_answer_is_refused_before_the_work(retriever, asked):
         search_scene(retriever, "there is no such file.tif", **asked)
 
 
-def test_progress_ends_at_all_windows(retriever, scene_file):
+def test_progress_counts_what_is_embedded_and_ends_at_all_windows(retriever, tmp_path):
+    values = fields(6, 4)
+    values[:, :FIELD] = values[:, -FIELD:] = 0  # the first and the last row of windows
+    file = write(tmp_path / "a.tif", values, nodata=0)
     told = []
-    index = SceneIndex.build(
-        retriever, scene_file, batch_size=8, progress=lambda *at: told.append(at), **CUT
+    SceneIndex.build(
+        retriever, file, tile=FIELD, overlap=0, batch_size=5, progress=lambda *at: told.append(at)
     )
-    assert told[-1] == (len(index.windows),) * 2
-    assert len(told) == -(-len(index.windows) // 8)
+    # 12 windows hold data, behind 6 that do not: 5, 10 and 12 of them, then the rest.
+    assert told == [(11, 24), (16, 24), (18, 24), (24, 24)]
 
 
 def test_text_and_picture_together_ask_for_the_mean(retriever, scene_file):
