@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import rsctir_hf.regions as region_views
+from rsctir_hf.drawn.bank import read_caption_bank
 from rsctir_hf.errors import QueryError
 from rsctir_hf.gallery.bank import CaptionBank
 from rsctir_hf.gallery.embedding import (
@@ -75,7 +76,8 @@ class Retriever:
         processor: its processor.
         model_id: folder or Hub id, recorded in saved indexes.
         revision: commit on the Hub, likewise.
-        bank: captions: candidates of ``caption_candidates``, other queries of SMR and MR.
+        bank: captions: candidates of ``caption_candidates``, other queries of SMR and MR; default:
+            those that ship (``drawn.read_caption_bank``).
         regions: ``model``, ``none`` or a proposer, such as ``regions.detector.load_detector``
             gives; recorded in saved indexes, and fixed: a gallery holds one kind of regions.
 
@@ -100,7 +102,7 @@ class Retriever:
         self.revision = revision
         regions_name(model, regions)  # refuses what the model cannot take, before any work
         self._regions = regions
-        self._bank = CaptionBank(bank or ())
+        self._bank = CaptionBank(read_caption_bank() if bank is None else bank)
         self._gallery = PictureGallery()
         self._others: dict[tuple[str, int], OtherQueries] = {}
         self._matcher: LiveMatcher | None = None
@@ -201,6 +203,9 @@ class Retriever:
     def __len__(self) -> int:
         return len(self._gallery)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} pictures, {self.model_id or 'unnamed'}>"
+
     def index(
         self,
         images: str | Path | Sequence[ImageSource],
@@ -256,7 +261,7 @@ class Retriever:
 
         Args:
             query: shorthand: a ``str`` is text, a ``Path`` or PIL picture is an image.
-            text: words; with ``image`` the query is the mean of the two unit vectors.
+            text: words; with a picture the query is the mean of the two unit vectors.
             image: a path or PIL picture.
             top_k: how many hits.
             rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match``: the model's fusion encoder

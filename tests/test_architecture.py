@@ -21,7 +21,7 @@ ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained"}
 SERVICES = {"retriever", "evaluation", "detection_evaluation"}
 GROUND = LEAVES | PURE
 SERVED = {"gallery", "regions", "metrics", "reranking", "protocols", "errors", "imagery"}
-SERVED |= {"captions", "weights", "boxes", "average_precision"}
+SERVED |= {"captions", "weights", "boxes", "average_precision", "drawn"}
 BELOW_DOORS = GROUND | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
 TRAINING_DOORS = {"trainer", "callbacks", "hub", "card_tables", "initialization", "run_report"}
@@ -41,7 +41,7 @@ PLACES: dict[str, set[str]] = (
 LEAF_PACKAGES = {"torch", "torchvision", "timm", "transformers", "tokenizers"}
 LEAF_PACKAGES |= set(sys.stdlib_module_names)
 HEAVY = ["gradio", "torch_geometric", "rasterio", "faiss"]
-HEAVY += ["matplotlib", "datasets", "plotly", "pandas"]
+HEAVY += ["matplotlib", "datasets", "plotly", "pandas", "pymilvus", "psycopg", "onnxruntime"]
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
 MAX_LINES = 450
 
