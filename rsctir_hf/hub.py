@@ -14,7 +14,7 @@ from rsctir_hf.card_tables import RSOD, evaluation_reports, model_index, report_
 from rsctir_hf.data import BENCHMARKS
 from rsctir_hf.data.benchmarks import Benchmark
 from rsctir_hf.errors import ModelLoadError, RsctirError
-from rsctir_hf.gallery.loading import check_model_folder
+from rsctir_hf.model_files import check_model_folder
 from rsctir_hf.training_args import DRAWN
 
 logger = logging.getLogger(__name__)
