@@ -58,8 +58,8 @@ def load_dual_encoder(
     if not isinstance(model, DualEncoder) or not hasattr(processor, "tokenizer"):
         raise ModelLoadError(
             f"{files.name!r} is a {type(model).__name__} with a {type(processor).__name__}. "
-            "Expected a dual encoder: a model with get_image_features and get_text_features (CMPAGL, "
-            "GaLR, CLIP, SigLIP) and a processor for pictures and text."
+            "Expected a dual encoder: a model with get_image_features and get_text_features "
+            "(CMPAGL, GaLR, CLIP, SigLIP) and a processor for pictures and text."
         )
     ready = cast(nn.Module, model).eval().to(device)
     return LoadedModel(ready, processor, files.name, files.revision)

@@ -23,7 +23,7 @@ class Refusing(importlib.abc.MetaPathFinder):
 
 request = json.load(sys.stdin)
 if request["package"]:
-    import rsctir_hf  # noqa: F401 - registers the families
+    import rsctir_hf
 else:
     sys.meta_path.insert(0, Refusing())
     try:

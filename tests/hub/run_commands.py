@@ -10,7 +10,7 @@ import os
 import runpy
 import sys
 
-from rsctir_hf import cli
+from rsctir_hf.cli import main as cli
 
 
 def run(words):
