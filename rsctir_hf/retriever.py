@@ -116,14 +116,17 @@ class Retriever:
         trust_remote_code: bool = False,
         bank: Sequence[str] | None = None,
         regions: str | RegionProposer = MODEL_REGIONS,
+        revision: str | None = None,
     ) -> "Retriever":
-        """Load a model folder or Hub id.
+        """Load a model folder, or a Hub id at a branch, tag or commit (``revision``).
 
         Raises:
             ModelLoadError: see ``gallery.loading.load_dual_encoder``.
             RegionsError, UnsupportedError: see the class.
         """
-        loaded = load_dual_encoder(source, device=device, trust_remote_code=trust_remote_code)
+        loaded = load_dual_encoder(
+            source, device=device, trust_remote_code=trust_remote_code, revision=revision
+        )
         return cls(
             loaded.model,
             loaded.processor,
@@ -149,7 +152,8 @@ class Retriever:
 
         Args:
             folder: where ``save`` wrote.
-            model: where that model lies now, if not where the index says.
+            model: where that model lies now, if not where the index says. By default it is the
+                very commit of the Hub that made the index.
             images: where the pictures lie now, if not where the index says.
             device: where the model runs.
             trust_remote_code: see ``load_dual_encoder``.
@@ -169,6 +173,7 @@ class Retriever:
             trust_remote_code=trust_remote_code,
             bank=bank,
             regions=regions,
+            revision=None if model else manifest.model_revision,
         )
         retriever.load_index(folder, images=images)
         return retriever

@@ -16,7 +16,15 @@ PACKAGE = "rsctir_hf"
 
 LEAVES = {"models.galr", "models.cmpagl", "models.overhead"}
 PURE = {"losses", "metrics", "reranking", "training_args", "protocols", "errors", "imagery"}
-PURE |= {"captions", "weights", "boxes", "proposals", "average_precision", "detector_args"}
+PURE |= {
+    "captions",
+    "weights",
+    "model_files",
+    "boxes",
+    "proposals",
+    "average_precision",
+    "detector_args",
+}
 ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained"}
 SERVICES = {"retriever", "evaluation", "detection_evaluation"}
 GROUND = LEAVES | PURE
