@@ -42,7 +42,11 @@ PLACES: dict[str, set[str]] = (
     | dict.fromkeys(ADAPTERS, GROUND)
     | dict.fromkeys(SERVICES, SERVED)
     | {part: BELOW_DOORS | TRAINING_DOORS | {ROOT_NAMES} for part in TRAINING_DOORS}
-    | {"cli": BELOW_DOORS | {"hub", ROOT_NAMES}, "ui": BELOW_DOORS | {ROOT_NAMES}}
+    | {
+        "space": {"errors", "ui"},
+        "cli": BELOW_DOORS | {"hub", "space", ROOT_NAMES},
+        "ui": BELOW_DOORS | {ROOT_NAMES},
+    }
     | {"__main__": {"cli"}, ROOT_NAMES: BELOW_DOORS | TRAINING_DOORS}
 )
 # tokenizers comes with transformers, whose tokenizers are built from it

@@ -14,6 +14,18 @@ SAMPLE_GALLERY = "sample"
 HUB_GALLERY = "arampacha/rsicd"
 DEFAULT_MODEL = "checkpoints/cmpagl-rs"
 DEFAULT_REGION_MODEL = "checkpoints/galr-rs"
+#: Environment variables of a launch; the flags of the same meaning come first.
+VARIABLES = (
+    "RSCTIR_MODEL",
+    "RSCTIR_REGION_MODEL",
+    "RSCTIR_REGIONS",
+    "RSCTIR_REGION_THRESHOLD",
+    "RSCTIR_GALLERY",
+    "RSCTIR_GALLERY_SPLIT",
+    "RSCTIR_BANK",
+    "RSCTIR_DEVICE",
+    "RSCTIR_MCP",
+)
 _SWITCH = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
@@ -63,10 +75,8 @@ def parse_settings(
 
     Args:
         arguments: command line without the program's name.
-        environ: environment variables; ``RSCTIR_MODEL``, ``RSCTIR_REGION_MODEL``,
-            ``RSCTIR_REGIONS``, ``RSCTIR_REGION_THRESHOLD``, ``RSCTIR_GALLERY``,
-            ``RSCTIR_GALLERY_SPLIT``, ``RSCTIR_BANK``, ``RSCTIR_DEVICE`` and ``RSCTIR_MCP``.
-            ``SPACE_ID``, which a Space sets, makes ``HUB_GALLERY`` the default gallery.
+        environ: environment variables: those of ``VARIABLES``, and ``SPACE_ID``, which a Space
+            sets: it makes ``HUB_GALLERY`` the default gallery.
         root: folder that the default checkpoints lie below.
 
     Raises:

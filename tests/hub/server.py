@@ -57,6 +57,9 @@ class Repository:
     gated: bool = False
     branches: dict[str, str] = field(default_factory=dict)
     commits: dict[str, dict[str, Blob]] = field(default_factory=dict)
+    sdk: str | None = None
+    hardware: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         self.commit(MAIN, {})
@@ -148,7 +151,8 @@ class Hub:
         if (kind, name) in self.repositories:
             return JSONResponse({**answer, "error": "You already created it"}, status_code=409)
         private = wanted.get("private") or wanted.get("visibility") == "private"
-        self.repositories[kind, name] = Repository(kind, name, private=bool(private))
+        made = Repository(kind, name, private=bool(private), sdk=wanted.get("sdk"))
+        self.repositories[kind, name] = made
         return answer
 
     def put(self, kind, name, files, *, branch=MAIN):
@@ -288,6 +292,20 @@ async def create_branch(request: Request, branch: str):
     start = revision_of(repository, wanted.get("startingPoint") or MAIN)
     repository.branches[branch] = start
     return {}
+
+
+@router.post("/api/{kinds}/{owner}/{name}/variables")
+async def set_variable(request: Request):
+    repository, wanted = repository_of(request, write=True), await request.json()
+    repository.variables[wanted["key"]] = wanted["value"]
+    return {key: {"value": value} for key, value in repository.variables.items()}
+
+
+@router.post("/api/{kinds}/{owner}/{name}/hardware")
+async def set_hardware(request: Request):
+    repository = repository_of(request, write=True)
+    repository.hardware = (await request.json())["flavor"]
+    return {"stage": "BUILDING", "hardware": {"requested": repository.hardware}}
 
 
 @router.get("/api/{kinds}/{owner}/{name}/tree/{revision}")
