@@ -1,6 +1,7 @@
 """The examples run to their end on a few drawn scenes, as they stand."""
 
 import json
+import os
 import runpy
 import shutil
 import sys
@@ -99,7 +100,8 @@ def test_the_notebook_holds_no_outputs_and_runs_in_a_kernel_of_this_interpreter(
     assert not [cell for cell in cells if cell.outputs or cell.execution_count]
     asked = nbformat.v4.new_code_cell("import sys; print(sys.executable)")
     notebook.cells.append(asked)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}}).execute()
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}})
+    client.execute(env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert asked.outputs[0].text.strip() == sys.executable
     first_hits = next(cell for cell in cells if 'rerank="smr"' in cell.source).outputs[0].text
     assert "harbor" in first_hits.splitlines()[0]
