@@ -6,7 +6,7 @@ text queries that is the caption bank without the query's own sentence, for pict
 the gallery without the picture itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,7 @@ class Retriever:
         processor: its processor.
         model_id: folder or Hub id, recorded in saved indexes.
         revision: commit on the Hub, likewise.
-        bank: captions: candidates of ``caption_candidates``, other queries of SMR and MR; default:
-            those that ship (``drawn.read_caption_bank``).
+        bank: captions for ``caption_candidates``, SMR and MR; default: those that ship.
         regions: ``model``, ``none`` or a proposer, such as ``regions.detector.load_detector``
             gives; recorded in saved indexes, and fixed: a gallery holds one kind of regions.
 
@@ -121,8 +120,7 @@ class Retriever:
         """Load a model folder, or a Hub id at a branch, tag or commit (``revision``).
 
         Raises:
-            ModelLoadError: see ``gallery.loading.load_dual_encoder``.
-            RegionsError, UnsupportedError: see the class.
+            ModelLoadError, RegionsError, UnsupportedError: see ``load_dual_encoder`` and the class.
         """
         loaded = load_dual_encoder(
             source, device=device, trust_remote_code=trust_remote_code, revision=revision
@@ -213,7 +211,7 @@ class Retriever:
 
     def index(
         self,
-        images: str | Path | Sequence[ImageSource],
+        images: str | Path | Image.Image | Iterable[ImageSource],
         *,
         captions: Sequence[str | None] | None = None,
         batch_size: int = 32,
@@ -222,7 +220,7 @@ class Retriever:
         """Add pictures to the gallery; they can be searched batch by batch as they come in.
 
         Args:
-            images: a folder (searched with its subfolders), or paths and PIL pictures.
+            images: a folder (with its subfolders), one picture, or many: paths and PIL pictures.
             captions: what the gallery says about each of them, shown with the hits.
             batch_size: pictures per forward pass.
             progress: called with (done, total).

@@ -3,8 +3,10 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from PIL import Image
 from transformers import CLIPModel
 
@@ -289,3 +291,21 @@ def test_bad_input_is_named(retriever, tiny_clip, tiny_clip_processor, tmp_path)
     bare.index([Image.new("RGB", (9, 9))])
     with pytest.raises(QueryError, match="caption bank"):
         bare.search("a river", rerank="smr")
+
+
+def test_one_picture_a_generator_and_an_image_column_can_be_indexed(
+    tiny_clip, tiny_clip_processor, picture_folder
+):
+    made = Retriever(tiny_clip, tiny_clip_processor)
+    assert made.index(picture_folder / "red.png").indexed == 1
+    assert made.index(Image.new("RGB", (9, 9))).indexed == 1
+    assert made.index(path for path in picture_folder.iterdir()).indexed == 8
+    column = Dataset.from_list([{"image": Image.new("RGB", (9, 9), "red")}] * 2)["image"]
+    assert made.index(column).indexed == 2
+
+
+def test_rows_and_arrays_in_place_of_pictures_are_refused_with_what_to_pass(retriever):
+    with pytest.raises(QueryError, match=r"given as a dict; .*dataset\['image'\]"):
+        retriever.index([{"image": Image.new("RGB", (9, 9))}])
+    with pytest.raises(QueryError, match=r"given as a ndarray; .*Image.fromarray"):
+        retriever.index(np.zeros((2, 9, 9, 3), np.uint8))

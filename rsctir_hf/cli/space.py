@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rsctir_hf import space as spaces
+from rsctir_hf.cli.options import Private
 from rsctir_hf.errors import QueryError
 
 _MEGABYTE = 1e6
@@ -14,7 +15,7 @@ _MEGABYTE = 1e6
 
 def deploy_space(
     repo: Annotated[str, typer.Option(help="OWNER/NAME of the Space.")],
-    private: Annotated[bool, typer.Option("--private", help="Make a new Space private.")] = False,
+    private: Private = False,
     hardware: Annotated[
         str | None, typer.Option(help="cpu-basic, t4-small, ... Default: as it is.")
     ] = None,
