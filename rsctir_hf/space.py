@@ -22,6 +22,7 @@ _MODELS = {
     "RSCTIR_REGION_MODEL": DEFAULT_REGION_MODEL,
     "RSCTIR_REGIONS": "",
 }
+_MCP_REQUIREMENT = "gradio[mcp]\n"  # a Space that offers tools needs the package for it
 _NEVER = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 _OURS = ["rsctir_hf/**", "checkpoints/**"]  # where files of an older upload are deleted
 
@@ -118,6 +119,9 @@ def deploy_space(
             api.request_space_hardware(repo_id, hardware)  # type: ignore[arg-type]
         with tempfile.TemporaryDirectory(prefix="rsctir-space-") as folder:
             copy_space(folder, parts, checkout=checkout)
+            if given.get("RSCTIR_MCP"):
+                with (Path(folder) / "requirements.txt").open("a", encoding="utf-8") as listed:
+                    listed.write(_MCP_REQUIREMENT)
             api.upload_folder(
                 folder_path=folder,
                 repo_id=repo_id,

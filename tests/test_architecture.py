@@ -57,7 +57,7 @@ HEAVY += ["matplotlib", "datasets", "plotly", "pandas", "pymilvus", "psycopg", "
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
 MAX_LINES = 450
 
-FOLDERS = [ROOT / PACKAGE, ROOT / "training", ROOT / "benchmarks"]
+FOLDERS = [ROOT / PACKAGE, ROOT / "training", ROOT / "benchmarks", ROOT / "examples"]
 PACKAGE_FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
 SHIPPED_FILES = sorted(file for folder in FOLDERS for file in folder.rglob("*.py"))
 SHIPPED_FILES += [ROOT / "app.py"] if (ROOT / "app.py").exists() else []

@@ -12,6 +12,7 @@ def test_a_space_is_made_and_renewed_with_exactly_the_files_of_the_app(hub, new_
         "RSCTIR_MODEL": "org/model",
         "RSCTIR_REGION_MODEL": "",
         "RSCTIR_REGIONS": "checkpoints/overhead-rsod",
+        "RSCTIR_MCP": "1",
     }
     given = [word for key, value in values.items() for word in ("--variables", f"{key}={value}")]
     client = new_client()
@@ -29,6 +30,8 @@ def test_a_space_is_made_and_renewed_with_exactly_the_files_of_the_app(hub, new_
     }
     for name in ("README.md", "checkpoints/overhead-rsod/model.safetensors"):
         assert first[name].content == (ROOT / name).read_bytes()
+    listed = (ROOT / "requirements.txt").read_bytes()
+    assert first["requirements.txt"].content == listed + b"gradio[mcp]\n"
 
     hub.put("space", NAME, {"rsctir_hf/gone.py": b"old", "notes.txt": b"the owner's"})
     (renewed,) = client.commands([*COMMAND, *given], token=WRITER)
