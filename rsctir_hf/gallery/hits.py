@@ -31,12 +31,12 @@ class Hit:
     rerank_score: float | None
 
     def __repr__(self) -> str:
-        """Leave out what is None and digits that mean nothing."""
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        """Leave out what holds nothing, and digits that mean nothing."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
         shown = (
             f"{name}={value:.4f}" if isinstance(value, float) else f"{name}={value!r}"
-            for name, value in values
-            if value is not None
+            for name, value in values.items()
+            if value not in (None, {})
         )
         return f"Hit({', '.join(shown)})"
 
