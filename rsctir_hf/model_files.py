@@ -36,7 +36,9 @@ _SUBFOLDERS = ["*/*"]
 _EXAMPLES = {"model": "openai/clip-vit-base-patch32", "detector": "hustvl/yolos-tiny"}
 # Written into every config.json by some version of transformers, whatever the model.
 _SHARED_KEYS = {"auto_map", "model_type", "torch_dtype", "transformers_version", "use_cache"}
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
+_UNAUTHORIZED = 401
+# The Hub also answers 401 where somebody without a token asks for what does not exist.
+_BAD_TOKEN = "Invalid credentials"
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ def explain_refusal(
         revision: what was asked for.
     """
     hub = constants.ENDPOINT
+    text = " ".join(str(error).split())
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if isinstance(error, GatedRepoError):
         return (
@@ -216,15 +219,15 @@ def explain_refusal(
         return (
             f"The {what} {name!r} has no revision {revision!r}. Expected a branch, tag or commit."
         )
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            f"There is no {what} {name!r} on {hub} that you may see (404). Check the spelling; a "
-            "private one needs `hf auth login` or HF_TOKEN; or give a folder."
-        )
-    if status == _UNAUTHORIZED:
+    if status == _UNAUTHORIZED and _BAD_TOKEN in text:
         return (
             f"{hub} refuses your token (401), so the {what} {name!r} was not asked for. Log in "
             "again with `hf auth login`, or correct or unset HF_TOKEN."
+        )
+    if isinstance(error, RepositoryNotFoundError) or status == _UNAUTHORIZED:
+        return (
+            f"There is no {what} {name!r} on {hub} that you may see ({status}). Check the "
+            "spelling; a private one needs `hf auth login` or HF_TOKEN; or give a folder."
         )
     if isinstance(error, HFValidationError):
         return f"{name!r} is no id on the Hub: {error} Expected OWNER/NAME."
@@ -233,7 +236,6 @@ def explain_refusal(
             f"{hub} cannot be reached, or HF_HUB_OFFLINE is set, and the {what} {name!r} is not "
             "in the cache. Check the network, or give a folder."
         )
-    text = " ".join(str(error).split())
     if status is not None:
         return f"{hub} refuses the {what} {name!r} ({status}): {text}"
     return (

@@ -71,9 +71,15 @@ class Client:
     def commands(self, *steps, **options):
         """Run command lines of ``rsctir`` or of a script in one process.
 
-        A step is a list of words, and may begin with a mapping: environment variables.
+        A step is a list of words, and may begin with a mapping: environment variables. A mapping
+        instead of a list is a fault of the Hub from there on.
         """
-        written = [[part if isinstance(part, dict) else str(part) for part in s] for s in steps]
+        written = [
+            step
+            if isinstance(step, dict)
+            else [part if isinstance(part, dict) else str(part) for part in step]
+            for step in steps
+        ]
         answers = self.script("run_commands.py", written, **options)
         return [SimpleNamespace(**answer) for answer in answers]
 
