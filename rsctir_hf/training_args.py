@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
 from rsctir_hf.errors import RecipeError
 from rsctir_hf.protocols import MODEL_REGIONS, NO_REGIONS
@@ -148,9 +149,13 @@ class StagedTrainingArguments(TrainingArguments):
             pretrained networks, whose statistics small batches of one kind of imagery would
             spoil (our choice); switch it off for a random start.
         early_stopping_epochs: stop after so many evaluations without a better score; 0: never.
+        hub_strategy: with ``push_to_hub``, ``end`` pushes the finished model alone. The other
+            strategies of ``TrainingArguments`` push unfinished ones as well, which come without
+            their code and with ``training_args.bin``, a pickle.
     """
 
     output_dir: str | None = "outputs"
+    hub_strategy: HubStrategy | str = "end"
     frozen_epochs: dict[str, float] | str | None = None
     lr_factors: dict[str, float] | str | None = None
     average_decay: float = 0.0

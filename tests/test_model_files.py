@@ -6,7 +6,9 @@ import pickle
 import pytest
 
 from rsctir_hf.errors import ModelLoadError
+from rsctir_hf.initialization import build_model, text_source
 from rsctir_hf.model_files import could_be_hub_id, find_model_files
+from rsctir_hf.training_args import ModelArguments
 from tests.conftest import ROOT
 from tests.models.tiny_cmpagl import seeded_model, tiny_config, tiny_processor
 
@@ -62,6 +64,16 @@ def test_pickles_do_not_stand_in_for_weights(folder, name):
     (folder / name).write_bytes(pickle.dumps({}))
     with pytest.raises(ModelLoadError, match=rf"pickles only \({name}\).*safetensors"):
         find_model_files(folder)
+
+
+def test_the_text_side_of_a_recipe_starts_from_no_pickle_either(folder):
+    (folder / "processor_config.json").unlink()
+    arguments = ModelArguments(image_weights="none", text_weights=str(folder))
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelLoadError, match="pickles only"):
+        build_model(arguments, [["a pier"]])
+    with pytest.raises(ModelLoadError, match="neither a text model folder nor a Hub id"):
+        text_source(str(folder / "absent"))
 
 
 def test_weights_in_several_files_are_weights(folder):

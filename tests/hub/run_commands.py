@@ -7,6 +7,7 @@ Between two lines may stand ``{"repository": ..., "file": ..., "fault": ...}`` f
 import contextlib
 import io
 import json
+import logging
 import os
 import runpy
 import sys
@@ -46,6 +47,7 @@ def observed(step):
             err.write(code)
             code = 1
     finally:
+        logging.getLogger().handlers.clear()  # they write to this step's output
         os.environ.clear()
         os.environ.update(before)
     return {"code": code or 0, "out": out.getvalue(), "err": err.getvalue()}

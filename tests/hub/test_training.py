@@ -33,7 +33,6 @@ def trained(family, name, output, *extra):
         "output_dir": str(output),
         "push_to_hub": "true",
         "hub_model_id": name,
-        "hub_strategy": "every_save",
         "save_strategy": "epoch",
         "eval_strategy": "epoch",
     }

@@ -190,7 +190,7 @@ def test_push_to_hub_goes_through_the_trainer_and_uploads_the_finished_folder(
     monkeypatch.setattr("transformers.trainer.hf_api", Api)
     recipe = ROOT / "training" / "recipes" / "galr_ucm.yaml"
     data = write_release("ucm", tmp_path / "data")
-    options = {"push_to_hub": "true", "hub_model_id": "org/galr-mini", "hub_strategy": "end"}
+    options = {"push_to_hub": "true", "hub_model_id": "org/galr-mini"}
     run.main(arguments_for(recipe, data, tmp_path / "out", **options))
     repo_id, message, files = uploads[-1]
     assert (repo_id, message) == ("org/galr-mini", "End of training")
