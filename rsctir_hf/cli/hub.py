@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from rsctir_hf.cli.options import Private
+from rsctir_hf.cli.sources import split_pair
 from rsctir_hf.hub import push_model, write_card
 
 
@@ -22,9 +23,16 @@ def card(
     template: Annotated[
         Path | None, typer.Option(help="Default: model_cards/FAMILY.md of the repository.")
     ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="BENCHMARK=OWNER/NAME: where a data set lies on the Hub; repeatable."),
+    ] = None,
 ) -> None:
-    """Write a model folder's README.md and LICENSE from its results files."""
-    print(write_card(model, results=results or (), model_id=name, template=template))
+    """Write a model folder's README.md, LICENSE and .eval_results from its results files."""
+    hub_ids = dict(split_pair(each) for each in dataset or ())
+    print(
+        write_card(model, results=results or (), model_id=name, template=template, hub_ids=hub_ids)
+    )
 
 
 def push(

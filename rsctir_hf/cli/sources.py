@@ -58,6 +58,18 @@ def check_benchmark(name: str) -> None:
         )
 
 
+def split_pair(text: str) -> tuple[str, str]:
+    """Return the two sides of ``NAME=VALUE``.
+
+    Raises:
+        QueryError: it has no such form.
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise QueryError(f"{text!r} is not understood; expected NAME=VALUE.")
+    return name, value
+
+
 def picture_folder(images: str) -> Path:
     """Return the folder a gallery argument means."""
     return sample_folder() if images == SAMPLE else Path(images).expanduser()
