@@ -110,6 +110,7 @@ def pushed(hub, new_client, tmp_path_factory):
     """Both families, twice each, and a benchmark, as ``rsctir`` pushes them.
 
     ``folders[family]`` holds the older and the newer model, ``commits[family]`` their commits.
+    ``index`` was made with the older CMPAGL, and ``found`` is what a search of it found.
     """
     root = tmp_path_factory.mktemp("models")
     ids = {"cmpagl": "org/cmpagl-rsitmd", "galr": "org/galr-rsitmd"}
@@ -124,8 +125,16 @@ def pushed(hub, new_client, tmp_path_factory):
         for folder, where in ((older, ["--revision", "first"]), (newer, []))
     ]
     steps.append(["convert", "--benchmark", "ucm", "--data", release, "--partial", "--push", DATA])
+    pictures = miniature.write_pictures(root / "pictures", ["a.png", "b.png"], side=64)
+    index = root / "index"
+    pinned = ["--model", ids["cmpagl"], "--revision", "first", "--images", pictures]
+    steps.append(["index", *pinned, "--index", index])
+    steps.append(["search", "--index", index, "--text", TEXTS[0], "--json"])
     answers = new_client().commands(*steps, token=WRITER)
     assert [answer.code for answer in answers] == [0] * len(steps), answers
-    shas = [answer.out.strip().rsplit("/", 1)[-1] for answer in answers[:-1]]
+    shas = [answer.out.strip().rsplit("/", 1)[-1] for answer in answers[:4]]
     commits = {"cmpagl": shas[:2], "galr": shas[2:]}
-    return SimpleNamespace(ids=ids, folders=folders, commits=commits, release=release)
+    found = json.loads(answers[-1].out)
+    return SimpleNamespace(
+        ids=ids, folders=folders, commits=commits, release=release, index=index, found=found
+    )
