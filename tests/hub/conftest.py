@@ -14,7 +14,8 @@ from rsctir_hf.models.cmpagl import CMPAGLModel
 from rsctir_hf.models.galr import GaLRModel
 from tests import miniature
 from tests.conftest import ROOT
-from tests.hub.server import Account, Running
+from tests.hub.repositories import Account
+from tests.hub.server import Running
 from tests.models.tiny_cmpagl import tiny_config, tiny_processor
 from tests.tiny_galr import tiny_galr
 

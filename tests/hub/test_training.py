@@ -7,7 +7,7 @@ import pytest
 from tests import miniature
 from tests.conftest import ROOT
 from tests.hub.conftest import DATA, READER, WRITER
-from tests.hub.server import MAIN
+from tests.hub.repositories import MAIN
 from tests.tiny_recipes import TINY, TINY_CONFIG
 
 COUNTS = {"train": 14, "validation": 5, "test": 4}
