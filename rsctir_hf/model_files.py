@@ -34,9 +34,12 @@ _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 _FETCHED = [*_WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja", "*.py"]
 _SUBFOLDERS = ["*/*"]
 _EXAMPLES = {"model": "openai/clip-vit-base-patch32", "detector": "hustvl/yolos-tiny"}
+_EXAMPLES["text model"] = "google-bert/bert-base-uncased"
 # Written into every config.json by some version of transformers, whatever the model.
 _SHARED_KEYS = {"auto_map", "model_type", "torch_dtype", "transformers_version", "use_cache"}
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
+_UNAUTHORIZED = 401
+# The Hub also answers 401 where somebody without a token asks for what does not exist.
+_BAD_TOKEN = "Invalid credentials"
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,19 @@ class ModelFiles:
 
 
 def find_model_files(
-    source: str | Path, *, what: str = "model", revision: str | None = None
+    source: str | Path,
+    *,
+    what: str = "model",
+    revision: str | None = None,
+    processor: bool = True,
 ) -> ModelFiles:
     """Find the folder of a model; what lies on the Hub is fetched, or taken from the cache.
 
     Args:
         source: a folder, or an id on the Hub.
-        what: ``model`` or ``detector``, for messages.
+        what: ``model``, ``detector`` or ``text model``, for messages.
         revision: branch, tag or commit on the Hub; default: its main branch.
+        processor: whether a processor belongs to it.
 
     Raises:
         ModelLoadError: nothing there, files missing, weights as pickles only, a config.json of a
@@ -83,7 +91,9 @@ def find_model_files(
         )
     else:
         files = fetch(name, what=what, revision=revision)
-    check_model_folder(files.folder, name=name, what=what, revision=files.revision)
+    check_model_folder(
+        files.folder, name=name, what=what, revision=files.revision, processor=processor
+    )
     return files
 
 
@@ -110,21 +120,27 @@ def could_be_hub_id(name: str) -> bool:
 
 
 def check_model_folder(
-    folder: Path, *, name: str | None = None, what: str = "model", revision: str | None = None
+    folder: Path,
+    *,
+    name: str | None = None,
+    what: str = "model",
+    revision: str | None = None,
+    processor: bool = True,
 ) -> None:
     """Refuse a model folder that lacks files or was made with a newer version.
 
     Args:
         folder: where the files lie.
         name: folder or Hub id, for messages; default: the folder.
-        what: ``model`` or ``detector``, for messages.
+        what: as for ``find_model_files``.
         revision: the commit, where ``name`` is an id.
+        processor: as there.
 
     Raises:
         ModelLoadError: names what is missing or unknown.
     """
     shown = name or str(folder)
-    if missing := _missing_files(folder):
+    if missing := _missing_files(folder, processor=processor):
         if pickles := _only_pickles(folder, shown, revision):
             raise ModelLoadError(
                 f"{shown} has its weights as pickles only ({', '.join(pickles)}). A pickle can run "
@@ -140,12 +156,12 @@ def check_model_folder(
     _check_version(folder, shown)
 
 
-def _missing_files(folder: Path) -> list[str]:
+def _missing_files(folder: Path, *, processor: bool) -> list[str]:
     """Name the files that every model folder holds and this one lacks."""
     missing = [] if (folder / CONFIG_FILE).is_file() else [CONFIG_FILE]
     if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
         missing.append(_WEIGHTS[0])
-    if not any((folder / name).is_file() for name in _PROCESSOR_FILES):
+    if processor and not any((folder / name).is_file() for name in _PROCESSOR_FILES):
         missing.append(_PROCESSOR_FILES[0])
     return missing
 
@@ -206,6 +222,7 @@ def explain_refusal(
         revision: what was asked for.
     """
     hub = constants.ENDPOINT
+    text = " ".join(str(error).split())
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if isinstance(error, GatedRepoError):
         return (
@@ -216,15 +233,15 @@ def explain_refusal(
         return (
             f"The {what} {name!r} has no revision {revision!r}. Expected a branch, tag or commit."
         )
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            f"There is no {what} {name!r} on {hub} that you may see (404). Check the spelling; a "
-            "private one needs `hf auth login` or HF_TOKEN; or give a folder."
-        )
-    if status == _UNAUTHORIZED:
+    if status == _UNAUTHORIZED and _BAD_TOKEN in text:
         return (
             f"{hub} refuses your token (401), so the {what} {name!r} was not asked for. Log in "
             "again with `hf auth login`, or correct or unset HF_TOKEN."
+        )
+    if isinstance(error, RepositoryNotFoundError) or status == _UNAUTHORIZED:
+        return (
+            f"There is no {what} {name!r} on {hub} that you may see ({status}). Check the "
+            "spelling; a private one needs `hf auth login` or HF_TOKEN; or give a folder."
         )
     if isinstance(error, HFValidationError):
         return f"{name!r} is no id on the Hub: {error} Expected OWNER/NAME."
@@ -233,7 +250,6 @@ def explain_refusal(
             f"{hub} cannot be reached, or HF_HUB_OFFLINE is set, and the {what} {name!r} is not "
             "in the cache. Check the network, or give a folder."
         )
-    text = " ".join(str(error).split())
     if status is not None:
         return f"{hub} refuses the {what} {name!r} ({status}): {text}"
     return (

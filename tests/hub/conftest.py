@@ -14,7 +14,8 @@ from rsctir_hf.models.cmpagl import CMPAGLModel
 from rsctir_hf.models.galr import GaLRModel
 from tests import miniature
 from tests.conftest import ROOT
-from tests.hub.server import Account, Running
+from tests.hub.repositories import Account
+from tests.hub.server import Running
 from tests.models.tiny_cmpagl import tiny_config, tiny_processor
 from tests.tiny_galr import tiny_galr
 
@@ -71,9 +72,15 @@ class Client:
     def commands(self, *steps, **options):
         """Run command lines of ``rsctir`` or of a script in one process.
 
-        A step is a list of words, and may begin with a mapping: environment variables.
+        A step is a list of words, and may begin with a mapping: environment variables. A mapping
+        instead of a list is a fault of the Hub from there on.
         """
-        written = [[part if isinstance(part, dict) else str(part) for part in s] for s in steps]
+        written = [
+            step
+            if isinstance(step, dict)
+            else [part if isinstance(part, dict) else str(part) for part in step]
+            for step in steps
+        ]
         answers = self.script("run_commands.py", written, **options)
         return [SimpleNamespace(**answer) for answer in answers]
 
@@ -104,6 +111,7 @@ def pushed(hub, new_client, tmp_path_factory):
     """Both families, twice each, and a benchmark, as ``rsctir`` pushes them.
 
     ``folders[family]`` holds the older and the newer model, ``commits[family]`` their commits.
+    ``index`` was made with the older CMPAGL, and ``found`` is what a search of it found.
     """
     root = tmp_path_factory.mktemp("models")
     ids = {"cmpagl": "org/cmpagl-rsitmd", "galr": "org/galr-rsitmd"}
@@ -118,8 +126,16 @@ def pushed(hub, new_client, tmp_path_factory):
         for folder, where in ((older, ["--revision", "first"]), (newer, []))
     ]
     steps.append(["convert", "--benchmark", "ucm", "--data", release, "--partial", "--push", DATA])
+    pictures = miniature.write_pictures(root / "pictures", ["a.png", "b.png"], side=64)
+    index = root / "index"
+    pinned = ["--model", ids["cmpagl"], "--revision", "first", "--images", pictures]
+    steps.append(["index", *pinned, "--index", index])
+    steps.append(["search", "--index", index, "--text", TEXTS[0], "--json"])
     answers = new_client().commands(*steps, token=WRITER)
     assert [answer.code for answer in answers] == [0] * len(steps), answers
-    shas = [answer.out.strip().rsplit("/", 1)[-1] for answer in answers[:-1]]
+    shas = [answer.out.strip().rsplit("/", 1)[-1] for answer in answers[:4]]
     commits = {"cmpagl": shas[:2], "galr": shas[2:]}
-    return SimpleNamespace(ids=ids, folders=folders, commits=commits, release=release)
+    found = json.loads(answers[-1].out)
+    return SimpleNamespace(
+        ids=ids, folders=folders, commits=commits, release=release, index=index, found=found
+    )

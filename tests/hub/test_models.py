@@ -1,5 +1,7 @@
 """Models pushed by ``rsctir push``, loaded by their ids with and without the package."""
 
+import json
+
 import pytest
 import torch
 
@@ -84,3 +86,10 @@ def test_sentence_transformers_gives_our_vectors(answers, local, pushed, family)
     found, expected = answers[pushed.ids[family], None], local[family][NEWER]
     assert close(found["st_image"], expected.image_embeds)
     assert close(found["st_text"], expected.text_embeds)
+
+
+def test_an_index_is_searched_with_the_very_commit_that_made_it(pushed):
+    older = pushed.commits["cmpagl"][OLDER]
+    assert json.loads((pushed.index / "index.json").read_text())["model_revision"] == older
+    assert pushed.found["model_revision"] == older
+    assert len(pushed.found["hits"]) == 2
