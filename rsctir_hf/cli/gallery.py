@@ -14,6 +14,7 @@ from rsctir_hf.cli.options import (
     RegionsOption,
     Rerank,
     RerankOption,
+    Revision,
     Threshold,
     TopK,
     Trust,
@@ -56,6 +57,7 @@ def index(
     ] = EXACT_ENGINE,
     regions: RegionsOption = MODEL_REGIONS,
     threshold: Threshold = None,
+    revision: Revision = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
@@ -63,7 +65,12 @@ def index(
     check_place(engine, folder)
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
-        model, device=device, trust_remote_code=trust, regions=chosen, engine=engine
+        model,
+        device=device,
+        trust_remote_code=trust,
+        regions=chosen,
+        engine=engine,
+        revision=revision,
     )
     pictures = picture_sources(picture_folder(images))
     known = read_annotations(picture_folder(images), pictures)
@@ -150,6 +157,7 @@ def caption(
     regions: RegionsOption = MODEL_REGIONS,
     threshold: Threshold = None,
     as_json: AsJson = False,
+    revision: Revision = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
@@ -161,7 +169,12 @@ def caption(
         )
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
-        model, device=device, trust_remote_code=trust, bank=read_bank(bank), regions=chosen
+        model,
+        device=device,
+        trust_remote_code=trust,
+        bank=read_bank(bank),
+        regions=chosen,
+        revision=revision,
     )
     hits = retriever.caption_candidates(image, top_k=top_k, rerank=rerank.value)
     query = {"image": str(image), "rerank": rerank.value, "hint": None}
