@@ -14,6 +14,7 @@ from rsctir_hf.cli.options import (
     RegionsOption,
     Rerank,
     RerankOption,
+    Revision,
     Threshold,
     TopK,
     Trust,
@@ -63,6 +64,7 @@ def index(
     ] = None,
     regions: RegionsOption = MODEL_REGIONS,
     threshold: Threshold = None,
+    revision: Revision = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
@@ -70,7 +72,12 @@ def index(
     check_place(engine, folder)
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
-        model, device=device, trust_remote_code=trust, regions=chosen, engine=engine
+        model,
+        device=device,
+        trust_remote_code=trust,
+        regions=chosen,
+        engine=engine,
+        revision=revision,
     )
     pictures = picture_sources(picture_folder(images))
     known = read_annotations(picture_folder(images), pictures)
@@ -158,6 +165,7 @@ def caption(
     regions: RegionsOption = MODEL_REGIONS,
     threshold: Threshold = None,
     as_json: AsJson = False,
+    revision: Revision = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
@@ -169,7 +177,12 @@ def caption(
         )
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
-        model, device=device, trust_remote_code=trust, bank=read_bank(bank), regions=chosen
+        model,
+        device=device,
+        trust_remote_code=trust,
+        bank=read_bank(bank),
+        regions=chosen,
+        revision=revision,
     )
     hits = retriever.caption_candidates(image, top_k=top_k, rerank=rerank.value)
     query = {"image": str(image), "rerank": rerank.value, "hint": None}

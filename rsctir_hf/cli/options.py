@@ -57,3 +57,7 @@ Box = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Private = Annotated[bool, typer.Option("--private", help="Make a new repository private.")]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a model on the Hub. Default: main.")
+]
