@@ -7,7 +7,7 @@ the gallery without the picture itself. With the exact engine every picture is r
 other the best thousand by cosine (``gallery.live_search``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import rsctir_hf.regions as region_views
+from rsctir_hf.drawn.bank import read_caption_bank
 from rsctir_hf.entries import BoundingBox, Metadata, SearchFilter
 from rsctir_hf.errors import QueryError
 from rsctir_hf.gallery.bank import CaptionBank
@@ -75,7 +76,7 @@ class Retriever:
         processor: its processor.
         model_id: folder or Hub id, recorded in saved indexes.
         revision: commit on the Hub, likewise.
-        bank: captions: candidates of ``caption_candidates``, other queries of SMR and MR.
+        bank: captions for ``caption_candidates``, SMR and MR; default: those that ship.
         regions: ``model``, ``none`` or a proposer, such as ``regions.detector.load_detector``
             gives; recorded in saved indexes, and fixed: a gallery holds one kind of regions.
         index: what holds the vectors; by default a new one of the exact engine.
@@ -103,7 +104,7 @@ class Retriever:
         self.revision = revision
         regions_name(model, regions)  # refuses what the model cannot take, before any work
         self._regions = regions
-        self._bank = CaptionBank(bank or ())
+        self._bank = CaptionBank(read_caption_bank() if bank is None else bank)
         self._open_gallery(open_index(EXACT_ENGINE) if index is None else index)
 
     @classmethod
@@ -116,19 +117,21 @@ class Retriever:
         bank: Sequence[str] | None = None,
         regions: str | RegionProposer = MODEL_REGIONS,
         engine: str = EXACT_ENGINE,
+        revision: str | None = None,
     ) -> "Retriever":
-        """Load a model folder or Hub id.
+        """Load a model folder, or a Hub id at a branch, tag or commit (``revision``).
 
         ``engine`` holds the vectors: ``exact``, ``hnsw`` or the URI of a server; see
         ``vector_index.opening``.
 
         Raises:
-            ModelLoadError: see ``gallery.loading.load_dual_encoder``.
-            RegionsError, UnsupportedError, IndexMismatchError: see the class.
-            MissingDependencyError, IndexUnavailableError: see ``open_index``.
+            ModelLoadError, RegionsError, UnsupportedError: see ``load_dual_encoder`` and the class.
+            IndexMismatchError, MissingDependencyError, IndexUnavailableError: see ``open_index``.
         """
         index = open_index(engine)
-        loaded = load_dual_encoder(source, device=device, trust_remote_code=trust_remote_code)
+        loaded = load_dual_encoder(
+            source, device=device, trust_remote_code=trust_remote_code, revision=revision
+        )
         return cls(
             loaded.model,
             loaded.processor,
@@ -155,7 +158,8 @@ class Retriever:
 
         Args:
             folder: where ``save`` wrote, the URI of a server, or an index that is open.
-            model: where that model lies now, if not where the index says.
+            model: where that model lies now, if not where the index says. By default it is the
+                very commit of the Hub that made the index.
             images: where the pictures lie now, if not where the index says.
             device: where the model runs.
             trust_remote_code: see ``load_dual_encoder``.
@@ -177,6 +181,7 @@ class Retriever:
             trust_remote_code=trust_remote_code,
             bank=bank,
             regions=regions,
+            revision=None if model else manifest.model_revision,
         )
         retriever._open_gallery(index, images=images)
         return retriever
@@ -217,9 +222,12 @@ class Retriever:
     def __len__(self) -> int:
         return len(self._gallery)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} pictures, {self.model_id or 'unnamed'}>"
+
     def index(
         self,
-        images: str | Path | Sequence[ImageSource],
+        images: str | Path | Image.Image | Iterable[ImageSource],
         *,
         captions: Sequence[str | None] | None = None,
         metadata: Sequence[Metadata] | None = None,
@@ -233,7 +241,7 @@ class Retriever:
         A file that is in the gallery already takes the place of what was known about it.
 
         Args:
-            images: a folder (searched with its subfolders), or paths and PIL pictures.
+            images: a folder (with its subfolders), one picture, or many: paths and PIL pictures.
             captions: what the gallery says about each of them, shown with the hits.
             metadata: what else is known about each, plain values by name, for filters.
             boxes: where on the Earth each lies, likewise.
@@ -296,7 +304,7 @@ class Retriever:
 
         Args:
             query: shorthand: a ``str`` is text, a ``Path`` or PIL picture is an image.
-            text: words; with ``image`` the query is the mean of the two unit vectors.
+            text: words; with a picture the query is the mean of the two unit vectors.
             image: a path or PIL picture.
             top_k: how many hits.
             rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match``: the model's fusion encoder

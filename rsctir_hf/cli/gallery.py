@@ -19,6 +19,7 @@ from rsctir_hf.cli.options import (
     RegionsOption,
     Rerank,
     RerankOption,
+    Revision,
     Threshold,
     Tile,
     TopK,
@@ -78,6 +79,7 @@ def index(  # noqa: PLR0913 - an argument is an option of the command
     ] = None,
     regions: RegionsOption = MODEL_REGIONS,
     threshold: Threshold = None,
+    revision: Revision = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
@@ -88,7 +90,12 @@ def index(  # noqa: PLR0913 - an argument is an option of the command
         raise QueryError("Give one of --images and --rasters.")
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
-        model, device=device, trust_remote_code=trust, regions=chosen, engine=engine
+        model,
+        device=device,
+        trust_remote_code=trust,
+        regions=chosen,
+        engine=engine,
+        revision=revision,
     )
     if images is not None:
         done = index_pictures(retriever, images, embeddings)
@@ -207,6 +214,7 @@ def caption(
     regions: RegionsOption = MODEL_REGIONS,
     threshold: Threshold = None,
     as_json: AsJson = False,
+    revision: Revision = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
@@ -218,7 +226,12 @@ def caption(
         )
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
-        model, device=device, trust_remote_code=trust, bank=read_bank(bank), regions=chosen
+        model,
+        device=device,
+        trust_remote_code=trust,
+        bank=read_bank(bank),
+        regions=chosen,
+        revision=revision,
     )
     hits = retriever.caption_candidates(image, top_k=top_k, rerank=rerank.value)
     query = {"image": str(image), "rerank": rerank.value, "hint": None}

@@ -11,6 +11,7 @@ from rsctir_hf.cli.evaluation import evaluate
 from rsctir_hf.cli.gallery import caption, index, search
 from rsctir_hf.cli.hub import card, push
 from rsctir_hf.cli.scene import scene
+from rsctir_hf.cli.space import deploy_space
 from rsctir_hf.errors import RsctirError
 
 app = typer.Typer(
@@ -18,9 +19,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find remote-sensing pictures by words, and words for pictures.",
 )
-for command in (
-    evaluate, embed, index, search, caption, scene, convert, leakage, card, push,
-):  # fmt: skip
+COMMANDS = (
+    evaluate,
+    embed,
+    index,
+    search,
+    caption,
+    scene,
+    convert,
+    leakage,
+    card,
+    push,
+    deploy_space,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -57,6 +57,10 @@ Box = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Private = Annotated[bool, typer.Option("--private", help="Make a new repository private.")]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a model on the Hub. Default: main.")
+]
 Tile = Annotated[int, typer.Option(help="Pixels a side of a tile as the model sees it.")]
 Overlap = Annotated[float, typer.Option(help="Share of a tile that the next one covers too.")]
 Gsd = Annotated[

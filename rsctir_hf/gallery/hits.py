@@ -1,7 +1,7 @@
 """Answers of a search: which item, at which rank, with which score."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from rsctir_hf.entries import BoundingBox, Metadata
 from rsctir_hf.gallery.manifest import Item
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hit:
     """One answer.
 
@@ -34,6 +34,16 @@ class Hit:
     rerank_score: float | None
     metadata: Metadata = field(default_factory=dict)
     box: BoundingBox | None = None
+
+    def __repr__(self) -> str:
+        """Leave out what holds nothing, and digits that mean nothing."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        shown = (
+            f"{name}={value:.4f}" if isinstance(value, float) else f"{name}={value!r}"
+            for name, value in values.items()
+            if value not in (None, {})
+        )
+        return f"Hit({', '.join(shown)})"
 
 
 def best_hits(

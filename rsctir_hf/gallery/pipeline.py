@@ -39,6 +39,8 @@ from rsctir_hf.protocols import MODEL_REGIONS, RegionProposer
 from rsctir_hf.weights import weights_fingerprint
 
 _HASH_BYTES = 16
+#: Settings of an image processor that say where its code lies, which differs between copies.
+_NOT_PIXELS = frozenset(("auto_map", "processor_class"))
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,16 @@ def made_by(
     Raises:
         RegionsError, UnsupportedError: see ``preparation.regions_name``.
     """
-    settings = loaded.processor.image_processor.to_json_string()
+    settings = loaded.processor.image_processor.to_dict()
+    kept = {name: value for name, value in settings.items() if name not in _NOT_PIXELS}
+    described = json.dumps(kept, sort_keys=True, default=str)
     return Maker(
         model_id=loaded.model_id,
         model_revision=loaded.revision,
         fingerprint=weights_fingerprint(loaded.model),
         regions=regions_name(loaded.model, regions),
         detector=detector_record(loaded.model, regions),
-        preprocessing=_digest(settings.encode())[:_HASH_BYTES],
+        preprocessing=_digest(described.encode())[:_HASH_BYTES],
         symmetries=symmetries,
         dtype=dtype,
     )
@@ -134,7 +138,7 @@ def embed_pictures(
     Args:
         loaded: a dual encoder with its processor (``loading.load_dual_encoder``).
         pictures: all pictures, in the same order in every process.
-        folder: made if missing; ``tables.load_embeddings`` opens it.
+        folder: made if missing, on a disk that all processes share; ``tables.load_embeddings`` opens it.
         root: folder that the ids are paths in, or data set that they are rows of.
         regions: see ``embedding.embed_images``.
         symmetries: see ``embedding.embed_images``.

@@ -250,10 +250,15 @@ def test_other_pictures_are_refused_and_moved_ones_are_not(loaded, gallery, tmp_
     assert run(loaded, moved, tmp_path / "out").embedded == 0
 
 
-def test_the_same_model_may_lie_elsewhere(loaded, gallery, tmp_path):
+def test_the_same_model_may_lie_elsewhere(loaded, gallery, tmp_path, monkeypatch):
     run(loaded, gallery, tmp_path / "out")
+    place = {"AutoProcessor": "owner/clip--processing.Processor"}
+    monkeypatch.setattr(loaded.processor.image_processor, "auto_map", place, raising=False)
     elsewhere = LoadedModel(loaded.model, loaded.processor, "owner/clip", "abc")
     assert run(elsewhere, gallery, tmp_path / "out").embedded == 0
+    before = made_by(loaded).preprocessing
+    monkeypatch.setattr(loaded.processor.image_processor, "image_std", [0.4, 0.5, 0.5])
+    assert made_by(loaded).preprocessing != before
 
 
 def test_two_pictures_of_one_id_are_refused(loaded, gallery, tmp_path):

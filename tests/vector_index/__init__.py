@@ -1,1 +1,1 @@
-"""Tests of the vector indexes: one contract, each engine, folders, the way through the retriever."""
+"""Tests of the vector indexes: the contract, each engine, folders, the retriever on each."""
