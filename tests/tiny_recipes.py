@@ -12,6 +12,8 @@ TINY = {
     "lr_factors": "{}",
     "report_to": "none",
     "use_cpu": "true",
+    "dataloader_num_workers": "0",
+    "dataloader_persistent_workers": "false",
     "complete": "false",
 }
 TINY_CONFIG = {
