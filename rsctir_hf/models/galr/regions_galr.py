@@ -161,13 +161,15 @@ def roi_features(maps: list[Tensor], boxes: Tensor, image_size: tuple[int, int])
     """
     height, width = image_size
     pooled = []
+    picture = torch.arange(len(boxes), device=boxes.device).repeat_interleave(boxes.shape[1])
+    picture = picture.to(boxes.dtype).unsqueeze(-1)  # (B * N, 1)
     for level in maps:
         rows, columns = level.shape[-2:]
         scale = boxes.new_tensor([columns / width, rows / height] * 2)
         # torchvision has no bfloat16 kernel for the CPU.
         cells = roi_align(
             level.float(),
-            list(boxes * scale),
+            torch.cat((picture, (boxes * scale).flatten(0, 1)), dim=1),
             output_size=_ROI_CELLS,
             sampling_ratio=2,
             aligned=True,
