@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult
+from huggingface_hub import EvalResult, EvalResultEntry
 
 from rsctir_hf.data import BENCHMARKS
 from rsctir_hf.gallery.live_rerank import RERANKS
@@ -129,6 +129,34 @@ def model_index(report: Mapping[str, Any]) -> Iterator[EvalResult]:
                 metric_value=round(value, 2),
                 metric_config=rerank,
             )
+
+
+def eval_result_entries(
+    reports: Iterable[Mapping[str, Any]], hub_ids: Mapping[str, str]
+) -> dict[str, list[EvalResultEntry]]:
+    """Return entries of the Hub's ``.eval_results`` format: name of a benchmark -> its mR.
+
+    A benchmark's page lists them beside those of other models, so a report counts only where its
+    data set is on the Hub and the whole official split was scored.
+
+    Args:
+        reports: of retrieval.
+        hub_ids: name of a benchmark -> id of its data set on the Hub.
+    """
+    entries: dict[str, list[EvalResultEntry]] = {}
+    for report in reports:
+        name, split = Path(str(report.get("data"))).name, str(report.get("split"))
+        whole = BENCHMARKS[name].images.get(split) if name in BENCHMARKS else None
+        if name not in hub_ids or not whole or report.get("images") != whole:
+            continue
+        entry = EvalResultEntry(
+            dataset_id=hub_ids[name],
+            task_id="default",
+            value=round(report["mR"], 2),
+            notes=f"mR in percent, {split} split, rerank {rerank_title(report)}",
+        )
+        entries.setdefault(name, []).append(entry)
+    return entries
 
 
 def data_title(report: Mapping[str, Any]) -> str:

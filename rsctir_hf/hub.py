@@ -7,10 +7,19 @@ from pathlib import Path
 from string import Template
 from typing import Any, cast
 
-from huggingface_hub import HfApi, ModelCard, ModelCardData
+import yaml
+from huggingface_hub import HfApi, ModelCard, ModelCardData, eval_result_entries_to_yaml
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
-from rsctir_hf.card_tables import RSOD, evaluation_reports, model_index, report_key, results_table
+from rsctir_hf.card_tables import (
+    RSOD,
+    eval_result_entries,
+    evaluation_reports,
+    is_detection,
+    model_index,
+    report_key,
+    results_table,
+)
 from rsctir_hf.data import BENCHMARKS
 from rsctir_hf.data.benchmarks import Benchmark
 from rsctir_hf.errors import ModelLoadError, RsctirError
@@ -22,6 +31,7 @@ logger = logging.getLogger(__name__)
 CARD_FILE = "README.md"
 RESULTS_FILE = "results.json"
 LICENCE_FILE = "LICENSE"
+EVAL_RESULTS_FOLDER = ".eval_results"  # the Hub's own name
 #: Templates lie in the repository, not in the installed package: who trains has a checkout.
 TEMPLATES = Path(__file__).parents[1] / "model_cards"
 WEIGHTS_LICENCE = Template("""\
@@ -111,7 +121,11 @@ def push_model(
 
 
 def render_model_card(
-    template_path: str | Path, results: Mapping[str, Any], *, model_id: str
+    template_path: str | Path,
+    results: Mapping[str, Any],
+    *,
+    model_id: str,
+    hub_ids: Mapping[str, str] | None = None,
 ) -> ModelCard:
     """Fill a card template with the figures of a results file; no figure is written by hand.
 
@@ -122,6 +136,7 @@ def render_model_card(
             tuned from), ... Without ``training_sets`` the first report's data set is taken for
             the one the model was trained on.
         model_id: the name the card's examples use.
+        hub_ids: see ``hub_ids_of``; the front matter names those of the training sets.
 
     Returns:
         A card whose front matter carries the figures as a model index. ``card.save(path)`` or
@@ -131,6 +146,7 @@ def render_model_card(
         CardError: the template is missing, names an unknown placeholder, or there are no reports.
     """
     path = Path(template_path)
+    known = hub_ids_of(hub_ids or {})
     reports = list(evaluation_reports(results))
     if not reports:
         raise CardError(
@@ -162,6 +178,8 @@ def render_model_card(
     front_matter = cast(ModelCardData, card.data)
     front_matter.model_name = fields["model_name"]
     front_matter.eval_results = [cell for report in reports for cell in model_index(report)]
+    sets = [known[name] for name in results.get("training_sets") or () if name in known]
+    front_matter.datasets = sets or None
     return card
 
 
@@ -171,8 +189,9 @@ def write_card(
     results: Sequence[str | Path] = (),
     model_id: str | None = None,
     template: str | Path | None = None,
+    hub_ids: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write ``README.md`` and ``LICENSE`` of a model folder from its results files.
+    """Write ``README.md``, ``LICENSE`` and ``.eval_results`` of a model folder from its results.
 
     Args:
         folder: holds ``config.json`` and the ``results.json`` of the training run.
@@ -181,6 +200,8 @@ def write_card(
             one counts.
         model_id: the name the card's examples use; default: the folder's name.
         template: default: ``model_cards/FAMILY.md`` of the repository.
+        hub_ids: see ``hub_ids_of``; each complete split scored on one of these data sets becomes
+            an entry of ``.eval_results``.
 
     Returns:
         The path of the card.
@@ -198,14 +219,43 @@ def write_card(
     kept = ("git_revision", "best_epoch", "training_sets", "seen_before")
     merged = {key: recorded[key] for key in kept if key in recorded}
     merged["reports"] = list(reports.values())
-    card = render_model_card(template or _template_for(path), merged, model_id=name)
+    card = render_model_card(
+        template or _template_for(path), merged, model_id=name, hub_ids=hub_ids
+    )
     licence = WEIGHTS_LICENCE.substitute(
         model_name=name.rsplit("/", 1)[-1],
         training_data=training_data(merged),
     )
     (path / LICENCE_FILE).write_text(licence, encoding="utf-8")
     card.save(path / CARD_FILE)
+    _write_eval_results(path / EVAL_RESULTS_FOLDER, merged["reports"], hub_ids_of(hub_ids or {}))
     return path / CARD_FILE
+
+
+def hub_ids_of(given: Mapping[str, str]) -> dict[str, str]:
+    """Return name -> Hub id of the benchmarks: the public ones that are known, and ``given``.
+
+    Raises:
+        CardError: a name in ``given`` is no benchmark.
+    """
+    if unknown := sorted(set(given) - set(BENCHMARKS)):
+        raise CardError(
+            f"{', '.join(unknown)}: no such benchmark. Expected NAME=OWNER/DATASET with one of the "
+            f"names {', '.join(BENCHMARKS)}."
+        )
+    public = {name: each.hub_id for name, each in BENCHMARKS.items() if each.hub_id}
+    return public | dict(given)
+
+
+def _write_eval_results(
+    folder: Path, reports: Sequence[Mapping[str, Any]], hub_ids: Mapping[str, str]
+) -> None:
+    """Write a YAML file for each benchmark on the Hub that was scored on a whole split."""
+    retrieval = [report for report in reports if not is_detection(report)]
+    for name, entries in eval_result_entries(retrieval, hub_ids).items():
+        folder.mkdir(exist_ok=True)
+        text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
 
 
 def training_data(results: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForObjectDetection, AutoProcessor
 
 from benchmarks import detector_map
-from rsctir_hf.cli import open_rows
+from rsctir_hf.cli.sources import open_rows
 from rsctir_hf.detection_evaluation import evaluate_detection
 from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.evaluation import evaluate_retrieval

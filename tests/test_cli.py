@@ -8,7 +8,7 @@ import sys
 import pytest
 from PIL import Image
 
-from rsctir_hf import cli
+from rsctir_hf.cli.main import main
 from tests.conftest import ROOT
 from tests.miniature import write_imagefolder
 from tests.tiny_detectors import save_detector
@@ -24,7 +24,7 @@ def rsctir(monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["rsctir", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
-            cli.main()
+            main()
         captured = capsys.readouterr()
         return left.value.code, captured.out, captured.err
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from huggingface_hub import HfApi, ModelCard
+import yaml
+from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
 
 from rsctir_hf.card_tables import evaluation_reports, results_table
 from rsctir_hf.errors import ModelLoadError
@@ -162,6 +163,29 @@ def test_cmpagl_card_says_what_it_is_not():
     assert "not a reproduction" in text
 
 
+def test_a_card_names_the_data_sets_that_lie_on_the_hub_and_scores_of_whole_splits(tmp_path):
+    part = report("validation") | {"data": "rsicd", "images": 1027}
+    results = {
+        "training_sets": {"ucm": 1680, "rsicd": 7957, "drawn": 400},
+        "validation": [part],
+        "test": [report() | {"images": 210}, report(rerank="smr", mr=49.5) | {"images": 210}],
+    }
+    (tmp_path / "config.json").write_text('{"model_type": "galr"}')
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert ModelCard(write_card(tmp_path).read_text()).data.datasets == ["arampacha/rsicd"]
+    assert not (tmp_path / ".eval_results").exists()  # part of a split is no entry of a benchmark
+    card = write_card(tmp_path, hub_ids={"ucm": "org/ucm-captions"})
+    assert ModelCard(card.read_text()).data.datasets == ["org/ucm-captions", "arampacha/rsicd"]
+    files = list((tmp_path / ".eval_results").iterdir())
+    assert [file.name for file in files] == ["ucm.yaml"]
+    entries = parse_eval_result_entries(yaml.safe_load(files[0].read_text()))
+    assert [(each.dataset_id, each.value) for each in entries] == [
+        ("org/ucm-captions", 48.12),
+        ("org/ucm-captions", 49.5),
+    ]
+    assert entries[1].notes == "mR in percent, test split, rerank smr"
+
+
 def test_card_errors_are_named(results, tmp_path):
     template = tmp_path / "card.md"
     with pytest.raises(CardError, match="cannot be read"):
@@ -169,6 +193,8 @@ def test_card_errors_are_named(results, tmp_path):
     template.write_text("---\nlicense: other\n---\n$unheard_of")
     with pytest.raises(CardError, match="unheard_of"):
         render_model_card(template, results, model_id="a/b")
+    with pytest.raises(CardError, match=r"nwpu: no such benchmark.*ucm, rsicd"):
+        render_model_card(template, results, model_id="a/b", hub_ids={"nwpu": "a/b"})
     with pytest.raises(CardError, match="no evaluation report"):
         render_model_card(template, {"log": []}, model_id="a/b")
 

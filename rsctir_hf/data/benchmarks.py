@@ -56,6 +56,7 @@ class Benchmark:
         images: pictures in each official split; 0 where the release has no such split.
         source: where the numbers come from.
         terms: of its pictures and captions, as far as they are known; for model cards.
+        hub_id: of a public data set on the Hub that holds the whole release, if one is known.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Benchmark:
     images: Mapping[str, int]
     source: str
     terms: str
+    hub_id: str | None = None
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -82,6 +84,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             {"train": 8734, "validation": 1094, "test": 1093},
             "Lu et al., TGRS 2017",
             "published for research; Google Earth imagery; terms not verified",
+            hub_id="arampacha/rsicd",
         ),
         Benchmark(
             "rsitmd",

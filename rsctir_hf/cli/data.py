@@ -1,0 +1,47 @@
+"""``rsctir convert`` and ``leakage``: benchmarks as data sets, and what stands in them twice."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsctir_hf import data as captioned
+from rsctir_hf.cli.options import Layout
+from rsctir_hf.cli.sources import check_benchmark, named_tables
+from rsctir_hf.data.leakage import check_leakage
+
+
+def convert(
+    benchmark: Annotated[str, typer.Option(help="ucm, rsicd, rsitmd or sydney.")],
+    data: Annotated[str, typer.Option(help="Release folder, caption file or Hub id.")],
+    output: Annotated[Path, typer.Option(help="A new folder.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the release's pictures.")] = None,
+    layout: Annotated[Layout, typer.Option("--format", help="What to write.")] = Layout.IMAGEFOLDER,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Accept a release that is not complete.")
+    ] = False,
+) -> None:
+    """Turn a benchmark's release into an imagefolder or Parquet files."""
+    check_benchmark(benchmark)
+    written = captioned.convert(
+        benchmark, data, output, format=layout.value, images=images, complete=not partial
+    )
+    counts = ", ".join(f"{split} {count}" for split, count in written.items())
+    print(f"{output}: {counts} pictures.")
+
+
+def leakage(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[BENCHMARK=]DATA[:SPLIT]...",
+            help="Folders, Hub ids or 'sample'; without :SPLIT all splits of each.",
+        ),
+    ],
+) -> None:
+    """Look for pictures that stand in two splits or data sets; exit code 1 if there are any."""
+    tables = {name: table for source in data for name, table in named_tables(source).items()}
+    report = check_leakage(tables)
+    print("\n".join(report.lines()))
+    if report.crossing:
+        raise typer.Exit(1)

@@ -1,0 +1,123 @@
+"""``rsctir index``, ``search`` and ``caption``: a gallery, and questions put to it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsctir_hf.cli.options import (
+    AsJson,
+    Bank,
+    Device,
+    Model,
+    RegionsOption,
+    Rerank,
+    RerankOption,
+    Threshold,
+    TopK,
+    Trust,
+)
+from rsctir_hf.cli.output import Bar, list_skipped, print_hits
+from rsctir_hf.cli.sources import picture_folder, read_bank
+from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.gallery.manifest import own_regions, read_manifest
+from rsctir_hf.protocols import MODEL_REGIONS
+from rsctir_hf.regions.detector import choose_regions
+from rsctir_hf.retriever import Retriever, describe_query
+
+
+def index(
+    model: Model,
+    images: Annotated[str, typer.Option(help="Folder of pictures, or 'sample'.")],
+    folder: Annotated[Path, typer.Option("--index", help="Where the index is written.")],
+    regions: RegionsOption = MODEL_REGIONS,
+    threshold: Threshold = None,
+    device: Device = "cpu",
+    trust: Trust = False,
+) -> None:
+    """Embed a folder of pictures, so that it can be searched."""
+    chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
+    retriever = Retriever.from_pretrained(
+        model, device=device, trust_remote_code=trust, regions=chosen
+    )
+    with Bar("indexing") as bar:
+        report = retriever.index(picture_folder(images), progress=bar.show)
+    list_skipped(report.skipped)
+    if not report.indexed:
+        raise DataLayoutError(f"None of the pictures in {images} can be read; see the list above.")
+    retriever.save(folder)
+    print(f"{report.indexed} pictures indexed in {folder}, {len(report.skipped)} skipped.")
+
+
+def search(  # noqa: PLR0913 - as above
+    folder: Annotated[Path, typer.Option("--index", help="What 'rsctir index' wrote.")],
+    text: Annotated[str | None, typer.Option(help="Words to search by.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to search by.")] = None,
+    top_k: TopK = 5,
+    rerank: RerankOption = Rerank.NONE,
+    bank: Bank = None,
+    model: Annotated[
+        str | None, typer.Option(help="Where the index's model lies now, if it moved.")
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Where the pictures lie now, if they moved.")
+    ] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(help="Where the index's detector lies now, if it moved. Others are refused."),
+    ] = None,
+    threshold: Threshold = None,
+    as_json: AsJson = False,
+    device: Device = "cpu",
+    trust: Trust = False,
+) -> None:
+    """Search an index by words, by a picture, or by both."""
+    if text is None and image is None:
+        raise QueryError("There is no query. Give --text, --image, or both.")
+    hint = None if text is None else describe_query(text)
+    made_with = read_manifest(folder)
+    if regions is None:
+        found_by = made_with.detector
+        regions = found_by.source if found_by else own_regions(made_with, folder)
+    chosen = choose_regions(
+        regions, threshold, like=made_with.detector, device=device, trust_remote_code=trust
+    )
+    retriever = Retriever.load(
+        folder,
+        model=model,
+        images=images,
+        device=device,
+        trust_remote_code=trust,
+        bank=read_bank(bank),
+        regions=chosen,
+    )
+    hits = retriever.search(text=text, image=image, top_k=top_k, rerank=rerank.value)
+    query = {"text": text, "image": str(image) if image else None, "rerank": rerank.value}
+    print_hits(hits, retriever, query={**query, "hint": hint}, as_json=as_json)
+
+
+def caption(
+    model: Model,
+    image: Annotated[Path, typer.Option(help="The picture.")],
+    bank: Bank = None,
+    top_k: TopK = 5,
+    rerank: Annotated[Rerank, typer.Option(help="none or match.")] = Rerank.NONE,
+    regions: RegionsOption = MODEL_REGIONS,
+    threshold: Threshold = None,
+    as_json: AsJson = False,
+    device: Device = "cpu",
+    trust: Trust = False,
+) -> None:
+    """Find the sentences of a caption bank that suit a picture best."""
+    if rerank in (Rerank.SMR, Rerank.MR):
+        raise QueryError(
+            f"rerank {rerank.value!r} of captions needs a gallery of other pictures, which this "
+            "command has not. Use none or match, or Retriever.caption_candidates in Python."
+        )
+    chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
+    retriever = Retriever.from_pretrained(
+        model, device=device, trust_remote_code=trust, bank=read_bank(bank), regions=chosen
+    )
+    hits = retriever.caption_candidates(image, top_k=top_k, rerank=rerank.value)
+    query = {"image": str(image), "rerank": rerank.value, "hint": None}
+    print_hits(hits, retriever, query=query, as_json=as_json)

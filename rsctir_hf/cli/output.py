@@ -1,0 +1,95 @@
+"""What commands print: results on standard output, hints and progress on standard error."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from rsctir_hf.evaluation import RetrievalReport, library_versions, results_json
+from rsctir_hf.gallery.embedding import detector_record, regions_name
+from rsctir_hf.retriever import Hit, Retriever, Skipped
+from rsctir_hf.weights import weights_fingerprint
+
+
+class Bar:
+    """A progress bar on standard error that is told (done, total)."""
+
+    def __init__(self, title: str) -> None:
+        self._bar = tqdm(desc=title, unit=" pictures", file=sys.stderr)
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, done: int, total: int) -> None:
+        """Move the bar."""
+        self._bar.total = total or None
+        self._bar.update(done - self._bar.n)
+
+
+def write_report(report: RetrievalReport, file: Path | None) -> None:
+    """Print a report as a table; with a file, write it there as JSON."""
+    text = results_json(report.to_dict())
+    if str(file) == "-":
+        print(text, end="")
+        return
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    rows = [("metric", report.metrics), ("ties in file order", report.metrics_stable)]
+    rows += [("caption-aware", report.caption_aware)]
+    rows += [("t2i with the bank", report.bank_metrics)] if report.bank_metrics else []
+    views = "" if report.symmetries == 1 else f", {report.symmetries} views of each picture"
+    shown = f", regions {report.detector}" if report.detector else ""
+    print(
+        f"{report.images} pictures, {report.captions} captions, "
+        f"rerank {report.rerank}{views}{shown}"
+    )
+    print(" " * 20 + "".join(f"{key:>9}" for key in report.metrics))
+    for title, metrics in rows:
+        print(f"{title:<20}" + "".join(f"{metrics[key]:9.2f}" for key in report.metrics))
+    low, high = report.interval
+    print(f"mR {low:.2f} to {high:.2f}: 95 % bootstrap interval over pictures")
+
+
+def print_hits(
+    hits: Sequence[Hit], retriever: Retriever, *, query: dict[str, Any], as_json: bool
+) -> None:
+    """Print hits as JSON or as one line each; hints go to standard error."""
+    confident = retriever.is_confident(hits)
+    if as_json:
+        answer = {**query, **describe_retriever(retriever), "confident": confident}
+        print(json.dumps({**answer, "hits": [asdict(hit) for hit in hits]}, indent=2))
+        return
+    if query["hint"]:
+        print(query["hint"], file=sys.stderr)
+    if not confident:
+        print("No confident match; the nearest are:", file=sys.stderr)
+    for hit in hits:
+        moved = "" if hit.rerank_score is None else f"  (was {hit.rank_before})"
+        shown = "  ".join(part for part in (hit.path, hit.caption) if part)
+        print(f"{hit.rank:>3}  {hit.score:+.3f}  {shown}{moved}")
+
+
+def describe_retriever(retriever: Retriever) -> dict[str, Any]:
+    """Return what decides the hits besides the query: model, revision, regions and versions."""
+    detector = detector_record(retriever.model, retriever.regions)
+    return {
+        "model": retriever.model_id,
+        "model_revision": retriever.revision or f"weights:{weights_fingerprint(retriever.model)}",
+        "regions": regions_name(retriever.model, retriever.regions),
+        "detector": asdict(detector) if detector else None,
+        "versions": library_versions(),
+    }
+
+
+def list_skipped(skipped: Sequence[Skipped]) -> None:
+    """List on standard error which pictures were left out, and why."""
+    for entry in skipped:
+        print(f"skipped: {entry.reason}", file=sys.stderr)
