@@ -16,8 +16,16 @@ PACKAGE = "rsctir_hf"
 
 LEAVES = {"models.galr", "models.cmpagl", "models.overhead"}
 PURE = {"losses", "metrics", "reranking", "training_args", "protocols", "errors", "imagery"}
-PURE |= {"captions", "weights", "boxes", "proposals", "average_precision", "detector_args"}
-ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained"}
+PURE |= {
+    "captions",
+    "weights",
+    "boxes",
+    "proposals",
+    "average_precision",
+    "detector_args",
+    "new_folder",
+}
+ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained", "open_clip"}
 SERVICES = {"retriever", "evaluation", "detection_evaluation"}
 GROUND = LEAVES | PURE
 SERVED = {"gallery", "regions", "metrics", "reranking", "protocols", "errors", "imagery"}
