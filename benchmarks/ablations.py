@@ -2,7 +2,7 @@
 
     python benchmarks/ablations.py --data data/ucm_captions       # train what is missing
     python benchmarks/ablations.py --only galr_regions --seeds 0  # a part of it
-    python benchmarks/ablations.py --write                        # put the table into the README
+    python benchmarks/ablations.py --write                        # renew results/ABLATIONS.md
 
 A row is a recipe of ``training/recipes/ablations`` scored on UCM-Captions validation, or a rerank
 of the reports such a run leaves behind. Both towers stay frozen at 128 px, so figures are far
@@ -33,7 +33,7 @@ from rsctir_hf.training_args import read_recipe
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "training" / "recipes" / "ablations"
 RESULTS = ROOT / "results" / "ablations.json"
-BEGIN = "<!-- ablations:begin -->"  # the README's two markers
+BEGIN = "<!-- ablations:begin -->"  # the two markers of the document
 END = "<!-- ablations:end -->"
 NO_RUNS = "No ablations yet: run `python benchmarks/ablations.py --data data/ucm_captions`."
 SEEDS = (0, 1, 2)
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str]) -> None:
         train_missing(options.json, recipes=options.only, seeds=options.seeds, data=options.data)
     block = table(read_runs(options.json))
     if options.write:
-        write_block(ROOT / "README.md", block, begin=BEGIN, end=END)
+        write_block(ROOT / "results" / "ABLATIONS.md", block, begin=BEGIN, end=END)
     else:
         print(block)
 
@@ -110,7 +110,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="train nothing, print the table")
-    parser.add_argument("--write", action="store_true", help="train nothing, renew README.md")
+    parser.add_argument("--write", action="store_true", help="no training, renew ABLATIONS.md")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""Generated blocks of the README, each between two markers of its own."""
+"""Generated blocks of README and results documents, each between two markers of its own."""
 
 from pathlib import Path
 
