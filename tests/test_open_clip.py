@@ -210,3 +210,15 @@ def test_a_tokenizer_of_another_size_is_refused(tmp_path, folder):
     torch.save(tiny_open_clip(vocabulary=600).state_dict(), file)
     with pytest.raises(ModelLoadError, match=r"49408 tokens and the weights .* have 600"):
         import_open_clip(file, tmp_path / "out", tokenizer=folder)
+
+
+def test_the_command_says_what_it_read_off_the_weights(rsctir, tmp_path):
+    file, words = tmp_path / "weights.pt", short_vocabulary(tmp_path)
+    torch.save(tiny_open_clip(vocabulary=600).state_dict(), file)
+    command = ("import-clip", "--weights", file, "--vocabulary", words, "--output", tmp_path / "m")
+    code, out, _ = rsctir(*command, "--activation", "gelu")
+    assert code == 0
+    assert "ViT of 2 layers, 128 wide, 2 heads, patches of 8 px, pictures of 32 px" in out
+    assert "text of 3 layers, 64 wide, 1 heads; gelu." in out
+    code, _, err = rsctir(*command)
+    assert code == 2 and "not an empty folder" in err
