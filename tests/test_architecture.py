@@ -26,10 +26,10 @@ PURE |= {
     "new_folder",
 }
 ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained", "open_clip"}
-SERVICES = {"retriever", "evaluation", "detection_evaluation"}
+SERVICES = {"retriever", "evaluation", "detection_evaluation", "export"}
 GROUND = LEAVES | PURE
 SERVED = {"gallery", "regions", "metrics", "reranking", "protocols", "errors", "imagery"}
-SERVED |= {"captions", "weights", "boxes", "average_precision"}
+SERVED |= {"captions", "weights", "boxes", "average_precision", "new_folder"}
 BELOW_DOORS = GROUND | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
 TRAINING_DOORS = {"trainer", "callbacks", "hub", "card_tables", "initialization", "run_report"}

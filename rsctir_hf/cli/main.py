@@ -8,7 +8,7 @@ from rsctir_hf.cli.data import convert, leakage
 from rsctir_hf.cli.evaluation import evaluate
 from rsctir_hf.cli.gallery import caption, index, search
 from rsctir_hf.cli.hub import card, push
-from rsctir_hf.cli.models import import_clip
+from rsctir_hf.cli.models import export, import_clip
 from rsctir_hf.errors import RsctirError
 
 app = typer.Typer(
@@ -16,7 +16,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find remote-sensing pictures by words, and words for pictures.",
 )
-for command in (evaluate, index, search, caption, convert, leakage, card, push, import_clip):
+for command in (
+    evaluate,
+    index,
+    search,
+    caption,
+    convert,
+    leakage,
+    card,
+    push,
+    import_clip,
+    export,
+):
     app.command()(command)
 
 

@@ -1,4 +1,4 @@
-"""Commands that turn a model into another form: ``import-clip``."""
+"""Commands that turn a model into another form: ``import-clip`` and ``export``."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from rsctir_hf.cli.options import Model, Trust
+from rsctir_hf.export import export_onnx
+from rsctir_hf.gallery.loading import load_dual_encoder
 from rsctir_hf.open_clip import DEFAULT_TOKENIZER, import_open_clip, towers
 
 
@@ -14,6 +17,12 @@ class Activation(StrEnum):
 
     GELU = "gelu"
     QUICK_GELU = "quick_gelu"
+
+
+class Format(StrEnum):
+    """What ``export`` writes."""
+
+    ONNX = "onnx"
 
 
 def import_clip(
@@ -48,3 +57,22 @@ def import_clip(
         f"{picture.image_size} px; text of {text.num_hidden_layers} layers, {text.hidden_size} "
         f"wide, {text.num_attention_heads} heads; {picture.hidden_act}."
     )
+
+
+def export(
+    model: Model,
+    output: Annotated[Path, typer.Option(help="A new folder.")],
+    form: Annotated[Format, typer.Option("--format", help="onnx.")] = Format.ONNX,
+    trust: Trust = False,
+) -> None:
+    """Write both towers of a model as files that run without PyTorch."""
+    loaded = load_dual_encoder(model, trust_remote_code=trust)
+    written = export_onnx(loaded.model, loaded.processor, output, name=model)
+    for tower in (written.image, written.text):
+        inputs = ", ".join(
+            f"{name} {' x '.join(map(str, shape))}" for name, (_, shape) in tower.inputs.items()
+        )
+        print(
+            f"{output / tower.file}: {inputs} -> batch x {tower.dimension}; "
+            f"{tower.largest_difference:.1e} from PyTorch at most"
+        )

@@ -233,7 +233,7 @@ def embed_texts(
         for start in range(0, len(order), batch_size):
             batch = [texts[position] for position in order[start : start + batch_size]]
             inputs = tokenize(model, processor, batch).to(_device_of(model))
-            parts.append(_unit_vectors(cast(DualEncoder, model).get_text_features(**inputs)))
+            parts.append(unit_vectors(cast(DualEncoder, model).get_text_features(**inputs)))
             if progress is not None:
                 progress(min(start + batch_size, len(order)), len(order))
     if not parts:
@@ -260,6 +260,12 @@ def tokenize(model: nn.Module, processor: Any, texts: Sequence[str]) -> Any:  # 
     for name in set(batch) - {"input_ids", "attention_mask"}:
         del batch[name]
     return batch
+
+
+def unit_vectors(features: Any) -> Tensor:  # noqa: ANN401 - a tensor or an output with one
+    """Return float32 unit vectors on the CPU from a tensor or an output with a pooled vector."""
+    vectors = features if isinstance(features, Tensor) else features.pooler_output
+    return F.normalize(vectors.float(), dim=-1).cpu()
 
 
 def input_side(model: nn.Module) -> int | None:
@@ -379,7 +385,7 @@ def _forward(
     """Embed one batch of pictures as (B, D)."""
     with evaluating(model):
         inputs = _inputs_with(model, processor, pictures, handed_in)
-        return _unit_vectors(cast(DualEncoder, model).get_image_features(**inputs))
+        return unit_vectors(cast(DualEncoder, model).get_image_features(**inputs))
 
 
 def _mean_of(vectors: Sequence[Tensor]) -> Tensor:
@@ -389,12 +395,6 @@ def _mean_of(vectors: Sequence[Tensor]) -> Tensor:
     if len(vectors) == 1:
         return vectors[0]  # to the last bit what the model gave
     return F.normalize(torch.stack(list(vectors)).mean(dim=0), dim=-1)
-
-
-def _unit_vectors(features: Any) -> Tensor:  # noqa: ANN401 - a tensor or an output with one
-    """Return float32 unit vectors on the CPU from a tensor or an output with a pooled vector."""
-    vectors = features if isinstance(features, Tensor) else features.pooler_output
-    return F.normalize(vectors.float(), dim=-1).cpu()
 
 
 def _device_of(model: nn.Module) -> torch.device:

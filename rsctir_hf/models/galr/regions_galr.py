@@ -54,7 +54,9 @@ def propose_regions(
         boxes.append(_cell_boxes(level, image_size=image_size, cells=cells))
         scores.append(_peak_scores(level, rim=cells // 2))
     peaks = torch.cat(scores, dim=1)  # (B, M), -1 where there is no peak
-    peaks, rows = peaks.topk(min(peaks.shape[1], count * _PEAKS_PER_REGION), dim=1)
+    # Not topk, which leaves open whose turn it is where the best peaks of two maps are equal.
+    peaks, rows = peaks.sort(dim=1, descending=True, stable=True)
+    peaks, rows = (part[:, : count * _PEAKS_PER_REGION] for part in (peaks, rows))  # (B, M')
     candidates = torch.cat(boxes)[rows]  # (B, M', 4)
     picture = torch.arange(len(peaks), device=peaks.device).repeat_interleave(peaks.shape[1])
     surviving = batched_nms(candidates.flatten(0, 1), peaks.flatten(), picture, max_iou)
