@@ -58,7 +58,7 @@ def propose_regions(
     peaks, rows = peaks.sort(dim=1, descending=True, stable=True)
     peaks, rows = (part[:, : count * _PEAKS_PER_REGION] for part in (peaks, rows))  # (B, M')
     candidates = torch.cat(boxes)[rows]  # (B, M', 4)
-    picture = torch.arange(len(peaks), device=peaks.device).repeat_interleave(peaks.shape[1])
+    picture = torch.arange(peaks.shape[0], device=peaks.device).repeat_interleave(peaks.shape[1])
     surviving = batched_nms(candidates.flatten(0, 1), peaks.flatten(), picture, max_iou)
     survives = torch.zeros_like(peaks, dtype=torch.bool).flatten()
     survives[surviving] = True
@@ -163,7 +163,7 @@ def roi_features(maps: list[Tensor], boxes: Tensor, image_size: tuple[int, int])
     """
     height, width = image_size
     pooled = []
-    picture = torch.arange(len(boxes), device=boxes.device).repeat_interleave(boxes.shape[1])
+    picture = torch.arange(boxes.shape[0], device=boxes.device).repeat_interleave(boxes.shape[1])
     picture = picture.to(boxes.dtype).unsqueeze(-1)  # (B * N, 1)
     for level in maps:
         rows, columns = level.shape[-2:]
