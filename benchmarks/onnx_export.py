@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 MODELS = ("checkpoints/cmpagl-rs", "checkpoints/galr-rs")
 RESULTS = ROOT / "results" / "onnx_export.json"
 BATCHES = {"image": (1, 32), "text": (1, 64)}
-TOKENS = 16  # of a sentence, where any number is allowed
+TOKENS = 12  # of a sentence, where any number is allowed
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Both towers are timed in both programs, and what is written is what was measured."""
 
 import json
-import time
 
 import onnx_export
 import pytest
@@ -24,29 +23,25 @@ def test_a_model_is_exported_timed_and_reported(clip_folder, tmp_path, capsys):
     assert capsys.readouterr().out.count("`tiny-clip`") == 4
 
 
-class Waits:
-    """A session that takes its time, longest the first time, and keeps what it was given."""
-
-    def __init__(self):
-        self.waits, self.seen = iter((0.2, 0.03, 0.01, 0.02)), []
-
-    def run(self, outputs, arrays):
-        self.seen.append(arrays)
-        time.sleep(next(self.waits))
-
-
-def test_medians_leave_the_first_run_out_and_take_turns():
-    session, calls = Waits(), []
+def test_medians_leave_the_first_run_out_and_take_turns(monkeypatch):
+    clock, order = [0.0], []
+    monkeypatch.setattr(onnx_export.time, "perf_counter", lambda: clock[0])
 
     def method(values):
-        calls.append(len(session.seen))
-        time.sleep(0.005)
+        order.append("torch")
+        clock[0] += 0.005
 
-    ours, theirs = compare(method, session, {"values": torch.ones(2)}, repeats=3)
-    assert calls == [0, 1, 2, 3]
-    assert 5 <= ours < 20
-    assert 20 <= theirs < 100  # the middle one of 30, 10 and 20, however busy the machine
-    assert session.seen[0]["values"].tolist() == [1, 1]
+    class Session:
+        waits = iter((0.2, 0.03, 0.01, 0.02))  # the first run is the slowest
+
+        def run(self, outputs, arrays):
+            order.append("onnx")
+            assert arrays["values"].tolist() == [1, 1]
+            clock[0] += next(self.waits)
+
+    medians = compare(method, Session(), {"values": torch.ones(2)}, repeats=3)
+    assert medians == pytest.approx((5, 20))
+    assert order == ["torch", "onnx"] * 4
 
 
 def test_inputs_have_the_shapes_that_the_file_asks_for():
