@@ -3,6 +3,7 @@
     python app.py                                  # the embedded model and the drawn scenes
     python app.py --gallery my_pictures            # a folder of your own
     RSCTIR_GALLERY=arampacha/rsicd python app.py   # a data set of the Hugging Face Hub
+    python app.py --mcp                            # the searches as tools for language models too
 
 A Space runs this file; ``python app.py --help`` lists every flag and its environment variable.
 """

@@ -32,6 +32,7 @@ except PackageNotFoundError:  # run from a checkout that was never installed
 
 #: Public names that need more than the models, with the module each comes from.
 _LAZY_NAMES = {
+    "Hit": "rsctir_hf.gallery.hits",
     "Retriever": "rsctir_hf.retriever",
     "evaluate_retrieval": "rsctir_hf.evaluation",
     "load_benchmark": "rsctir_hf.data.benchmarks",
@@ -45,6 +46,7 @@ __all__ = [
     "GaLRConfig",
     "GaLRModel",
     "GaLRProcessor",
+    "Hit",
     "OverheadDetector",
     "OverheadDetectorConfig",
     "Retriever",

@@ -25,6 +25,10 @@ class ModelLoadError(RsctirError, OSError):
     """A model directory or id could not be loaded."""
 
 
+class PushError(RsctirError, OSError):
+    """Something could not be pushed to the Hub."""
+
+
 class IndexMismatchError(RsctirError, ValueError):
     """An index was built with another model, revision or kind of regions."""
 

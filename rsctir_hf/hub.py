@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import yaml
 from huggingface_hub import HfApi, ModelCard, ModelCardData, eval_result_entries_to_yaml
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.errors import HFValidationError, HTTPError
 
 from rsctir_hf.card_tables import (
     RSOD,
@@ -22,8 +22,8 @@ from rsctir_hf.card_tables import (
 )
 from rsctir_hf.data import BENCHMARKS
 from rsctir_hf.data.benchmarks import Benchmark
-from rsctir_hf.errors import ModelLoadError, RsctirError
-from rsctir_hf.gallery.loading import check_model_folder
+from rsctir_hf.errors import ModelLoadError, PushError, RsctirError
+from rsctir_hf.model_files import check_model_folder
 from rsctir_hf.training_args import DRAWN
 
 logger = logging.getLogger(__name__)
@@ -62,10 +62,6 @@ LEFT_HERE += ["training_args.bin", "__pycache__/**", ".git/**"]
 TRAIN = "train"
 RSOD_SOURCE = "a subset of RSOD (Long et al., TGRS 2017), boxes of four classes"
 RSOD_TERMS = "Google Earth screenshots; terms not verified"
-
-
-class PushError(RsctirError, OSError):
-    """A model could not be pushed to the Hub."""
 
 
 class CardError(RsctirError, ValueError):
@@ -112,7 +108,7 @@ def push_model(
         raise PushError(
             f"{repo_id!r} is no repository name: {error} Expected OWNER/NAME."
         ) from error
-    except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise PushError(
             f"{path} could not be pushed to {repo_id}: {' '.join(str(error).split())} "
             "Log in with `hf auth login` and a token that may write there, and check the network."

@@ -15,6 +15,7 @@ from transformers import (
 
 from rsctir_hf.errors import RecipeError
 from rsctir_hf.gallery.loading import load_dual_encoder
+from rsctir_hf.model_files import find_model_files
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import (
     GaLRConfig,
@@ -133,7 +134,7 @@ def image_weights(arguments: ModelArguments, backbone: str | None) -> Mapping[st
     )
 
 
-def text_configuration(arguments: ModelArguments, text: Path | str | None) -> BertConfig:
+def text_configuration(arguments: ModelArguments, text: Path | None) -> BertConfig:
     """Return the sizes of the BERT ``text``, cut to its first ``text_layers`` layers.
 
     Raises:
@@ -150,12 +151,19 @@ def text_configuration(arguments: ModelArguments, text: Path | str | None) -> Be
     return config
 
 
-def text_source(name: str) -> Path | str | None:
-    """Return the folder or Hub id of BERT weights; ``None`` for a random start."""
+def text_source(name: str) -> Path | None:
+    """Return the folder of BERT weights; ``None`` for a random start.
+
+    Raises:
+        RecipeError: word vectors were asked for.
+        ModelLoadError: no such folder or Hub id, or no weights as safetensors there.
+    """
     if name == "none":
         return None
     if name == "glove":
         raise RecipeError(
             "text_weights is 'glove', which starts a GRU, but this text side is BERT."
         )
-    return minilm_folder() if name == "minilm" else name
+    if name == "minilm":
+        return minilm_folder()
+    return find_model_files(name, what="text model", processor=False).folder

@@ -6,7 +6,7 @@ text queries that is the caption bank without the query's own sentence, for pict
 the gallery without the picture itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import rsctir_hf.regions as region_views
+from rsctir_hf.drawn.bank import read_caption_bank
 from rsctir_hf.errors import QueryError
 from rsctir_hf.gallery.bank import CaptionBank
 from rsctir_hf.gallery.embedding import (
@@ -75,7 +76,7 @@ class Retriever:
         processor: its processor.
         model_id: folder or Hub id, recorded in saved indexes.
         revision: commit on the Hub, likewise.
-        bank: captions: candidates of ``caption_candidates``, other queries of SMR and MR.
+        bank: captions for ``caption_candidates``, SMR and MR; default: those that ship.
         regions: ``model``, ``none`` or a proposer, such as ``regions.detector.load_detector``
             gives; recorded in saved indexes, and fixed: a gallery holds one kind of regions.
 
@@ -100,7 +101,7 @@ class Retriever:
         self.revision = revision
         regions_name(model, regions)  # refuses what the model cannot take, before any work
         self._regions = regions
-        self._bank = CaptionBank(bank or ())
+        self._bank = CaptionBank(read_caption_bank() if bank is None else bank)
         self._gallery = PictureGallery()
         self._others: dict[tuple[str, int], OtherQueries] = {}
         self._matcher: LiveMatcher | None = None
@@ -114,14 +115,16 @@ class Retriever:
         trust_remote_code: bool = False,
         bank: Sequence[str] | None = None,
         regions: str | RegionProposer = MODEL_REGIONS,
+        revision: str | None = None,
     ) -> "Retriever":
-        """Load a model folder or Hub id.
+        """Load a model folder, or a Hub id at a branch, tag or commit (``revision``).
 
         Raises:
-            ModelLoadError: see ``gallery.loading.load_dual_encoder``.
-            RegionsError, UnsupportedError: see the class.
+            ModelLoadError, RegionsError, UnsupportedError: see ``load_dual_encoder`` and the class.
         """
-        loaded = load_dual_encoder(source, device=device, trust_remote_code=trust_remote_code)
+        loaded = load_dual_encoder(
+            source, device=device, trust_remote_code=trust_remote_code, revision=revision
+        )
         return cls(
             loaded.model,
             loaded.processor,
@@ -147,7 +150,8 @@ class Retriever:
 
         Args:
             folder: where ``save`` wrote.
-            model: where that model lies now, if not where the index says.
+            model: where that model lies now, if not where the index says. By default it is the
+                very commit of the Hub that made the index.
             images: where the pictures lie now, if not where the index says.
             device: where the model runs.
             trust_remote_code: see ``load_dual_encoder``.
@@ -167,6 +171,7 @@ class Retriever:
             trust_remote_code=trust_remote_code,
             bank=bank,
             regions=regions,
+            revision=None if model else manifest.model_revision,
         )
         retriever.load_index(folder, images=images)
         return retriever
@@ -201,9 +206,12 @@ class Retriever:
     def __len__(self) -> int:
         return len(self._gallery)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} pictures, {self.model_id or 'unnamed'}>"
+
     def index(
         self,
-        images: str | Path | Sequence[ImageSource],
+        images: str | Path | Image.Image | Iterable[ImageSource],
         *,
         captions: Sequence[str | None] | None = None,
         batch_size: int = 32,
@@ -212,7 +220,7 @@ class Retriever:
         """Add pictures to the gallery; they can be searched batch by batch as they come in.
 
         Args:
-            images: a folder (searched with its subfolders), or paths and PIL pictures.
+            images: a folder (with its subfolders), one picture, or many: paths and PIL pictures.
             captions: what the gallery says about each of them, shown with the hits.
             batch_size: pictures per forward pass.
             progress: called with (done, total).
@@ -256,7 +264,7 @@ class Retriever:
 
         Args:
             query: shorthand: a ``str`` is text, a ``Path`` or PIL picture is an image.
-            text: words; with ``image`` the query is the mean of the two unit vectors.
+            text: words; with a picture the query is the mean of the two unit vectors.
             image: a path or PIL picture.
             top_k: how many hits.
             rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match``: the model's fusion encoder

@@ -23,8 +23,9 @@ from transformers import (
 
 from rsctir_hf.callbacks import StagedFreezing, WeightAverage, setting_of
 from rsctir_hf.data.augmentation import Augmentation
-from rsctir_hf.data.collator import EpochView, RetrievalCollator, TeacherLogits
+from rsctir_hf.data.collator import EpochView, RetrievalCollator, RowDrawer, TeacherLogits
 from rsctir_hf.data.sampler import CaptionAwareSampler
+from rsctir_hf.data.stream import StreamedTable, StreamView
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.gallery.embedding import regions_name
 from rsctir_hf.losses import (
@@ -98,12 +99,13 @@ class AveragingTrainer(Trainer):
             )
         return self.optimizer
 
-    def loader_over(self, rows: Dataset, batches: Sampler[list[int]]) -> DataLoader:
-        """Load rows in the batches of a sampler."""
+    def loader_over(self, rows: Dataset, batches: Sampler[list[int]] | None = None) -> DataLoader:
+        """Load rows in the batches of a sampler, or of a stream as they come."""
         args = self.args
         loader = DataLoader(
             rows,
             batch_sampler=batches,
+            batch_size=args.train_batch_size if batches is None else 1,
             collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
@@ -195,7 +197,7 @@ class RetrievalTrainer(AveragingTrainer):
         args: losses, augmentation, freezing, averaging and all of ``TrainingArguments``.
         processor: the model's processor; saved with every checkpoint.
         train_rows: name -> ``datasets.Dataset`` (or any sequence of rows) with ``image`` and
-            ``captions``.
+            ``captions``; or one name -> ``StreamedTable``.
         validation_rows: the same for validation; recall is computed over all rows of a set.
         teachers: what other models say about a batch, for ``distillation_weight``; None: nobody.
         regions: ``model``, or a proposer whose regions all pictures get.
@@ -218,18 +220,7 @@ class RetrievalTrainer(AveragingTrainer):
         regions_name(model, regions)  # refuses what the model cannot take, before any work
         self.validation_rows = validation_rows
         self.regions = regions
-        self.view = EpochView(
-            *train_rows.values(),
-            seed=args.seed,
-            augmentation=Augmentation(
-                crop_scale=(args.crop_scale[0], args.crop_scale[-1]) if args.crop_scale else None,
-                colour_jitter=args.colour_jitter,
-            ),
-            captions_per_image=args.captions_per_image,
-            word_drop=args.word_drop,
-            low_resolution=(args.low_resolution, args.low_resolution_epochs),
-            cache=True,
-        )
+        self.view = training_view(train_rows, args)
         super().__init__(
             model=model,
             args=args,
@@ -240,6 +231,8 @@ class RetrievalTrainer(AveragingTrainer):
             callbacks=callbacks,
         )
         self.can_return_loss = True
+        # Dispatched batches of a stream would be cut as if all their tensors had B rows.
+        self.accelerator.dataloader_config.dispatch_batches = False
 
     def compute_loss(
         self,
@@ -322,7 +315,9 @@ class RetrievalTrainer(AveragingTrainer):
         return torch.Generator(self.args.device).manual_seed(seed)
 
     def get_train_dataloader(self) -> DataLoader:
-        """Load caption-aware batches; rows are pure functions, so workers need no seed."""
+        """Load caption-aware batches, or a stream; rows are pure functions and need no seed."""
+        if isinstance(self.view, StreamView):
+            return self.loader_over(self.view)
         batches = CaptionAwareSampler(
             self.view.caption_sets,
             batch_size=self.args.train_batch_size,
@@ -356,6 +351,26 @@ class RetrievalTrainer(AveragingTrainer):
                 for name, rows in sets.items()
             }
         return self.log_evaluation(mean_metrics(scores, prefix=metric_key_prefix))
+
+
+def training_view(
+    train_rows: Mapping[str, Any], args: RetrievalTrainingArguments
+) -> EpochView | StreamView:
+    """Return the rows of all sets with the run's augmentation; a stream stands alone."""
+    draw = RowDrawer(
+        seed=args.seed,
+        augmentation=Augmentation(
+            crop_scale=(args.crop_scale[0], args.crop_scale[-1]) if args.crop_scale else None,
+            colour_jitter=args.colour_jitter,
+        ),
+        captions_per_image=args.captions_per_image,
+        word_drop=args.word_drop,
+        low_resolution=(args.low_resolution, args.low_resolution_epochs),
+    )
+    first, *others = train_rows.values()
+    if isinstance(first, StreamedTable):
+        return StreamView(first, draw)
+    return EpochView(first, *others, draw=draw, cache=True)
 
 
 def mean_metrics(scores: Mapping[str, Mapping[str, float]], *, prefix: str) -> dict[str, float]:

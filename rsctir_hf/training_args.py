@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
 from rsctir_hf.errors import RecipeError
 from rsctir_hf.protocols import MODEL_REGIONS, NO_REGIONS
@@ -82,6 +83,10 @@ class DataArguments:
         allow_leakage: go on although a picture stands in two splits.
         max_train_images: use the first so many training pictures of each set (0: all), and
             draw no more scenes than that; for smoke runs.
+        streaming: read the training pictures of ``data``, a Hub id, as they are needed instead of
+            downloading them first; what that cannot do is said in ``rsctir_hf.data.stream``.
+            Held-out splits are downloaded whole.
+        shuffle_buffer: of a stream, the pictures among which the next one is drawn.
     """
 
     benchmark: str = "ucm"
@@ -93,9 +98,19 @@ class DataArguments:
     validation_share: float = 0.0
     allow_leakage: bool = False
     max_train_images: int = 0
+    streaming: bool = False
+    shuffle_buffer: int = 1000
 
     def __post_init__(self) -> None:
         self.extra_data = self.extra
+        if self.streaming and (self.extra_data or self.validation_share):
+            raise RecipeError(
+                f"streaming is on with extra_data {self.extra_data} and validation_share "
+                f"{self.validation_share}. A stream is one set with an official validation split; "
+                "leave both out, or switch streaming off."
+            )
+        if self.shuffle_buffer < 1:
+            raise RecipeError(f"shuffle_buffer is {self.shuffle_buffer}; expected at least 1.")
         if self.benchmark in self.extra_data:
             raise RecipeError(
                 f"extra_data names {self.benchmark!r}, which is the main set (benchmark) already."
@@ -134,9 +149,13 @@ class StagedTrainingArguments(TrainingArguments):
             pretrained networks, whose statistics small batches of one kind of imagery would
             spoil (our choice); switch it off for a random start.
         early_stopping_epochs: stop after so many evaluations without a better score; 0: never.
+        hub_strategy: with ``push_to_hub``, ``end`` pushes the finished model alone. The other
+            strategies of ``TrainingArguments`` push unfinished ones as well, which come without
+            their code and with ``training_args.bin``, a pickle.
     """
 
     output_dir: str | None = "outputs"
+    hub_strategy: HubStrategy | str = "end"
     frozen_epochs: dict[str, float] | str | None = None
     lr_factors: dict[str, float] | str | None = None
     average_decay: float = 0.0
@@ -259,11 +278,17 @@ def parse_recipe(
         Model, data and training arguments.
 
     Raises:
-        RecipeError: if the file is missing, is no mapping, or holds an unknown key.
+        RecipeError: if the file is missing, is no mapping, or holds an unknown key; or if teachers
+            are to look at a stream.
     """
     model, data, training = parse_groups(
         arguments, (ModelArguments, DataArguments, RetrievalTrainingArguments)
     )
+    if data.streaming and training.teachers:
+        raise RecipeError(
+            f"streaming is on and teachers are {training.teachers}: teachers look at every picture "
+            "before training. Leave one of the two out."
+        )
     return model, data, training
 
 

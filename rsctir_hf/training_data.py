@@ -3,12 +3,12 @@
 A run has a main benchmark and may have further training sets (``DataArguments.extra_data``): other
 benchmarks, and scenes drawn for this run by our own code. All of them, every split at hand of the
 further ones and ``test_split`` of the main one, go through one leakage check before a model is
-built.
+built. A main set that is streamed stands alone, and only its held-out splits can be checked then.
 """
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import datasets
@@ -21,6 +21,7 @@ from rsctir_hf.data.benchmarks import (
     load_captioned_folder,
 )
 from rsctir_hf.data.leakage import LeakageReport, RepeatedPicture, check_leakage
+from rsctir_hf.data.stream import StreamedTable, file_digests, stream_from_hub
 from rsctir_hf.data.tables import check_pictures
 from rsctir_hf.drawn import sample_folder
 from rsctir_hf.drawn.build import METADATA, build_gallery
@@ -42,17 +43,23 @@ class TrainingData:
     """What a run learns from and what it is chosen on; the main set comes first in both.
 
     Attributes:
-        train: name of a set -> its training pictures.
+        train: name of a set -> its training pictures, or the stream of them.
         validation: name of a set -> its validation pictures, where it has some.
     """
 
-    train: Mapping[str, datasets.Dataset]
+    train: Mapping[str, datasets.Dataset | StreamedTable]
     validation: Mapping[str, datasets.Dataset]
 
     @property
     def captions(self) -> list[list[str]]:
         """The captions of every training picture."""
-        return [captions for table in self.train.values() for captions in table["captions"]]
+        return [
+            captions
+            for table in self.train.values()
+            for captions in (
+                table.captions if isinstance(table, StreamedTable) else table["captions"]
+            )
+        ]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -81,6 +88,8 @@ def load_training_data(arguments: DataArguments, *, folder: Path) -> TrainingDat
             held-out split.
         QueryError: if a set has an unknown name.
     """
+    if arguments.streaming:
+        return stream_training_data(arguments)
     most = arguments.max_train_images
     sets = {arguments.benchmark: load_main(arguments)}
     for name, place in arguments.extra.items():
@@ -101,12 +110,30 @@ def load_training_data(arguments: DataArguments, *, folder: Path) -> TrainingDat
     )
 
 
-def load_main(arguments: DataArguments) -> Splits:
-    """Load train, validation and the held-out split of the main benchmark."""
-    names = [TRAIN, VALIDATION, arguments.test_split]
-    if arguments.validation_share:
-        names.remove(VALIDATION)
-    splits = {
+def stream_training_data(arguments: DataArguments) -> TrainingData:
+    """Open the training pictures of a Hub data set as a stream, and load what is held out.
+
+    Raises:
+        DataLayoutError: if data are missing or broken, or a held-out picture stands in two splits.
+    """
+    name = arguments.benchmark
+    held_out = load_splits(arguments, VALIDATION, arguments.test_split)
+    refuse_leaks({name: held_out}, allow=arguments.allow_leakage)
+    stream = stream_from_hub(arguments.data, TRAIN, limit=arguments.max_train_images)
+    logger.info(
+        "Streaming %d training pictures of %s. They are not compared with held-out pictures "
+        "beforehand; one whose file equals a held-out file is left out as it comes.",
+        len(stream),
+        arguments.data,
+    )
+    files = () if arguments.allow_leakage else file_digests(*held_out.values())
+    stream = replace(stream, buffer_size=arguments.shuffle_buffer, held_out=frozenset(files))
+    return TrainingData(train={name: stream}, validation={name: held_out[VALIDATION]})
+
+
+def load_splits(arguments: DataArguments, *names: str) -> Splits:
+    """Load splits of the main benchmark; the name of one that is not wanted is empty."""
+    return {
         name: load_benchmark(
             arguments.benchmark,
             arguments.data,
@@ -117,6 +144,12 @@ def load_main(arguments: DataArguments) -> Splits:
         )
         for name in filter(None, names)
     }
+
+
+def load_main(arguments: DataArguments) -> Splits:
+    """Load train, validation and the held-out split of the main benchmark."""
+    validation = "" if arguments.validation_share else VALIDATION
+    splits = load_splits(arguments, TRAIN, validation, arguments.test_split)
     if arguments.validation_share:
         splits[TRAIN], splits[VALIDATION] = hold_out(
             splits[TRAIN], share=arguments.validation_share, seed=HOLD_OUT_SEED

@@ -6,7 +6,6 @@ answers every query with nonsense, so ``check_weights`` refuses it.
 
 import hashlib
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +13,10 @@ from safetensors import SafetensorError
 from torch import nn
 
 from rsctir_hf.errors import ModelLoadError
+from rsctir_hf.model_files import ModelFiles
 
 logger = logging.getLogger(__name__)
 
-_WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
-_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 _NAMED_KEYS = 3  # how many parameter names an error message lists
 # What transformers, huggingface_hub and remote code raise on files that do not fit.
 LOADING_ERRORS = (
@@ -60,27 +58,17 @@ def check_device(device: str) -> None:
         ) from error
 
 
-def could_be_hub_id(name: str) -> bool:
-    """Hub ids are ``name`` or ``owner/name``; anything that looks like a path is not one."""
-    return bool(name) and name.count("/") <= 1 and not name.startswith((".", "/", "~"))
-
-
-def missing_files(folder: Path) -> list[str]:
-    """Name the files that every model folder holds and this one lacks."""
-    missing = [] if (folder / "config.json").is_file() else ["config.json"]
-    if not any(any(folder.glob(pattern)) for pattern in _WEIGHT_PATTERNS):
-        missing.append("model.safetensors")
-    if not any((folder / name).is_file() for name in _PROCESSOR_FILES):
-        missing.append(_PROCESSOR_FILES[0])
-    return missing
-
-
-def load_part(auto_class: Any, name: str, what: str, **options: Any) -> Any:  # noqa: ANN401
+def load_part(
+    auto_class: Any,  # noqa: ANN401 - the Auto classes share no base
+    files: ModelFiles,
+    what: str,
+    **options: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
     """Load a part of a model with one of transformers' Auto classes.
 
     Args:
         auto_class: such as ``AutoProcessor``.
-        name: folder or Hub id.
+        files: what ``find_model_files`` found.
         what: the part in a word, for the message.
         options: of ``from_pretrained``.
 
@@ -88,12 +76,12 @@ def load_part(auto_class: Any, name: str, what: str, **options: Any) -> Any:  # 
         ModelLoadError: one sentence and a remedy, whatever transformers raised.
     """
     try:
-        return auto_class.from_pretrained(name, **options)
+        return auto_class.from_pretrained(files.folder, **options)
     except LOADING_ERRORS as error:
-        raise ModelLoadError(explain_loading(name, what, error)) from error
+        raise ModelLoadError(explain_loading(files, what, error)) from error
 
 
-def load_weights(auto_class: Any, name: str, what: str, *, trust_remote_code: bool) -> Any:  # noqa: ANN401
+def load_weights(auto_class: Any, files: ModelFiles, what: str, *, trust_remote_code: bool) -> Any:  # noqa: ANN401
     """Load a model in float32, and refuse it where some weights would be random.
 
     The arguments are those of ``load_part``.
@@ -103,14 +91,15 @@ def load_weights(auto_class: Any, name: str, what: str, *, trust_remote_code: bo
     """
     model, info = load_part(
         auto_class,
-        name,
+        files,
         what,
         trust_remote_code=trust_remote_code,
+        use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # so that check_weights reports the sizes, all at once
         dtype=torch.float32,
     )
-    check_weights(name, info)
+    check_weights(files.name, info)
     return model
 
 
@@ -143,7 +132,7 @@ def check_weights(name: str, info: dict[str, Any]) -> None:
         logger.warning("%s: %d weights are not used, first %s", name, len(unused), unused[0])
 
 
-def explain_loading(name: str, what: str, error: BaseException) -> str:
+def explain_loading(files: ModelFiles, what: str, error: BaseException) -> str:
     """Turn an error of transformers into one sentence and a remedy."""
     text = " ".join(str(error).split())
     if "trust_remote_code" in text or "custom code" in text:
@@ -151,11 +140,11 @@ def explain_loading(name: str, what: str, error: BaseException) -> str:
             "It comes with its own Python code. Read that code, then pass trust_remote_code=True "
             "(--trust-remote-code) if you trust it."
         )
-    elif Path(name).is_dir():
+    elif files.revision is None:
         remedy = "Copy the folder again, whole and from one model."
     else:
         remedy = (
-            "Check the spelling at https://huggingface.co, that you may read it (hf auth login), "
-            "and the network; or give a model folder."
+            f"Its files are damaged, on the Hub or in the cache. Remove {files.folder.parents[1]} "
+            "and try again; if it stays so, tell the model's owner."
         )
-    return f"The {what} of {name!r} could not be loaded: {text} {remedy}"
+    return f"The {what} of {files.name!r} could not be loaded: {text} {remedy}"

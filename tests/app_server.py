@@ -15,16 +15,17 @@ PATIENCE = 180  # seconds until the page must be up
 
 
 @contextmanager
-def running_app(flags, log):
-    """Start app.py on a free port of loopback; yield its address."""
+def running_app(flags, log, *, root=ROOT):
+    """Start app.py of a checkout on a free port of loopback; yield its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environ = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), *flags]
+    environ.pop("PYTHONPATH", None)  # the package beside app.py is the one that counts
+    command = [sys.executable, str(root / "app.py"), "--port", str(port), *flags]
     with log.open("w") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=root, env=environ, stdout=output, stderr=subprocess.STDOUT
         )
         try:
             url = f"http://127.0.0.1:{port}"

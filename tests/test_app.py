@@ -1,4 +1,7 @@
-"""The four endpoints through gradio_client, against app.py in its own process."""
+"""The four endpoints, through gradio_client and as MCP tools, on app.py in its own process."""
+
+import ast
+import asyncio
 
 import pytest
 
@@ -6,6 +9,8 @@ pytest.importorskip("gradio", reason="the app needs the extra 'app'")
 
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
 
 from .app_server import running_app
 from .ui.bad_uploads import write_bad, write_good
@@ -15,7 +20,7 @@ from .ui.tiny_models import save_launch
 @pytest.fixture(scope="module")
 def launch(tmp_path_factory):
     folder = tmp_path_factory.mktemp("app")
-    flags = save_launch(folder)
+    flags = [*save_launch(folder), "--mcp"]
     with running_app(flags, folder / "log.txt") as url:
         yield folder, Client(url, verbose=False)
 
@@ -38,6 +43,31 @@ def test_a_picture_finds_sentences_pictures_and_regions(launch):
     assert pictures["results"][0]["score"] == pytest.approx(1, abs=1e-4)
     graph = client.predict(picture, api_name="/region_graph")
     assert {"x1", "salience", "kept"} <= set(graph["nodes"][0])
+
+
+def test_language_models_find_the_same_answers_as_tools(launch):
+    _, client = launch
+
+    async def ask():
+        address = f"{client.src.rstrip('/')}/gradio_api/mcp/"
+        async with (
+            streamablehttp_client(address) as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            query = {"query": "boats moored beside a pier", "top_k": 3}
+            return await session.list_tools(), await session.call_tool("find_pictures", query)
+
+    listed, answer = asyncio.run(ask())
+    tools = {tool.name: tool for tool in listed.tools}
+    names = {"find_pictures", "find_sentences", "find_similar_pictures", "region_graph"}
+    assert set(tools) == names
+    for tool in tools.values():
+        assert len(tool.description) > 40
+        assert all(given["description"] for given in tool.inputSchema["properties"].values())
+    expected = client.predict("boats moored beside a pier", "none", 3, api_name="/text_to_image")
+    # gradio writes the mapping as a Python literal
+    assert ast.literal_eval(answer.content[0].text)["results"] == expected["results"]
 
 
 def test_bad_input_is_refused_with_words_and_the_app_stays_up(launch, tmp_path):

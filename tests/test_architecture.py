@@ -19,6 +19,7 @@ PURE = {"losses", "metrics", "reranking", "training_args", "protocols", "errors"
 PURE |= {
     "captions",
     "weights",
+    "model_files",
     "boxes",
     "proposals",
     "average_precision",
@@ -29,7 +30,7 @@ ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained", "open_clip"}
 SERVICES = {"retriever", "evaluation", "detection_evaluation", "export"}
 GROUND = LEAVES | PURE
 SERVED = {"gallery", "regions", "metrics", "reranking", "protocols", "errors", "imagery"}
-SERVED |= {"captions", "weights", "boxes", "average_precision", "new_folder"}
+SERVED |= {"captions", "weights", "boxes", "average_precision", "new_folder", "drawn"}
 BELOW_DOORS = GROUND | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
 TRAINING_DOORS = {"trainer", "callbacks", "hub", "card_tables", "initialization", "run_report"}
@@ -42,18 +43,22 @@ PLACES: dict[str, set[str]] = (
     | dict.fromkeys(ADAPTERS, GROUND)
     | dict.fromkeys(SERVICES, SERVED)
     | {part: BELOW_DOORS | TRAINING_DOORS | {ROOT_NAMES} for part in TRAINING_DOORS}
-    | {"cli": BELOW_DOORS | {"hub", ROOT_NAMES}, "ui": BELOW_DOORS | {ROOT_NAMES}}
+    | {
+        "space": {"errors", "ui"},
+        "cli": BELOW_DOORS | {"hub", "space", ROOT_NAMES},
+        "ui": BELOW_DOORS | {ROOT_NAMES},
+    }
     | {"__main__": {"cli"}, ROOT_NAMES: BELOW_DOORS | TRAINING_DOORS}
 )
 # tokenizers comes with transformers, whose tokenizers are built from it
 LEAF_PACKAGES = {"torch", "torchvision", "timm", "transformers", "tokenizers"}
 LEAF_PACKAGES |= set(sys.stdlib_module_names)
 HEAVY = ["gradio", "torch_geometric", "rasterio", "faiss"]
-HEAVY += ["matplotlib", "datasets", "plotly", "pandas"]
+HEAVY += ["matplotlib", "datasets", "plotly", "pandas", "pymilvus", "psycopg", "onnxruntime"]
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
 MAX_LINES = 450
 
-FOLDERS = [ROOT / PACKAGE, ROOT / "training", ROOT / "benchmarks"]
+FOLDERS = [ROOT / PACKAGE, ROOT / "training", ROOT / "benchmarks", ROOT / "examples"]
 PACKAGE_FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
 SHIPPED_FILES = sorted(file for folder in FOLDERS for file in folder.rglob("*.py"))
 SHIPPED_FILES += [ROOT / "app.py"] if (ROOT / "app.py").exists() else []

@@ -315,11 +315,11 @@ def test_regions_that_do_not_fit_are_one_line_and_exit_code_two(
     search = ("search", "--bank", bank_file, "--text", "a river", "--index")
     cases = [
         ((*evaluate, galr_folder, "--regions", clip_folder), "type 'clip', which is no object"),
-        ((*evaluate, galr_folder, "--regions", tmp_path / "x"), "neither a detector's folder"),
+        ((*evaluate, galr_folder, "--regions", tmp_path / "x"), "neither a detector folder"),
         ((*evaluate, galr_folder, "--threshold", 0.3), "only a detector's regions have a"),
         ((*evaluate, galr_folder, "--regions", detector, "--threshold", 3), "from 0 to 1"),
         ((*evaluate, clip_folder, "--regions", detector), "CLIPModel takes no regions"),
-        ((*index, "--regions", captioned_folder), "is no detector: it lacks config.json"),
+        ((*index, "--regions", captioned_folder), "lacks config.json"),
         ((*search, tmp_path / "seen", "--threshold", 0.4), "score 0.4 or more"),
         ((*search, tmp_path / "seen", "--regions", "model"), "regions model). Build"),
         ((*search, tmp_path / "own", "--regions", detector), "regions model); the model at hand"),

@@ -3,11 +3,14 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from PIL import Image
 from transformers import CLIPModel
 
+from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.errors import (
     DataLayoutError,
     ImageReadError,
@@ -16,7 +19,7 @@ from rsctir_hf.errors import (
     RsctirError,
     UnsupportedError,
 )
-from rsctir_hf.retriever import Retriever, describe_query
+from rsctir_hf.retriever import Hit, Retriever, describe_query
 
 BANK = ("boats moored beside a pier", "green tennis courts", "many planes", "a river")
 
@@ -67,6 +70,8 @@ def test_text_and_picture_together_give_the_mean_of_both(retriever, picture_fold
         for query in ("a river", picture_folder / "red.png")
     )
     both = retriever.search(text="a river", image=picture_folder / "red.png", top_k=8)
+    assert retriever.search("a river", image=picture_folder / "red.png", top_k=8) == both
+    assert retriever.search(picture_folder / "red.png", text="a river", top_k=8) == both
     # mean of unit vectors, renormalised: cos = (s_text + s_image) / |text + image|
     ratios = [hit.score / (text[hit.item] + image[hit.item]) for hit in both]
     assert ratios == pytest.approx([ratios[0]] * 8, abs=1e-4)
@@ -111,6 +116,18 @@ def test_captions_come_from_the_bank(retriever, picture_folder, rerank):
     assert len(hits) == 3
     assert {hit.caption for hit in hits} <= set(BANK)
     assert all(hit.path is None for hit in hits)
+
+
+def test_the_bank_that_ships_is_there_unless_another_is_given(tiny_clip, tiny_clip_processor):
+    plain = Retriever(tiny_clip, tiny_clip_processor)
+    assert plain.bank == tuple(read_caption_bank())
+    assert len(plain.caption_candidates(Image.new("RGB", (9, 9)), top_k=2)) == 2
+
+
+def test_a_hit_and_a_retriever_say_what_they_are_in_one_line(retriever, picture_folder):
+    hit = Hit(0, "a.png", None, 0.123456789, rank=1, rank_before=3, rerank_score=None)
+    assert repr(hit) == "Hit(item=0, path='a.png', score=0.1235, rank=1, rank_before=3)"
+    assert repr(retriever) == "<Retriever of 8 pictures, tiny>"
 
 
 @pytest.mark.parametrize("rerank", ["smr", "mr"])
@@ -251,7 +268,7 @@ def test_long_and_foreign_queries_are_answered(retriever):
 
 
 def test_bad_input_is_named(retriever, tiny_clip, tiny_clip_processor, tmp_path):
-    bare = Retriever(tiny_clip, tiny_clip_processor)
+    bare = Retriever(tiny_clip, tiny_clip_processor, bank=())
     (tmp_path / "nothing").mkdir()
     (tmp_path / "broken.png").touch()
     cases = [
@@ -274,3 +291,21 @@ def test_bad_input_is_named(retriever, tiny_clip, tiny_clip_processor, tmp_path)
     bare.index([Image.new("RGB", (9, 9))])
     with pytest.raises(QueryError, match="caption bank"):
         bare.search("a river", rerank="smr")
+
+
+def test_one_picture_a_generator_and_an_image_column_can_be_indexed(
+    tiny_clip, tiny_clip_processor, picture_folder
+):
+    made = Retriever(tiny_clip, tiny_clip_processor)
+    assert made.index(picture_folder / "red.png").indexed == 1
+    assert made.index(Image.new("RGB", (9, 9))).indexed == 1
+    assert made.index(path for path in picture_folder.iterdir()).indexed == 8
+    column = Dataset.from_list([{"image": Image.new("RGB", (9, 9), "red")}] * 2)["image"]
+    assert made.index(column).indexed == 2
+
+
+def test_rows_and_arrays_in_place_of_pictures_are_refused_with_what_to_pass(retriever):
+    with pytest.raises(QueryError, match=r"given as a dict; .*dataset\['image'\]"):
+        retriever.index([{"image": Image.new("RGB", (9, 9))}])
+    with pytest.raises(QueryError, match=r"given as a ndarray; .*Image.fromarray"):
+        retriever.index(np.zeros((2, 9, 9, 3), np.uint8))

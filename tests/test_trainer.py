@@ -2,19 +2,22 @@
 
 import itertools
 
+import datasets
 import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, TrainerCallback, set_seed
 
 from rsctir_hf.callbacks import AVERAGE_FILE
 from rsctir_hf.captions import normalise_caption
+from rsctir_hf.data.stream import StreamedTable
+from rsctir_hf.data.tables import standardise
 from rsctir_hf.distillation import Teacher, Teachers
 from rsctir_hf.losses import distillation_loss, info_nce_loss, triplet_loss
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import build_word_tokenizer
 from rsctir_hf.trainer import RetrievalTrainer, fusion_loss, hold_statistics, mean_metrics
 from rsctir_hf.training_args import RetrievalTrainingArguments
-from tests.miniature import draw_picture, sentences
+from tests.miniature import draw_picture, hub_table, sentences
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,13 @@ def make_trainer(
     )
 
 
+def stream_of(count):
+    table = standardise(hub_table(count), source="hub")
+    table = table.cast_column("image", datasets.Image(decode=False))
+    stream = StreamedTable(table.to_iterable_dataset(num_shards=2), table["captions"], 4)
+    return {"ucm": stream}
+
+
 class StopAt(TrainerCallback):
     def __init__(self, step):
         self.step = step
@@ -90,7 +100,7 @@ def curve(trainer):
     ]
 
 
-@pytest.mark.parametrize("sets", [1, 2])
+@pytest.mark.parametrize("sets", [1, 2, "stream"])
 @pytest.mark.parametrize("step", [4, 6])  # within an epoch of three steps, and at its end
 def test_a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_one(
     step, sets, tmp_path, rows, processor
@@ -99,7 +109,8 @@ def test_a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_one(
         rows = {"ucm": rows[:4], "rsicd": rows[4:]}
         validation = {name: part[:3] for name, part in rows.items()}
     else:
-        validation = None
+        validation = {"ucm": rows[:4]}
+        rows = stream_of(len(rows)) if sets == "stream" else rows
     # Both steps lie before the pictures get their own size, the second one directly.
     options = {"validation": validation, "low_resolution": 32, "low_resolution_epochs": 2}
     whole = make_trainer(tmp_path / "whole", rows, processor, **options)

@@ -4,6 +4,7 @@
     python training/run.py training/recipes/galr_ucm.yaml --seed 1 --output_dir outputs/galr_ucm_1
     python training/run.py training/recipes/cmpagl_ucm.yaml --resume_from_checkpoint true
     python training/run.py training/recipes/cmpagl_rs.yaml --data UCM --extra_data "{rsicd: RSICD}"
+    python training/run.py training/recipes/cmpagl_ucm.yaml --data OWNER/NAME --streaming true
 
 Any field of ``rsctir_hf.training_args`` or of ``transformers.TrainingArguments`` can be given as
 a flag. ``OUTPUT_DIR`` then holds what belongs on the Hub: model, processor, card, ``results.json``

@@ -1,33 +1,53 @@
 """``rsctir convert`` and ``leakage``: benchmarks as data sets, and what stands in them twice."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rsctir_hf import data as captioned
-from rsctir_hf.cli.options import Layout
+from rsctir_hf.cli.options import Layout, Private
 from rsctir_hf.cli.sources import check_benchmark, named_tables
 from rsctir_hf.data.leakage import check_leakage
+from rsctir_hf.data.publishing import push_benchmark
+from rsctir_hf.errors import QueryError
 
 
 def convert(
     benchmark: Annotated[str, typer.Option(help="ucm, rsicd, rsitmd or sydney.")],
     data: Annotated[str, typer.Option(help="Release folder, caption file or Hub id.")],
-    output: Annotated[Path, typer.Option(help="A new folder.")],
+    output: Annotated[Path | None, typer.Option(help="A new folder to write to.")] = None,
+    repo: Annotated[
+        str | None,
+        typer.Option("--push", help="OWNER/NAME of a data set on the Hub to push to (Parquet)."),
+    ] = None,
+    private: Private = False,
     images: Annotated[Path | None, typer.Option(help="Folder of the release's pictures.")] = None,
     layout: Annotated[Layout, typer.Option("--format", help="What to write.")] = Layout.IMAGEFOLDER,
     partial: Annotated[
         bool, typer.Option("--partial", help="Accept a release that is not complete.")
     ] = False,
 ) -> None:
-    """Turn a benchmark's release into an imagefolder or Parquet files."""
+    """Turn a benchmark's release into an imagefolder or Parquet files, here or on the Hub."""
     check_benchmark(benchmark)
-    written = captioned.convert(
-        benchmark, data, output, format=layout.value, images=images, complete=not partial
-    )
-    counts = ", ".join(f"{split} {count}" for split, count in written.items())
-    print(f"{output}: {counts} pictures.")
+    if output is None and repo is None:
+        raise QueryError("There is nowhere to write to. Give --output, --push, or both.")
+    if output is not None:
+        written = captioned.convert(
+            benchmark, data, output, format=layout.value, images=images, complete=not partial
+        )
+        print(f"{output}: {count_pictures(written)}.")
+    if repo is not None:
+        pushed = push_benchmark(
+            benchmark, data, repo, private=private, images=images, complete=not partial
+        )
+        print(f"{repo}: {count_pictures(pushed)}.")
+
+
+def count_pictures(counts: Mapping[str, int]) -> str:
+    """Say how many pictures each split has."""
+    return ", ".join(f"{split} {count}" for split, count in counts.items()) + " pictures"
 
 
 def leakage(

@@ -12,6 +12,7 @@ from rsctir_hf.cli.options import (
     RegionsOption,
     Rerank,
     RerankOption,
+    Revision,
     Threshold,
     Trust,
 )
@@ -49,13 +50,14 @@ def evaluate(  # noqa: PLR0913 - an argument is an option of the command
     seed: Annotated[
         int | None, typer.Option(help="Of the model's training, recorded; nothing is drawn here.")
     ] = None,
+    revision: Revision = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
     """Score a model on a captioned data set: R@1, R@5, R@10 both ways, and their mean mR."""
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     rows = open_rows(data, split=split, benchmark=benchmark)
-    loaded = load_dual_encoder(model, device=device, trust_remote_code=trust)
+    loaded = load_dual_encoder(model, device=device, trust_remote_code=trust, revision=revision)
     with Bar("embedding") as bar:
         report = evaluate_retrieval(
             loaded.model,
@@ -68,8 +70,8 @@ def evaluate(  # noqa: PLR0913 - an argument is an option of the command
             regions=chosen,
             symmetries=symmetries,
         )
-    revision = loaded.revision or f"weights:{weights_fingerprint(loaded.model)}"
+    found = loaded.revision or f"weights:{weights_fingerprint(loaded.model)}"
     named = report.with_source(
-        model=model, model_revision=revision, data=benchmark or data, split=split, seed=seed
+        model=model, model_revision=found, data=benchmark or data, split=split, seed=seed
     )
     write_report(named, json_file)

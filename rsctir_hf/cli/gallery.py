@@ -13,6 +13,7 @@ from rsctir_hf.cli.options import (
     RegionsOption,
     Rerank,
     RerankOption,
+    Revision,
     Threshold,
     TopK,
     Trust,
@@ -32,13 +33,14 @@ def index(
     folder: Annotated[Path, typer.Option("--index", help="Where the index is written.")],
     regions: RegionsOption = MODEL_REGIONS,
     threshold: Threshold = None,
+    revision: Revision = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
     """Embed a folder of pictures, so that it can be searched."""
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
-        model, device=device, trust_remote_code=trust, regions=chosen
+        model, device=device, trust_remote_code=trust, regions=chosen, revision=revision
     )
     with Bar("indexing") as bar:
         report = retriever.index(picture_folder(images), progress=bar.show)
@@ -105,6 +107,7 @@ def caption(
     regions: RegionsOption = MODEL_REGIONS,
     threshold: Threshold = None,
     as_json: AsJson = False,
+    revision: Revision = None,
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
@@ -116,7 +119,12 @@ def caption(
         )
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
-        model, device=device, trust_remote_code=trust, bank=read_bank(bank), regions=chosen
+        model,
+        device=device,
+        trust_remote_code=trust,
+        bank=read_bank(bank),
+        regions=chosen,
+        revision=revision,
     )
     hits = retriever.caption_candidates(image, top_k=top_k, rerank=rerank.value)
     query = {"image": str(image), "rerank": rerank.value, "hint": None}

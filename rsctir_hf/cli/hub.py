@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rsctir_hf.cli.options import Private
 from rsctir_hf.cli.sources import split_pair
 from rsctir_hf.hub import push_model, write_card
 
@@ -37,9 +38,7 @@ def card(
 def push(
     model: Annotated[Path, typer.Option("--model", help="Model folder.")],
     repo: Annotated[str, typer.Option(help="OWNER/NAME on the Hub.")],
-    private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
-    ] = False,
+    private: Private = False,
     revision: Annotated[str | None, typer.Option(help="Branch to commit to.")] = None,
 ) -> None:
     """Upload a model folder to the Hugging Face Hub, as it stands."""

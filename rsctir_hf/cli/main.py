@@ -9,6 +9,7 @@ from rsctir_hf.cli.evaluation import evaluate
 from rsctir_hf.cli.gallery import caption, index, search
 from rsctir_hf.cli.hub import card, push
 from rsctir_hf.cli.models import export, import_clip
+from rsctir_hf.cli.space import deploy_space
 from rsctir_hf.errors import RsctirError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ for command in (
     leakage,
     card,
     push,
+    deploy_space,
     import_clip,
     export,
 ):

@@ -41,3 +41,7 @@ Threshold = Annotated[
     float | None, typer.Option(help="Least score of a detector's region, 0 to 1.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Private = Annotated[bool, typer.Option("--private", help="Make a new repository private.")]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a model on the Hub. Default: main.")
+]

@@ -50,6 +50,46 @@ class TrainingRow:
     side: int | None = None
 
 
+@dataclass(frozen=True)
+class RowDrawer:
+    """Everything random about a training row, as a pure function of (seed, epoch, row).
+
+    Attributes:
+        seed: the run's seed, not negative.
+        augmentation: changes to the picture; ``None`` leaves it as it is.
+        captions_per_image: distinct sentences drawn per picture; pictures with fewer give all.
+        word_drop: chance of each word to be left out of what the model reads.
+        low_resolution: (side in pixels, number of first epochs) of smaller pictures.
+    """
+
+    seed: int
+    augmentation: Augmentation | None = None
+    captions_per_image: int = 1
+    word_drop: float = 0.0
+    low_resolution: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; expected 0 or more.")
+        if self.captions_per_image < 1:
+            raise ValueError(
+                f"captions_per_image is {self.captions_per_image}; expected at least 1."
+            )
+
+    def __call__(
+        self, image: Image.Image, captions: Sequence[str], *, epoch: int, row: int
+    ) -> TrainingRow:
+        """Draw row ``row`` of an epoch from its picture and all its captions."""
+        rng = row_generator(self.seed, epoch=epoch, row=row)
+        if self.augmentation is not None:
+            image = self.augmentation(image, rng)
+        drawn = draw_captions(captions, self.captions_per_image, rng)
+        wordings = tuple(drop_words(caption, self.word_drop, rng) for caption in drawn)
+        side, epochs = self.low_resolution
+        smaller = side if epoch < epochs else None
+        return TrainingRow(image, drawn, wordings, tuple(captions), row, smaller)
+
+
 class EpochView(Dataset[TrainingRow]):
     """Data sets, one after the other, whose index also says the epoch.
 
@@ -61,11 +101,7 @@ class EpochView(Dataset[TrainingRow]):
     Args:
         sets: one data set or several; each has rows with ``image`` and ``captions`` and is a
             ``datasets.Dataset`` or any sequence.
-        seed: the run's seed, not negative.
-        augmentation: changes to the picture; ``None`` leaves it as it is.
-        captions_per_image: distinct sentences drawn per picture; pictures with fewer give all.
-        word_drop: chance of each word to be left out of what the model reads.
-        low_resolution: (side in pixels, number of first epochs) of smaller pictures.
+        draw: what is done to a row.
         cache: keep decoded pictures in memory (1,680 pictures of 256 px: 330 MB). Each worker
             process keeps its own copy, and a pickled view leaves its cache behind.
     """
@@ -73,24 +109,12 @@ class EpochView(Dataset[TrainingRow]):
     def __init__(
         self,
         *sets: datasets.Dataset | Sequence[Mapping[str, Any]],
-        seed: int,
-        augmentation: Augmentation | None = None,
-        captions_per_image: int = 1,
-        word_drop: float = 0.0,
-        low_resolution: tuple[int, int] = (0, 0),
+        draw: RowDrawer,
         cache: bool = False,
     ) -> None:
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; expected 0 or more.")
-        if captions_per_image < 1:
-            raise ValueError(f"captions_per_image is {captions_per_image}; expected at least 1.")
         self.sets: list[Any] = [_without_decoding(each) for each in sets]
         self._all: ConcatDataset[Mapping[str, Any]] = ConcatDataset(self.sets)
-        self.seed = seed
-        self.augmentation = augmentation
-        self.captions_per_image = captions_per_image
-        self.word_drop = word_drop
-        self.low_resolution = low_resolution
+        self.draw = draw
         self.cache = cache
         self._pictures: dict[int, Image.Image] = {}
 
@@ -111,16 +135,9 @@ class EpochView(Dataset[TrainingRow]):
         if index < 0:
             raise IndexError(f"index is {index}; expected epoch * {len(self)} + row.")
         epoch, row = divmod(int(index), len(self))
-        rng = row_generator(self.seed, epoch=epoch, row=row)
         content = self._all[row]
-        image = self._picture(row, content)
-        if self.augmentation is not None:
-            image = self.augmentation(image, rng)
-        captions = tuple(content["captions"])
-        drawn = draw_captions(captions, self.captions_per_image, rng)
-        wordings = tuple(drop_words(caption, self.word_drop, rng) for caption in drawn)
-        side, epochs = self.low_resolution
-        return TrainingRow(image, drawn, wordings, captions, row, side if epoch < epochs else None)
+        picture = self._picture(row, content)
+        return self.draw(picture, content["captions"], epoch=epoch, row=row)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pictures": {}}

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
+from huggingface_hub.errors import HTTPError
 from tqdm.auto import tqdm
 
 from rsctir_hf.data.collator import picture_source
 from rsctir_hf.data.formats import SPLIT_ALIASES, CaptionRecord, shorten
 from rsctir_hf.errors import DataLayoutError, ImageReadError
 from rsctir_hf.imagery import read_image
+from rsctir_hf.model_files import explain_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,8 @@ _CAPTION_COLUMNS = ("captions", "caption", "sentences")
 _NAME_COLUMNS = ("file_name", "filename", "image_name")
 _CATEGORY_COLUMNS = ("category", "class", "class_name", "label")
 TABLE_COLUMNS = "image (Image), captions (list of str), filename or file_name, optional category"
+#: What datasets raises where the Hub gives nothing or not all.
+HUB_ERRORS = (HTTPError, OSError, ValueError, datasets.exceptions.DatasetsError)
 #: A progress bar appears only where a pass takes longer than this many seconds.
 BAR_DELAY = 1.0
 
@@ -85,11 +89,26 @@ def hub_splits(source: str, *, revision: str | None = None) -> dict[str, str]:
     """
     try:
         names = datasets.get_dataset_split_names(source, revision=revision)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise _unreachable(source, error) from error
+    except HUB_ERRORS as error:
+        raise unreachable(source, error) from error
     return {
         split: name for split, aliases in SPLIT_ALIASES.items() for name in names if name in aliases
     }
+
+
+def hub_split(source: str, split: str, *, revision: str | None = None) -> str:
+    """Return the Hub's name of one of our splits.
+
+    Raises:
+        DataLayoutError: the data set cannot be reached or has no such split.
+    """
+    splits = hub_splits(source, revision=revision)
+    if split not in splits:
+        raise DataLayoutError(
+            f"{source} has no split {split!r}, only {', '.join(splits) or 'unknown ones'}. "
+            "Choose one of these, or hold a part of train out (rsctir_hf.data.hold_out)."
+        )
+    return splits[split]
 
 
 def table_from_hub(source: str, split: str, *, revision: str | None = None) -> datasets.Dataset:
@@ -98,16 +117,11 @@ def table_from_hub(source: str, split: str, *, revision: str | None = None) -> d
     Raises:
         DataLayoutError: the data set cannot be reached, has no such split, or lacks a column.
     """
-    splits = hub_splits(source, revision=revision)
-    if split not in splits:
-        raise DataLayoutError(
-            f"{source} has no split {split!r}, only {', '.join(splits) or 'unknown ones'}. "
-            "Choose one of these, or hold a part of train out (rsctir_hf.data.hold_out)."
-        )
+    name = hub_split(source, split, revision=revision)
     try:
-        table = datasets.load_dataset(source, split=splits[split], revision=revision)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise _unreachable(source, error) from error
+        table = datasets.load_dataset(source, split=name, revision=revision)
+    except HUB_ERRORS as error:
+        raise unreachable(source, error) from error
     return standardise(table, source=source)
 
 
@@ -117,8 +131,8 @@ def standardise(table: datasets.Dataset, *, source: str) -> datasets.Dataset:
     Raises:
         DataLayoutError: there is no image, caption or name column, or captions are not lists.
     """
-    names = _pick(table, _NAME_COLUMNS)
-    sentences = _pick(table, _CAPTION_COLUMNS)
+    names = name_column(table.column_names)
+    sentences = caption_column(table.column_names)
     feature = table.features.get(sentences or "")
     is_list = isinstance(feature, datasets.List | datasets.LargeList)
     if "image" not in table.column_names or names is None or not is_list:
@@ -126,7 +140,7 @@ def standardise(table: datasets.Dataset, *, source: str) -> datasets.Dataset:
             f"{source} has the columns {dict(table.features)}. Expected {TABLE_COLUMNS}. "
             "Rename the columns, and where each row holds one caption group the rows by picture."
         )
-    category = _pick(table, _CATEGORY_COLUMNS)
+    category = _pick(table.column_names, _CATEGORY_COLUMNS)
     captions = [[text.strip() for text in each if text.strip()] for each in table[sentences]]
     file_names = [Path(name).name for name in table[names]]
     columns: dict[str, list] = {"captions": captions, "file_name": file_names}
@@ -161,8 +175,18 @@ def check_pictures(table: datasets.Dataset, *, source: str) -> None:
         )
 
 
-def _pick(table: datasets.Dataset, names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in table.column_names), None)
+def caption_column(columns: Sequence[str]) -> str | None:
+    """Return which of the columns holds the captions."""
+    return _pick(columns, _CAPTION_COLUMNS)
+
+
+def name_column(columns: Sequence[str]) -> str | None:
+    """Return which of the columns holds the names of the picture files."""
+    return _pick(columns, _NAME_COLUMNS)
+
+
+def _pick(columns: Sequence[str], names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in columns), None)
 
 
 def _category_names(table: datasets.Dataset, column: str) -> list[str]:
@@ -181,7 +205,13 @@ def _warn_blank(names: Sequence[str]) -> None:
         )
 
 
-def _unreachable(source: str, error: Exception) -> DataLayoutError:
+def unreachable(source: str, error: BaseException) -> DataLayoutError:
+    """Say why a Hub data set could not be loaded; its cause may be deep in a chain."""
+    refusal = error
+    while not isinstance(refusal, HTTPError) and (refusal.__cause__ or refusal.__context__):
+        refusal = refusal.__cause__ or refusal.__context__  # type: ignore[assignment]
+    if isinstance(refusal, HTTPError):
+        return DataLayoutError(explain_refusal(source, "data set", refusal))
     return DataLayoutError(
         f"{source} is no folder here, and the Hub data set of that name cannot be loaded "
         f"({type(error).__name__}: {error}). Check the spelling and the network, or download the "

@@ -34,9 +34,8 @@ class CaptionBank:
         """
         if not self.sentences:
             raise QueryError(
-                "This needs a caption bank and none was given. Pass bank=[...] to the Retriever "
-                "(rsctir_hf.drawn.read_caption_bank() is the one that ships), or --bank FILE with "
-                "one sentence a line."
+                "This needs a caption bank and an empty one was given. Leave bank out for the "
+                "sentences that ship, or pass bank=[...], or --bank FILE with one sentence a line."
             )
         if self._vectors is None:
             self._vectors = embed_texts(model, processor, self.sentences)

@@ -1,14 +1,14 @@
 """Answers of a search: which item, at which rank, with which score."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from torch import Tensor
 
 from rsctir_hf.gallery.manifest import Item
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hit:
     """One answer.
 
@@ -29,6 +29,16 @@ class Hit:
     rank: int
     rank_before: int
     rerank_score: float | None
+
+    def __repr__(self) -> str:
+        """Leave out what holds nothing, and digits that mean nothing."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        shown = (
+            f"{name}={value:.4f}" if isinstance(value, float) else f"{name}={value!r}"
+            for name, value in values.items()
+            if value not in (None, {})
+        )
+        return f"Hit({', '.join(shown)})"
 
 
 def best_hits(

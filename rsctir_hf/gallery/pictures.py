@@ -1,7 +1,7 @@
 """A gallery: pictures, what is known about each, and their vectors, row by row."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -85,14 +85,22 @@ class PictureGallery:
         return {position for position, item in enumerate(self.items) if item.path == path}
 
 
-def picture_sources(images: str | Path | Sequence[ImageSource]) -> Sequence[ImageSource]:
-    """List the pictures of a folder, or pass a sequence on.
+def picture_sources(
+    images: str | Path | Image.Image | Iterable[ImageSource],
+) -> Sequence[ImageSource]:
+    """List the pictures of a folder, or pass a sequence on; one picture alone is a list of one.
 
     Raises:
         DataLayoutError: the folder is missing or holds no picture.
+        QueryError: the sequence holds something else, by its first element.
     """
+    if isinstance(images, Image.Image) or (isinstance(images, str | Path) and is_picture(images)):
+        return [images]
     if not isinstance(images, str | Path):
-        return images
+        # A lazy sequence, such as an image column, stays one.
+        sources = images if isinstance(images, Sequence) else list(images)
+        _check_first(sources)
+        return sources
     found = list_images(images)
     if not found:
         raise DataLayoutError(
@@ -100,6 +108,21 @@ def picture_sources(images: str | Path | Sequence[ImageSource]) -> Sequence[Imag
             f"{', '.join(sorted(IMAGE_SUFFIXES))}. Name the folder that holds the pictures."
         )
     return found
+
+
+def is_picture(path: str | Path) -> bool:
+    """Tell whether this is a file that is named like a picture."""
+    file = Path(path).expanduser()
+    return file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+
+
+def _check_first(sources: Sequence[ImageSource]) -> None:
+    if len(sources) and not isinstance(sources[0], str | Path | Image.Image):
+        raise QueryError(
+            f"Pictures are given as a {type(sources[0]).__name__}; expected paths or PIL pictures. "
+            "Of a data set pass its image column (dataset['image']), of arrays "
+            "[Image.fromarray(array) for array in arrays]."
+        )
 
 
 def evenly_spaced(count: int, *, most: int) -> list[int]:

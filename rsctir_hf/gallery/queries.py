@@ -72,15 +72,25 @@ def split_query(
     Raises:
         QueryError: nothing was asked for, two things for one, or an empty text.
     """
-    if query is not None:
-        if text is not None or image is not None:
-            raise QueryError("Give either a query, or text and/or image; both were given.")
-        text, image = (query, None) if isinstance(query, str) else (None, query)
+    if isinstance(query, str):
+        _refuse_second("text", text)
+        text = query
+    elif query is not None:
+        _refuse_second("image", image)
+        image = query
     if text is None and image is None:
         raise QueryError("There is no query. Give a text, a picture, or both.")
     if text is not None:
         describe_query(text)
     return text, image
+
+
+def _refuse_second(kind: str, given: object) -> None:
+    if given is not None:
+        raise QueryError(
+            f"The query is {kind} already and {kind}= was given too. Give one text, one picture, "
+            "or one of each."
+        )
 
 
 def check_top_k(top_k: Any) -> None:  # noqa: ANN401 - it may come from anywhere

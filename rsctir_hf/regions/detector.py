@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from rsctir_hf.errors import ModelLoadError, RegionsError, UnsupportedError
+from rsctir_hf.model_files import find_model_files
 from rsctir_hf.proposals import sound_regions
 from rsctir_hf.protocols import (
     MODEL_REGIONS,
@@ -32,10 +33,8 @@ from rsctir_hf.protocols import (
 )
 from rsctir_hf.weights import (
     check_device,
-    could_be_hub_id,
     load_part,
     load_weights,
-    missing_files,
     weights_fingerprint,
 )
 
@@ -103,6 +102,7 @@ def load_detector(
     max_regions: int = MAX_REGIONS,
     device: str = "cpu",
     trust_remote_code: bool = False,
+    revision: str | None = None,
 ) -> Detector:
     """Load an object detector.
 
@@ -112,35 +112,36 @@ def load_detector(
         max_regions: most regions of a picture, 1..20; the strongest stay.
         device: where it runs.
         trust_remote_code: run Python code that comes with it.
+        revision: branch, tag or commit on the Hub; default: its main branch.
 
     Raises:
         RegionsError: ``threshold`` or ``max_regions`` out of range.
-        ModelLoadError: nothing there, files missing, damaged or not fitting each other, a model
-            that is no object detector, or no such device here.
+        ModelLoadError: nothing there, files missing, damaged or not fitting each other, weights as
+            pickles only, a model that is no object detector, no such device here, or the Hub
+            refuses or cannot be reached.
     """
     if not 0 <= threshold <= 1:
         raise RegionsError(f"threshold is {threshold}; expected a score from 0 to 1, such as 0.3.")
     if not 1 <= max_regions <= MAX_REGIONS:
         raise RegionsError(f"max_regions is {max_regions}; expected 1 to {MAX_REGIONS}.")
-    name = str(id_or_folder)
     check_device(device)
-    _check_place(name)
-    config = load_part(AutoConfig, name, "detector", trust_remote_code=trust_remote_code)
-    _check_family(name, config)
+    files = find_model_files(id_or_folder, what="detector", revision=revision)
+    config = load_part(AutoConfig, files, "detector", trust_remote_code=trust_remote_code)
+    _check_family(files.name, config)
     model = load_weights(
-        AutoModelForObjectDetection, name, "detector", trust_remote_code=trust_remote_code
+        AutoModelForObjectDetection, files, "detector", trust_remote_code=trust_remote_code
     )
     processor = load_part(
-        AutoImageProcessor, name, "image processor", trust_remote_code=trust_remote_code
+        AutoImageProcessor, files, "image processor", trust_remote_code=trust_remote_code
     )
     if not hasattr(processor, "post_process_object_detection"):
         raise ModelLoadError(
-            f"{name!r} has a {type(processor).__name__}, which makes no boxes of a detector's "
-            "output. Put the image processor that belongs to the detector beside it."
+            f"{files.name!r} has a {type(processor).__name__}, which makes no boxes of a "
+            "detector's output. Put the image processor that belongs to the detector beside it."
         )
     record = DetectorRecord(
-        source=name,
-        revision=getattr(model.config, "_commit_hash", None),
+        source=files.name,
+        revision=files.revision,
         fingerprint=weights_fingerprint(model),
         threshold=float(threshold),
         max_regions=max_regions,
@@ -183,24 +184,9 @@ def choose_regions(
         threshold=threshold,
         max_regions=MAX_REGIONS if like is None else like.max_regions,
         device=device,
+        revision=like.revision if like is not None and like.source == named else None,
         trust_remote_code=trust_remote_code,
     )
-
-
-def _check_place(name: str) -> None:
-    """Refuse a folder that lacks files and a name that is neither folder nor Hub id."""
-    if name and Path(name).is_dir():
-        if missing := missing_files(Path(name)):
-            raise ModelLoadError(
-                f"{name} is no detector: it lacks {', '.join(missing)}. Expected what "
-                "save_pretrained of an object detector and of its image processor write. Name the "
-                "folder that holds them, or a Hub id such as 'hustvl/yolos-tiny'."
-            )
-    elif Path(name).exists() or not could_be_hub_id(name):
-        raise ModelLoadError(
-            f"{name!r} is neither a detector's folder nor a Hub id. Give a folder that holds "
-            "config.json, an id such as 'hustvl/yolos-tiny', or the word 'model' or 'none'."
-        )
 
 
 def _check_family(name: str, config: PreTrainedConfig) -> None:

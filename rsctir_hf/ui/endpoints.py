@@ -1,4 +1,8 @@
-"""The named endpoints for ``gradio_client``: JSON in, JSON out, on what was launched."""
+"""The named endpoints for ``gradio_client``: JSON in, JSON out, on what was launched.
+
+With ``--mcp`` the same functions are tools for language models: gradio takes a tool's name and
+description from the name and docstring of the function.
+"""
 
 import json
 from collections.abc import Callable
@@ -30,10 +34,20 @@ class Endpoints:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
 
-    def text_to_image(
+    def find_pictures(
         self, query: str, rerank: str = "none", top_k: int = 5, with_images: bool = False
     ) -> dict[str, Any]:
-        """Find pictures by words."""
+        """Find pictures of the gallery, seen from above, that show what a sentence says.
+
+        Args:
+            query: English words for what the picture shows, such as: boats beside a pier.
+            rerank: none, smr, mr or match; all but none move down pictures that fit everything.
+            top_k: how many pictures, 1 to 100.
+            with_images: also return each picture, small, as a data URI.
+
+        Returns:
+            The results, best first: rank, score (cosine), file name, captions, place.
+        """
         try:
             hint = describe_query(query)
             retriever = self.bench.retriever()
@@ -43,10 +57,19 @@ class Endpoints:
         answer = self._answer(hits, rerank, with_images=with_images)
         return answer | {"confident": retriever.is_confident(hits), "hint": hint}
 
-    def image_to_text(
+    def find_sentences(
         self, picture: str | None, rerank: str = "none", top_k: int = 5
     ) -> dict[str, Any]:
-        """Find the sentences of the caption bank that fit a picture best."""
+        """Find the sentences of the caption bank that fit a picture seen from above best.
+
+        Args:
+            picture: the picture.
+            rerank: none, smr, mr or match.
+            top_k: how many sentences, 1 to 100.
+
+        Returns:
+            The results, best first: rank, score (cosine), sentence.
+        """
         try:
             retriever = self.bench.retriever()
             hits = retriever.caption_candidates(
@@ -56,14 +79,24 @@ class Endpoints:
             raise refuse(error) from error
         return self._answer(hits, rerank) | {"confident": retriever.is_confident(hits)}
 
-    def image_to_image(
+    def find_similar_pictures(
         self,
         picture: str | None,
         rerank: str = "none",
         top_k: int = 5,
         with_images: bool = False,
     ) -> dict[str, Any]:
-        """Find similar pictures."""
+        """Find pictures of the gallery that are like a picture seen from above.
+
+        Args:
+            picture: the picture.
+            rerank: none, smr or mr.
+            top_k: how many pictures, 1 to 100.
+            with_images: also return each picture, small, as a data URI.
+
+        Returns:
+            The results, best first: rank, score (cosine), file name, captions, place.
+        """
         try:
             image = read_image(picture or "")
             order = for_pictures(rerank)
@@ -73,7 +106,15 @@ class Endpoints:
         return self._answer(hits, order, with_images=with_images)
 
     def region_graph(self, picture: str | None) -> dict[str, Any]:
-        """Return a picture's region graph as node-link JSON."""
+        """Find the regions of a picture that the model looks at and how it ties them together.
+
+        Args:
+            picture: the picture.
+
+        Returns:
+            A node-link graph: a node for each region (box in pixels, salience, kept or dropped and
+            why), an edge for each tie with its weight.
+        """
         try:
             found = self.bench.region_retriever().region_graph(read_image(picture or ""))
         except RsctirError as error:
@@ -107,12 +148,12 @@ def build_endpoints(bench: Workbench) -> None:
         with_images = gr.Checkbox(False, label="Return small pictures as data URIs")
         answer = gr.JSON(label="Answer")
         button = gr.Button("Call")
-    signatures: dict[Callable[..., Any], list[gr.components.Component]] = {
-        calls.text_to_image: [query, rerank, top_k, with_images],
-        calls.image_to_text: [picture, rerank, top_k],
-        calls.image_to_image: [picture, rerank, top_k, with_images],
-        calls.region_graph: [picture],
+    signatures: dict[str, tuple[Callable[..., Any], list[gr.components.Component]]] = {
+        "text_to_image": (calls.find_pictures, [query, rerank, top_k, with_images]),
+        "image_to_text": (calls.find_sentences, [picture, rerank, top_k]),
+        "image_to_image": (calls.find_similar_pictures, [picture, rerank, top_k, with_images]),
+        "region_graph": (calls.region_graph, [picture]),
     }
-    for call, inputs in signatures.items():
-        public = MODEL | {"api_name": call.__name__, "api_visibility": "public"}
+    for name, (call, inputs) in signatures.items():
+        public = MODEL | {"api_name": name, "api_visibility": "public"}
         button.click(call, inputs, answer, **public)

@@ -21,7 +21,8 @@ STYLE = Path(__file__).with_name("app.css")
 #: Uploads are looked for every hour and deleted after a day.
 DELETE_CACHE = (3600, 86400)
 _TICK = 1.0  # seconds between looks at a launch that is not ready
-_MOST_WAITING = 64  # visitors' requests that may queue
+_MOST_WAITING = 64  # visitors' requests that may queue; the next is told that the app is busy
+_AT_ONCE = 2  # runs of one light event; those that run a model share a single slot
 _MAX_UPLOAD = "200mb"
 _SANS = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 _MONO = ("ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
@@ -52,7 +53,7 @@ def build_app(bench: Workbench) -> gr.Blocks:
         watch = _watcher(bench, len(watched))
         demo.load(watch, None, watched, **REDRAW)
         timer.tick(watch, None, watched, **REDRAW)
-    demo.queue(max_size=_MOST_WAITING)
+    demo.queue(max_size=_MOST_WAITING, default_concurrency_limit=_AT_ONCE)
     return demo
 
 
@@ -73,6 +74,7 @@ def launch_options(settings: AppSettings) -> dict[str, Any]:
         "show_error": False,
         "share": False,
         "ssr_mode": False,
+        "mcp_server": settings.mcp,
     }
 
 

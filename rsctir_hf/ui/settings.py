@@ -3,8 +3,10 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
+from rsctir_hf.errors import MissingDependencyError
 from rsctir_hf.protocols import MODEL_REGIONS
 
 SAMPLE_GALLERY = "sample"
@@ -12,6 +14,19 @@ SAMPLE_GALLERY = "sample"
 HUB_GALLERY = "arampacha/rsicd"
 DEFAULT_MODEL = "checkpoints/cmpagl-rs"
 DEFAULT_REGION_MODEL = "checkpoints/galr-rs"
+#: Environment variables of a launch; the flags of the same meaning come first.
+VARIABLES = (
+    "RSCTIR_MODEL",
+    "RSCTIR_REGION_MODEL",
+    "RSCTIR_REGIONS",
+    "RSCTIR_REGION_THRESHOLD",
+    "RSCTIR_GALLERY",
+    "RSCTIR_GALLERY_SPLIT",
+    "RSCTIR_BANK",
+    "RSCTIR_DEVICE",
+    "RSCTIR_MCP",
+)
+_SWITCH = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,7 @@ class AppSettings:
         host: address to listen on; None is loopback (or ``GRADIO_SERVER_NAME``).
         port: port to listen on; None is the first free one from 7860 (or ``GRADIO_SERVER_PORT``).
         open_browser: open the page once the server is up.
+        mcp: offer the endpoints as tools of a Model Context Protocol server too.
     """
 
     model: str = DEFAULT_MODEL
@@ -49,6 +65,7 @@ class AppSettings:
     host: str | None = None
     port: int | None = None
     open_browser: bool = False
+    mcp: bool = False
 
 
 def parse_settings(
@@ -58,16 +75,19 @@ def parse_settings(
 
     Args:
         arguments: command line without the program's name.
-        environ: environment variables; ``RSCTIR_MODEL``, ``RSCTIR_REGION_MODEL``,
-            ``RSCTIR_REGIONS``, ``RSCTIR_REGION_THRESHOLD``, ``RSCTIR_GALLERY``,
-            ``RSCTIR_GALLERY_SPLIT``, ``RSCTIR_BANK`` and ``RSCTIR_DEVICE``. ``SPACE_ID``,
-            which a Space sets, makes ``HUB_GALLERY`` the default gallery.
+        environ: environment variables: those of ``VARIABLES``, and ``SPACE_ID``, which a Space
+            sets: it makes ``HUB_GALLERY`` the default gallery.
         root: folder that the default checkpoints lie below.
 
     Raises:
-        SystemExit: an unknown flag or a value of the wrong kind (argparse prints which).
+        SystemExit: an unknown flag, a value of the wrong kind, or a package that is not there
+            (argparse prints which).
     """
-    given = vars(_parser(environ, root).parse_args(list(arguments)))
+    parser = _parser(environ, root)
+    given = vars(parser.parse_args(list(arguments)))
+    given["mcp"] = given["mcp"] or _switched_on(environ, "RSCTIR_MCP", parser)
+    if given["mcp"] and find_spec("mcp") is None:
+        parser.error(str(MissingDependencyError("mcp", "mcp")))
     given["region_model"] = given["region_model"] or None
     chosen = given.pop("gallery")
     on_space = bool(environ.get("SPACE_ID"))
@@ -123,4 +143,16 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
     add("--host", default=None, help="address to listen on (default: loopback)")
     add("--port", type=int, default=None, help="port to listen on (default: first free from 7860)")
     add("--open-browser", action="store_true", help="open the page in a browser")
+    add(
+        "--mcp",
+        action="store_true",
+        help="offer the searches as tools to language models, at /gradio_api/mcp/ [RSCTIR_MCP=1]",
+    )
     return parser
+
+
+def _switched_on(environ: Mapping[str, str], name: str, parser: argparse.ArgumentParser) -> bool:
+    value = environ.get(name, "")
+    if value.lower() not in _SWITCH:
+        parser.error(f"{name} is {value!r}; expected 1 or 0.")
+    return _SWITCH[value.lower()]

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 LoadRetriever = Callable[..., Retriever]
 
+#: Begins the line of the log that says that gallery and caption bank are embedded.
+READY = "Gallery and caption bank are ready"
 #: Seconds a search waits for the model and the first pictures.
 PATIENCE = 180.0
 _OTHER_MODEL = " Launch with --model or RSCTIR_MODEL to use another model."
@@ -260,6 +262,8 @@ class Workbench:
         )
         # Embeds the caption bank before anyone asks for it; any picture will do.
         retriever.caption_candidates(Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE)), top_k=1)
+        seconds = time.monotonic() - began
+        logger.info("%s: %d pictures in %.1f s", READY, made.indexed, seconds)
 
     def _fail(self, message: str) -> None:
         self.status = replace(self.status, phase=Phase.FAILED, message=message)

@@ -14,6 +14,7 @@ from rsctir_hf.data.augmentation import Augmentation
 from rsctir_hf.data.collator import (
     EpochView,
     RetrievalCollator,
+    RowDrawer,
     TrainingRow,
     draw_captions,
     drop_words,
@@ -48,25 +49,29 @@ def signature(row):
 
 
 def test_index_says_epoch_and_row(rows):
-    view = EpochView(rows, seed=0, augmentation=Augmentation())
+    view = EpochView(rows, draw=RowDrawer(seed=0, augmentation=Augmentation()))
     assert len(view) == 6
     assert view[2 * 6 + 4].row == 4
     assert view[2 * 6 + 4].all_captions == tuple(sentences(4))
 
 
 def test_epochs_differ_and_repeat_exactly(rows):
-    view = EpochView(rows, seed=0, augmentation=Augmentation(crop_scale=(0.5, 1.0)))
-    again = EpochView(rows, seed=0, augmentation=Augmentation(crop_scale=(0.5, 1.0)))
+    view = EpochView(rows, draw=RowDrawer(seed=0, augmentation=Augmentation(crop_scale=(0.5, 1.0))))
+    again = EpochView(
+        rows, draw=RowDrawer(seed=0, augmentation=Augmentation(crop_scale=(0.5, 1.0)))
+    )
     first, second = ([signature(view[e * 6 + r]) for r in range(6)] for e in (0, 1))
     assert first != second
     assert [signature(again[6 + r]) for r in reversed(range(6))][::-1] == second
-    other = EpochView(rows, seed=1, augmentation=Augmentation(crop_scale=(0.5, 1.0)))
+    other = EpochView(
+        rows, draw=RowDrawer(seed=1, augmentation=Augmentation(crop_scale=(0.5, 1.0)))
+    )
     assert [signature(other[r]) for r in range(6)] != first
 
 
 def test_worker_processes_and_cache_see_the_same_rows(rows):
-    options = {"seed": 0, "augmentation": Augmentation(colour_jitter=0.1)}
-    plain, cached = EpochView(rows, **options), EpochView(rows, **options, cache=True)
+    draw = RowDrawer(seed=0, augmentation=Augmentation(colour_jitter=0.1))
+    plain, cached = EpochView(rows, draw=draw), EpochView(rows, draw=draw, cache=True)
     indices = [e * 6 + r for e in (0, 1) for r in (3, 1, 5)]
     expected = [signature(plain[index]) for index in indices]
     assert [signature(cached[index]) for index in indices] == expected
@@ -77,7 +82,7 @@ def test_worker_processes_and_cache_see_the_same_rows(rows):
 
 
 def test_pickled_view_leaves_its_cache_behind(rows):
-    view = EpochView(rows, seed=0, cache=True)
+    view = EpochView(rows, draw=RowDrawer(seed=0), cache=True)
     view[0]
     copy = pickle.loads(pickle.dumps(view))
     assert len(view._pictures) == 1
@@ -95,19 +100,19 @@ def test_view_reads_what_datasets_itself_would_decode_otherwise():
             image=datasets.Image(), captions=datasets.List(datasets.Value("string"))
         ),
     )
-    values = np.asarray(EpochView(table, seed=0)[0].image)
+    values = np.asarray(EpochView(table, draw=RowDrawer(seed=0))[0].image)
     assert values.shape == (32, 32, 3)
     assert values.max() == 255
 
 
 def test_view_of_a_table_gives_captions_for_the_sampler():
-    view = EpochView(standardise(hub_table(3), source="hub"), seed=0)
+    view = EpochView(standardise(hub_table(3), source="hub"), draw=RowDrawer(seed=0))
     assert view.caption_sets == [sentences(n) for n in range(3)]
 
 
 def test_view_of_several_sets_counts_rows_through_and_says_whose_they_are(rows):
     table = standardise(hub_table(3, first=20), source="hub")
-    view = EpochView(rows, table, seed=0)
+    view = EpochView(rows, table, draw=RowDrawer(seed=0))
     assert len(view) == 9
     assert view.groups == [0] * 6 + [1] * 3
     assert view.caption_sets == [sentences(n) for n in (*range(6), *range(20, 23))]
@@ -119,12 +124,12 @@ def test_view_of_several_sets_counts_rows_through_and_says_whose_they_are(rows):
 def test_broken_picture_is_named_with_its_row():
     rows = [{"image": b"junk", "captions": ["a"], "file_name": "b.jpg"}]
     with pytest.raises(ImageReadError, match=r"Row 0 \(b\.jpg\) of the training data"):
-        EpochView(rows, seed=0)[0]
+        EpochView(rows, draw=RowDrawer(seed=0))[0]
 
 
 def test_captions_are_drawn_evenly_over_epochs():
     rows = [{"image": draw_picture(0), "captions": sentences(0)}]
-    view = EpochView(rows, seed=0)
+    view = EpochView(rows, draw=RowDrawer(seed=0))
     drawn = [view[epoch].captions[0] for epoch in range(500)]
     counts = [drawn.count(sentence) for sentence in sentences(0)]
     # 100 expected each; the standard deviation is sqrt(500 * 0.2 * 0.8) = 9.
@@ -140,14 +145,14 @@ def test_no_sentence_is_drawn_twice_for_one_picture():
 
 
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 0, "captions_per_image": 0}])
-def test_impossible_settings_are_refused(rows, wrong):
+def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
-        EpochView(rows, **wrong)
+        RowDrawer(**wrong)
 
 
 def test_negative_index_is_refused(rows):
     with pytest.raises(IndexError):
-        EpochView(rows, seed=0)[-1]
+        EpochView(rows, draw=RowDrawer(seed=0))[-1]
 
 
 def test_collator_counts_captions_not_fives():
@@ -176,7 +181,7 @@ def real_processors():
 
 @pytest.mark.parametrize("processor", real_processors(), ids=lambda each: type(each).__name__)
 def test_pictures_of_the_first_epochs_have_the_low_side_and_later_ones_the_models(rows, processor):
-    view = EpochView(rows, seed=0, low_resolution=(32, 2))
+    view = EpochView(rows, draw=RowDrawer(seed=0, low_resolution=(32, 2)))
     collate = RetrievalCollator(processor)
     sides = [collate([view[epoch * 6], view[epoch * 6 + 5]]) for epoch in (2, 1, 0, 3)]
     assert [batch["pixel_values"].shape[1:] for batch in sides] == [
@@ -189,13 +194,13 @@ def test_pictures_of_the_first_epochs_have_the_low_side_and_later_ones_the_model
 
 
 def test_rows_of_epochs_with_different_sides_are_no_batch(rows):
-    view = EpochView(rows, seed=0, low_resolution=(32, 1))
+    view = EpochView(rows, draw=RowDrawer(seed=0, low_resolution=(32, 1)))
     with pytest.raises(ValueError, match=r"one batch ask for pictures of several sides: .*32"):
         RetrievalCollator(stub_processor)([view[5], view[6]])
 
 
 def test_every_caption_is_true_of_its_own_picture(rows):
-    view = EpochView(rows, seed=0, captions_per_image=2)
+    view = EpochView(rows, draw=RowDrawer(seed=0, captions_per_image=2))
     batch = RetrievalCollator(stub_processor)([view[row] for row in range(6)])
     own = batch["positives"][batch["image_of_caption"], torch.arange(12)]
     assert own.all()
@@ -206,7 +211,7 @@ def test_positives_compare_normalised_sentences():
 
 
 def test_collated_epoch_through_a_loader_with_the_sampler(rows):
-    view = EpochView(rows, seed=0, augmentation=Augmentation())
+    view = EpochView(rows, draw=RowDrawer(seed=0, augmentation=Augmentation()))
     sampler = CaptionAwareSampler(view.caption_sets, batch_size=4, seed=0)
     loader = DataLoader(view, batch_sampler=sampler, collate_fn=RetrievalCollator(stub_processor))
     sizes = [len(batch["pixel_values"]) for batch in loader]
@@ -216,7 +221,7 @@ def test_collated_epoch_through_a_loader_with_the_sampler(rows):
 def test_skipping_seen_batches_goes_on_where_the_run_stopped(rows):
     """What the Trainer does on resume: set the epoch, then skip the batches already trained on."""
     accelerate = pytest.importorskip("accelerate", reason="accelerate comes with the train extra")
-    view = EpochView(rows, seed=0, augmentation=Augmentation())
+    view = EpochView(rows, draw=RowDrawer(seed=0, augmentation=Augmentation()))
 
     def loader():
         sampler = CaptionAwareSampler(view.caption_sets, batch_size=2, seed=0)
@@ -232,7 +237,7 @@ def test_skipping_seen_batches_goes_on_where_the_run_stopped(rows):
 
 
 def test_dropped_words_change_what_is_read_and_not_what_is_true(rows):
-    view = EpochView(rows, seed=0, captions_per_image=2, word_drop=0.5)
+    view = EpochView(rows, draw=RowDrawer(seed=0, captions_per_image=2, word_drop=0.5))
     read = [view[row] for row in range(6)]
     assert any(row.wordings != row.captions for row in read)
     for row in read:
@@ -251,7 +256,7 @@ def test_dropped_words_change_what_is_read_and_not_what_is_true(rows):
     assert texts == [wording for row in read for wording in row.wordings]
     captions = torch.arange(len(texts))
     assert batch["positives"][batch["image_of_caption"], captions].all()
-    again = EpochView(rows, seed=0, captions_per_image=2, word_drop=0.5)
+    again = EpochView(rows, draw=RowDrawer(seed=0, captions_per_image=2, word_drop=0.5))
     assert [again[row].wordings for row in range(6)] == [row.wordings for row in read]
 
 
@@ -270,7 +275,7 @@ def test_teachers_are_asked_about_rows_and_true_sentences(rows):
         asked.append((numbers, captions))
         return torch.zeros(2, len(numbers), len(captions))
 
-    view = EpochView(rows, seed=0, word_drop=0.9)
+    view = EpochView(rows, draw=RowDrawer(seed=0, word_drop=0.9))
     read = [view[row] for row in (4, 1)]
     batch = RetrievalCollator(stub_processor, teachers)(read)
     assert asked == [([4, 1], [row.captions[0] for row in read])]
@@ -289,7 +294,7 @@ def test_a_proposer_looks_at_each_picture_as_it_is_trained_on(rows):
     def processor(images, text, regions=None, **options):
         return stub_processor(images, text, **options) | {"asked": (images, regions)}
 
-    view = EpochView(rows, seed=0, augmentation=Augmentation(crop_scale=(0.5, 0.6)))
+    view = EpochView(rows, draw=RowDrawer(seed=0, augmentation=Augmentation(crop_scale=(0.5, 0.6))))
     collate = RetrievalCollator(processor, regions=Proposer())
     pictures, regions = collate([view[row] for row in range(3)])["asked"]
     for picture, found in zip(pictures, regions, strict=True):

@@ -67,7 +67,7 @@ def test_a_model_that_is_no_dual_encoder_is_refused(clip_folder, tmp_path):
 
 def test_unknown_ids_and_paths_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelLoadError, match=r"'nobody/nothing-at-all'.*model folder"):
+    with pytest.raises(ModelLoadError, match=r"'nobody/nothing-at-all'.*give a folder"):
         load_dual_encoder("nobody/nothing-at-all")
     for source in (tmp_path / "absent", "./absent", ""):
         with pytest.raises(ModelLoadError, match="neither a model folder nor a Hub id"):

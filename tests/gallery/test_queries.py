@@ -1,5 +1,7 @@
 """What a person is told about a query."""
 
+from pathlib import Path
+
 import pytest
 
 from rsctir_hf.errors import QueryError
@@ -50,5 +52,7 @@ def test_a_very_long_query_is_said_to_be_cut():
 def test_contradictory_and_absent_queries_are_refused():
     with pytest.raises(QueryError, match="There is no query"):
         split_query(None, None, None)
-    with pytest.raises(QueryError, match="both were given"):
+    with pytest.raises(QueryError, match="text already and text= was given too"):
         split_query("a", "b", None)
+    with pytest.raises(QueryError, match="image already and image= was given too"):
+        split_query(Path("a.jpg"), None, "b.jpg")

@@ -128,7 +128,7 @@ def test_the_image_processor_of_another_kind_of_model_is_refused(folder):
 )
 def test_a_missing_file_is_named(folder, name, missing):
     (folder / name).unlink()
-    with pytest.raises(ModelLoadError, match=f"is no detector: it lacks {missing}"):
+    with pytest.raises(ModelLoadError, match=f"detector folder .* lacks {missing}"):
         load_detector(folder)
 
 
@@ -141,7 +141,7 @@ def test_a_damaged_file_gives_one_clear_error(folder, name):
 
 def test_places_that_hold_nothing_are_named(tmp_path):
     for source in (tmp_path / "absent", "./absent", ""):
-        with pytest.raises(ModelLoadError, match="neither a detector's folder nor a Hub id"):
+        with pytest.raises(ModelLoadError, match="neither a detector folder nor a Hub id"):
             load_detector(source)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelLoadError, match=r"lacks config.json, model.safetensors"):

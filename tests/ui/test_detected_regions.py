@@ -65,7 +65,7 @@ def test_only_a_galr_model_takes_the_regions_and_takes_them_everywhere(with_dete
 
 
 WRONG = [
-    ({"regions": "no/such/folder"}, "neither a detector's folder nor a Hub id"),
+    ({"regions": "no/such/folder"}, "neither a detector folder nor a Hub id"),
     ({"regions": "nobody/nothing-here"}, "nobody/nothing-here"),
     ({"region_threshold": 3.0}, "threshold is 3.0; expected a score from 0 to 1"),
     ({"regions": "model", "region_threshold": 0.3}, "only a detector's regions have a threshold"),

@@ -150,9 +150,9 @@ def test_uploads_that_are_no_pictures_are_refused_with_a_reason(bench, bad_uploa
 def test_endpoints_answer_with_json_and_no_folders(bench):
     calls = Endpoints(bench)
     answers = [
-        calls.text_to_image(BANK[0], rerank="smr", top_k=3, with_images=True),
-        calls.image_to_text(str(bench.gallery.paths[1]), top_k=3),
-        calls.image_to_image(str(bench.gallery.paths[1]), top_k=3),
+        calls.find_pictures(BANK[0], rerank="smr", top_k=3, with_images=True),
+        calls.find_sentences(str(bench.gallery.paths[1]), top_k=3),
+        calls.find_similar_pictures(str(bench.gallery.paths[1]), top_k=3),
         calls.region_graph(str(bench.gallery.paths[1])),
     ]
     for answer in answers:
@@ -167,10 +167,10 @@ def test_endpoints_answer_with_json_and_no_folders(bench):
 def test_endpoints_refuse_with_the_reason(bench, bad_uploads):
     calls = Endpoints(bench)
     with pytest.raises(gr.Error, match="query is empty"):
-        calls.text_to_image("")
+        calls.find_pictures("")
     with pytest.raises(gr.Error, match="rerank"):
-        calls.text_to_image("a pier", rerank="best")
-    for call in (calls.image_to_text, calls.image_to_image, calls.region_graph):
+        calls.find_pictures("a pier", rerank="best")
+    for call in (calls.find_sentences, calls.find_similar_pictures, calls.region_graph):
         with pytest.raises(gr.Error, match=bad_uploads[0].name):
             call(str(bad_uploads[0]))
         with pytest.raises(gr.Error):

@@ -1,11 +1,20 @@
 """The page as a whole."""
 
+import threading
+import time
+
+from gradio_client import Client
+
 from rsctir_hf.ui.about_tab import figures_table
 from rsctir_hf.ui.layout import STYLE, build_app, launch_options, theme
 from rsctir_hf.ui.model_facts import Figure, ModelFacts
 from rsctir_hf.ui.settings import AppSettings
 from rsctir_hf.ui.workbench import Phase, Workbench
 
+# Handlers that run a model, by name; `explain` also serves the words of the region tab.
+RUN_A_MODEL = {"search", "search_again", "add_pictures", "why", "similar", "describe"}
+RUN_A_MODEL |= {"find_regions", "explain", "look"}
+RUN_A_MODEL |= {"find_pictures", "find_sentences", "find_similar_pictures", "region_graph"}
 ENDPOINTS = {"/text_to_image", "/image_to_text", "/image_to_image", "/region_graph"}
 
 
@@ -36,3 +45,38 @@ def test_measured_figures_are_listed_with_data_and_rerank():
     assert "<td>ucm test</td><td>SMR</td><td>48.2</td>" in table
     assert "Trained on UCM." in table
     assert "not evaluated" in figures_table(ModelFacts("m", 10, (), "", can_match=False))
+
+
+def test_events_that_run_a_model_share_one_slot_and_the_queue_is_limited():
+    demo = build_app(Workbench(AppSettings(model="no/such/model")))
+    heavy = [event for event in demo.fns.values() if event.name in RUN_A_MODEL]
+    assert {event.name for event in heavy} == RUN_A_MODEL
+    assert {(e.concurrency_id, e.concurrency_limit, e.queue) for e in heavy} == {("model", 1, True)}
+    light = [event for event in demo.fns.values() if event.name not in RUN_A_MODEL]
+    assert {event.concurrency_limit for event in light} == {"default"}
+    assert demo._queue.default_concurrency_limit == 2
+    assert demo._queue.max_size == 64
+
+
+def test_visitors_who_search_at_once_are_answered_one_after_another(bench, monkeypatch):
+    retriever = bench.retriever()
+    searches, running, most = retriever.search, threading.Semaphore(1), []
+
+    def watched_search(*query, **options):
+        alone = running.acquire(blocking=False)
+        most.append(alone)
+        time.sleep(0.1)
+        if alone:
+            running.release()
+        return searches(*query, **options)
+
+    monkeypatch.setattr(retriever, "search", watched_search)
+    demo = build_app(bench)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        client = Client(url, verbose=False)
+        jobs = [client.submit("a pier", api_name="/text_to_image") for _ in range(5)]
+        assert all(job.result(timeout=60)["results"] for job in jobs)
+    finally:
+        demo.close()
+    assert most == [True] * 5

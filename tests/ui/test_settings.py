@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rsctir_hf.ui import settings as settings_module
 from rsctir_hf.ui.settings import parse_settings
 
 ROOT = Path("checkout")
@@ -59,3 +60,20 @@ def test_a_threshold_that_is_no_number_is_refused(capsys):
     with pytest.raises(SystemExit):
         parse_settings([], {"RSCTIR_REGION_THRESHOLD": "high"}, root=ROOT)
     assert "--region-threshold: invalid float value: 'high'" in capsys.readouterr().err
+
+
+def test_the_mcp_server_is_off_unless_a_flag_or_the_environment_turns_it_on(capsys):
+    assert not parse_settings([], {}, root=ROOT).mcp
+    assert not parse_settings([], {"RSCTIR_MCP": "0"}, root=ROOT).mcp
+    assert parse_settings(["--mcp"], {"RSCTIR_MCP": "0"}, root=ROOT).mcp
+    assert parse_settings([], {"RSCTIR_MCP": "true"}, root=ROOT).mcp
+    with pytest.raises(SystemExit):
+        parse_settings([], {"RSCTIR_MCP": "maybe"}, root=ROOT)
+    assert "RSCTIR_MCP is 'maybe'; expected 1 or 0." in capsys.readouterr().err
+
+
+def test_an_mcp_server_without_its_package_names_the_line_that_installs_it(monkeypatch, capsys):
+    monkeypatch.setattr(settings_module, "find_spec", lambda name: None if name == "mcp" else 1)
+    with pytest.raises(SystemExit):
+        parse_settings(["--mcp"], {}, root=ROOT)
+    assert "mcp is not installed. Run: pip install 'rsctir_hf[mcp]'" in capsys.readouterr().err

@@ -1,0 +1,141 @@
+"""The demo on the Hugging Face Hub: which files of a checkout a Space needs, and their upload."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError, HTTPError
+
+from rsctir_hf.errors import DataLayoutError, PushError, QueryError
+from rsctir_hf.ui.settings import DEFAULT_MODEL, DEFAULT_REGION_MODEL, VARIABLES
+
+#: The checkout that this file lies in.
+CHECKOUT = Path(__file__).parents[1]
+CHECKPOINTS = "checkpoints"
+#: What every Space needs beside its checkpoints. README.md carries the settings of the Space.
+ALWAYS = ("README.md", "LICENSE", "app.py", "requirements.txt", "rsctir_hf")
+#: Variables that may name a folder below CHECKPOINTS, with what counts where they are not set.
+_MODELS = {
+    "RSCTIR_MODEL": DEFAULT_MODEL,
+    "RSCTIR_REGION_MODEL": DEFAULT_REGION_MODEL,
+    "RSCTIR_REGIONS": "",
+}
+_MCP_REQUIREMENT = "gradio[mcp]\n"  # a Space that offers tools needs the package for it
+_NEVER = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+_OURS = ["rsctir_hf/**", "checkpoints/**"]  # where files of an older upload are deleted
+
+
+def space_parts(variables: Mapping[str, str], *, checkout: Path = CHECKOUT) -> list[str]:
+    """Return the files and folders of a checkout that a Space needs, as paths below it.
+
+    Args:
+        variables: the Space's environment variables. Checkpoints they name come along, those that
+            nothing names stay behind.
+        checkout: of the repository.
+
+    Raises:
+        QueryError: an unknown ``RSCTIR_`` variable.
+        DataLayoutError: this is no checkout, or a checkpoint is named that it does not hold.
+    """
+    unknown = [key for key in variables if key.startswith("RSCTIR_") and key not in VARIABLES]
+    if unknown:
+        raise QueryError(f"The app reads no variable {unknown[0]}. Known: {', '.join(VARIABLES)}.")
+    named = [variables.get(key, default) for key, default in _MODELS.items()]
+    models = [PurePosixPath(name) for name in named if name]
+    shipped = [model.as_posix() for model in models if model.parts[0] == CHECKPOINTS]
+    parts = [*ALWAYS, *dict.fromkeys(shipped)]
+    missing = [part for part in parts if not (checkout / part).exists()]
+    if missing:
+        raise DataLayoutError(
+            f"There is no {missing[0]} in {checkout}. A Space is made from a checkout of the "
+            "repository (an installed package holds neither app.py nor checkpoints): clone it, "
+            "run `pip install -e .` there, and name checkpoints that it holds, or Hub ids."
+        )
+    return parts
+
+
+def copy_space(folder: str | Path, parts: Sequence[str], *, checkout: Path = CHECKOUT) -> list[str]:
+    """Copy what a Space needs into an empty folder.
+
+    Args:
+        folder: where to; made if need be.
+        parts: as ``space_parts`` returns.
+        checkout: of the repository.
+
+    Returns:
+        The files, as sorted paths below the folder with forward slashes.
+    """
+    target = Path(folder)
+    for part in parts:
+        source, copy = checkout / part, target / part
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, copy, ignore=_NEVER)
+        else:
+            shutil.copy2(source, copy)
+    files = (path for path in target.rglob("*") if path.is_file())
+    return sorted(path.relative_to(target).as_posix() for path in files)
+
+
+def deploy_space(
+    repo_id: str,
+    *,
+    variables: Mapping[str, str] | None = None,
+    private: bool = False,
+    hardware: str | None = None,
+    checkout: Path = CHECKOUT,
+) -> str:
+    """Put the demo on the Hub: make the Space if need be, set its variables, upload its files.
+
+    The upload is one commit. It replaces an older one: what that left below ``rsctir_hf/`` and
+    ``checkpoints/`` goes; other files of the Space stay.
+
+    Args:
+        repo_id: ``OWNER/NAME`` of the Space.
+        variables: environment variables of the Space.
+        private: make a new Space private.
+        hardware: such as ``cpu-basic`` or ``t4-small``; None leaves it as it is.
+        checkout: of the repository.
+
+    Returns:
+        The address of the Space.
+
+    Raises:
+        QueryError, DataLayoutError: see ``space_parts``.
+        PushError: no token, no right to write, a malformed name, or the Hub cannot be reached.
+    """
+    given = dict(variables or {})
+    parts = space_parts(given, checkout=checkout)
+    api = HfApi()
+    try:
+        url = api.create_repo(
+            repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True
+        )
+        for key, value in given.items():
+            api.add_space_variable(repo_id, key, value)
+        if hardware is not None:
+            api.request_space_hardware(repo_id, hardware)  # type: ignore[arg-type]
+        with tempfile.TemporaryDirectory(prefix="rsctir-space-") as folder:
+            copy_space(folder, parts, checkout=checkout)
+            if given.get("RSCTIR_MCP"):
+                with (Path(folder) / "requirements.txt").open("a", encoding="utf-8") as listed:
+                    listed.write(_MCP_REQUIREMENT)
+            api.upload_folder(
+                folder_path=folder,
+                repo_id=repo_id,
+                repo_type="space",
+                commit_message="Upload the demo",
+                delete_patterns=_OURS,
+            )
+    except HFValidationError as error:
+        raise PushError(
+            f"{repo_id!r} is no name for a Space: {error} Expected OWNER/NAME."
+        ) from error
+    except (HTTPError, OSError) as error:
+        raise PushError(
+            f"The Space {repo_id} could not be made: {' '.join(str(error).split())} "
+            "Log in with `hf auth login` and a token that may write there, and check the network."
+        ) from error
+    return str(url)

@@ -1,0 +1,1 @@
+"""What a Hugging Face user would try, against a Hub of our own."""

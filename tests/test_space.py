@@ -1,0 +1,85 @@
+"""What a Space needs of a checkout, and that the app runs from exactly that."""
+
+import re
+
+import pytest
+
+pytest.importorskip("gradio", reason="the app needs the extra 'app'")
+
+from gradio_client import Client
+
+from rsctir_hf.cli.space import deploy_space
+from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.space import copy_space, space_parts
+from rsctir_hf.ui import settings
+
+from .app_server import running_app
+from .conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODELS = {"checkpoints/cmpagl-rs", "checkpoints/galr-rs"}
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("space")
+    return folder, copy_space(folder, space_parts({}))
+
+
+def test_a_space_holds_the_app_its_models_and_nothing_of_the_workshop(space):
+    _, files = space
+    assert {name.split("/")[0] for name in files} == {
+        *("README.md", "LICENSE", "app.py", "requirements.txt", "rsctir_hf", "checkpoints")
+    }
+    assert {"/".join(n.split("/")[:2]) for n in files if n.startswith("checkpoints/")} == MODELS
+    assert {"rsctir_hf/ui/app.css", "rsctir_hf/drawn/caption_bank.txt"} <= set(files)
+    assert sum(name.startswith("rsctir_hf/drawn/scenes/") for name in files) == 201
+    assert not [name for name in files if "__pycache__" in name or "/." in name]
+
+
+def test_the_app_answers_a_search_from_the_files_of_a_space_alone(space, tmp_path):
+    folder, _ = space
+    with running_app([], tmp_path / "log.txt", root=folder) as url:
+        client = Client(url, verbose=False)
+        answer = client.predict("some planes at the airport", api_name="/text_to_image")
+    assert len(answer["results"]) == 5
+    assert answer["model"] == "cmpagl-rs"
+
+
+def test_checkpoints_that_variables_name_come_along_and_the_others_stay():
+    def models(**variables):
+        parts = space_parts({f"RSCTIR_{key}": value for key, value in variables.items()})
+        return [part.split("/")[1] for part in parts if part.startswith("checkpoints/")]
+
+    assert models(MODEL="checkpoints/galr-rs") == ["galr-rs"]
+    assert models(MODEL="org/model", REGION_MODEL="") == []
+    with_detector = models(REGIONS="checkpoints/overhead-rsod")
+    assert with_detector == ["cmpagl-rs", "galr-rs", "overhead-rsod"]
+
+
+def test_what_cannot_become_a_space_is_refused(tmp_path):
+    with pytest.raises(DataLayoutError, match=r"no README.md in .* made from a checkout"):
+        space_parts({}, checkout=tmp_path)
+    with pytest.raises(DataLayoutError, match="no checkpoints/mine in"):
+        space_parts({"RSCTIR_MODEL": "checkpoints/mine"})
+    with pytest.raises(QueryError, match=r"no variable RSCTIR_GALERY. Known: RSCTIR_MODEL"):
+        space_parts({"RSCTIR_GALERY": "sample"})
+
+
+def test_a_dry_run_lists_the_files_and_uploads_nothing(space, capsys):
+    deploy_space("org/demo", dry_run=True, variables=["OTHER=1=2"])
+    *listed, total = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in listed] == space[1]
+    assert total.startswith(f"{len(listed)} files, ")
+
+
+def test_the_readme_lists_the_environment_variables_of_the_app():
+    listed = re.findall(r"^\| `(RSCTIR_\w+)` \|", README, flags=re.MULTILINE)
+    assert tuple(listed) == settings.VARIABLES
+
+
+def test_every_variable_that_the_settings_read_is_named_and_in_the_help():
+    source = (ROOT / "rsctir_hf" / "ui" / "settings.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"RSCTIR_[A-Z_]*[A-Z]", source)) == set(settings.VARIABLES)
+    shown = settings._parser({}, ROOT).format_help()
+    assert [name for name in settings.VARIABLES if name not in shown] == []
