@@ -37,7 +37,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from rsctir_hf.errors import ModelLoadError, QueryError, UnsupportedError
 from rsctir_hf.new_folder import new_folder
-from rsctir_hf.weights import LOADING_ERRORS, load_part
+from rsctir_hf.weights import LOADING_ERRORS
 
 ACTIVATIONS = ("gelu", "quick_gelu")
 DEFAULT_TOKENIZER = "openai/clip-vit-base-patch32"
@@ -112,7 +112,7 @@ def import_open_clip(
     config = config_of(state, activation=activation)
     vision, text = towers(config)
     words = (
-        load_part(AutoTokenizer, str(tokenizer), "tokenizer")
+        _load_tokenizer(str(tokenizer))
         if vocabulary is None
         else read_vocabulary(vocabulary, size=text.vocab_size)
     )
@@ -296,6 +296,17 @@ def read_vocabulary(file: str | Path, *, size: int) -> CLIPTokenizer:
     tokens = [*letters, *("".join(merge) for merge in merges), *_SPECIAL_TOKENS]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     return CLIPTokenizer(vocab=vocabulary, merges=cast(Any, merges))
+
+
+def _load_tokenizer(name: str) -> Any:  # noqa: ANN401
+    """Load a tokenizer alone: its files, without the weights that lie beside them on the Hub."""
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except LOADING_ERRORS as error:
+        raise ModelLoadError(
+            f"The tokenizer {name!r} could not be loaded: {' '.join(str(error).split())} Give a "
+            "folder or Hub id of CLIP's tokenizer, or a vocabulary (bpe_simple_vocab_16e6.txt.gz)."
+        ) from error
 
 
 def _shape(state: Mapping[str, Tensor], key: str, *, dimensions: int) -> tuple[int, ...]:
