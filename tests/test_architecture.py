@@ -24,12 +24,13 @@ PURE |= {
     "proposals",
     "average_precision",
     "detector_args",
+    "new_folder",
 }
-ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained"}
-SERVICES = {"retriever", "evaluation", "detection_evaluation"}
+ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained", "open_clip"}
+SERVICES = {"retriever", "evaluation", "detection_evaluation", "export"}
 GROUND = LEAVES | PURE
 SERVED = {"gallery", "regions", "metrics", "reranking", "protocols", "errors", "imagery"}
-SERVED |= {"captions", "weights", "boxes", "average_precision", "drawn"}
+SERVED |= {"captions", "weights", "boxes", "average_precision", "new_folder", "drawn"}
 BELOW_DOORS = GROUND | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
 TRAINING_DOORS = {"trainer", "callbacks", "hub", "card_tables", "initialization", "run_report"}

@@ -8,27 +8,12 @@ import sys
 import pytest
 from PIL import Image
 
-from rsctir_hf.cli.main import main
 from tests.conftest import ROOT
 from tests.miniature import write_imagefolder
 from tests.tiny_detectors import save_detector
 from tests.tiny_galr import tiny_galr
 
 CAPTIONS = {"red": "a river", "green": "green tennis courts", "blue": "boats beside a pier"}
-
-
-@pytest.fixture
-def rsctir(monkeypatch, capsys):
-    """Run a command; return exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rsctir", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture
