@@ -8,7 +8,6 @@ other the best thousand by cosine (``gallery.live_search``).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ from rsctir_hf.gallery.manifest import (
     own_regions,
     read_manifest,
 )
-from rsctir_hf.gallery.pictures import Known, PictureGallery, picture_sources
+from rsctir_hf.gallery.pictures import IndexReport, Known, PictureGallery, picture_sources
 from rsctir_hf.gallery.pipeline import image_batches
 from rsctir_hf.gallery.queries import check_top_k, describe_query, split_query
 from rsctir_hf.imagery import read_image
@@ -60,20 +59,11 @@ __all__ = ["Hit", "IndexReport", "Retriever", "Skipped", "describe_query"]
 EXACT_ENGINE = "exact"
 
 
-@dataclass(frozen=True)
-class IndexReport:
-    """How many pictures were indexed, and which were skipped and why."""
-
-    indexed: int
-    skipped: tuple[Skipped, ...]
-
-
 class Retriever:
     """Searches a gallery with any dual encoder.
 
     Args:
-        model: a ``protocols.DualEncoder``.
-        processor: its processor.
+        model, processor: a ``protocols.DualEncoder`` and what makes its inputs.
         model_id: folder or Hub id, recorded in saved indexes.
         revision: commit on the Hub, likewise.
         bank: captions for ``caption_candidates``, SMR and MR; default: those that ship.

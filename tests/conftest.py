@@ -1,4 +1,4 @@
-"""Fixtures of several test modules: where the real data lie, a tiny CLIP, simple pictures."""
+"""Fixtures of several test modules: real data, the command line, a tiny CLIP, simple pictures."""
 
 import os
 import sys
@@ -35,6 +35,20 @@ def development_data():
     if not folder.is_dir():
         pytest.skip("real data absent: set RSCTIR_DEV_DATA to the folder that holds ucm_captions")
     return folder
+
+
+@pytest.fixture
+def rsctir(monkeypatch, capsys):
+    """Run a command; return exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rsctir", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture
@@ -116,17 +130,3 @@ def captioned_rows():
         {"image": Image.new("RGB", (40, 40), colour), "captions": texts}
         for colour, texts in zip(COLOURS, captions, strict=False)
     ]
-
-
-@pytest.fixture
-def rsctir(monkeypatch, capsys):
-    """Run a command; return exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rsctir", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return run

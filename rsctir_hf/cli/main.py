@@ -10,6 +10,7 @@ from rsctir_hf.cli.embedding import embed
 from rsctir_hf.cli.evaluation import evaluate
 from rsctir_hf.cli.gallery import caption, index, search
 from rsctir_hf.cli.hub import card, push
+from rsctir_hf.cli.models import export, import_clip
 from rsctir_hf.cli.scene import scene
 from rsctir_hf.cli.space import deploy_space
 from rsctir_hf.errors import RsctirError
@@ -31,6 +32,8 @@ COMMANDS = (
     card,
     push,
     deploy_space,
+    import_clip,
+    export,
 )
 for command in COMMANDS:
     app.command()(command)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rsctir_hf.entries import BoundingBox, Entry, Metadata, SearchFilter
 from rsctir_hf.errors import DataLayoutError, QueryError
-from rsctir_hf.gallery.embedding import ImageSource
+from rsctir_hf.gallery.embedding import ImageSource, Skipped
 from rsctir_hf.gallery.manifest import Item
 from rsctir_hf.geo.addresses import read_address
 from rsctir_hf.geo.raster import read_tile
@@ -21,6 +21,14 @@ from rsctir_hf.protocols import VectorIndex
 # What the gallery itself notes among the metadata of an entry, and about the index as a whole.
 _PATH, _CAPTION = "path", "caption"
 _ROOT = "root"
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """How many pictures were indexed, and which were skipped and why."""
+
+    indexed: int
+    skipped: tuple[Skipped, ...]
 
 
 @dataclass(frozen=True)
