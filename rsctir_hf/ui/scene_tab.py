@@ -56,7 +56,8 @@ _WELCOME = notice(
     "and on a map.",
 )
 _NO_SCENE = notice("warning", "No scene is open", "Give a file or take the drawn sample scene.")
-#: Embedding a scene takes long: it has a queue of its own, and shows how far it is.
+#: Embedding a scene takes minutes: it waits in a queue of its own, or nobody else could search
+#: meanwhile, and it shows how far it is.
 _SCENE: dict[str, Any] = {**MODEL, "concurrency_id": "scene", "show_progress": "full"}
 
 
@@ -76,7 +77,7 @@ class SceneHandlers:
             return _WELCOME, None, gr.update(visible=False)
         return self._opened(lambda: Path(path))
 
-    def search(
+    def search_scene(
         self,
         scene: OpenScene | None,
         query: str,
@@ -254,12 +255,12 @@ def build_scene_tab(bench: Workbench) -> SceneTab:
         event.then(*draw, **REDRAW)
 
     opened = [message, scene, answer.whole]
-    then_draw(asking.sample.click(handlers.open_sample, None, [*opened, asking.upload], **MODEL))
-    then_draw(asking.upload.upload(handlers.open_upload, asking.upload, opened, **MODEL))
+    then_draw(asking.sample.click(handlers.open_sample, None, [*opened, asking.upload], **PRIVATE))
+    then_draw(asking.upload.upload(handlers.open_upload, asking.upload, opened, **PRIVATE))
     asking.upload.clear(lambda: handlers.open_upload(None), None, opened, **PRIVATE)
     for trigger in _askings(handlers, asking):
         inputs = [scene, asking.query, asking.rerank, asking.top_k, *asking.cut]
-        then_draw(trigger(handlers.search, inputs, [message, scene], **_SCENE))
+        then_draw(trigger(handlers.search_scene, inputs, [message, scene], **_SCENE))
     answer.heat.input(*draw, **REDRAW)
     shown = [answer.content, answer.detail, rank, answer.figure, answer.map]
     answer.cards.select(handlers.show, [scene, answer.heat], shown, **PRIVATE).then(

@@ -52,7 +52,11 @@ def test_events_that_run_a_model_share_one_slot_and_the_queue_is_limited():
     heavy = [event for event in demo.fns.values() if event.name in RUN_A_MODEL]
     assert {event.name for event in heavy} == RUN_A_MODEL
     assert {(e.concurrency_id, e.concurrency_limit, e.queue) for e in heavy} == {("model", 1, True)}
-    light = [event for event in demo.fns.values() if event.name not in RUN_A_MODEL]
+    scenes = [event for event in demo.fns.values() if event.name == "search_scene"]
+    assert {(e.concurrency_id, e.concurrency_limit, e.queue) for e in scenes} == {
+        ("scene", 1, True)
+    }
+    light = [e for e in demo.fns.values() if e.name not in RUN_A_MODEL | {"search_scene"}]
     assert {event.concurrency_limit for event in light} == {"default"}
     assert demo._queue.default_concurrency_limit == 2
     assert demo._queue.max_size == 64

@@ -39,7 +39,7 @@ def file(tmp_path):
 
 
 def searched(handlers, scene, query=BANK[0], *, rerank="none", cut=CUT):
-    return handlers.search(scene, query, rerank, 3, *cut, quiet)
+    return handlers.search_scene(scene, query, rerank, 3, *cut, quiet)
 
 
 def click(item):
