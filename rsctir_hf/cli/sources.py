@@ -13,7 +13,7 @@ from rsctir_hf.entries import BoundingBox, Scalar, SearchFilter
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.gallery.records import PictureRecord, folder_pictures
 from rsctir_hf.gallery.tables import table_pictures
-from rsctir_hf.weights import could_be_hub_id
+from rsctir_hf.model_files import could_be_hub_id
 
 SAMPLE = "sample"  # the gallery drawn by our own code
 
