@@ -236,8 +236,7 @@ class Retriever:
             metadata: what else is known about each, plain values by name, for filters.
             boxes: where on the Earth each lies, likewise.
             batch_size: pictures per forward pass; see ``embedding.default_batch_size``.
-            embeddings: folder that keeps the vectors (``gallery.pipeline.embed_pictures``): what it
-                holds already is not embedded again, and a run that was cut short goes on.
+            embeddings: folder that keeps the vectors, so that only what is new is embedded.
             progress: called with (done, total).
 
         Raises:
@@ -248,8 +247,7 @@ class Retriever:
         """
         sources = picture_sources(images)
         known = Known.of(len(sources), captions=captions, metadata=metadata, boxes=boxes)
-        skipped: list[Skipped] = []
-        indexed = 0
+        skipped, indexed = list[Skipped](), 0
         for batch in image_batches(
             LoadedModel(self.model, self.processor, self.model_id, self.revision),
             sources,

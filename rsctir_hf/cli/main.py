@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find remote-sensing pictures by words, and words for pictures.",
 )
-COMMANDS = (
+for command in (
     evaluate,
     embed,
     index,
@@ -34,8 +34,7 @@ COMMANDS = (
     deploy_space,
     import_clip,
     export,
-)
-for command in COMMANDS:
+):
     app.command()(command)
 
 

@@ -298,6 +298,13 @@ def _embed_inputs(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
         return unit_vectors(features)
 
 
+def _longest_text(model: nn.Module, tokenizer: Any) -> int | None:  # noqa: ANN401
+    """Return the most tokens of a text, by tokenizer and model; None where neither says."""
+    places = getattr(getattr(model.config, "text_config", None), "max_position_embeddings", None)
+    longest = min(tokenizer.model_max_length, places or _LONGEST_BELIEVABLE_LENGTH)
+    return longest if longest < _LONGEST_BELIEVABLE_LENGTH else None
+
+
 def _numbered_chunks(
     images: Iterable[ImageSource], size: int
 ) -> Iterator[tuple[int, list[ImageSource]]]:
@@ -318,13 +325,6 @@ def _prepare_chunk(
         for position, source in enumerate(sources, start=first)
     ]
     return first, len(sources), preparation(sources, names)
-
-
-def _longest_text(model: nn.Module, tokenizer: Any) -> int | None:  # noqa: ANN401
-    """Return the most tokens of a text, by tokenizer and model; None where neither says."""
-    places = getattr(getattr(model.config, "text_config", None), "max_position_embeddings", None)
-    longest = min(tokenizer.model_max_length, places or _LONGEST_BELIEVABLE_LENGTH)
-    return longest if longest < _LONGEST_BELIEVABLE_LENGTH else None
 
 
 def _mean_of(vectors: Sequence[Tensor]) -> Tensor:

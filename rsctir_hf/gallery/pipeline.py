@@ -138,8 +138,8 @@ def embed_pictures(
     Args:
         loaded: a dual encoder with its processor (``loading.load_dual_encoder``).
         pictures: all pictures, in the same order in every process.
-        folder: made if missing, on a disk that all processes share; ``tables.load_embeddings``
-            opens it.
+        folder: made if missing, on a disk that all processes share;
+            ``tables.load_embeddings`` opens it.
         root: folder that the ids are paths in, or data set that they are rows of.
         regions: see ``embedding.embed_images``.
         symmetries: see ``embedding.embed_images``.
