@@ -27,6 +27,7 @@ from rsctir_hf.gallery.embedding import (
     detector_record,
     embed_images,
     embed_texts,
+    input_side,
     regions_name,
 )
 from rsctir_hf.gallery.live_rerank import OtherQueries, check_rerank, smr_temperature
@@ -275,7 +276,7 @@ def report_on(
         bank_size=len(bank.sentences) if banked and bank is not None else 0,
         regions=data.regions,
         detector=data.detector,
-        image_size=getattr(model.config, "image_size", None),
+        image_size=input_side(model),
         interval=bootstrap_interval(per_image, caption_counts),
         caption_counts=caption_counts.tolist(),
         per_image=per_image.tolist(),

@@ -119,7 +119,12 @@ def stream_training_data(arguments: DataArguments) -> TrainingData:
     name = arguments.benchmark
     held_out = load_splits(arguments, VALIDATION, arguments.test_split)
     refuse_leaks({name: held_out}, allow=arguments.allow_leakage)
-    stream = stream_from_hub(arguments.data, TRAIN, limit=arguments.max_train_images)
+    stream = stream_from_hub(
+        arguments.data,
+        TRAIN,
+        buffer_size=arguments.shuffle_buffer,
+        limit=arguments.max_train_images,
+    )
     logger.info(
         "Streaming %d training pictures of %s. They are not compared with held-out pictures "
         "beforehand; one whose file equals a held-out file is left out as it comes.",
@@ -127,7 +132,7 @@ def stream_training_data(arguments: DataArguments) -> TrainingData:
         arguments.data,
     )
     files = () if arguments.allow_leakage else file_digests(*held_out.values())
-    stream = replace(stream, buffer_size=arguments.shuffle_buffer, held_out=frozenset(files))
+    stream = replace(stream, held_out=frozenset(files))
     return TrainingData(train={name: stream}, validation={name: held_out[VALIDATION]})
 
 

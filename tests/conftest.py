@@ -1,6 +1,7 @@
-"""Fixtures of several test modules: where the real data lie, a tiny CLIP, simple pictures."""
+"""Fixtures of several test modules: real data, the command line, a tiny CLIP, simple pictures."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from transformers import (
     CLIPProcessor,
     PreTrainedTokenizerFast,
 )
+
+from rsctir_hf.cli.main import main
 
 from .tiers import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
 
@@ -32,6 +35,20 @@ def development_data():
     if not folder.is_dir():
         pytest.skip("real data absent: set RSCTIR_DEV_DATA to the folder that holds ucm_captions")
     return folder
+
+
+@pytest.fixture
+def rsctir(monkeypatch, capsys):
+    """Run a command; return exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rsctir", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture

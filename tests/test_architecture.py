@@ -25,14 +25,15 @@ PURE |= {
     "proposals",
     "average_precision",
     "detector_args",
+    "new_folder",
 }
-ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained"}
+ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained", "open_clip"}
 ENGINES = {"vector_index"}  # below the adapters: the gallery keeps its vectors in one
-SERVICES = {"retriever", "evaluation", "detection_evaluation"}
+SERVICES = {"retriever", "evaluation", "detection_evaluation", "export"}
 GROUND = LEAVES | PURE
 SERVED = {"gallery", "regions", "metrics", "reranking", "protocols", "errors", "imagery"}
 SERVED |= {"vector_index", "entries", "captions", "weights", "boxes", "average_precision"}
-SERVED |= {"drawn"}
+SERVED |= {"drawn", "new_folder"}
 BELOW_DOORS = GROUND | ENGINES | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
 TRAINING_DOORS = {"trainer", "callbacks", "hub", "card_tables", "initialization", "run_report"}

@@ -8,7 +8,6 @@ import sys
 import pytest
 from PIL import Image
 
-from rsctir_hf.cli.main import main
 from rsctir_hf.vector_index.opening import open_index
 from tests.conftest import ROOT
 from tests.miniature import write_imagefolder
@@ -16,20 +15,6 @@ from tests.tiny_detectors import save_detector
 from tests.tiny_galr import tiny_galr
 
 CAPTIONS = {"red": "a river", "green": "green tennis courts", "blue": "boats beside a pier"}
-
-
-@pytest.fixture
-def rsctir(monkeypatch, capsys):
-    """Run a command; return exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rsctir", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

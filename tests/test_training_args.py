@@ -115,3 +115,22 @@ def test_bfloat16_does_not_need_a_gpu(tmp_path):
 def test_regions_that_cannot_be_trained_with_are_refused_with_a_remedy():
     with pytest.raises(RecipeError, match="use_regions: false"):
         parse_recipe(["--regions", "none"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--extra_data", "{rsicd: x}"], "A stream is one set"),
+        (["--validation_share", "0.2"], "A stream is one set"),
+        (["--teachers", "org/teacher"], "teachers look at every picture"),
+        (["--shuffle_buffer", "0"], "shuffle_buffer is 0"),
+    ],
+)
+def test_what_a_stream_cannot_do_is_refused(flags, message):
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe(["--streaming", "true", *flags])
+
+
+def test_a_run_pushes_the_finished_model_alone_unless_asked(tmp_path):
+    _, _, training = parse_recipe(["--output_dir", str(tmp_path)])
+    assert training.hub_strategy.value == "end"

@@ -6,7 +6,9 @@ import shutil
 import pytest
 
 from rsctir_hf.data import leakage, tables
+from rsctir_hf.data.collator import RowDrawer
 from rsctir_hf.data.leakage import check_leakage
+from rsctir_hf.data.stream import StreamView
 from rsctir_hf.drawn import sample_folder
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.imagery import read_image as read
@@ -143,3 +145,30 @@ def test_none_of_four_hundred_drawn_scenes_is_in_the_shipped_gallery(tmp_path):
     assert len(drawn["train"]) == 400
     assert len(drawn["shipped"]) == len(list(sample_folder().glob("*.jpg"))) == 200
     assert check_leakage(drawn).crossing == ()
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    """A data set as it lies on the Hub; the first validation picture stands in train too."""
+    folder = tmp_path / "parquet" / "data"
+    folder.mkdir(parents=True)
+    for split, count, first in (("train", 6, 0), ("validation", 3, 5), ("test", 2, 20)):
+        table = miniature.hub_table(count, first=first)
+        table.to_parquet(folder / f"{split}-00000-of-00001.parquet")
+    return folder.parent
+
+
+def test_a_streamed_set_knows_its_captions_and_leaves_out_what_is_held_out(
+    parquet, tmp_path, caplog
+):
+    caplog.set_level(logging.INFO)
+    data = load(parquet, tmp_path, streaming=True, shuffle_buffer=2)
+    assert data.counts == {"ucm": 6} and data.describe() == "UCM-Captions train, 6 pictures"
+    assert data.captions == [miniature.sentences(number) for number in range(6)]
+    assert {name: len(rows) for name, rows in data.validation.items()} == {"ucm": 3}
+    assert "Streaming 6 training pictures" in caplog.text
+    assert "Leakage check over 5 pictures (ucm/validation 3, ucm/test 2)" in caplog.text
+    rows = list(StreamView(data.train["ucm"], RowDrawer(seed=0)))
+    assert len(rows) == 5 and "scene_5.jpg is held out too" in caplog.text
+    kept = load(parquet, tmp_path, streaming=True, allow_leakage=True, max_train_images=4)
+    assert len(list(StreamView(kept.train["ucm"], RowDrawer(seed=0)))) == 4

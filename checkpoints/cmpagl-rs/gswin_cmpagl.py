@@ -101,7 +101,11 @@ class GswinAttention(nn.Module):
             window = self._global_window(tokens, free)
             mixed, weights = self._concat(query, key, value, bias, window)
         else:
-            mixed = F.scaled_dot_product_attention(query, key, value, bias)
+            # Windows beside heads, (B, nW * h, n, d): the form that fast kernels and ONNX take.
+            bias = bias.expand(-1, query.shape[1], -1, -1, -1).flatten(1, 2)
+            mixed = F.scaled_dot_product_attention(
+                query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2), bias
+            ).view_as(query)
         if mode == "cross":
             distant, weights = self._cross(query, tokens, free, need_map=need_map)
             mixed = mixed + distant * self.global_scale.view(self.num_heads, 1, -1)

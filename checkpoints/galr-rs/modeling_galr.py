@@ -136,7 +136,7 @@ class GaLRModel(GaLRPreTrainedModel):
                 cannot take pictures of this size (some transformers).
         """
         check_region_inputs(
-            self.config, len(pixel_values), region_boxes, region_features, region_adjacency
+            self.config, pixel_values.shape[0], region_boxes, region_features, region_adjacency
         )
         maps, pooled = run_backbone(self.backbone, pixel_values.to(self.dtype), self.config)
         vector = self.mvsa(maps)  # (B, fusion_dim)
@@ -417,7 +417,7 @@ class GaLRModel(GaLRPreTrainedModel):
         self, vector: Tensor, features: Tensor | None, adjacency: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return nodes, adjacency and which pictures' nodes count; none without features."""
-        batch, count = len(vector), self.config.max_regions
+        batch, count = vector.shape[0], self.config.max_regions
         if features is None or adjacency is None:
             features = vector.new_zeros(batch, count, self.config.region_feature_dim)
             adjacency = vector.new_zeros(batch, count, count)

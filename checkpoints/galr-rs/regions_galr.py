@@ -54,9 +54,11 @@ def propose_regions(
         boxes.append(_cell_boxes(level, image_size=image_size, cells=cells))
         scores.append(_peak_scores(level, rim=cells // 2))
     peaks = torch.cat(scores, dim=1)  # (B, M), -1 where there is no peak
-    peaks, rows = peaks.topk(min(peaks.shape[1], count * _PEAKS_PER_REGION), dim=1)
+    # Not topk, which leaves open whose turn it is where the best peaks of two maps are equal.
+    peaks, rows = peaks.sort(dim=1, descending=True, stable=True)
+    peaks, rows = (part[:, : count * _PEAKS_PER_REGION] for part in (peaks, rows))  # (B, M')
     candidates = torch.cat(boxes)[rows]  # (B, M', 4)
-    picture = torch.arange(len(peaks), device=peaks.device).repeat_interleave(peaks.shape[1])
+    picture = torch.arange(peaks.shape[0], device=peaks.device).repeat_interleave(peaks.shape[1])
     surviving = batched_nms(candidates.flatten(0, 1), peaks.flatten(), picture, max_iou)
     survives = torch.zeros_like(peaks, dtype=torch.bool).flatten()
     survives[surviving] = True
@@ -161,13 +163,15 @@ def roi_features(maps: list[Tensor], boxes: Tensor, image_size: tuple[int, int])
     """
     height, width = image_size
     pooled = []
+    picture = torch.arange(boxes.shape[0], device=boxes.device).repeat_interleave(boxes.shape[1])
+    picture = picture.to(boxes.dtype).unsqueeze(-1)  # (B * N, 1)
     for level in maps:
         rows, columns = level.shape[-2:]
         scale = boxes.new_tensor([columns / width, rows / height] * 2)
         # torchvision has no bfloat16 kernel for the CPU.
         cells = roi_align(
             level.float(),
-            list(boxes * scale),
+            torch.cat((picture, (boxes * scale).flatten(0, 1)), dim=1),
             output_size=_ROI_CELLS,
             sampling_ratio=2,
             aligned=True,

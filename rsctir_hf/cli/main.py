@@ -8,6 +8,7 @@ from rsctir_hf.cli.data import convert, leakage
 from rsctir_hf.cli.evaluation import evaluate
 from rsctir_hf.cli.gallery import caption, index, search
 from rsctir_hf.cli.hub import card, push
+from rsctir_hf.cli.models import export, import_clip
 from rsctir_hf.cli.space import deploy_space
 from rsctir_hf.errors import RsctirError
 
@@ -16,7 +17,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find remote-sensing pictures by words, and words for pictures.",
 )
-for command in (evaluate, index, search, caption, convert, leakage, card, push, deploy_space):
+for command in (
+    evaluate,
+    index,
+    search,
+    caption,
+    convert,
+    leakage,
+    card,
+    push,
+    deploy_space,
+    import_clip,
+    export,
+):
     app.command()(command)
 
 

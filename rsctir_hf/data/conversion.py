@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,8 @@ from tqdm.auto import tqdm
 
 from rsctir_hf.data.benchmarks import available_splits, load_benchmark
 from rsctir_hf.data.tables import BAR_DELAY
-from rsctir_hf.errors import DataLayoutError, OutputExistsError, QueryError
+from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.new_folder import new_folder
 
 FORMATS = ("imagefolder", "parquet")
 # The usual suffix of those picture formats that are not called like it.
@@ -57,27 +57,15 @@ def convert(
     """
     if format not in FORMATS:
         raise QueryError(f"format is {format!r}; expected {' or '.join(FORMATS)}.")
-    target = Path(output).expanduser().resolve()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputExistsError(
-            f"{target} exists and is not an empty folder. Choose another output or remove it."
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     written: dict[str, int] = {}
     write = _write_imagefolder if format == "imagefolder" else _write_parquet
-    try:
+    with new_folder(output) as folder:
         for split in available_splits(source, revision=revision):
             table = load_benchmark(
                 name, source, split=split, images=images, complete=complete, revision=revision
             )
-            write(table, partial, split)
+            write(table, folder, split)
             written[split] = len(table)
-        partial.chmod(0o755)  # mkdtemp makes a private folder
-        partial.replace(target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return written
 
 

@@ -33,8 +33,6 @@ from rsctir_hf.imagery import read_image
 
 logger = logging.getLogger(__name__)
 
-SHUFFLE_BUFFER = 1000
-
 
 @dataclass(frozen=True)
 class StreamedTable:
@@ -49,7 +47,7 @@ class StreamedTable:
 
     rows: datasets.IterableDataset
     captions: list[list[str]]
-    buffer_size: int = SHUFFLE_BUFFER
+    buffer_size: int
     held_out: frozenset[bytes] = frozenset()
 
     def __len__(self) -> int:
@@ -58,13 +56,14 @@ class StreamedTable:
 
 
 def stream_from_hub(
-    source: str, split: str, *, limit: int = 0, revision: str | None = None
+    source: str, split: str, *, buffer_size: int, limit: int = 0, revision: str | None = None
 ) -> StreamedTable:
     """Open one split of a Hub data set for streaming; only its captions are read now.
 
     Args:
         source: a Hub id; its files must be Parquet, as ``rsctir convert --push`` writes them.
         split: ``train``, ``validation`` or ``test``.
+        buffer_size: rows among which the next one is drawn.
         limit: use the first so many rows (0: all).
         revision: git revision of the data set.
 
@@ -91,7 +90,7 @@ def stream_from_hub(
         {old: new for old, new in ((captions, "captions"), (name, "file_name")) if old != new}
     ).cast_column("image", datasets.Image(decode=False))
     known = [texts for texts in map(_without_blanks, sentences) if texts]
-    return StreamedTable(rows.take(limit) if limit else rows, known)
+    return StreamedTable(rows.take(limit) if limit else rows, known, buffer_size)
 
 
 def file_digest(cell: Any) -> bytes:  # noqa: ANN401 - a cell of an undecoded image column

@@ -232,8 +232,8 @@ def embed_texts(
     with evaluating(model):
         for start in range(0, len(order), batch_size):
             batch = [texts[position] for position in order[start : start + batch_size]]
-            inputs = tokenize(processor, batch).to(_device_of(model))
-            parts.append(_unit_vectors(cast(DualEncoder, model).get_text_features(**inputs)))
+            inputs = tokenize(model, processor, batch).to(_device_of(model))
+            parts.append(unit_vectors(cast(DualEncoder, model).get_text_features(**inputs)))
             if progress is not None:
                 progress(min(start + batch_size, len(order)), len(order))
     if not parts:
@@ -242,21 +242,38 @@ def embed_texts(
     return vectors[torch.tensor(order).argsort()]  # (C, D)
 
 
-def tokenize(processor: Any, texts: Sequence[str]) -> Any:  # noqa: ANN401
+def tokenize(model: nn.Module, processor: Any, texts: Sequence[str]) -> Any:  # noqa: ANN401
     """Turn sentences into ``input_ids`` (C, T) and, where the model has it, ``attention_mask``."""
     tokenizer = processor.tokenizer
-    longest = tokenizer.model_max_length
-    masked = "attention_mask" in tokenizer.model_input_names
+    longest = _longest_text(model, tokenizer)
+    # A model that sees the padding must always see the same: one without a mask (SigLIP), or one
+    # whose processor says so (Siglip2).
+    declared = (getattr(processor, "text_kwargs", None) or {}).get("padding")
+    fixed = "attention_mask" not in tokenizer.model_input_names or declared == "max_length"
     batch = tokenizer(
         list(texts),
-        # Without a mask the model sees the padding (SigLIP), so it must always be the same.
-        padding=True if masked else "max_length",
-        truncation=longest < _LONGEST_BELIEVABLE_LENGTH,
+        padding="max_length" if fixed and longest is not None else True,
+        truncation=longest is not None,
+        max_length=longest,
         return_tensors="pt",
     )
     for name in set(batch) - {"input_ids", "attention_mask"}:
         del batch[name]
     return batch
+
+
+def unit_vectors(features: Any) -> Tensor:  # noqa: ANN401 - a tensor or an output with one
+    """Return float32 unit vectors on the CPU from a tensor or an output with a pooled vector."""
+    vectors = features if isinstance(features, Tensor) else features.pooler_output
+    return F.normalize(vectors.float(), dim=-1).cpu()
+
+
+def input_side(model: nn.Module) -> int | None:
+    """Return the side in pixels of a model's input; None where the configuration does not say."""
+    config = model.config
+    return getattr(config, "image_size", None) or getattr(
+        getattr(config, "vision_config", None), "image_size", None
+    )
 
 
 def image_inputs(
@@ -315,6 +332,13 @@ def _inputs_with(
     return dict(inputs.to(_device_of(model)))
 
 
+def _longest_text(model: nn.Module, tokenizer: Any) -> int | None:  # noqa: ANN401
+    """Return the most tokens of a text, by tokenizer and model; None where neither says."""
+    places = getattr(getattr(model.config, "text_config", None), "max_position_embeddings", None)
+    longest = min(tokenizer.model_max_length, places or _LONGEST_BELIEVABLE_LENGTH)
+    return longest if longest < _LONGEST_BELIEVABLE_LENGTH else None
+
+
 def _uses_regions(model: nn.Module) -> bool:
     config = getattr(model, "config", None)
     return isinstance(model, RegionGraphModel) and getattr(config, "use_regions", True)
@@ -361,7 +385,7 @@ def _forward(
     """Embed one batch of pictures as (B, D)."""
     with evaluating(model):
         inputs = _inputs_with(model, processor, pictures, handed_in)
-        return _unit_vectors(cast(DualEncoder, model).get_image_features(**inputs))
+        return unit_vectors(cast(DualEncoder, model).get_image_features(**inputs))
 
 
 def _mean_of(vectors: Sequence[Tensor]) -> Tensor:
@@ -371,12 +395,6 @@ def _mean_of(vectors: Sequence[Tensor]) -> Tensor:
     if len(vectors) == 1:
         return vectors[0]  # to the last bit what the model gave
     return F.normalize(torch.stack(list(vectors)).mean(dim=0), dim=-1)
-
-
-def _unit_vectors(features: Any) -> Tensor:  # noqa: ANN401 - a tensor or an output with one
-    """Return float32 unit vectors on the CPU from a tensor or an output with a pooled vector."""
-    vectors = features if isinstance(features, Tensor) else features.pooler_output
-    return F.normalize(vectors.float(), dim=-1).cpu()
 
 
 def _device_of(model: nn.Module) -> torch.device:

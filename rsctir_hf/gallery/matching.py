@@ -113,7 +113,9 @@ def pair_probabilities(
     with evaluating(model):
         for chunk in torch.tensor(order, dtype=torch.int64).split(batch_size):
             sentences, place = pairs[chunk, 1].unique(return_inverse=True)
-            tokens = tokenize(processor, [texts[position] for position in sentences.tolist()])
+            tokens = tokenize(
+                model, processor, [texts[position] for position in sentences.tolist()]
+            )
             judged[chunk] = _judge(model, tokens, states[pairs[chunk, 0]], place=place)
     return judged  # (P,)
 

@@ -1,12 +1,14 @@
 """Streams: captions are known beforehand, rows come shuffled, held-out pictures are left out."""
 
+from dataclasses import replace
+
 import datasets
 import pytest
 from torch.utils.data import DataLoader
 
 from rsctir_hf.data.augmentation import Augmentation
 from rsctir_hf.data.collator import RowDrawer
-from rsctir_hf.data.stream import StreamedTable, StreamView, file_digests, stream_from_hub
+from rsctir_hf.data.stream import StreamView, file_digests, stream_from_hub
 from rsctir_hf.data.tables import standardise
 from rsctir_hf.errors import DataLayoutError, ImageReadError
 from tests.miniature import draw_picture, hub_table, sentences
@@ -26,8 +28,7 @@ def folder(tmp_path_factory):
 
 
 def view(folder, *, seed=0, **changes):
-    table = stream_from_hub(str(folder), "train")
-    table = StreamedTable(**{**vars(table), "buffer_size": 4, **changes})
+    table = replace(stream_from_hub(str(folder), "train", buffer_size=4), **changes)
     return StreamView(table, RowDrawer(seed=seed, augmentation=Augmentation()))
 
 
@@ -40,10 +41,10 @@ def signature(rows):
 
 
 def test_captions_and_length_are_known_before_any_picture_is_read(folder):
-    table = stream_from_hub(str(folder), "train")
+    table = stream_from_hub(str(folder), "train", buffer_size=4)
     assert table.captions == [sentences(number) for number in range(ROWS)]
     assert len(table) == len(StreamView(table, RowDrawer(seed=0))) == ROWS
-    assert len(stream_from_hub(str(folder), "train", limit=5)) == 5
+    assert len(stream_from_hub(str(folder), "train", buffer_size=4, limit=5)) == 5
 
 
 def test_an_epoch_is_every_row_once_in_an_order_of_its_own(folder):
@@ -114,17 +115,17 @@ def test_a_broken_picture_is_named(tmp_path):
 
 def test_what_cannot_be_streamed_is_named(folder, tmp_path):
     with pytest.raises(DataLayoutError, match="no split 'test', only train"):
-        stream_from_hub(str(folder), "test")
+        stream_from_hub(str(folder), "test", buffer_size=4)
     (tmp_path / "data").mkdir()
     hub_table(2).remove_columns("captions").to_parquet(
         tmp_path / "data" / "train-00000-of-00001.parquet"
     )
     with pytest.raises(DataLayoutError, match=r"has the columns.*rsctir convert --push"):
-        stream_from_hub(str(tmp_path), "train")
+        stream_from_hub(str(tmp_path), "train", buffer_size=4)
     (tmp_path / "train").mkdir()
     (tmp_path / "data" / "train-00000-of-00001.parquet").unlink()
     draw_picture(0).save(tmp_path / "train" / "a.png")
     line = '{"file_name": "a.png", "captions": ["a pier"]}\n'
     (tmp_path / "train" / "metadata.jsonl").write_text(line)
     with pytest.raises(DataLayoutError, match="Parquet"):
-        stream_from_hub(str(tmp_path), "train")
+        stream_from_hub(str(tmp_path), "train", buffer_size=4)

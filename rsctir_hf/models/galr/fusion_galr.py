@@ -222,5 +222,5 @@ class ImageHead(nn.Module):
             joint.append(self.pooled_norm(pooled))
         # Without norms: no levels.
         joint += [norm(mean) for norm, mean in zip(self.level_norms, means, strict=False)]
-        joint = [part.expand(len(fused), -1) for part in joint]
+        joint = [part.expand(fused.shape[0], -1) for part in joint]
         return self.linear(self.dropout(torch.cat(joint, dim=-1)))
