@@ -161,7 +161,8 @@ class ExactIndex:
         if len(vectors) == 0:
             return no_hits(len(asked))
         if only is not None:
-            vectors, ids = vectors[passing], ids[passing]
+            kept = passing.nonzero().flatten()
+            vectors, ids = vectors.index_select(0, kept), ids[kept]  # (n', D), (n',)
         scores, rows = nearest_rows(vectors, asked, top_k)
         return scores, ids[rows]
 

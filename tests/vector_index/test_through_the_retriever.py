@@ -1,14 +1,12 @@
 """Every engine behind the retriever and the command line, on eight pictures and a tiny CLIP."""
 
 import json
-import sys
 
 import pytest
 import torch
 from PIL import Image
 from transformers import CLIPModel
 
-from rsctir_hf.cli.main import main
 from rsctir_hf.entries import BoundingBox, SearchFilter
 from rsctir_hf.errors import IndexMismatchError, QueryError, UnsupportedError
 from rsctir_hf.gallery import live_search
@@ -44,18 +42,6 @@ def exact(tiny_clip, tiny_clip_processor, picture_folder):
     made = Retriever(tiny_clip, tiny_clip_processor, bank=BANK)
     made.index(sorted(picture_folder.iterdir()))
     return made
-
-
-@pytest.fixture
-def rsctir(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rsctir", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return run
 
 
 def test_every_engine_answers_like_the_exact_one(retriever, exact, picture_folder):
