@@ -171,7 +171,7 @@ def evaluate_retrieval(
     rerank: str = "none",
     temperature: float | None = None,
     bank: Sequence[str] | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     progress: Progress | None = None,
     regions: str | RegionProposer = MODEL_REGIONS,
     symmetries: int = 1,
@@ -185,7 +185,7 @@ def evaluate_retrieval(
         rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match`` (two stages).
         temperature: of SMR; default ``config.smr_temperature``.
         bank: sentences for the live form of SMR and MR; the query's own sentence is left out.
-        batch_size: pictures per forward pass.
+        batch_size: pictures per forward pass; None: ``embedding.default_batch_size``.
         progress: called with (done, total) pictures.
         regions: ``model``, ``none`` or a proposer.
         symmetries: 1, or 8 to average the vectors of each picture's turned and mirrored views
@@ -289,7 +289,7 @@ def similarity_matrix(
     processor: Any,  # noqa: ANN401
     dataset: Rows,
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     progress: Progress | None = None,
     regions: str | RegionProposer = MODEL_REGIONS,
     symmetries: int = 1,

@@ -96,8 +96,13 @@ def readable_shards(folder: Path, columns: Sequence[str]) -> Iterator[tuple[Path
             logger.warning("%s", error)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, whatever happens meanwhile.
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file that is there whole or not at all, whatever happens to this process.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        durable: wait until the disk has it, so that the machine may stop as well.
 
     Raises:
         StorageError: it cannot be written; nothing of it is left.
@@ -106,8 +111,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         with unfinished.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
@@ -140,12 +146,14 @@ class ShardWriter:
         self._batches: list[Path] = []
 
     def add(self, rows: pa.Table) -> None:
-        """Write a batch of rows; they are safe when this returns.
+        """Write a batch of rows; from then on the end of this process does them no harm.
 
         Raises:
             StorageError: it cannot be written; what was written before stays.
         """
-        self._batches.append(self.write(rows))
+        # A disk that is waited for after every batch costs more than the batches that a machine
+        # loses when it stops; one that it has half written is passed over by the next run.
+        self._batches.append(self.write(rows, durable=False))
         self._rows.append(rows)
         if sum(map(len, self._rows)) >= self._shard_rows:
             self.write(pa.concat_tables(self._rows, promote_options="default"))
@@ -153,8 +161,8 @@ class ShardWriter:
                 path.unlink(missing_ok=True)
             self._rows, self._batches = [], []
 
-    def write(self, rows: pa.Table) -> Path:
-        """Write rows as one file and return its path.
+    def write(self, rows: pa.Table, *, durable: bool = True) -> Path:
+        """Write rows as one file (see ``write_atomically``) and return its path.
 
         Raises:
             StorageError: it cannot be written.
@@ -162,6 +170,6 @@ class ShardWriter:
         sink = pa.BufferOutputStream()
         pq.write_table(rows, sink)
         name = f"{self._next:08d}-{self._rank:05d}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-        write_atomically(self._folder / name, sink.getvalue())
+        write_atomically(self._folder / name, sink.getvalue(), durable=durable)
         self._next += 1
         return self._folder / name

@@ -211,13 +211,13 @@ def test_a_full_disk_is_named_and_what_was_written_stays(loaded, tmp_path, monke
     folder = tmp_path / "out"
     written = []
 
-    def full_after_three(number, original=os.fsync):
-        written.append(number)
-        if len(written) > 3:
+    def full_after_three(source, target, original=os.replace):
+        written.append(target)
+        if len(written) > 4:  # two of them: who is at work, and whose folder it is
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        original(number)
+        original(source, target)
 
-    monkeypatch.setattr(os, "fsync", full_after_three)
+    monkeypatch.setattr(os, "replace", full_after_three)
     with pytest.raises(StorageError, match=r"No space left on device.*Make room.*is kept"):
         run(loaded, folder)
     monkeypatch.undo()

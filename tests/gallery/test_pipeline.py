@@ -16,12 +16,14 @@ from rsctir_hf.errors import (
 )
 from rsctir_hf.gallery import pipeline, shards, store
 from rsctir_hf.gallery.embedding import embed_images
-from rsctir_hf.gallery.loading import LoadedModel
+from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
 from rsctir_hf.gallery.pipeline import embed_pictures, made_by
 from rsctir_hf.gallery.records import FilePicture, folder_pictures, source_records
 from rsctir_hf.gallery.store import iterate_embeddings, read_record
 from rsctir_hf.gallery.tables import load_embeddings, table_pictures
 from rsctir_hf.retriever import Retriever
+
+from ..ui.tiny_models import save_models
 
 SIDE = 24
 
@@ -352,3 +354,25 @@ def test_pictures_in_memory_are_known_by_their_content(loaded, gallery, tmp_path
         expected = embed_images(loaded.model, loaded.processor, given).vectors[places]
         torch.testing.assert_close(vectors, expected, atol=1e-6, rtol=0)
     assert embed_pictures(loaded, source_records(pictures)[0], tmp_path / "out").embedded == 0
+
+
+@pytest.fixture(scope="module")
+def galr(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    save_models(folder)
+    return load_dual_encoder(folder / "galr")
+
+
+def test_regions_and_symmetries_are_those_of_embed_images(galr, gallery, tmp_path):
+    paths = [picture.path for picture in folder_pictures(gallery)]
+    for name, options in (("none", {"regions": "none"}), ("views", {"symmetries": 8})):
+        run(galr, gallery, tmp_path / name, **options)
+        expected = embed_images(galr.model, galr.processor, paths, batch_size=5, **options).vectors
+        [(_, found)] = list(iterate_embeddings(tmp_path / name))
+        assert torch.equal(found, expected)
+
+
+def test_embeddings_with_other_regions_are_refused_by_both_names(galr, gallery, tmp_path):
+    run(galr, gallery, tmp_path / "out")
+    with pytest.raises(IndexMismatchError, match=r"regions model, .* those of .* regions none, "):
+        run(galr, gallery, tmp_path / "out", regions="none")
