@@ -138,7 +138,8 @@ class Recall:
     how: str
 
     def __str__(self) -> str:
-        return self.how if self.value in (None, 1.0) else f"{self.value:.3f} ({self.how})"
+        told = self.value is None or self == EXACT
+        return self.how if told else f"{self.value:.3f} ({self.how})"
 
 
 EXACT = Recall(1.0, "exact")

@@ -161,7 +161,9 @@ class Retriever:
             IndexMismatchError: no index there, or made with another model or other regions.
             MissingDependencyError, IndexUnavailableError: see ``open_index``.
         """
-        index = open_index(folder) if isinstance(folder, str | Path) else folder
+        index = folder
+        if isinstance(index, str | Path):
+            index = open_index(index, must_exist=True)
         manifest = read_manifest(index.record, index.place)
         if regions is None:
             regions = own_regions(manifest, index.place)
@@ -410,7 +412,7 @@ class Retriever:
             IndexMismatchError: no index there, damaged, or made with another model or regions.
             MissingDependencyError, IndexUnavailableError: see ``open_index``.
         """
-        index = open_index(folder)
+        index = open_index(folder, must_exist=True)
         read_manifest(index.record, index.place)
         self._open_gallery(index, images=images)
 

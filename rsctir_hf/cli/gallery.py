@@ -183,11 +183,11 @@ def search(  # noqa: PLR0913 - as above
         raise QueryError("There is no query. Give --text, --image, or both.")
     hint = None if text is None else describe_query(text)
     only = read_filter(where, bbox)
-    opened = open_index(place)
-    made_with = read_manifest(opened.record, place)
+    opened = open_index(place, must_exist=True)
+    made_with = read_manifest(opened.record, opened.place)
     if regions is None:
         found_by = made_with.detector
-        regions = found_by.source if found_by else own_regions(made_with, place)
+        regions = found_by.source if found_by else own_regions(made_with, opened.place)
     chosen = choose_regions(
         regions, threshold, like=made_with.detector, device=device, trust_remote_code=trust
     )

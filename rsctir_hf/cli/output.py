@@ -69,7 +69,9 @@ def print_hits(
         return
     if query["hint"]:
         print(query["hint"], file=sys.stderr)
-    if not confident:
+    if not hits:
+        print("No picture passes the filter.", file=sys.stderr)
+    elif not confident:
         print("No confident match; the nearest are:", file=sys.stderr)
     for hit in hits:
         moved = "" if hit.rerank_score is None else f"  (was {hit.rank_before})"

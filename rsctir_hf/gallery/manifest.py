@@ -66,8 +66,8 @@ def read_manifest(record: Mapping[str, Any], place: str | Path) -> Manifest:
     """
     if not record:
         raise IndexMismatchError(
-            f"{place} holds no index. Make one with: rsctir index --model MODEL --images FOLDER "
-            f"--index {place}"
+            f"{place} holds no index. Make one with 'rsctir index': --index FOLDER, or --engine "
+            "URI where a server keeps it."
         )
     try:
         detector = record.get("detector")

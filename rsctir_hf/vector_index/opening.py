@@ -25,19 +25,26 @@ _CLASSES = {
 }
 
 
-def open_index(place: str | Path) -> VectorIndex:
+def open_index(place: str | Path, *, must_exist: bool = False) -> VectorIndex:
     """Open an index.
 
     Args:
         place: see the table above. A server's table need not exist: it is made when something is
             added.
+        must_exist: refuse a file of milvus-lite that is not there, instead of making it.
 
     Raises:
-        IndexMismatchError: a folder without index, or a damaged one.
+        IndexMismatchError: a folder without index, or a damaged one; a file that is not there.
         MissingDependencyError: the engine's package is not installed.
         IndexUnavailableError: the server does not answer.
     """
     server = server_of(place)
+    file = Path(str(place).partition("?")[0])
+    if must_exist and file.suffix == ".db" and not file.exists():
+        raise IndexMismatchError(
+            f"There is no file {file}. Make it with: rsctir index --model MODEL --images FOLDER "
+            f"--engine {file}"
+        )
     if server is not None:
         return _engine(server)(str(place))
     if place in ENGINES:

@@ -187,6 +187,9 @@ def test_the_command_line_indexes_and_searches_with_any_engine(
         code, out, err = rsctir(*search, "--bank", tmp_path / "bank.txt", *options)
         assert code == 0, err
         assert sorted(hit["path"].rsplit("/", 1)[-1] for hit in json.loads(out)["hits"]) == names
+    search = ("search", "--index", place, "--text", "a river", "--where", "class=moon")
+    code, out, err = rsctir(*search)
+    assert (code, out) == (0, "") and "No picture passes the filter." in err
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,13 @@ def test_places_that_make_no_sense_are_one_line(rsctir, clip_folder, options, me
     code, _, err = rsctir("index", "--model", clip_folder, "--images", "sample", *options)
     assert code == 2 and "Traceback" not in err
     assert message in err.splitlines()[-1]
+
+
+def test_a_file_that_is_not_there_is_not_made_by_searching_it(rsctir, tmp_path):
+    file = tmp_path / "pictures.db"
+    code, _, err = rsctir("search", "--index", file, "--text", "a river")
+    assert code == 2 and f"--engine {file}" in err
+    assert not file.exists()
 
 
 def test_filters_that_make_no_sense_are_one_line(rsctir, tmp_path):
