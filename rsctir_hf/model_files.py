@@ -188,7 +188,7 @@ def _check_version(folder: Path, name: str) -> None:
         kind = config.get("model_type")
     except (OSError, ValueError, AttributeError):
         return  # damaged; said where it is loaded
-    if kind in CONFIG_MAPPING:
+    if isinstance(kind, str) and kind in CONFIG_MAPPING:
         unknown = _unknown_keys(CONFIG_MAPPING[kind], config)
     else:
         unknown = [f"model_type {kind!r}"] if kind and not config.get("auto_map") else []

@@ -9,7 +9,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, HTTPError
 
 from rsctir_hf.errors import DataLayoutError, PushError, QueryError
-from rsctir_hf.ui.settings import DEFAULT_MODEL, DEFAULT_REGION_MODEL, VARIABLES
+from rsctir_hf.model_files import could_be_hub_id
+from rsctir_hf.ui.settings import DEFAULT_MODEL, DEFAULT_REGION_MODEL, SWITCH, VARIABLES
 
 #: The checkout that this file lies in.
 CHECKOUT = Path(__file__).parents[1]
@@ -36,15 +37,14 @@ def space_parts(variables: Mapping[str, str], *, checkout: Path = CHECKOUT) -> l
         checkout: of the repository.
 
     Raises:
-        QueryError: an unknown ``RSCTIR_`` variable.
+        QueryError: an unknown ``RSCTIR_`` variable, or a folder that would not be uploaded.
         DataLayoutError: this is no checkout, or a checkpoint is named that it does not hold.
     """
     unknown = [key for key in variables if key.startswith("RSCTIR_") and key not in VARIABLES]
     if unknown:
         raise QueryError(f"The app reads no variable {unknown[0]}. Known: {', '.join(VARIABLES)}.")
-    named = [variables.get(key, default) for key, default in _MODELS.items()]
-    models = [PurePosixPath(name) for name in named if name]
-    shipped = [model.as_posix() for model in models if model.parts[0] == CHECKPOINTS]
+    named = {key: variables.get(key, default) for key, default in _MODELS.items()}
+    shipped = [part for key, name in named.items() for part in _shipped_with(key, name)]
     parts = [*ALWAYS, *dict.fromkeys(shipped)]
     missing = [part for part in parts if not (checkout / part).exists()]
     if missing:
@@ -54,6 +54,19 @@ def space_parts(variables: Mapping[str, str], *, checkout: Path = CHECKOUT) -> l
             "run `pip install -e .` there, and name checkpoints that it holds, or Hub ids."
         )
     return parts
+
+
+def _shipped_with(key: str, name: str) -> list[str]:
+    """Return the checkpoint that a variable names, as a path; none where it names a Hub id."""
+    path = PurePosixPath(name)
+    if path.parts[:1] == (CHECKPOINTS,) and len(path.parts) == 2 and path.name != "..":
+        return [path.as_posix()]
+    if name and (path.parts[:1] == (CHECKPOINTS,) or not could_be_hub_id(name)):
+        raise QueryError(
+            f"{key} is {name!r}, which a Space would not hold. Expected {CHECKPOINTS}/NAME, a "
+            "checkpoint of this checkout, or a Hub id."
+        )
+    return []
 
 
 def copy_space(folder: str | Path, parts: Sequence[str], *, checkout: Path = CHECKOUT) -> list[str]:
@@ -119,7 +132,7 @@ def deploy_space(
             api.request_space_hardware(repo_id, hardware)  # type: ignore[arg-type]
         with tempfile.TemporaryDirectory(prefix="rsctir-space-") as folder:
             copy_space(folder, parts, checkout=checkout)
-            if given.get("RSCTIR_MCP"):
+            if SWITCH.get(given.get("RSCTIR_MCP", "").lower()):
                 with (Path(folder) / "requirements.txt").open("a", encoding="utf-8") as listed:
                     listed.write(_MCP_REQUIREMENT)
             api.upload_folder(

@@ -44,7 +44,7 @@ PLACES: dict[str, set[str]] = (
     | dict.fromkeys(SERVICES, SERVED)
     | {part: BELOW_DOORS | TRAINING_DOORS | {ROOT_NAMES} for part in TRAINING_DOORS}
     | {
-        "space": {"errors", "ui"},
+        "space": {"errors", "model_files", "ui"},
         "cli": BELOW_DOORS | {"hub", "space", ROOT_NAMES},
         "ui": BELOW_DOORS | {ROOT_NAMES},
     }

@@ -66,6 +66,15 @@ def test_what_cannot_become_a_space_is_refused(tmp_path):
         space_parts({"RSCTIR_GALERY": "sample"})
 
 
+@pytest.mark.parametrize(
+    "name",
+    [".", "checkpoints", "checkpoints/..", "checkpoints/../tests", "/models/mine", "../mine", "~/m"],
+)
+def test_a_folder_that_a_space_would_not_hold_is_refused(name):
+    with pytest.raises(QueryError, match=r"RSCTIR_REGIONS is '.*Expected checkpoints/NAME"):
+        space_parts({"RSCTIR_REGIONS": name})
+
+
 def test_a_dry_run_lists_the_files_and_uploads_nothing(space, capsys):
     deploy_space("org/demo", dry_run=True, variables=["OTHER=1=2"])
     *listed, total = capsys.readouterr().out.splitlines()

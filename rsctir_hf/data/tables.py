@@ -5,8 +5,9 @@ and, where the source has it, ``category``.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import datasets
 from huggingface_hub.errors import HTTPError
@@ -133,8 +134,7 @@ def standardise(table: datasets.Dataset, *, source: str) -> datasets.Dataset:
     """
     names = name_column(table.column_names)
     sentences = caption_column(table.column_names)
-    feature = table.features.get(sentences or "")
-    is_list = isinstance(feature, datasets.List | datasets.LargeList)
+    is_list = holds_lists(table.features, sentences)
     if "image" not in table.column_names or names is None or not is_list:
         raise DataLayoutError(
             f"{source} has the columns {dict(table.features)}. Expected {TABLE_COLUMNS}. "
@@ -178,6 +178,11 @@ def check_pictures(table: datasets.Dataset, *, source: str) -> None:
 def caption_column(columns: Sequence[str]) -> str | None:
     """Return which of the columns holds the captions."""
     return _pick(columns, _CAPTION_COLUMNS)
+
+
+def holds_lists(features: Mapping[str, Any], column: str | None) -> bool:
+    """Say whether a column is there and each of its cells is a list."""
+    return isinstance(features.get(column or ""), datasets.List | datasets.LargeList)
 
 
 def name_column(columns: Sequence[str]) -> str | None:

@@ -34,9 +34,12 @@ def test_a_space_is_made_and_renewed_with_exactly_the_files_of_the_app(hub, new_
     assert first["requirements.txt"].content == listed + b"gradio[mcp]\n"
 
     hub.put("space", NAME, {"rsctir_hf/gone.py": b"old", "notes.txt": b"the owner's"})
-    (renewed,) = client.commands([*COMMAND, *given], token=WRITER)
+    off = [word.replace("RSCTIR_MCP=1", "RSCTIR_MCP=0") for word in given]
+    (renewed,) = client.commands([*COMMAND, *off], token=WRITER)
     assert renewed.code == 0, renewed.err
-    assert set(space.commits[space.branches["main"]]) == {*first, "notes.txt"}
+    second = space.commits[space.branches["main"]]
+    assert set(second) == {*first, "notes.txt"}
+    assert second["requirements.txt"].content == listed
     assert space.hardware == "cpu-upgrade"
 
 
