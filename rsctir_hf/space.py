@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HFValidationError, HTTPError
 
-from rsctir_hf.errors import DataLayoutError, PushError, QueryError
+from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.model_files import could_be_hub_id
+from rsctir_hf.pushing import explained_push
 from rsctir_hf.ui.settings import DEFAULT_MODEL, DEFAULT_REGION_MODEL, SWITCH, VARIABLES
 
 #: The checkout that this file lies in.
@@ -122,7 +122,7 @@ def deploy_space(
     given = dict(variables or {})
     parts = space_parts(given, checkout=checkout)
     api = HfApi()
-    try:
+    with explained_push("The demo", repo_id):
         url = api.create_repo(
             repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True
         )
@@ -142,13 +142,4 @@ def deploy_space(
                 commit_message="Upload the demo",
                 delete_patterns=_OURS,
             )
-    except HFValidationError as error:
-        raise PushError(
-            f"{repo_id!r} is no name for a Space: {error} Expected OWNER/NAME."
-        ) from error
-    except (HTTPError, OSError) as error:
-        raise PushError(
-            f"The Space {repo_id} could not be made: {' '.join(str(error).split())} "
-            "Log in with `hf auth login` and a token that may write there, and check the network."
-        ) from error
     return str(url)

@@ -25,6 +25,7 @@ PURE |= {
     "average_precision",
     "detector_args",
     "new_folder",
+    "pushing",
 }
 ADAPTERS = {"data", "drawn", "gallery", "regions", "pretrained", "open_clip"}
 SERVICES = {"retriever", "evaluation", "detection_evaluation", "export"}
@@ -44,7 +45,7 @@ PLACES: dict[str, set[str]] = (
     | dict.fromkeys(SERVICES, SERVED)
     | {part: BELOW_DOORS | TRAINING_DOORS | {ROOT_NAMES} for part in TRAINING_DOORS}
     | {
-        "space": {"errors", "model_files", "ui"},
+        "space": {"errors", "model_files", "pushing", "ui"},
         "cli": BELOW_DOORS | {"hub", "space", ROOT_NAMES},
         "ui": BELOW_DOORS | {ROOT_NAMES},
     }

@@ -79,8 +79,8 @@ def stream_from_hub(
         captions, name = caption_column(list(columns)), name_column(list(columns))
         if "image" not in columns or not holds_lists(columns, captions) or name is None:
             raise DataLayoutError(
-                f"{source} has the columns {dict(columns)}. Expected {TABLE_COLUMNS}, in Parquet files. "
-                "Convert and push it with: rsctir convert --push OWNER/NAME."
+                f"{source} has the columns {dict(columns)}. Expected {TABLE_COLUMNS}, in Parquet "
+                "files. Convert and push it with: rsctir convert --push OWNER/NAME."
             )
         words = datasets.load_dataset(source, streaming=True, columns=[captions], **here)
         sentences = [row[captions] for row in (words.take(limit) if limit else words)]

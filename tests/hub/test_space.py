@@ -54,7 +54,7 @@ def test_who_may_not_write_is_told_so_and_no_space_is_made(hub, new_client):
     assert ("space", "org/other") not in hub.repositories
     assert [a.code for a in (nobody, reader, badly_named, badly_set)] == [2] * 4
     for answer in (nobody, reader):
-        assert "The Space org/other could not be made" in answer.err
+        assert "The demo could not be pushed to org/other" in answer.err
         assert "hf auth login" in answer.err
     assert "Expected OWNER/NAME" in badly_named.err
-    assert "--variables got 'RSCTIR_MODEL'; expected KEY=VALUE" in badly_set.err
+    assert "'RSCTIR_MODEL' is not understood; expected NAME=VALUE" in badly_set.err
