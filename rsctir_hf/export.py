@@ -28,7 +28,7 @@ try:
     import onnxruntime
     from onnxscript import opset18 as ops  # brings onnx
 except ImportError as error:
-    missing: str | None = error.name
+    missing: str | None = error.name or "onnxruntime"
 else:
     missing = None
 

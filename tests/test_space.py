@@ -68,7 +68,15 @@ def test_what_cannot_become_a_space_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    [".", "checkpoints", "checkpoints/..", "checkpoints/../tests", "/models/mine", "../mine", "~/m"],
+    [
+        ".",
+        "checkpoints",
+        "checkpoints/..",
+        "checkpoints/../tests",
+        "/models/mine",
+        "../mine",
+        "~/m",
+    ],
 )
 def test_a_folder_that_a_space_would_not_hold_is_refused(name):
     with pytest.raises(QueryError, match=r"RSCTIR_REGIONS is '.*Expected checkpoints/NAME"):
