@@ -53,6 +53,7 @@ def main(arguments: Sequence[str]) -> None:
         (import_seconds(BASE), import_seconds(OURS)) for _ in range(options.turns + 1)
     ]  # fmt: skip
     found = summary(counted)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(
         f"{OURS}: {found['ours_seconds']} s, its libraries alone {found['base_seconds']} s "

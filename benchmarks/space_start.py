@@ -71,6 +71,10 @@ class RunningApp:
         """Return the resident memory of the process and its children, in GB."""
         return sum(map(resident_bytes, family_of(self.process.pid))) / _GB
 
+    def peak_memory(self) -> float:
+        """Return the most resident memory so far, of the process and its children, in GB."""
+        return sum(map(peak_bytes, family_of(self.process.pid))) / _GB
+
     def wait_for_page(self) -> None:
         """Return once the page is answered."""
         self._wait(self._answers)
@@ -100,8 +104,12 @@ def started_app(folder: Path, flags: Sequence[str], *, log: Path) -> Iterator[Ru
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environ = os.environ | {"OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
-    environ.pop("PYTHONPATH", None)  # the package beside app.py is the one that counts
+    # The package beside app.py is the one that counts, and its own settings.
+    environ = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("PYTHONPATH", "SPACE_ID") and not key.startswith("RSCTIR_")
+    } | {"OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "app.py", "--port", str(port), *flags]
     with log.open("wb") as output:
         started = time.perf_counter()
@@ -124,6 +132,16 @@ def family_of(process: int) -> list[int]:
     return family
 
 
+def peak_bytes(process: int) -> int:
+    """Return the most resident memory that one process ever had; 0 where it is gone."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0
+    kilobytes = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(kilobytes.split()[1]) * 1024
+
+
 def resident_bytes(process: int) -> int:
     """Return the resident memory of one process; 0 where it is gone."""
     try:
@@ -140,12 +158,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", type=Path, default=ROOT / "results" / "space_start.json")
     parser.add_argument("flags", nargs="*", help="of app.py, after --")
     options = parser.parse_args(arguments)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])  # the app inherits it
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "space"
         copy_space(folder, space_parts({}))
         flags = ["--gallery", "sample", *options.flags]
         with started_app(folder, flags, log=Path(scratch) / "log.txt") as app:
             found = measure(app, searches=options.searches)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(table(found))
 
@@ -170,6 +190,7 @@ def measure(app: RunningApp, *, searches: int) -> dict[str, Any]:
     client.predict(picture, api_name="/image_to_text")
     client.predict(picture, api_name="/region_graph")
     memory["captioned_and_graph_drawn"] = app.memory()
+    memory["at_its_peak"] = app.peak_memory()
     return {
         "limits": {"first_result_seconds": FIRST_RESULT_LIMIT, "memory_gb": MEMORY_LIMIT},
         "kept": seconds["first_result"] <= FIRST_RESULT_LIMIT

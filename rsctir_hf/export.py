@@ -11,6 +11,8 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,8 @@ from rsctir_hf.gallery.embedding import evaluating, image_inputs, tokenize, unit
 from rsctir_hf.new_folder import new_folder
 from rsctir_hf.weights import weights_fingerprint
 
-ops: Any = None  # onnxscript's
-try:
-    import onnxruntime
-    from onnxscript import opset18 as ops  # brings onnx
-except ImportError as error:
-    missing: str | None = error.name
-else:
-    missing = None
-
+#: Loaded when something is exported: every command would wait for them otherwise.
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 IMAGE_FILE, TEXT_FILE = "image_encoder.onnx", "text_encoder.onnx"
 MANIFEST_FILE, README_FILE = "onnx.json", "README.md"
 OUTPUT = "embeddings"
@@ -75,6 +70,13 @@ class OnnxExport:
     text: Tower
 
 
+def require_onnx() -> None:
+    """Raise ``MissingDependencyError`` unless the packages that an export needs are installed."""
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            raise MissingDependencyError(package, "onnx")
+
+
 def export_onnx(
     model: nn.Module,
     processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
@@ -98,8 +100,7 @@ def export_onnx(
         UnsupportedError: a side cannot be expressed in ONNX, or gives other vectors there.
         OutputExistsError: there is something at ``output``.
     """
-    if missing is not None:
-        raise MissingDependencyError(missing, "onnx")
+    require_onnx()
     with new_folder(output) as folder, evaluating(model):
         export = OnnxExport(
             model=name,
@@ -187,7 +188,8 @@ def _export(
     weights = sum(value.nbytes for value in model.state_dict().values())
     program.save(file, external_data=weights > _LARGEST_FILE)
     expected = side(*others.values())
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    runtime = import_module("onnxruntime")
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
     found = session.run(None, {key: value.numpy(force=True) for key, value in others.items()})[0]
     difference = (torch.from_numpy(found) - expected).abs().max().item()
     if not difference <= TOLERANCE:
@@ -207,6 +209,7 @@ def _stable_sort(
     descending: bool = False,
 ) -> Any:  # noqa: ANN401
     """Translate ``sort(stable=True)``, which the exporter lacks: ONNX breaks ties by position."""
+    ops = import_module("onnxscript").opset18
     size = ops.Gather(ops.Shape(values), ops.Constant(value_ints=[dim]))
     return ops.TopK(values, size, axis=dim, largest=int(descending), sorted=1)
 

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import yaml
 from huggingface_hub import HfApi, ModelCard, ModelCardData, eval_result_entries_to_yaml
-from huggingface_hub.errors import HFValidationError, HTTPError
 
 from rsctir_hf.card_tables import (
     RSOD,
@@ -22,8 +21,9 @@ from rsctir_hf.card_tables import (
 )
 from rsctir_hf.data import BENCHMARKS
 from rsctir_hf.data.benchmarks import Benchmark
-from rsctir_hf.errors import ModelLoadError, PushError, RsctirError
+from rsctir_hf.errors import ModelLoadError, RsctirError
 from rsctir_hf.model_files import check_model_folder
+from rsctir_hf.pushing import explained_push
 from rsctir_hf.training_args import DRAWN
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def push_model(
     if not (path / CARD_FILE).is_file():
         logger.warning("%s has no %s: the repository will have no model card", path, CARD_FILE)
     api = HfApi()
-    try:
+    with explained_push(str(path), repo_id):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
@@ -101,18 +101,9 @@ def push_model(
             folder_path=path,
             repo_id=repo_id,
             revision=revision,
-            commit_message=f"Upload {path.name}",
+            commit_message=f"Upload {path.resolve().name}",
             ignore_patterns=LEFT_HERE,
         )
-    except HFValidationError as error:
-        raise PushError(
-            f"{repo_id!r} is no repository name: {error} Expected OWNER/NAME."
-        ) from error
-    except (HTTPError, OSError) as error:
-        raise PushError(
-            f"{path} could not be pushed to {repo_id}: {' '.join(str(error).split())} "
-            "Log in with `hf auth login` and a token that may write there, and check the network."
-        ) from error
     return commit.commit_url
 
 

@@ -41,6 +41,8 @@ _UNAUTHORIZED = 401
 # The Hub also answers 401 where somebody without a token asks for what does not exist.
 _BAD_TOKEN = "Invalid credentials"
 
+_PATH_STARTS = (".", "/", "~", "checkpoints/")
+
 
 @dataclass(frozen=True)
 class ModelFiles:
@@ -115,8 +117,12 @@ def fetch(name: str, *, what: str = "model", revision: str | None = None) -> Mod
 
 
 def could_be_hub_id(name: str) -> bool:
-    """Hub ids are ``name`` or ``owner/name``; anything that looks like a path is not one."""
-    return bool(name) and name.count("/") <= 1 and not name.startswith((".", "/", "~"))
+    """Hub ids are ``name`` or ``owner/name``; anything that looks like a path is not one.
+
+    Nor is ``checkpoints/NAME``: that is this repository's own folder, and whoever had the name
+    ``checkpoints`` on the Hub could answer wherever the folder is absent.
+    """
+    return bool(name) and name.count("/") <= 1 and not name.startswith(_PATH_STARTS)
 
 
 def check_model_folder(
@@ -188,7 +194,7 @@ def _check_version(folder: Path, name: str) -> None:
         kind = config.get("model_type")
     except (OSError, ValueError, AttributeError):
         return  # damaged; said where it is loaded
-    if kind in CONFIG_MAPPING:
+    if isinstance(kind, str) and kind in CONFIG_MAPPING:
         unknown = _unknown_keys(CONFIG_MAPPING[kind], config)
     else:
         unknown = [f"model_type {kind!r}"] if kind and not config.get("auto_map") else []

@@ -20,13 +20,15 @@ def new_folder(output: str | Path) -> Iterator[Path]:
         A hidden folder beside it; removed again, with its content, after any exception.
 
     Raises:
-        OutputExistsError: there is something at ``output``.
+        OutputExistsError: there is something at ``output``, or a file where a parent would be.
     """
     target = Path(output).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise OutputExistsError(
             f"{target} exists and is not an empty folder. Choose another output or remove it."
         )
+    if any(parent.exists() and not parent.is_dir() for parent in target.parents):
+        raise OutputExistsError(f"{target} lies below a file. Choose another output.")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:

@@ -152,6 +152,8 @@ def read_state_dict(weights: str | Path) -> dict[str, Tensor]:
             found = torch.load(file, map_location="cpu", weights_only=True)
     except (*LOADING_ERRORS, pickle.UnpicklingError, EOFError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(error, pickle.UnpicklingError):  # torch advises to run it all the same
+            reason = "it is damaged, or holds more than tensors."
         raise ModelLoadError(
             f"{file} cannot be read as a file of tensors alone: {reason} Nothing else in a .pt "
             "file is run here, because it could be any program. Download it again; or, where you "

@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HFValidationError, HTTPError
 
-from rsctir_hf.errors import DataLayoutError, PushError, QueryError
-from rsctir_hf.ui.settings import DEFAULT_MODEL, DEFAULT_REGION_MODEL, VARIABLES
+from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.model_files import could_be_hub_id
+from rsctir_hf.pushing import explained_push
+from rsctir_hf.ui.settings import (
+    DEFAULT_MODEL,
+    DEFAULT_REGION_MODEL,
+    SAMPLE_GALLERY,
+    SWITCH,
+    VARIABLES,
+)
 
 #: The checkout that this file lies in.
 CHECKOUT = Path(__file__).parents[1]
@@ -36,15 +43,15 @@ def space_parts(variables: Mapping[str, str], *, checkout: Path = CHECKOUT) -> l
         checkout: of the repository.
 
     Raises:
-        QueryError: an unknown ``RSCTIR_`` variable.
+        QueryError: an unknown ``RSCTIR_`` variable, or a folder that would not be uploaded.
         DataLayoutError: this is no checkout, or a checkpoint is named that it does not hold.
     """
     unknown = [key for key in variables if key.startswith("RSCTIR_") and key not in VARIABLES]
     if unknown:
         raise QueryError(f"The app reads no variable {unknown[0]}. Known: {', '.join(VARIABLES)}.")
-    named = [variables.get(key, default) for key, default in _MODELS.items()]
-    models = [PurePosixPath(name) for name in named if name]
-    shipped = [model.as_posix() for model in models if model.parts[0] == CHECKPOINTS]
+    _check_values(variables)
+    named = {key: variables.get(key, default) for key, default in _MODELS.items()}
+    shipped = [part for key, name in named.items() for part in _shipped_with(key, name)]
     parts = [*ALWAYS, *dict.fromkeys(shipped)]
     missing = [part for part in parts if not (checkout / part).exists()]
     if missing:
@@ -54,6 +61,41 @@ def space_parts(variables: Mapping[str, str], *, checkout: Path = CHECKOUT) -> l
             "run `pip install -e .` there, and name checkpoints that it holds, or Hub ids."
         )
     return parts
+
+
+def _check_values(variables: Mapping[str, str]) -> None:
+    """Refuse values with which the app would not start on a Space, or would show something else."""
+    gallery = variables.get("RSCTIR_GALLERY", SAMPLE_GALLERY)
+    if gallery != SAMPLE_GALLERY and (gallery.count("/") != 1 or not could_be_hub_id(gallery)):
+        raise QueryError(
+            f"RSCTIR_GALLERY is {gallery!r}, which a Space would not hold. Expected "
+            f"{SAMPLE_GALLERY!r} or the id of a data set on the Hub, OWNER/NAME."
+        )
+    if variables.get("RSCTIR_BANK"):
+        raise QueryError(
+            "RSCTIR_BANK names a file, which a Space would not hold. Leave it out, as the caption "
+            "bank that ships goes along, or add your file to the Space and set the variable there."
+        )
+    if variables.get("RSCTIR_MCP", "").lower() not in SWITCH:
+        raise QueryError(
+            f"RSCTIR_MCP is {variables['RSCTIR_MCP']!r}; expected one of "
+            f"{', '.join(filter(None, SWITCH))}."
+        )
+    if variables.get("RSCTIR_MODEL") == "":
+        raise QueryError("RSCTIR_MODEL is empty. Leave it out, or give a checkpoint or a Hub id.")
+
+
+def _shipped_with(key: str, name: str) -> list[str]:
+    """Return the checkpoint that a variable names, as a path; none where it names a Hub id."""
+    path = PurePosixPath(name)
+    if path.parts[:1] == (CHECKPOINTS,) and len(path.parts) == 2 and path.name != "..":
+        return [path.as_posix()]
+    if name and (path.parts[:1] == (CHECKPOINTS,) or not could_be_hub_id(name)):
+        raise QueryError(
+            f"{key} is {name!r}, which a Space would not hold. Expected {CHECKPOINTS}/NAME, a "
+            "checkpoint of this checkout, or a Hub id."
+        )
+    return []
 
 
 def copy_space(folder: str | Path, parts: Sequence[str], *, checkout: Path = CHECKOUT) -> list[str]:
@@ -109,7 +151,7 @@ def deploy_space(
     given = dict(variables or {})
     parts = space_parts(given, checkout=checkout)
     api = HfApi()
-    try:
+    with explained_push("The demo", repo_id):
         url = api.create_repo(
             repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True
         )
@@ -119,7 +161,7 @@ def deploy_space(
             api.request_space_hardware(repo_id, hardware)  # type: ignore[arg-type]
         with tempfile.TemporaryDirectory(prefix="rsctir-space-") as folder:
             copy_space(folder, parts, checkout=checkout)
-            if given.get("RSCTIR_MCP"):
+            if SWITCH.get(given.get("RSCTIR_MCP", "").lower()):
                 with (Path(folder) / "requirements.txt").open("a", encoding="utf-8") as listed:
                     listed.write(_MCP_REQUIREMENT)
             api.upload_folder(
@@ -129,13 +171,4 @@ def deploy_space(
                 commit_message="Upload the demo",
                 delete_patterns=_OURS,
             )
-    except HFValidationError as error:
-        raise PushError(
-            f"{repo_id!r} is no name for a Space: {error} Expected OWNER/NAME."
-        ) from error
-    except (HTTPError, OSError) as error:
-        raise PushError(
-            f"The Space {repo_id} could not be made: {' '.join(str(error).split())} "
-            "Log in with `hf auth login` and a token that may write there, and check the network."
-        ) from error
     return str(url)

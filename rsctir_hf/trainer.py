@@ -14,12 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import (
-    PreTrainedModel,
-    ProcessorMixin,
-    Trainer,
-    TrainerCallback,
-)
+from transformers import PreTrainedModel, ProcessorMixin, Trainer, TrainerCallback
 
 from rsctir_hf.callbacks import StagedFreezing, WeightAverage, setting_of
 from rsctir_hf.data.augmentation import Augmentation
@@ -36,6 +31,7 @@ from rsctir_hf.losses import (
     triplet_loss,
 )
 from rsctir_hf.protocols import MODEL_REGIONS, PairMatcher, RegionProposer
+from rsctir_hf.pushing import explained_push
 from rsctir_hf.training_args import RetrievalTrainingArguments, StagedTrainingArguments
 
 TRAINING_ARGS_NAME = "training_args.bin"
@@ -74,6 +70,11 @@ class AveragingTrainer(Trainer):
         if self.average is not None:
             self.add_callback(self.average)
         self.model_accepts_loss_kwargs = False
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Make the repository of ``push_to_hub``, before any training; see ``explained_push``."""
+        with explained_push("The model", str(self.args.hub_model_id or self.args.output_dir)):
+            super().init_hf_repo(token, private)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Group parameters by learning-rate factor and weight decay.

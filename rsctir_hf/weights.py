@@ -18,6 +18,7 @@ from rsctir_hf.model_files import ModelFiles
 logger = logging.getLogger(__name__)
 
 _NAMED_KEYS = 3  # how many parameter names an error message lists
+_LONGEST_REASON = 500  # characters of somebody else's message
 # What transformers, huggingface_hub and remote code raise on files that do not fit.
 LOADING_ERRORS = (
     OSError,
@@ -135,11 +136,15 @@ def check_weights(name: str, info: dict[str, Any]) -> None:
 def explain_loading(files: ModelFiles, what: str, error: BaseException) -> str:
     """Turn an error of transformers into one sentence and a remedy."""
     text = " ".join(str(error).split())
+    if len(text) > _LONGEST_REASON:  # transformers lists every family it knows
+        text = f"{text[:_LONGEST_REASON]}..."
     if "trust_remote_code" in text or "custom code" in text:
         remedy = (
             "It comes with its own Python code. Read that code, then pass trust_remote_code=True "
             "(--trust-remote-code) if you trust it."
         )
+    elif "Unrecognized configuration class" in text:
+        remedy = f"It is a model of another kind than this {what}. Give another id or folder."
     elif files.revision is None:
         remedy = "Copy the folder again, whole and from one model."
     else:

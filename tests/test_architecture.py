@@ -26,6 +26,7 @@ PURE |= {
     "average_precision",
     "detector_args",
     "new_folder",
+    "pushing",
 }
 ADAPTERS = {"data", "drawn", "gallery", "geo", "regions", "pretrained", "open_clip"}
 ENGINES = {"vector_index"}  # below the adapters: the gallery keeps its vectors in one
@@ -50,7 +51,7 @@ PLACES: dict[str, set[str]] = (
     | {"scene": SERVED | {"geo", "retriever"}}
     | {part: BELOW_DOORS | TRAINING_DOORS | {ROOT_NAMES} for part in TRAINING_DOORS}
     | {
-        "space": {"errors", "ui"},
+        "space": {"errors", "model_files", "pushing", "ui"},
         "cli": BELOW_DOORS | {"hub", "space", "allocation", ROOT_NAMES},
         "ui": BELOW_DOORS | {ROOT_NAMES},
     }

@@ -135,7 +135,9 @@ def test_a_full_folder_and_a_missing_package_are_refused_before_any_work(tmp_pat
     (tmp_path / "file").touch()
     with pytest.raises(OutputExistsError, match="not an empty folder"):
         export_onnx(*tiny_clip(), tmp_path)
-    monkeypatch.setattr(exporting, "missing", "onnxscript")
+    with pytest.raises(OutputExistsError, match="lies below a file"):
+        export_onnx(*tiny_clip(), tmp_path / "file" / "onnx")
+    monkeypatch.setattr(exporting, "PACKAGES", ("no_such_package",))
     with pytest.raises(MissingDependencyError, match=r"onnxscript .*rsctir_hf\[onnx\]"):
         export_onnx(*tiny_clip(), tmp_path / "onnx")
 

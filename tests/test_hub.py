@@ -9,8 +9,8 @@ import yaml
 from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
 
 from rsctir_hf.card_tables import evaluation_reports, results_table
-from rsctir_hf.errors import ModelLoadError
-from rsctir_hf.hub import CardError, PushError, push_model, render_model_card, write_card
+from rsctir_hf.errors import ModelLoadError, PushError
+from rsctir_hf.hub import CardError, push_model, render_model_card, write_card
 
 CARDS = Path(__file__).parents[1] / "model_cards"
 

@@ -53,6 +53,13 @@ def test_a_family_that_is_not_known_means_a_newer_version_unless_it_brings_its_c
         find_model_files(folder)
 
 
+@pytest.mark.parametrize("kind", [["cmpagl"], 3])
+def test_a_model_type_that_is_no_word_is_no_known_one(folder, kind):
+    change_config(folder, model_type=kind, auto_map=None)
+    with pytest.raises(ModelLoadError, match=r"config\.json has model_type"):
+        find_model_files(folder)
+
+
 def test_transformers_own_families_may_carry_keys_of_old(clip_folder):
     change_config(clip_folder, logit_scale_of_old=1)
     assert find_model_files(clip_folder).folder == clip_folder
@@ -84,4 +91,4 @@ def test_weights_in_several_files_are_weights(folder):
 
 def test_paths_are_told_from_ids():
     assert all(map(could_be_hub_id, ("gpt2", "org/name")))
-    assert not any(map(could_be_hub_id, ("", "a/b/c", "./a", "/a", "~/a")))
+    assert not any(map(could_be_hub_id, ("", "a/b/c", "./a", "/a", "~/a", "checkpoints/a")))

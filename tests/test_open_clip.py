@@ -158,7 +158,11 @@ def test_what_is_no_such_model_is_refused_in_one_sentence(tmp_path, monkeypatch)
     layer = "visual.transformer.resblocks.1.ln_2.bias"
     resnet = {"visual.layer1.0.conv1.weight": torch.zeros(1)}
     cases = [
-        (RunsWhenRead(), ModelLoadError, "as a file of tensors alone"),
+        (
+            RunsWhenRead(),
+            ModelLoadError,
+            "tensors alone: it is damaged, or holds more than tensors",
+        ),
         ([1, 2], ModelLoadError, "holds a list without weights"),
         ({"epoch": 3}, ModelLoadError, "holds a dict without weights"),
         (resnet, UnsupportedError, "RN50"),

@@ -66,6 +66,37 @@ def test_what_cannot_become_a_space_is_refused(tmp_path):
         space_parts({"RSCTIR_GALERY": "sample"})
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".",
+        "checkpoints",
+        "checkpoints/..",
+        "checkpoints/../tests",
+        "/models/mine",
+        "../mine",
+        "~/m",
+    ],
+)
+def test_a_folder_that_a_space_would_not_hold_is_refused(name):
+    with pytest.raises(QueryError, match=r"RSCTIR_REGIONS is '.*Expected checkpoints/NAME"):
+        space_parts({"RSCTIR_REGIONS": name})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("RSCTIR_GALLERY", "my_pictures", "would not hold. Expected 'sample' or the id"),
+        ("RSCTIR_BANK", "sentences.txt", "names a file, which a Space would not hold"),
+        ("RSCTIR_MCP", "yes", "expected one of 0, false, 1, true"),
+        ("RSCTIR_MODEL", "", "RSCTIR_MODEL is empty"),
+    ],
+)
+def test_a_value_that_would_not_work_on_a_space_is_refused(variable, value, said):
+    with pytest.raises(QueryError, match=said):
+        space_parts({variable: value})
+
+
 def test_a_dry_run_lists_the_files_and_uploads_nothing(space, capsys):
     deploy_space("org/demo", dry_run=True, variables=["OTHER=1=2"])
     *listed, total = capsys.readouterr().out.splitlines()

@@ -25,6 +25,7 @@ from rsctir_hf.errors import RsctirError
 from rsctir_hf.hub import write_card
 from rsctir_hf.initialization import build_model
 from rsctir_hf.precision import keep_depthwise_precise
+from rsctir_hf.pushing import explained_push
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.run_report import (
     choose_on_validation,
@@ -100,7 +101,9 @@ def main(arguments: list[str]) -> None:
     trainer.save_model(_internal_call=True)
     write_card(training_args.folder, model_id=name)
     if training_args.push_to_hub:
-        trainer.push_to_hub(commit_message="End of training")
+        finished = f"The finished model in {training_args.folder}"
+        with explained_push(finished, str(trainer.hub_model_id)):
+            trainer.push_to_hub(commit_message="End of training")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rsctir_hf.cli.options import Model, Trust
-from rsctir_hf.export import export_onnx
+from rsctir_hf.export import export_onnx, require_onnx
 from rsctir_hf.gallery.loading import load_dual_encoder
 from rsctir_hf.open_clip import DEFAULT_TOKENIZER, import_open_clip, towers
 
@@ -66,6 +66,7 @@ def export(
     trust: Trust = False,
 ) -> None:
     """Write both towers of a model as files that run without PyTorch."""
+    require_onnx()  # before a long load
     loaded = load_dual_encoder(model, trust_remote_code=trust)
     written = export_onnx(loaded.model, loaded.processor, output, name=model)
     for tower in (written.image, written.text):

@@ -63,14 +63,14 @@ def check_benchmark(name: str) -> None:
         )
 
 
-def split_pair(text: str) -> tuple[str, str]:
-    """Return the two sides of ``NAME=VALUE``.
+def split_pair(text: str, *, empty: bool = False) -> tuple[str, str]:
+    """Return the two sides of ``NAME=VALUE``; the second may be empty where ``empty`` says so.
 
     Raises:
         QueryError: it has no such form.
     """
     name, equals, value = text.partition("=")
-    if not (name and equals and value):
+    if not (name and equals and (value or empty)):
         raise QueryError(f"{text!r} is not understood; expected NAME=VALUE.")
     return name, value
 

@@ -8,7 +8,7 @@ import typer
 
 from rsctir_hf import space as spaces
 from rsctir_hf.cli.options import Private
-from rsctir_hf.errors import QueryError
+from rsctir_hf.cli.sources import split_pair
 
 _MEGABYTE = 1e6
 
@@ -28,26 +28,11 @@ def deploy_space(
     ] = False,
 ) -> None:
     """Upload what the demo needs, from a checkout, to a Space; the Space is made if need be."""
-    given = parse_variables(variables or [])
+    given = dict(split_pair(each, empty=True) for each in variables or ())
     if dry_run:
         _list_files(spaces.space_parts(given))
     else:
         print(spaces.deploy_space(repo, variables=given, private=private, hardware=hardware))
-
-
-def parse_variables(texts: list[str]) -> dict[str, str]:
-    """Read ``KEY=VALUE`` texts.
-
-    Raises:
-        QueryError: one is something else.
-    """
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise QueryError(f"--variables got {text!r}; expected KEY=VALUE.")
-        pairs[key] = value
-    return pairs
 
 
 def _list_files(parts: list[str]) -> None:

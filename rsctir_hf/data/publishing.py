@@ -5,10 +5,9 @@ from string import Template
 
 import datasets
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
-from huggingface_hub.errors import HFValidationError, HTTPError
 
 from rsctir_hf.data.benchmarks import BENCHMARKS, available_splits, load_benchmark
-from rsctir_hf.errors import PushError
+from rsctir_hf.pushing import explained_push
 
 DATASET_CARD = Template("""
 # $title
@@ -67,19 +66,10 @@ def push_benchmark(
         }
     )
     counts = {split: len(table) for split, table in tables.items()}
-    try:
+    with explained_push(str(source), repo_id):
         HfApi().create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
         tables.push_to_hub(repo_id)
         _describe(name, repo_id, counts)
-    except HFValidationError as error:
-        raise PushError(
-            f"{repo_id!r} is no repository name: {error} Expected OWNER/NAME."
-        ) from error
-    except (HTTPError, OSError, ValueError) as error:
-        raise PushError(
-            f"{source} could not be pushed to {repo_id}: {' '.join(str(error).split())} "
-            "Log in with `hf auth login` and a token that may write there, and check the network."
-        ) from error
     return counts
 
 

@@ -24,6 +24,7 @@ from rsctir_hf.data.tables import (
     HUB_ERRORS,
     TABLE_COLUMNS,
     caption_column,
+    holds_lists,
     hub_split,
     name_column,
     unreachable,
@@ -74,12 +75,12 @@ def stream_from_hub(
     here = {"split": hub_split(source, split, revision=revision), "revision": revision}
     try:
         rows = datasets.load_dataset(source, streaming=True, **here)
-        columns = list(rows.features or ())
-        captions, name = caption_column(columns), name_column(columns)
-        if "image" not in columns or captions is None or name is None:
+        columns = rows.features or {}
+        captions, name = caption_column(list(columns)), name_column(list(columns))
+        if "image" not in columns or not holds_lists(columns, captions) or name is None:
             raise DataLayoutError(
-                f"{source} has the columns {columns}. Expected {TABLE_COLUMNS}, in Parquet files. "
-                "Convert and push it with: rsctir convert --push OWNER/NAME."
+                f"{source} has the columns {dict(columns)}. Expected {TABLE_COLUMNS}, in Parquet "
+                "files. Convert and push it with: rsctir convert --push OWNER/NAME."
             )
         words = datasets.load_dataset(source, streaming=True, columns=[captions], **here)
         sentences = [row[captions] for row in (words.take(limit) if limit else words)]

@@ -5,10 +5,12 @@ and, where the source has it, ``category``.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import datasets
+from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HTTPError
 from tqdm.auto import tqdm
 
@@ -141,16 +143,17 @@ def standardise(table: datasets.Dataset, *, source: str) -> datasets.Dataset:
     """
     names = name_column(table.column_names)
     sentences = caption_column(table.column_names)
-    feature = table.features.get(sentences or "")
-    is_list = isinstance(feature, datasets.List | datasets.LargeList)
+    is_list = holds_lists(table.features, sentences)
     if "image" not in table.column_names or names is None or not is_list:
         raise DataLayoutError(
             f"{source} has the columns {dict(table.features)}. Expected {TABLE_COLUMNS}. "
             "Rename the columns, and where each row holds one caption group the rows by picture."
         )
     category = _pick(table.column_names, _CATEGORY_COLUMNS)
-    captions = [[text.strip() for text in each if text.strip()] for each in table[sentences]]
-    file_names = [Path(name).name for name in table[names]]
+    captions = [
+        [text.strip() for text in each or () if text and text.strip()] for each in table[sentences]
+    ]
+    file_names = [Path(str(name)).name for name in table[names]]
     columns: dict[str, list] = {"captions": captions, "file_name": file_names}
     if category is not None:
         columns["category"] = _category_names(table, category)
@@ -188,6 +191,11 @@ def caption_column(columns: Sequence[str]) -> str | None:
     return _pick(columns, _CAPTION_COLUMNS)
 
 
+def holds_lists(features: Mapping[str, Any], column: str | None) -> bool:
+    """Say whether a column is there and each of its cells is a list."""
+    return isinstance(features.get(column or ""), datasets.List | datasets.LargeList)
+
+
 def name_column(columns: Sequence[str]) -> str | None:
     """Return which of the columns holds the names of the picture files."""
     return _pick(columns, _NAME_COLUMNS)
@@ -220,6 +228,13 @@ def unreachable(source: str, error: BaseException) -> DataLayoutError:
         refusal = refusal.__cause__ or refusal.__context__  # type: ignore[assignment]
     if isinstance(refusal, HTTPError):
         return DataLayoutError(explain_refusal(source, "data set", refusal))
+    if isinstance(error, datasets.exceptions.DatasetNotFoundError):
+        gated = " It is gated: ask its owner for access." if "gated" in str(error) else ""
+        return DataLayoutError(
+            f"{source} is no folder here, and {ENDPOINT} has no data set of that name that you may "
+            f"see.{gated} Check the spelling; a private or gated one needs `hf auth login` or "
+            "HF_TOKEN; or download it and give its folder."
+        )
     return DataLayoutError(
         f"{source} is no folder here, and the Hub data set of that name cannot be loaded "
         f"({type(error).__name__}: {error}). Check the spelling and the network, or download the "

@@ -26,7 +26,8 @@ VARIABLES = (
     "RSCTIR_DEVICE",
     "RSCTIR_MCP",
 )
-_SWITCH = {"": False, "0": False, "false": False, "1": True, "true": True}
+#: What the variable of a switch may hold, in lower case.
+SWITCH = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,6 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
 
 def _switched_on(environ: Mapping[str, str], name: str, parser: argparse.ArgumentParser) -> bool:
     value = environ.get(name, "")
-    if value.lower() not in _SWITCH:
+    if value.lower() not in SWITCH:
         parser.error(f"{name} is {value!r}; expected 1 or 0.")
-    return _SWITCH[value.lower()]
+    return SWITCH[value.lower()]

@@ -34,9 +34,12 @@ def test_a_space_is_made_and_renewed_with_exactly_the_files_of_the_app(hub, new_
     assert first["requirements.txt"].content == listed + b"gradio[mcp]\n"
 
     hub.put("space", NAME, {"rsctir_hf/gone.py": b"old", "notes.txt": b"the owner's"})
-    (renewed,) = client.commands([*COMMAND, *given], token=WRITER)
+    off = [word.replace("RSCTIR_MCP=1", "RSCTIR_MCP=0") for word in given]
+    (renewed,) = client.commands([*COMMAND, *off], token=WRITER)
     assert renewed.code == 0, renewed.err
-    assert set(space.commits[space.branches["main"]]) == {*first, "notes.txt"}
+    second = space.commits[space.branches["main"]]
+    assert set(second) == {*first, "notes.txt"}
+    assert second["requirements.txt"].content == listed
     assert space.hardware == "cpu-upgrade"
 
 
@@ -51,7 +54,7 @@ def test_who_may_not_write_is_told_so_and_no_space_is_made(hub, new_client):
     assert ("space", "org/other") not in hub.repositories
     assert [a.code for a in (nobody, reader, badly_named, badly_set)] == [2] * 4
     for answer in (nobody, reader):
-        assert "The Space org/other could not be made" in answer.err
+        assert "The demo could not be pushed to org/other" in answer.err
         assert "hf auth login" in answer.err
     assert "Expected OWNER/NAME" in badly_named.err
-    assert "--variables got 'RSCTIR_MODEL'; expected KEY=VALUE" in badly_set.err
+    assert "'RSCTIR_MODEL' is not understood; expected NAME=VALUE" in badly_set.err

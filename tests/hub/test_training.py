@@ -54,6 +54,7 @@ def runs(hub, pushed, new_client, tmp_path_factory):
         trained("cmpagl", names["cmpagl"], root / "cmpagl"),
         trained("galr", names["galr"], root / "galr", "--streaming", "true"),
         [script],
+        [{"HF_TOKEN": READER}, *trained("cmpagl", "org/not-mine", root / "refused")],
         *(
             [{"HF_TOKEN": READER}, *index, "--model", name, "--index", root / f"index-{family}"]
             for family, name in names.items()
@@ -74,6 +75,15 @@ def test_a_run_on_a_hub_data_set_ends_with_a_model_on_the_hub(hub, runs, family,
     expected = {"README.md", "LICENSE", "config.json", "model.safetensors", "recipe.yaml"}
     assert expected <= files
     assert "training_args.bin" not in files and not [f for f in files if f.startswith("_")]
+
+
+def test_a_run_that_may_not_push_ends_before_it_trains(hub, runs):
+    answer = runs["answers"][3]
+    assert answer.code == 1 and ("model", "org/not-mine") not in hub.repositories
+    last = answer.err.splitlines()[-1]
+    assert last.startswith("error: The model could not be pushed to org/not-mine: 403")
+    assert "hf auth login" in last
+    assert not (runs["root"] / "refused" / "config.json").exists()
 
 
 def test_the_trained_models_index_pictures_by_their_ids(runs):
