@@ -138,7 +138,7 @@ def test_a_full_folder_and_a_missing_package_are_refused_before_any_work(tmp_pat
     with pytest.raises(OutputExistsError, match="lies below a file"):
         export_onnx(*tiny_clip(), tmp_path / "file" / "onnx")
     monkeypatch.setattr(exporting, "PACKAGES", ("no_such_package",))
-    with pytest.raises(MissingDependencyError, match=r"onnxscript .*rsctir_hf\[onnx\]"):
+    with pytest.raises(MissingDependencyError, match=r"no_such_package .*rsctir_hf\[onnx\]"):
         export_onnx(*tiny_clip(), tmp_path / "onnx")
 
 
