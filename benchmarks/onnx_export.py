@@ -3,10 +3,11 @@
     python benchmarks/onnx_export.py
     python benchmarks/onnx_export.py --models checkpoints/galr-rs --repeats 5 --threads 2
 
-Each model is exported first. Then every repeat runs one after the other, PyTorch and onnxruntime in
-turn, so that whatever else the machine does falls on both; the figure is the median. Freed memory is
-kept (``rsctir_hf.allocation``), as our commands do: without it PyTorch takes twice as long. Pictures and
-sentences are random numbers of the models' own sizes: what they show does not change the time.
+Each model is exported first. Then every repeat runs one after the other, PyTorch and onnxruntime
+in turn, so that whatever else the machine does falls on both; the figure is the median. Freed
+memory is kept (``rsctir_hf.allocation``), as our commands do: without it PyTorch takes about twice
+as long with batches. Pictures and sentences are random numbers of the models' own sizes: what they
+show does not change the time.
 """
 
 import argparse
