@@ -90,7 +90,7 @@ def test_an_index_keeps_its_vectors_beside_it(rsctir, picture_folder, tmp_path, 
         pipeline, "embed_prepared", lambda model, batch: asked.extend(batch.kept) or ()
     )
     code, out, _ = rsctir("index", *options)
-    assert (code, out.split(" in ")[0], asked) == (0, "7 pictures indexed", [])
+    assert (code, out.split(",")[0], asked) == (0, "7 pictures indexed", [])
 
 
 def test_each_process_of_a_machine_has_a_device_of_its_own(monkeypatch):

@@ -169,10 +169,12 @@ def test_a_run_that_is_killed_while_it_ends_leaves_the_older_embeddings(
 
 def test_a_run_that_is_stopped_by_the_user_keeps_what_is_finished(loaded, tmp_path):
     folder = tmp_path / "out"
+    loaded.model.seconds = 0.3  # a busy machine must not let the run end before the signal
     process = child(loaded, folder)
     while asked(tmp_path) < 3 * BATCH:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGINT)
+    loaded.model.seconds = 0.0
     process.join()
     assert process.exitcode == 1
     with pytest.raises(DataLayoutError, match="Run the same command again"):
@@ -186,6 +188,7 @@ def test_a_run_that_is_stopped_by_the_user_keeps_what_is_finished(loaded, tmp_pa
 
 def test_a_second_run_on_the_same_folder_is_told_who_is_there(loaded, tmp_path):
     folder = tmp_path / "out"
+    loaded.model.seconds = 0.1
     process = child(loaded, folder)
     while not asked(tmp_path):
         time.sleep(0.005)
