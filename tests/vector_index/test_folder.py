@@ -130,7 +130,7 @@ def test_a_disk_that_is_full_while_saving_leaves_the_older_index_whole(saved):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(StorageError, match="File too large.*Make room there"):
+        with pytest.raises(StorageError, match=r"File too large.*Make room there"):
             index.save(saved)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
