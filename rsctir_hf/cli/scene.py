@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +57,7 @@ def scene(  # noqa: PLR0913 - an argument is an option of the command
     """Search a georeferenced raster; the hits become a GeoJSON file for any GIS."""
     if text is None and image is None:
         raise QueryError("There is no query. Give --text, --image, or both.")
+    check_written(output, heatmap, read=[raster, *([image] if image else [])])
     hint = None if text is None else describe_query(text)
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
@@ -79,6 +81,15 @@ def scene(  # noqa: PLR0913 - an argument is an option of the command
     if heatmap is not None:
         answer.write_heat_map(heatmap)
     print_answer(answer, output, hint=hint, as_json=as_json)
+
+
+def check_written(output: Path, heatmap: Path | None, *, read: Sequence[Path]) -> None:
+    """Raise ``QueryError`` where one file would be written over another of the same command."""
+    taken = [path.resolve() for path in read]
+    for name, path in (("--output", output), ("--heatmap", heatmap)):
+        if path is not None and path.resolve() in taken:
+            raise QueryError(f"{name} {path} would be written over another file of this command.")
+        taken += [path.resolve()] if path is not None else []
 
 
 def print_answer(answer: SceneAnswer, output: Path, *, hint: str | None, as_json: bool) -> None:

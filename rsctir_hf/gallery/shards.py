@@ -76,7 +76,8 @@ def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     try:
         # The plain reader of one file: it follows no links and no folders, and guesses nothing.
-        return pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        return file.read(columns=None if columns is None else list(columns))
     except (OSError, pa.ArrowException, KeyError) as error:
         raise IndexMismatchError(
             f"{path} is missing or damaged ({error}). Run rsctir embed again; it embeds anew what "
@@ -84,8 +85,10 @@ def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         ) from error
 
 
-def readable_shards(folder: Path, columns: Sequence[str]) -> Iterator[tuple[Path, pa.Table]]:
-    """Yield name and columns of every sound shard in a folder, oldest first.
+def readable_shards(
+    folder: Path, columns: Sequence[str] | None = None
+) -> Iterator[tuple[Path, pa.Table]]:
+    """Yield name and all or some columns of every shard whose columns are sound, oldest first.
 
     A damaged one is passed over with a warning: its pictures will be embedded anew.
     """
@@ -168,7 +171,7 @@ class ShardWriter:
             StorageError: it cannot be written.
         """
         sink = pa.BufferOutputStream()
-        pq.write_table(rows, sink)
+        pq.write_table(rows, sink, write_page_checksum=True)
         name = f"{self._next:08d}-{self._rank:05d}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         write_atomically(self._folder / name, sink.getvalue(), durable=durable)
         self._next += 1

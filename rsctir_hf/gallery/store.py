@@ -170,10 +170,14 @@ class EmbeddingStore:
         return ShardWriter(self.shards, rank=rank, shard_rows=self._shard_rows)
 
     def known(self) -> Known:
-        """Read what is there, of ended runs and of those that were cut short."""
+        """Read what is there, of ended runs and of those that were cut short.
+
+        The embeddings are read too: a shard in which they are damaged must count as missing.
+        """
         known = Known()
-        for path, rows in readable_shards(self.shards, ("id", "content_hash", "stamp")):
-            cells = zip(*rows.to_pydict().values(), strict=True)
+        for path, rows in readable_shards(self.shards):
+            described = rows.select(["id", "content_hash", "stamp"])
+            cells = zip(*described.to_pydict().values(), strict=True)
             for row, (each, content, stamp) in enumerate(cells):
                 known.latest[each] = stamp, content
                 known.places[content] = path, row

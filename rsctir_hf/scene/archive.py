@@ -94,8 +94,11 @@ class _Planned:
         }
 
     def box(self, window: Window) -> BoundingBox | None:
+        """Return the box of a window; over the antimeridian the wider of its two parts."""
         found = window_box(self.raster, window)
-        return None if found is None else BoundingBox(*found)
+        if found is None:
+            return None
+        return max(BoundingBox(*found).parts, key=lambda part: part.max_x - part.min_x)
 
     def record(self, window: Window, root: Path, least_valid: float) -> RasterTile:
         address, box = self.address(window), window_box(self.raster, window)
@@ -124,8 +127,9 @@ def index_rasters(
     """Add the tiles of every raster below a folder to a retriever's gallery.
 
     Each tile is an item whose path is its address (``geo.addresses``), with the bounding box of its
-    window and, as metadata, ``raster``, ``column``, ``row``, ``width`` and ``height``. A tile that
-    is in the gallery already is replaced.
+    window and, as metadata, ``raster``, ``column``, ``row``, ``width`` and ``height``. A tile over
+    the antimeridian has the box of its wider part, since an entry has one box. A tile that is in
+    the gallery already is replaced.
 
     Args:
         retriever: model and gallery.

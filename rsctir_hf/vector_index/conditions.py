@@ -8,14 +8,21 @@ from typing import Any
 
 from rsctir_hf.entries import Scalar, SearchFilter
 
+# Values that PostgreSQL looks up one by one; of more it makes a table and reads every row once.
+_FEW = 32
+
 
 def sql_condition(only: SearchFilter | None) -> tuple[str, list[Any]]:
     """Return a condition of SQL and the values of its placeholders; nothing of the user's in it."""
     conditions = ["true"]
     values: list[Any] = []
     for name, wanted in only.wanted.items() if only else ():
-        conditions.append(" OR ".join(["metadata @> %s::jsonb"] * len(wanted)))
-        values += [json.dumps({name: value}) for value in wanted]
+        if len(wanted) > _FEW:
+            conditions.append("metadata -> %s = ANY(%s::jsonb[])")
+            values += [name, [json.dumps(value) for value in wanted]]
+        else:
+            conditions.append(" OR ".join(["metadata @> %s::jsonb"] * len(wanted)))
+            values += [json.dumps({name: value}) for value in wanted]
     if only and only.box:
         overlaps = (
             "(box(point(min_x, min_y), point(max_x, max_y)) && box(point(%s, %s), point(%s, %s)) "
@@ -28,7 +35,10 @@ def sql_condition(only: SearchFilter | None) -> tuple[str, list[Any]]:
 
 
 def milvus_condition(only: SearchFilter | None) -> str:
-    """Return a filter expression of Milvus; what the user gave stands in it as JSON literals."""
+    """Return a filter expression of Milvus; what the user gave stands in it as JSON literals.
+
+    milvus-lite takes ``True`` and ``1`` for the same, and knows no ``in`` for metadata.
+    """
     conditions = ["id >= 0"]
     for name, wanted in only.wanted.items() if only else ():
         field = f"metadata[{_literal(name)}]"

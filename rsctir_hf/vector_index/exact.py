@@ -171,7 +171,7 @@ class ExactIndex:
 
         Raises:
             UnsupportedError: no folder.
-            FolderBusyError: see ``folder.write_folder``.
+            FolderBusyError, StorageError: see ``folder.write_folder``.
         """
         if folder is None:
             raise UnsupportedError("The exact index lives in memory. Give save() a folder.")

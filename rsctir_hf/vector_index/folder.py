@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from rsctir_hf.entries import Entry
-from rsctir_hf.errors import FolderBusyError, IndexMismatchError
+from rsctir_hf.errors import FolderBusyError, IndexMismatchError, StorageError
 
 INDEX_FILE = "index.json"
 LOCK_FILE = ".lock"
@@ -27,6 +28,7 @@ FORMAT = 2
 _FIRST_FORMAT = 1  # items in index.json, no records, the exact engine only
 _PATIENCE = 60.0  # seconds to wait for another process that saves
 _OWN_KEYS = ("engine", "vectors", "format", "items")
+_NOT_WRITTEN = (OSError, SafetensorError, RuntimeError)  # a full disk in our own words, and faiss's
 # Any other name could lead out of the index folder, and an older one is deleted.
 _VECTORS_NAME = re.compile(r"vectors-[0-9a-f]{8}")
 
@@ -105,6 +107,7 @@ def write_folder(
     Raises:
         FolderBusyError: another process saves there for longer than a minute, or has saved there
             since ``loaded`` was.
+        StorageError: no space or no permission; what was saved there before is whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _only_writer(folder):
@@ -123,9 +126,14 @@ def write_folder(
             fields = {**record, "engine": engine, "vectors": data.name, "format": FORMAT}
             unfinished.write_text(json.dumps(fields, indent=1, ensure_ascii=False), "utf-8")
             os.replace(unfinished, folder / INDEX_FILE)
-        except BaseException:
+        except BaseException as error:
             unfinished.unlink(missing_ok=True)
             shutil.rmtree(data, ignore_errors=True)
+            if isinstance(error, _NOT_WRITTEN):
+                raise StorageError(
+                    f"No index can be written in {folder} ({error}). Make room there, or choose a "
+                    "folder that you may write to; what was saved there before is whole."
+                ) from error
             raise
         _remove_others(folder, data)
     return data

@@ -186,7 +186,7 @@ class HNSWIndex:
 
         Raises:
             UnsupportedError: no folder.
-            FolderBusyError: see ``folder.write_folder``.
+            FolderBusyError, StorageError: see ``folder.write_folder``.
         """
         if folder is None:
             raise UnsupportedError("The HNSW index lives in memory. Give save() a folder.")

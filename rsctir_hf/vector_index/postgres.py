@@ -106,10 +106,12 @@ class PostgresIndex:
     @record.setter
     def record(self, record: Mapping[str, Any]) -> None:
         with self._session.transaction() as run:
-            run.execute(
-                "CREATE TABLE IF NOT EXISTS {records} "
-                "(name text PRIMARY KEY, record jsonb NOT NULL)"
-            )
+            if run.fetch("SELECT to_regclass(%s)", [RECORDS_TABLE]) == [(None,)]:
+                run.alone()
+                run.execute(
+                    "CREATE TABLE IF NOT EXISTS {records} "
+                    "(name text PRIMARY KEY, record jsonb NOT NULL)"
+                )
             run.execute(
                 "INSERT INTO {records} VALUES (%s, %s) "
                 "ON CONFLICT (name) DO UPDATE SET record = EXCLUDED.record",
@@ -302,7 +304,9 @@ class PostgresIndex:
         if len(batch) == 0:
             return []
         if self._dimension(run) is None:
-            self._create(run, batch.vectors.shape[1])
+            run.alone()
+            if self._dimension(run) is None:  # nobody has made it meanwhile
+                self._create(run, batch.vectors.shape[1])
         run.execute("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         if batch.ids is None:
             first = run.fetch("SELECT coalesce(max(id) + 1, 0) FROM {table}")[0][0]

@@ -15,6 +15,9 @@ except ImportError as error:
     raise MissingDependencyError("psycopg and pgvector", "postgres") from error
 
 
+_MAKING = 0x727363746972  # "rsctir" in ASCII, among PostgreSQL's advisory locks
+
+
 class Statements:
     """Runs SQL inside one transaction.
 
@@ -30,6 +33,10 @@ class Statements:
     ) -> None:
         self._cursor = cursor
         self._names = names
+
+    def alone(self) -> None:
+        """Wait until no other transaction is making a table or an extension of ours."""
+        self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_MAKING])
 
     def execute(self, query: str, values: Sequence[Any] = (), **names: sql.Composable) -> None:
         """Run a statement; ``values`` fill its placeholders, ``names`` what stands in braces."""
@@ -103,6 +110,8 @@ class Session:
         connection = psycopg.connect(self._conninfo, autocommit=True)
         known = "SELECT 1 FROM pg_extension WHERE extname = 'vector'"
         if connection.execute(known).fetchone() is None:
-            connection.execute("CREATE EXTENSION vector")
+            with connection.transaction(), connection.cursor() as cursor:
+                Statements(cursor, self._names).alone()
+                cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
         register_vector(connection)
         return connection

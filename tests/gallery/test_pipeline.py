@@ -5,6 +5,7 @@ import os
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -294,6 +295,25 @@ def test_a_damaged_shard_is_named_and_a_new_run_mends_it(loaded, gallery, tmp_pa
     assert (report.rows, report.embedded) == (12, 5)
     assert damaged.name in caplog.text
     assert len(vectors_by_id(tmp_path / "out")) == 12
+
+
+def test_a_shard_whose_numbers_alone_are_damaged_is_named_and_mended_too(loaded, gallery, tmp_path):
+    run(loaded, gallery, tmp_path / "out")
+    before = vectors_by_id(tmp_path / "out")
+    damaged = tmp_path / "out" / "shards" / read_record(tmp_path / "out").shards[0]
+    column = pq.ParquetFile(damaged).metadata.row_group(0).column(3)
+    assert column.path_in_schema.startswith("embedding")
+    content = bytearray(damaged.read_bytes())
+    first = column.dictionary_page_offset or column.data_page_offset
+    content[first + column.total_compressed_size // 2] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(IndexMismatchError, match=damaged.name):
+        list(iterate_embeddings(tmp_path / "out"))
+    assert run(loaded, gallery, tmp_path / "out").embedded > 0
+    after = vectors_by_id(tmp_path / "out")
+    assert set(after) == set(before)
+    for name, vector in before.items():
+        np.testing.assert_allclose(after[name], vector, atol=1e-6)
 
 
 def test_no_picture_at_all_is_an_empty_folder_of_embeddings(loaded, tmp_path):

@@ -61,6 +61,20 @@ def test_a_bounding_box_finds_the_tiles_of_one_place(retriever, folder):
     assert {hit.metadata["raster"] for hit in hits} == {"far.tif"}
 
 
+def test_a_raster_over_the_antimeridian_is_indexed_on_both_sides(retriever, folder, tmp_path):
+    # 3 windows of 32 px and 0.00001 degrees; the second reaches from 179.9999 to -179.99978
+    across = rasterio.Affine(1e-5, 0, 180 - 42e-5, 0, -1e-5, 10)
+    write(folder / "far_east.tif", fields(3, 1, seed=2), crs="EPSG:4326", transform=across)
+    for kept in (None, tmp_path / "kept"):
+        archived = Retriever(retriever.model, retriever.processor)
+        index_rasters(archived, folder, embeddings=kept, **CUT)
+        assert len(archived) == 17
+        for box, columns in (((179, 9, 180, 11), {0}), ((-180, 9, -179, 11), {32, 64})):
+            only = SearchFilter({"raster": "far_east.tif"}, BoundingBox(*box))
+            hits = archived.search("a river", top_k=20, only=only)
+            assert {hit.metadata["column"] for hit in hits} == columns
+
+
 def test_what_is_kept_is_not_read_again_and_gives_the_same_answers(
     retriever, folder, tmp_path, monkeypatch
 ):

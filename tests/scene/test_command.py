@@ -69,6 +69,16 @@ def test_options_without_sense_are_one_line_and_leave_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("written", ["raster", "output"])
+def test_no_file_of_the_command_is_written_over(rsctir, options, written):
+    file = options[options.index(f"--{written}") + 1]
+    before = file.read_bytes() if file.exists() else None
+    code, _, err = rsctir(*options, "--text", "a river", "--heatmap", file)
+    assert code == 2
+    assert "--heatmap" in err and "written over" in err
+    assert (file.read_bytes() if file.exists() else None) == before
+
+
 def test_a_file_that_is_no_raster_is_one_line(rsctir, options, tmp_path):
     options[options.index("--raster") + 1] = tmp_path / "bank.txt"
     code, _, err = rsctir(*options, "--text", "a river")

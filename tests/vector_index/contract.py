@@ -133,6 +133,10 @@ class VectorIndexContract:
             (SearchFilter({"class": {"airport", "farm"}}), lambda p: p % 4 in (0, 3)),
             (SearchFilter({"class": "farm", "checked": False}), lambda p: p % 4 == 3),
             (SearchFilter({"number": [3, 5, 7, 1000]}), lambda p: p in (3, 5, 7)),
+            (
+                SearchFilter({"number": [*range(0, 80, 2), "x", 900]}),
+                lambda p: p in range(0, 80, 2),
+            ),
             (SearchFilter({"gsd": 2.5}), lambda p: p == 5),
             (SearchFilter({"gsd": 3}), lambda p: p == 6),
             (SearchFilter({"class": 'it\'s "quoted" %s {x}'}), lambda p: False),

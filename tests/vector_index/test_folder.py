@@ -1,6 +1,7 @@
 """Indexes in folders: older formats, damage, several processes, packages that are missing."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from rsctir_hf.errors import (
     FolderBusyError,
     IndexMismatchError,
     MissingDependencyError,
+    StorageError,
     UnsupportedError,
 )
 from rsctir_hf.vector_index import folder as folders
@@ -121,18 +123,17 @@ def test_an_index_of_a_newer_version_is_refused(saved, fields, message):
         open_index(saved)
 
 
-def test_an_error_while_saving_leaves_the_older_index_whole(saved, monkeypatch):
+def test_a_disk_that_is_full_while_saving_leaves_the_older_index_whole(saved):
     index = open_index(saved)
-    index.delete([0])
-
-    def full(folder):
-        (folder / "half").write_text("half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(index, "_write", full)
+    index.add(unit_vectors(1000, seed=1))
     before = sorted(path.name for path in saved.iterdir())
-    with pytest.raises(OSError, match="No space"):
-        index.save(saved)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"File too large.*Make room there"):
+            index.save(saved)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(path.name for path in saved.iterdir()) == before
     assert len(open_index(saved)) == 20
 

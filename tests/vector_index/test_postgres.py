@@ -2,6 +2,8 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from threading import Barrier
 
 import psycopg
 import pytest
@@ -78,6 +80,27 @@ def test_two_programs_write_one_table(index):
     index.add(unit_vectors(3, seed=2))
     assert other.ids().tolist() == list(range(9))
     other.close()
+
+
+def test_programs_that_begin_at_once_make_one_table(index, server):
+    count = 4
+    server.psql("CREATE DATABASE begun_at_once")
+    uri = index.uri.replace("/postgres?", "/begun_at_once?")
+    together = Barrier(count)
+
+    def begin(row):
+        together.wait()
+        opened = open_index(uri)
+        together.wait()
+        opened.record = {"model_id": "org/model"}
+        together.wait()
+        opened.add(unit_vectors(count)[row : row + 1])
+        opened.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(begin, range(count)))
+    with closing(open_index(uri)) as opened:
+        assert opened.ids().tolist() == list(range(count))
 
 
 def test_a_user_who_may_only_read_searches(index):
