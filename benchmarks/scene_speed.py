@@ -30,9 +30,10 @@ from scene_mosaics import repeated_mosaic
 from score_test import ROOT
 from torch import Tensor
 
+from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.drawn import sample_folder
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.gallery.embedding import evaluating, image_inputs
+from rsctir_hf.gallery.embedding import default_batch_size, evaluating, image_inputs
 from rsctir_hf.geo.raster import TileReader, open_raster
 from rsctir_hf.protocols import DualEncoder
 from rsctir_hf.retriever import Retriever
@@ -43,7 +44,6 @@ MODELS = ("cmpagl-rs", "galr-rs")
 SIDE = 10_000
 TARGET = 0.85
 BARE_TILES = 192  # of the limit: a multiple of the batch
-BATCH = 16
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--tiles", type=int, default=BARE_TILES, help="of each bare measurement")
     parser.add_argument("--json", type=Path, default=ROOT / "results" / "scene_speed.json")
     options = parser.parse_args(arguments)
+    keep_freed_memory()  # as the command line does
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "scene.tif"
@@ -83,7 +84,7 @@ def measure(checkpoint: Path, file: Path, *, tiles: int) -> dict[str, Any]:
     run_tower(retriever, batches[:1])  # warm-up
     before = seconds_of(lambda: run_tower(retriever, batches))
     started = time.perf_counter()
-    index = SceneIndex.build(retriever, file, batch_size=BATCH)
+    index = SceneIndex.build(retriever, file)
     whole = time.perf_counter() - started
     after = seconds_of(lambda: run_tower(retriever, batches))
     count = sum(len(batch["pixel_values"]) for batch in batches)
@@ -113,7 +114,8 @@ def ready_batches(
     between = time.perf_counter()
     pictures = [picture for picture in read if picture is not None]
     batches = [
-        image_inputs(retriever.model, retriever.processor, batch) for batch in in_batches(pictures)
+        image_inputs(retriever.model, retriever.processor, batch)
+        for batch in in_batches(pictures, default_batch_size(retriever.model))
     ]
     ended = time.perf_counter()
     each = 1000 / len(windows)
@@ -121,10 +123,10 @@ def ready_batches(
     return batches, {step: round(value, 2) for step, value in alone.items()}
 
 
-def in_batches(pictures: Sequence[Image.Image]) -> Iterator[list[Image.Image]]:
-    """Yield ``BATCH`` pictures at a time."""
+def in_batches(pictures: Sequence[Image.Image], size: int) -> Iterator[list[Image.Image]]:
+    """Yield as many pictures at a time as a scene's search does."""
     remaining = iter(pictures)
-    while batch := list(islice(remaining, BATCH)):
+    while batch := list(islice(remaining, size)):
         yield batch
 
 

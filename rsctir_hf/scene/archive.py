@@ -23,7 +23,7 @@ from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster, list_rasters, open_ras
 from rsctir_hf.geo.tiling import Window
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.scene.plan import OVERLAP, TILE, TilePlan, plan_tiles, window_box
-from rsctir_hf.scene.tiles import BATCH, LEAST_VALID, ScenePass
+from rsctir_hf.scene.tiles import LEAST_VALID, ScenePass
 
 _SIDES = ("west", "south", "east", "north")
 
@@ -121,7 +121,7 @@ def index_rasters(
     gsd: float | None = None,
     bands: Sequence[int] | None = None,
     least_valid: float = LEAST_VALID,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> ArchiveReport:
     """Add the tiles of every raster below a folder to a retriever's gallery.
@@ -207,7 +207,7 @@ class _Run:
     planned: Sequence[_Planned]
     skipped: list[Skipped]
     least_valid: float
-    batch_size: int
+    batch_size: int | None
     progress: Progress | None
 
     def at_once(self) -> Iterator[_Part]:

@@ -19,7 +19,7 @@ from rsctir_hf.geo.tiling import Window, heat_map, merge_windows
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.scene.answer import SceneAnswer, SceneHit
 from rsctir_hf.scene.plan import OVERLAP, TILE, TilePlan, plan_tiles, window_places
-from rsctir_hf.scene.tiles import BATCH, LEAST_VALID, ScenePass
+from rsctir_hf.scene.tiles import LEAST_VALID, ScenePass
 
 TOP_K = 20
 
@@ -61,7 +61,7 @@ class SceneIndex:
         gsd: float | None = None,
         bands: Sequence[int] | None = None,
         least_valid: float = LEAST_VALID,
-        batch_size: int = BATCH,
+        batch_size: int | None = None,
         progress: Progress | None = None,
     ) -> "SceneIndex":
         """Embed the windows of a raster.
@@ -75,7 +75,7 @@ class SceneIndex:
             gsd: metres a pixel of the raster, if its own word is missing or wrong.
             bands: see ``open_raster``; for a file only.
             least_valid: windows with a smaller share of pixels that hold data are left out.
-            batch_size: tiles per forward pass.
+            batch_size: tiles per forward pass; see ``embedding.default_batch_size``.
             progress: called with (windows done, windows in all).
 
         Raises:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rsctir_hf.gallery.embedding import Progress, embed_image_batches
+from rsctir_hf.gallery.embedding import Progress, default_batch_size, embed_image_batches
 from rsctir_hf.geo.raster import Raster, Tile, TileReader
 from rsctir_hf.geo.tiling import Window
 from rsctir_hf.retriever import Retriever
@@ -17,7 +17,6 @@ from rsctir_hf.scene.plan import TilePlan
 
 #: A window with a smaller share of pixels that hold data is not searched.
 LEAST_VALID = 0.3
-BATCH = 16
 
 
 class ScenePass:
@@ -37,13 +36,14 @@ class ScenePass:
         self._plan, self._least, self._progress = plan, least_valid, progress
         self._tried: list[int] = []  # places in the plan of the windows that hold data
 
-    def run(self, retriever: Retriever, raster: Raster, batch_size: int) -> Tensor:
+    def run(self, retriever: Retriever, raster: Raster, batch_size: int | None) -> Tensor:
         """Return the vectors (n, D) of the windows that hold data; these are in ``windows``."""
         parts, embedded = [], 0
+        ahead = 2 * (batch_size or default_batch_size(retriever.model))
         for batch in embed_image_batches(
             retriever.model,
             retriever.processor,
-            self._pictures(raster, ahead=2 * batch_size),
+            self._pictures(raster, ahead=ahead),
             batch_size=batch_size,
             regions=retriever.regions,
         ):

@@ -47,7 +47,6 @@ _OTHER_REGIONS = (
 )
 _BLANK_SIDE = 32  # pixels of a picture that nobody sees
 _STRIDE = 10  # neighbours in a gallery are often alike
-_BATCH = 16  # pictures per step: small, so that the first can be searched early
 
 
 class Phase(StrEnum):
@@ -251,7 +250,7 @@ class Workbench:
                 self._usable.set()
 
         self.status = Status(Phase.INDEXING, 0, len(gallery.paths))
-        made = retriever.index(spread(gallery.paths), batch_size=_BATCH, progress=report)
+        made = retriever.index(spread(gallery.paths), progress=report)
         if not made.indexed:
             raise DataLayoutError(
                 f"None of the {len(gallery.paths)} pictures of {gallery.name} can be read: "
