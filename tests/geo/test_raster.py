@@ -204,6 +204,23 @@ def test_an_upload_cannot_reach_other_files_through_a_vrt(tmp_path):
         open_raster(tmp_path / "a.vrt", formats=PLAIN_FORMATS)
 
 
+def test_a_file_with_colons_in_its_name_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.tif", picture(bands=1))
+    file = write(tmp_path / "GTIFF_DIR:1:a.tif", picture())
+    for formats in (None, PLAIN_FORMATS):
+        assert open_raster(file.name, formats=formats).bands == (1, 2, 3)
+    (tmp_path / "a:b:c.tif").write_bytes((tmp_path / "a.tif").read_bytes())
+    with pytest.raises(RasterError, match="not a raster"):
+        open_raster("a:b:c.tif", formats=["PNG"])
+
+
+@pytest.mark.parametrize("address", ["/vsizip/a.zip/a.tif", "https://a.tif", "GTIFF_DIR:1:a.tif"])
+def test_an_upload_cannot_be_an_address(address):
+    with pytest.raises(RasterError, match="not a raster file of this machine"):
+        open_raster(address, formats=PLAIN_FORMATS)
+
+
 def test_complex_numbers_are_refused(tmp_path):
     with pytest.raises(RasterError, match="complex"):
         open_raster(write(tmp_path / "a.tif", np.zeros((1, 9, 9), np.complex64)))
