@@ -68,6 +68,24 @@ def test_a_crs_of_its_own_counts_as_none(tmp_path):
     assert "no coordinates" in raster.notes[0]
 
 
+@pytest.mark.parametrize(("crs", "north"), [("EPSG:3857", 3e9), ("EPSG:4326", 95.0)])
+def test_coordinates_outside_their_crs_count_as_none(tmp_path, crs, north):
+    transform = rasterio.Affine(1e-5, 0, 9, 0, -1e-5, north)
+    raster = open_raster(write(tmp_path / "a.tif", picture(), crs=crs, transform=transform))
+    assert (raster.transform, raster.crs, raster.gsd) == (None, None, None)
+    assert raster.to_lonlat(FULL.corners) is None
+    assert "no coordinates" in raster.notes[0]
+    assert overview_in_degrees(raster, overview(raster, side=50)) is None
+
+
+def test_a_raster_of_the_whole_earth_keeps_its_place(tmp_path):
+    transform = rasterio.Affine(10, 0, -180, 0, -10, 90)
+    values = picture(36, 18)
+    raster = open_raster(write(tmp_path / "a.tif", values, crs="EPSG:4326", transform=transform))
+    assert raster.to_lonlat(np.array([[0.0, 0.0]])).tolist() == [[-180, 90]]
+    assert min(raster.gsd) > 900_000
+
+
 def test_8_bit_rgb_comes_as_it_is(tmp_path):
     values = picture()
     raster = open_raster(write(tmp_path / "a.tif", values))
