@@ -251,6 +251,21 @@ def open_raster(
     return Raster(**{**vars(raster), "stretch": _measure_stretch(raster)})
 
 
+def read_bands(text: str | None) -> tuple[int, ...] | None:
+    """Read bands as a user writes them, such as ``4,3,2``; None stays None.
+
+    Raises:
+        QueryError: other than numbers with commas between them.
+    """
+    try:
+        return None if text is None else tuple(int(band) for band in text.split(","))
+    except ValueError as error:
+        raise QueryError(
+            f"The bands are {text!r}; expected one or three numbers with commas, red first, such "
+            "as 4,3,2."
+        ) from error
+
+
 def list_rasters(folder: str | Path) -> list[Path]:
     """List the rasters below a folder by their suffix, in the order of their names.
 
