@@ -27,11 +27,12 @@ from rsctir_hf.cli.options import (
     Where,
 )
 from rsctir_hf.cli.output import Bar, list_skipped, print_hits
-from rsctir_hf.cli.sources import picture_folder, read_bands, read_bank, read_filter
+from rsctir_hf.cli.sources import picture_folder, read_bank, read_filter
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.gallery.annotations import read_annotations
 from rsctir_hf.gallery.manifest import own_regions, read_manifest
 from rsctir_hf.gallery.pictures import picture_sources
+from rsctir_hf.geo.raster import read_bands
 from rsctir_hf.protocols import MODEL_REGIONS
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.retriever import EXACT_ENGINE, Retriever, describe_query
@@ -88,6 +89,7 @@ def index(  # noqa: PLR0913 - an argument is an option of the command
     embeddings = embeddings or (folder and folder / "embeddings")
     if (images is None) == (rasters is None):
         raise QueryError("Give one of --images and --rasters.")
+    chosen_bands = read_bands(bands)
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
         model,
@@ -100,7 +102,7 @@ def index(  # noqa: PLR0913 - an argument is an option of the command
     if images is not None:
         done = index_pictures(retriever, images, embeddings)
     else:
-        cut = {"tile": tile, "overlap": overlap, "gsd": gsd, "bands": read_bands(bands)}
+        cut = {"tile": tile, "overlap": overlap, "gsd": gsd, "bands": chosen_bands}
         done = index_tiles(retriever, rasters or Path(), embeddings, cut)
     if RECALL_AT < len(retriever) <= MEASURED_UP_TO:
         measure_recall(retriever.engine, top_k=RECALL_AT)

@@ -1,6 +1,7 @@
 """``rsctir scene``: where in a georeferenced raster is what you ask for."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +26,10 @@ from rsctir_hf.cli.options import (
     Trust,
 )
 from rsctir_hf.cli.output import Bar
-from rsctir_hf.cli.sources import read_bands, read_bank
-from rsctir_hf.errors import QueryError
+from rsctir_hf.cli.sources import read_bank
+from rsctir_hf.errors import QueryError, StorageError
 from rsctir_hf.gallery.queries import describe_query
+from rsctir_hf.geo.raster import read_bands
 from rsctir_hf.protocols import MODEL_REGIONS
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.retriever import Retriever
@@ -58,6 +60,7 @@ def scene(  # noqa: PLR0913 - an argument is an option of the command
     if text is None and image is None:
         raise QueryError("There is no query. Give --text, --image, or both.")
     check_written(output, heatmap, read=[raster, *([image] if image else [])])
+    chosen_bands = read_bands(bands)
     hint = None if text is None else describe_query(text)
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
@@ -74,7 +77,7 @@ def scene(  # noqa: PLR0913 - an argument is an option of the command
             tile=tile,
             overlap=overlap,
             gsd=gsd,
-            bands=read_bands(bands),
+            bands=chosen_bands,
             progress=bar.show,
         )
     answer.write_geojson(output)
@@ -84,12 +87,33 @@ def scene(  # noqa: PLR0913 - an argument is an option of the command
 
 
 def check_written(output: Path, heatmap: Path | None, *, read: Sequence[Path]) -> None:
-    """Raise ``QueryError`` where one file would be written over another of the same command."""
+    """Find out before any work what would keep the results from being written.
+
+    Raises:
+        QueryError: one file would be written over another of the same command.
+        StorageError: a file cannot be made there.
+    """
     taken = [path.resolve() for path in read]
     for name, path in (("--output", output), ("--heatmap", heatmap)):
         if path is not None and path.resolve() in taken:
             raise QueryError(f"{name} {path} would be written over another file of this command.")
-        taken += [path.resolve()] if path is not None else []
+        if path is not None:
+            check_writable(name, path)
+            taken.append(path.resolve())
+
+
+def check_writable(name: str, file: Path) -> None:
+    """Raise ``StorageError`` where ``file``, of an option ``name``, could not be written.
+
+    Folders that are missing are made when it is, so the nearest one that is there counts.
+    """
+    if file.is_dir():
+        raise StorageError(f"{name} {file} is a folder. Give the name of a file.")
+    nearest = next(folder for folder in file.resolve().parents if folder.exists())
+    if not nearest.is_dir():
+        raise StorageError(f"{name} {file} cannot be written: {nearest} is a file, not a folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise StorageError(f"{name} {file} cannot be written: {nearest} may not be written to.")
 
 
 def print_answer(answer: SceneAnswer, output: Path, *, hint: str | None, as_json: bool) -> None:

@@ -120,17 +120,3 @@ def _plain_value(text: str) -> Scalar:
     except ValueError:
         return text
     return value if isinstance(value, Scalar) else text
-
-
-def read_bands(bands: str | None) -> tuple[int, ...] | None:
-    """Read ``4,3,2``.
-
-    Raises:
-        QueryError: other than numbers with commas between them.
-    """
-    try:
-        return None if bands is None else tuple(int(band) for band in bands.split(","))
-    except ValueError as error:
-        raise QueryError(
-            f"The bands are {bands!r}; expected one or three numbers with commas, such as 4,3,2."
-        ) from error

@@ -24,7 +24,11 @@ def polygon(corners: Sequence[Point]) -> dict[str, Any]:
 
 
 def bounding_box(corners: Sequence[Point]) -> Box:
-    """Return west, south, east, north; west is above east over the antimeridian (section 5.2)."""
+    """Return west, south, east, north; west is above east over the antimeridian (section 5.2).
+
+    Only the corners are looked at: around a pole, where they lie at all longitudes and the pole is
+    none of them, the box is wrong.
+    """
     longitudes = [longitude for longitude, _ in _unrolled(corners)]
     latitudes = [latitude for _, latitude in corners]
     east = max(longitudes)

@@ -15,29 +15,36 @@ except ImportError:  # ``geo.raster`` says so before anything here is called
     to_other_crs = None
 
 DEGREES = "EPSG:4326"
+_POLE = 90.0  # degrees of latitude
 _STEP = 50  # pixels either side of the centre over which the ground sample distance is measured
 _EQUATOR, _FLATTENING = 6_378_137.0, 1 / 298.257223563  # WGS 84, metres
 
 
 def place_of(source: Any) -> tuple[Transform | None, str | None, tuple[float, float] | None]:  # noqa: ANN401
-    """Return transform, WKT and metres a pixel; nothing where the file has no place on earth."""
+    """Return transform, WKT and metres a pixel; nothing where the file has no place on earth.
+
+    Coordinates that its CRS does not reach count as none: PROJ moves them to a pole or beyond.
+    """
     transform = tuple(source.transform)[:6]
     if source.crs is None or source.transform.is_identity or source.transform.is_degenerate:
         return None, None, None
     crs = source.crs.to_wkt()
     column, row = source.width / 2, source.height / 2
+    aside, along = min(_STEP, column / 4), min(_STEP, row / 4)  # within the raster
     around = np.array(
-        [(column - _STEP, row), (column + _STEP, row), (column, row - _STEP), (column, row + _STEP)]
+        [(column - aside, row), (column + aside, row), (column, row - along), (column, row + along)]
     )
     try:
         places = lonlat(crs, map_points(around, transform))
     except (RasterioError, CPLE_BaseError):  # a CRS of its own, such as a local engineering grid
         return None, None, None
     west, east, north, south = _on_the_ellipsoid(places)
-    across = float(np.linalg.norm(east - west)) / (2 * _STEP)
-    down = float(np.linalg.norm(south - north)) / (2 * _STEP)
-    believable = np.isfinite([across, down]).all() and min(across, down) > 0
-    return transform, crs, (across, down) if believable else None
+    across = float(np.linalg.norm(east - west)) / (2 * aside)
+    down = float(np.linalg.norm(south - north)) / (2 * along)
+    on_earth = np.isfinite(places).all() and np.abs(places[:, 1]).max() <= _POLE
+    if not on_earth or min(across, down) == 0:
+        return None, None, None
+    return transform, crs, (across, down)
 
 
 def lonlat(crs: str, points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -212,7 +212,7 @@ def open_raster(
     """Look into a raster file.
 
     Args:
-        path: a file, or an address that GDAL knows.
+        path: a file, or an address that GDAL knows; a file only where ``formats`` are given.
         bands: one or three bands, counted from 1. Default: red, green and blue by the file's own
             word, else the first three, else the first.
         formats: GDAL drivers that may open it; all that are there by default.
@@ -222,6 +222,8 @@ def open_raster(
         RasterError: no such file, no raster, damaged, or without a pixel that holds data.
         QueryError: there are no such bands.
     """
+    if formats and _is_address(str(path)):
+        raise RasterError(f"{path} is not a raster file of this machine; only such files are read.")
     with _opened(path, formats) as source:
         chosen = _choose_bands(source, bands)
         transform, crs, gsd = place_of(source)
@@ -247,6 +249,21 @@ def open_raster(
             f"{raster.name} holds complex numbers. Choose bands of amplitudes or intensities."
         )
     return Raster(**{**vars(raster), "stretch": _measure_stretch(raster)})
+
+
+def read_bands(text: str | None) -> tuple[int, ...] | None:
+    """Read bands as a user writes them, such as ``4,3,2``; None stays None.
+
+    Raises:
+        QueryError: other than numbers with commas between them.
+    """
+    try:
+        return None if text is None else tuple(int(band) for band in text.split(","))
+    except ValueError as error:
+        raise QueryError(
+            f"The bands are {text!r}; expected one or three numbers with commas, red first, such "
+            "as 4,3,2."
+        ) from error
 
 
 def list_rasters(folder: str | Path) -> list[Path]:
@@ -320,7 +337,7 @@ def _opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[
     with rasterio.Env(**options), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            source = _only(path, formats) if formats else rasterio.open(path)
+            source = _only(path, formats) if formats else rasterio.open(_unmistakable(path))
         except RasterioError as error:
             raise RasterError(
                 f"{name} is not a raster that can be opened, or it is damaged ({error}). Expected "
@@ -337,11 +354,19 @@ def _only(path: str | Path, formats: Sequence[str]) -> Any:  # noqa: ANN401 - a 
     """Open with one of several drivers, which ``rasterio.open`` cannot."""
     if _is_address(str(path)):
         return rasterio.open(path)
-    return rasterio.DatasetReader(str(path), driver=list(formats))
+    return rasterio.DatasetReader(_unmistakable(path), driver=list(formats))
+
+
+def _unmistakable(path: str | Path) -> str:
+    """Return an address as it is, and of a file the absolute path, which nobody takes for one."""
+    return str(path) if _is_address(str(path)) else os.path.abspath(path)
 
 
 def _is_address(path: str) -> bool:
-    return path.startswith("/vsi") or "://" in path or path.count(":") > 1
+    """Return whether GDAL is to make sense of a path; a file's name may hold colons too."""
+    if os.path.abspath(path).startswith("/vsi"):
+        return True
+    return not os.path.exists(path) and ("://" in path or path.count(":") > 1)
 
 
 def _choose_bands(source: Any, bands: Sequence[int] | None) -> tuple[int, ...]:  # noqa: ANN401

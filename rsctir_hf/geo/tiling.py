@@ -18,6 +18,8 @@ Size = tuple[int, int]  # width, height in pixels
 #: A window that a better hit covers by this share of its area shows the same thing (our reading).
 #: At an overlap of a quarter this takes in the neighbours at the sides, not those at the corners.
 MERGE_SHARE = 0.2
+#: More would fill the memory before the first is read.
+MOST_WINDOWS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,19 @@ def tile_windows(size: Size, side: Size, *, overlap: float) -> list[Window]:
         overlap: share of a window that the next one covers too, 0 or more and below 1.
 
     Raises:
-        QueryError: an overlap out of range, or windows without pixels.
+        QueryError: an overlap out of range, windows without pixels, or too many of them.
     """
     if not 0 <= overlap < 1:
         raise QueryError(f"The overlap is {overlap}; expected 0 or more and below 1, such as 0.25.")
     if min(*size, *side) < 1:
         raise QueryError(f"A raster of {size} pixels cannot be cut into windows of {side} pixels.")
     across, down = (_starts(*pair, overlap) for pair in zip(size, side, strict=True))
+    count = len(across) * len(down)
+    if count > MOST_WINDOWS:
+        raise QueryError(
+            f"Windows of {side} pixels with an overlap of {overlap} would be {count:,}; at most "
+            f"{MOST_WINDOWS:,} are made. Use a smaller overlap or larger tiles."
+        )
     width, height = min(size[0], side[0]), min(size[1], side[1])
     return [Window(col, row, width, height) for row in down for col in across]
 

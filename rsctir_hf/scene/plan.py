@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rsctir_hf.errors import QueryError, RasterError
+from rsctir_hf.errors import QueryError
 from rsctir_hf.geo.addresses import TileAddress
 from rsctir_hf.geo.geojson import Box, Point, bounding_box
 from rsctir_hf.geo.raster import Raster
@@ -76,7 +76,6 @@ def plan_tiles(
 
     Raises:
         QueryError: options that make no sense.
-        RasterError: pixels too coarse for any tile.
     """
     check_gsd(gsd)
     if tile < _LEAST_TILE:
@@ -88,20 +87,25 @@ def plan_tiles(
         side = tile, tile
     else:
         trained, pixel = training_gsd(config), math.sqrt(own[0] * own[1])
-        working, warning = working_gsd(pixel, trained), gsd_warning(pixel, trained)
+        learned, warning = working_gsd(pixel, trained), gsd_warning(pixel, trained)
+        working = max(learned, _LEAST_SIDE * max(own) / tile)
         side = round(tile * working / own[0]), round(tile * working / own[1])
-        if min(side) < _LEAST_SIDE:
-            raise RasterError(
-                f"A pixel of {raster.name} is {pixel:.4g} m wide, so a tile of {tile} pixels of "
-                f"{working:.3g} m covers {side[0]} x {side[1]} of them: nothing can be seen. Use "
-                "imagery of a higher resolution, a larger tile, or another gsd."
-            )
+        if working > learned:
+            warning = f"{warning or ''} {_enlarged(tile * working, tile * learned)}".strip()
     return TilePlan(
         windows=tuple(tile_windows(raster.size, side, overlap=overlap)),
         side=side,
         tile=tile,
         gsd=working,
         warnings=(*raster.notes, *([warning] if warning else [])),
+    )
+
+
+def _enlarged(ground: float, learned: float) -> str:
+    """Say that tiles cover more ground, in metres, than in training."""
+    return (
+        f"A tile covers {ground:.3g} m, {ground / learned:.2g} times as much as in training, since "
+        f"it is cut at least {_LEAST_SIDE} of these pixels wide. A larger tile covers more of them."
     )
 
 
@@ -112,7 +116,10 @@ def window_places(raster: Raster, window: Window) -> tuple[Point, ...] | None:
 
 
 def window_box(raster: Raster, window: Window) -> Box | None:
-    """Return west, south, east, north (EPSG:4326) of a window, or None (no map)."""
+    """Return west, south, east, north (EPSG:4326) of a window, or None (no map).
+
+    It is that of the four corners, and wrong where a pole lies within the window.
+    """
     places = window_places(raster, window)
     return None if places is None else bounding_box(places[:4])
 

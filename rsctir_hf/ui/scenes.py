@@ -14,7 +14,7 @@ from PIL import Image
 from rsctir_hf.drawn import CATEGORIES, sample_folder
 from rsctir_hf.errors import QueryError
 from rsctir_hf.geo.map_output import write_geotiff
-from rsctir_hf.geo.raster import PLAIN_FORMATS, Raster, open_raster, overview
+from rsctir_hf.geo.raster import PLAIN_FORMATS, Raster, open_raster, overview, read_bands
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.scene import OVERLAP, TILE, SceneAnswer, SceneIndex
 from rsctir_hf.scene.plan import plan_tiles
@@ -54,14 +54,7 @@ class Cut:
         Raises:
             QueryError: the bands are no numbers.
         """
-        try:
-            chosen = tuple(int(band) for band in bands.split(",")) if bands else None
-        except ValueError as error:
-            raise QueryError(
-                f"The bands are {bands!r}; expected one or three numbers with commas, red first, "
-                "such as 4,3,2."
-            ) from error
-        return cls(int(tile or TILE), gsd or None, chosen)
+        return cls(int(tile or TILE), gsd or None, read_bands(bands or None))
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,24 @@ def test_a_crs_of_its_own_counts_as_none(tmp_path):
     assert "no coordinates" in raster.notes[0]
 
 
+@pytest.mark.parametrize(("crs", "north"), [("EPSG:3857", 3e9), ("EPSG:4326", 95.0)])
+def test_coordinates_outside_their_crs_count_as_none(tmp_path, crs, north):
+    transform = rasterio.Affine(1e-5, 0, 9, 0, -1e-5, north)
+    raster = open_raster(write(tmp_path / "a.tif", picture(), crs=crs, transform=transform))
+    assert (raster.transform, raster.crs, raster.gsd) == (None, None, None)
+    assert raster.to_lonlat(FULL.corners) is None
+    assert "no coordinates" in raster.notes[0]
+    assert overview_in_degrees(raster, overview(raster, side=50)) is None
+
+
+def test_a_raster_of_the_whole_earth_keeps_its_place(tmp_path):
+    transform = rasterio.Affine(10, 0, -180, 0, -10, 90)
+    values = picture(36, 18)
+    raster = open_raster(write(tmp_path / "a.tif", values, crs="EPSG:4326", transform=transform))
+    assert raster.to_lonlat(np.array([[0.0, 0.0]])).tolist() == [[-180, 90]]
+    assert min(raster.gsd) > 900_000
+
+
 def test_8_bit_rgb_comes_as_it_is(tmp_path):
     values = picture()
     raster = open_raster(write(tmp_path / "a.tif", values))
@@ -202,6 +220,23 @@ def test_an_upload_cannot_reach_other_files_through_a_vrt(tmp_path):
     assert open_raster(tmp_path / "a.vrt").size == (300, 260)
     with pytest.raises(RasterError, match="not a raster"):
         open_raster(tmp_path / "a.vrt", formats=PLAIN_FORMATS)
+
+
+def test_a_file_with_colons_in_its_name_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.tif", picture(bands=1))
+    file = write(tmp_path / "GTIFF_DIR:1:a.tif", picture())
+    for formats in (None, PLAIN_FORMATS):
+        assert open_raster(file.name, formats=formats).bands == (1, 2, 3)
+    (tmp_path / "a:b:c.tif").write_bytes((tmp_path / "a.tif").read_bytes())
+    with pytest.raises(RasterError, match="not a raster"):
+        open_raster("a:b:c.tif", formats=["PNG"])
+
+
+@pytest.mark.parametrize("address", ["/vsizip/a.zip/a.tif", "https://a.tif", "GTIFF_DIR:1:a.tif"])
+def test_an_upload_cannot_be_an_address(address):
+    with pytest.raises(RasterError, match="not a raster file of this machine"):
+        open_raster(address, formats=PLAIN_FORMATS)
 
 
 def test_complex_numbers_are_refused(tmp_path):

@@ -38,6 +38,11 @@ def test_a_window_without_pixels_is_refused():
         tile_windows((10, 10), (0, 5), overlap=0)
 
 
+def test_an_overlap_that_makes_millions_of_windows_is_refused():
+    with pytest.raises(QueryError, match=r"391,129,729; .*smaller overlap or larger tiles"):
+        tile_windows((20_000, 20_000), (224, 224), overlap=0.999)
+
+
 def test_corners_go_round_the_window_from_the_upper_left():
     corners = map_points(Window(10, 20, 4, 6).corners, (0.5, 0, 100, 0, -0.5, 200))
     # x = 100 + column / 2, y = 200 - row / 2

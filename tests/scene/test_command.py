@@ -69,6 +69,34 @@ def test_options_without_sense_are_one_line_and_leave_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["--output", "--heatmap"])
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("", "is a folder"),
+        ("bank.txt/hits", "bank.txt is a file"),
+        ("new/hits", "may not be written to"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_model_is_loaded(
+    rsctir, options, tmp_path, monkeypatch, option, place, message
+):
+    monkeypatch.setattr("rsctir_hf.cli.scene.os.access", lambda folder, *_: folder != tmp_path)
+    (tmp_path / "out").mkdir()
+    options[options.index("--model") + 1] = tmp_path / "no-model"
+    code, _, err = rsctir(*options, "--text", "a river", option, tmp_path / place)
+    assert code == 2
+    assert f"{option} {tmp_path}" in err and message in err
+    assert not (tmp_path / "new").exists()
+
+
+def test_bands_are_read_before_the_model_is_loaded(rsctir, options, tmp_path):
+    options[options.index("--model") + 1] = tmp_path / "no-model"
+    code, _, err = rsctir(*options, "--text", "a river", "--bands", "1.5")
+    assert code == 2
+    assert "'1.5'; expected one or three numbers" in err
+
+
 @pytest.mark.parametrize("written", ["raster", "output"])
 def test_no_file_of_the_command_is_written_over(rsctir, options, written):
     file = options[options.index(f"--{written}") + 1]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from rasterio import Affine
 
-from rsctir_hf.errors import QueryError, RasterError
+from rsctir_hf.errors import QueryError
 from rsctir_hf.geo.raster import open_raster
 from rsctir_hf.scene.plan import plan_tiles, window_box, window_places
 
@@ -41,9 +41,16 @@ def test_a_coarse_raster_is_searched_with_a_warning(tmp_path):
     assert "A pixel of this raster is 10 m wide" in plan.warnings[0]
 
 
-def test_pixels_too_coarse_for_any_tile_are_refused(tmp_path):
-    with pytest.raises(RasterError, match="nothing can be seen"):
-        plan_tiles(raster_of(tmp_path, metres=100), UCM)
+@pytest.mark.parametrize(("metres", "ground"), [(10, "80 m, 1.2 times"), (100, "800 m, 12 times")])
+def test_tiles_over_pixels_too_coarse_for_them_are_enlarged_with_a_warning(
+    tmp_path, metres, ground
+):
+    plan = plan_tiles(raster_of(tmp_path, metres=metres), UCM)
+    assert plan.side == (8, 8)
+    assert plan.gsd == pytest.approx(8 * metres / 224, rel=1e-3)
+    assert plan.size_of(plan.windows[0]) == (224, 224)
+    assert f"{metres} m wide" in plan.warnings[0]
+    assert f"covers {ground} as much as in training" in plan.warnings[0]
 
 
 def test_a_given_distance_overrides_the_rasters_word(tmp_path):
