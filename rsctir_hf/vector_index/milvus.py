@@ -1,9 +1,10 @@
 """Milvus: a sharded server for what one machine cannot hold; milvus-lite in a file for trying out.
 
-A collection holds ``id``, ``embedding``, ``metadata`` (JSON) and the bounding box as four columns
-of degrees; the record of the index is a property of the collection. What was added is flushed
-before the next search, which is slow otherwise. A filtered search that falls short, as those of
-milvus-lite do, is answered exactly from what passes.
+A collection holds ``id``, ``embedding``, ``metadata`` (JSON), the ``path`` of that once more (to
+find entries by it quickly) and the bounding box as four columns of degrees; the record of the index
+is a property of the collection. What was added is flushed before the next search, which is slow
+otherwise. A filtered search that falls short, as those of milvus-lite do, is answered exactly from
+what passes.
 """
 
 import json
@@ -28,6 +29,7 @@ from rsctir_hf.entries import (
     noted_recall,
 )
 from rsctir_hf.errors import (
+    IndexMismatchError,
     IndexUnavailableError,
     MissingDependencyError,
     RsctirError,
@@ -46,7 +48,14 @@ from rsctir_hf.vector_index.batch import (
     refuse_held,
     shown,
 )
-from rsctir_hf.vector_index.conditions import milvus_condition
+from rsctir_hf.vector_index.conditions import (
+    LONGEST_PATH,
+    PATH,
+    confuses_types,
+    milvus_condition,
+    path_column,
+    typed_alike,
+)
 from rsctir_hf.vector_index.nearest import nearest_rows
 
 try:
@@ -74,6 +83,7 @@ class MilvusIndex:
 
     Raises:
         IndexUnavailableError: the server does not answer, or the file is open elsewhere.
+        IndexMismatchError: a collection that is not ours or of an older version.
     """
 
     def __init__(self, uri: str) -> None:
@@ -184,16 +194,21 @@ class MilvusIndex:
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
         """See ``protocols.VectorIndex.ids``."""
         found: list[int] = []
+        doubtful = confuses_types(only)
         with self._answering() as client:
             if self._dimension(client) is not None:
                 rows = client.query_iterator(
                     self._name,
                     batch_size=_ROWS_AT_ONCE,
                     filter=milvus_condition(only),
-                    output_fields=["id"],
+                    output_fields=["id", "metadata"] if doubtful else ["id"],
                 )
                 while part := rows.next():
-                    found += [row["id"] for row in part]
+                    found += [
+                        row["id"]
+                        for row in part
+                        if not doubtful or typed_alike(row["metadata"], only)
+                    ]
                 rows.close()
         found.sort()
         kept = [found[position] for position in evenly_spaced(len(found), most=most)]
@@ -226,14 +241,20 @@ class MilvusIndex:
                 return no_hits(len(asked))
             self._flush(client)
             limit = min(top_k, _MOST_HITS)
+            doubtful = confuses_types(only)
             found = client.search(
                 self._name,
                 data=asked.tolist(),
                 limit=limit,
                 filter=milvus_condition(only),
-                output_fields=["id"],
+                output_fields=["id", "metadata"] if doubtful else ["id"],
                 search_params={"params": {"ef": max(_EF_SEARCH, limit)}},
             )
+        if doubtful:
+            found = [
+                [hit for hit in hits if typed_alike(hit["entity"]["metadata"], only)]
+                for hits in found
+            ]
         scores, ids = _as_tensors(found)
         if only is not None and (ids.shape[1] < limit or bool((ids < 0).any())):
             return self._search_passing(asked, limit, only, found=(scores, ids))
@@ -310,14 +331,20 @@ class MilvusIndex:
         about = self._about(client)
         if about is None:
             return None
-        field = next(field for field in about["fields"] if field["name"] == "embedding")
-        return int(field["params"]["dim"])
+        fields = {field["name"]: field for field in about["fields"]}
+        if not {"embedding", PATH} <= fields.keys():
+            raise IndexMismatchError(
+                f"The collection {self._name} of {self._uri} is not ours or of an older version. "
+                "Name another collection, or drop it and build the index anew."
+            )
+        return int(fields["embedding"]["params"]["dim"])
 
     def _create(self, client: MilvusClient, dimension: int) -> None:
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dimension)
         schema.add_field("metadata", DataType.JSON)
+        schema.add_field(PATH, DataType.VARCHAR, max_length=LONGEST_PATH)
         for corner in _CORNERS:
             schema.add_field(corner, DataType.DOUBLE)
         graph = client.prepare_index_params()
@@ -336,6 +363,7 @@ class MilvusIndex:
             self._create(client, batch.vectors.shape[1])
         rows = [
             {"id": one, "embedding": vector, "metadata": metadata}
+            | {PATH: path_column(metadata.get(PATH))}
             | dict(zip(_CORNERS, box.corners if box else _NO_BOX, strict=True))
             for one, vector, metadata, box in zip(
                 ids, batch.vectors.tolist(), batch.metadata, batch.boxes, strict=True
