@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlunsplit
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ from rsctir_hf.errors import (
     UnknownItemError,
     UnsupportedError,
 )
+from rsctir_hf.vector_index.address import read_address
 from rsctir_hf.vector_index.batch import (
     Batch,
     checked_batch,
@@ -83,11 +84,12 @@ class MilvusIndex:
 
     Raises:
         IndexUnavailableError: the server does not answer, or the file is open elsewhere.
+        QueryError: the URI's host or port cannot be one.
         IndexMismatchError: a collection that is not ours or of an older version.
     """
 
     def __init__(self, uri: str) -> None:
-        parts = urlsplit(uri)
+        parts = read_address(uri)
         self.uri = uri
         self._name = dict(parse_qsl(parts.query)).get("collection", DEFAULT_COLLECTION)
         host = parts.netloc.rpartition("@")[2]
@@ -194,7 +196,7 @@ class MilvusIndex:
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
         """See ``protocols.VectorIndex.ids``."""
         found: list[int] = []
-        doubtful = confuses_types(only)
+        doubtful = only if confuses_types(only) else None
         with self._answering() as client:
             if self._dimension(client) is not None:
                 rows = client.query_iterator(
@@ -207,7 +209,7 @@ class MilvusIndex:
                     found += [
                         row["id"]
                         for row in part
-                        if not doubtful or typed_alike(row["metadata"], only)
+                        if doubtful is None or typed_alike(row["metadata"], doubtful)
                     ]
                 rows.close()
         found.sort()
@@ -241,7 +243,7 @@ class MilvusIndex:
                 return no_hits(len(asked))
             self._flush(client)
             limit = min(top_k, _MOST_HITS)
-            doubtful = confuses_types(only)
+            doubtful = only if confuses_types(only) else None
             found = client.search(
                 self._name,
                 data=asked.tolist(),
@@ -250,9 +252,9 @@ class MilvusIndex:
                 output_fields=["id", "metadata"] if doubtful else ["id"],
                 search_params={"params": {"ef": max(_EF_SEARCH, limit)}},
             )
-        if doubtful:
+        if doubtful is not None:
             found = [
-                [hit for hit in hits if typed_alike(hit["entity"]["metadata"], only)]
+                [hit for hit in hits if typed_alike(hit["entity"]["metadata"], doubtful)]
                 for hits in found
             ]
         scores, ids = _as_tensors(found)

@@ -235,6 +235,9 @@ class VectorIndexContract:
             (lambda: index.add(one, ids=[-1]), QueryError, "-1; expected a whole number"),
             (lambda: index.add(one, ids=["a"]), QueryError, "'a'; expected a whole number"),
             (lambda: index.add(one, metadata=[{"a": [1]}]), QueryError, r"'a' is \[1\]"),
+            (lambda: index.add(one, metadata=[{"a": "x\0"}]), QueryError, "NUL character"),
+            (lambda: index.add(one, metadata=[{"a\0": 1}]), QueryError, "NUL character"),
+            (lambda: index.ids(SearchFilter({"a": "\0"})), QueryError, "NUL character"),
             (lambda: index.add(one, metadata=[{}, {}]), QueryError, "2 metadata for 1"),
             (
                 lambda: index.add(one, boxes=[BoundingBox(179, 0, -179, 1)]),
