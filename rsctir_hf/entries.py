@@ -155,7 +155,8 @@ def checked_metadata(metadata: Metadata) -> dict[str, Scalar]:
     """Return metadata as a plain dictionary without what is None, which says nothing.
 
     Raises:
-        QueryError: a name that is no text, or a value that is neither text, number nor truth value.
+        QueryError: a name that is no text, a value that is neither text, number nor truth value,
+            or a NUL character in one of them.
     """
     kept = {name: value for name, value in metadata.items() if value is not None}
     for name, value in kept.items():
@@ -164,5 +165,10 @@ def checked_metadata(metadata: Metadata) -> dict[str, Scalar]:
             raise QueryError(
                 f"The metadata {name!r} is {value!r}; expected a text as name and a text, a "
                 "finite number, True or False as value."
+            )
+        if "\0" in name or (isinstance(value, str) and "\0" in value):
+            raise QueryError(
+                f"The metadata {name!r} is {value!r}, with a NUL character, which databases do not "
+                "store. Remove it."
             )
     return kept

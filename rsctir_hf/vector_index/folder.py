@@ -1,8 +1,10 @@
 """An index in a folder: ``index.json`` beside one folder that holds vectors and records.
 
-``index.json`` is written last and in one step and names that folder, so a crash while saving leaves
-the older index whole. One process writes at a time, behind a lock; whoever loaded an index, changed
-it and finds on saving that another process has saved meanwhile is refused, so nothing is lost.
+``index.json`` is written last and in one step and names that folder, so a process that is killed
+while saving leaves the older index whole. Nothing is forced to the disk: after a power cut it
+may be damaged and is to be built anew. One process writes at a time, behind a lock; whoever loaded
+an index, changed it and finds on saving that another process has saved meanwhile is refused, so
+nothing is lost.
 """
 
 import json

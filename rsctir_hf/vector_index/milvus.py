@@ -1,9 +1,10 @@
 """Milvus: a sharded server for what one machine cannot hold; milvus-lite in a file for trying out.
 
-A collection holds ``id``, ``embedding``, ``metadata`` (JSON) and the bounding box as four columns
-of degrees; the record of the index is a property of the collection. What was added is flushed
-before the next search, which is slow otherwise. A filtered search that falls short, as those of
-milvus-lite do, is answered exactly from what passes.
+A collection holds ``id``, ``embedding``, ``metadata`` (JSON), the ``path`` of that once more (to
+find entries by it quickly) and the bounding box as four columns of degrees; the record of the index
+is a property of the collection. What was added is flushed before the next search, which is slow
+otherwise. A filtered search that falls short, as those of milvus-lite do, is answered exactly from
+what passes.
 """
 
 import json
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlunsplit
 
 import torch
 from torch import Tensor
@@ -28,12 +29,14 @@ from rsctir_hf.entries import (
     noted_recall,
 )
 from rsctir_hf.errors import (
+    IndexMismatchError,
     IndexUnavailableError,
     MissingDependencyError,
     RsctirError,
     UnknownItemError,
     UnsupportedError,
 )
+from rsctir_hf.vector_index.address import read_address
 from rsctir_hf.vector_index.batch import (
     Batch,
     checked_batch,
@@ -46,7 +49,14 @@ from rsctir_hf.vector_index.batch import (
     refuse_held,
     shown,
 )
-from rsctir_hf.vector_index.conditions import milvus_condition
+from rsctir_hf.vector_index.conditions import (
+    LONGEST_PATH,
+    PATH,
+    confuses_types,
+    milvus_condition,
+    path_column,
+    typed_alike,
+)
 from rsctir_hf.vector_index.nearest import nearest_rows
 
 try:
@@ -74,10 +84,12 @@ class MilvusIndex:
 
     Raises:
         IndexUnavailableError: the server does not answer, or the file is open elsewhere.
+        QueryError: the URI's host or port cannot be one.
+        IndexMismatchError: a collection that is not ours or of an older version.
     """
 
     def __init__(self, uri: str) -> None:
-        parts = urlsplit(uri)
+        parts = read_address(uri)
         self.uri = uri
         self._name = dict(parse_qsl(parts.query)).get("collection", DEFAULT_COLLECTION)
         host = parts.netloc.rpartition("@")[2]
@@ -184,16 +196,21 @@ class MilvusIndex:
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
         """See ``protocols.VectorIndex.ids``."""
         found: list[int] = []
+        doubtful = only if confuses_types(only) else None
         with self._answering() as client:
             if self._dimension(client) is not None:
                 rows = client.query_iterator(
                     self._name,
                     batch_size=_ROWS_AT_ONCE,
                     filter=milvus_condition(only),
-                    output_fields=["id"],
+                    output_fields=["id", "metadata"] if doubtful else ["id"],
                 )
                 while part := rows.next():
-                    found += [row["id"] for row in part]
+                    found += [
+                        row["id"]
+                        for row in part
+                        if doubtful is None or typed_alike(row["metadata"], doubtful)
+                    ]
                 rows.close()
         found.sort()
         kept = [found[position] for position in evenly_spaced(len(found), most=most)]
@@ -226,14 +243,20 @@ class MilvusIndex:
                 return no_hits(len(asked))
             self._flush(client)
             limit = min(top_k, _MOST_HITS)
+            doubtful = only if confuses_types(only) else None
             found = client.search(
                 self._name,
                 data=asked.tolist(),
                 limit=limit,
                 filter=milvus_condition(only),
-                output_fields=["id"],
+                output_fields=["id", "metadata"] if doubtful else ["id"],
                 search_params={"params": {"ef": max(_EF_SEARCH, limit)}},
             )
+        if doubtful is not None:
+            found = [
+                [hit for hit in hits if typed_alike(hit["entity"]["metadata"], doubtful)]
+                for hits in found
+            ]
         scores, ids = _as_tensors(found)
         if only is not None and (ids.shape[1] < limit or bool((ids < 0).any())):
             return self._search_passing(asked, limit, only, found=(scores, ids))
@@ -310,14 +333,20 @@ class MilvusIndex:
         about = self._about(client)
         if about is None:
             return None
-        field = next(field for field in about["fields"] if field["name"] == "embedding")
-        return int(field["params"]["dim"])
+        fields = {field["name"]: field for field in about["fields"]}
+        if not {"embedding", PATH} <= fields.keys():
+            raise IndexMismatchError(
+                f"The collection {self._name} of {self._uri} is not ours or of an older version. "
+                "Name another collection, or drop it and build the index anew."
+            )
+        return int(fields["embedding"]["params"]["dim"])
 
     def _create(self, client: MilvusClient, dimension: int) -> None:
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dimension)
         schema.add_field("metadata", DataType.JSON)
+        schema.add_field(PATH, DataType.VARCHAR, max_length=LONGEST_PATH)
         for corner in _CORNERS:
             schema.add_field(corner, DataType.DOUBLE)
         graph = client.prepare_index_params()
@@ -336,6 +365,7 @@ class MilvusIndex:
             self._create(client, batch.vectors.shape[1])
         rows = [
             {"id": one, "embedding": vector, "metadata": metadata}
+            | {PATH: path_column(metadata.get(PATH))}
             | dict(zip(_CORNERS, box.corners if box else _NO_BOX, strict=True))
             for one, vector, metadata, box in zip(
                 ids, batch.vectors.tolist(), batch.metadata, batch.boxes, strict=True

@@ -13,7 +13,7 @@ return too little, and what still falls short is asked again without the graph.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlunsplit
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from rsctir_hf.errors import (
     UnknownItemError,
     UnsupportedError,
 )
+from rsctir_hf.vector_index.address import read_address
 from rsctir_hf.vector_index.batch import (
     Batch,
     checked_batch,
@@ -73,11 +74,11 @@ class PostgresIndex:
 
     Raises:
         IndexUnavailableError: the server does not answer, or has no pgvector.
-        QueryError: the table's name is too long.
+        QueryError: the table's name is too long, or the URI's host or port cannot be one.
     """
 
     def __init__(self, uri: str) -> None:
-        parts = urlsplit(uri)
+        parts = read_address(uri)
         options = dict(parse_qsl(parts.query))
         self.uri = uri
         self.table = options.pop("table", DEFAULT_TABLE)

@@ -20,12 +20,13 @@ def unit_vectors(count, length=LENGTH, *, seed=0):
 
 
 def metadata_of(position):
-    """Every fourth is an airport, its number is its position, every tenth is checked."""
+    """Every fourth is an airport, every tenth is checked, every second has a path."""
     return {
         "class": CLASSES[position % 4],
         "number": position,
         "checked": position % 10 == 0,
         "gsd": position / 2,
+        **({"path": f"/b/'{position}\\\".png"} if position % 2 else {}),
     }
 
 
@@ -137,6 +138,12 @@ class VectorIndexContract:
                 SearchFilter({"number": [*range(0, 80, 2), "x", 900]}),
                 lambda p: p in range(0, 80, 2),
             ),
+            (SearchFilter({"checked": True}), lambda p: p % 10 == 0),
+            (SearchFilter({"checked": 1}), lambda p: False),
+            (SearchFilter({"number": True}), lambda p: False),
+            (SearchFilter({"number": [1, False, 2.0]}), lambda p: p in (1, 2)),
+            (SearchFilter({"path": ["/b/'19\\\".png", "/b/none.png"]}), lambda p: p == 19),
+            (SearchFilter({"path": ["", 7]}), lambda p: False),
             (SearchFilter({"gsd": 2.5}), lambda p: p == 5),
             (SearchFilter({"gsd": 3}), lambda p: p == 6),
             (SearchFilter({"class": 'it\'s "quoted" %s {x}'}), lambda p: False),
@@ -228,6 +235,9 @@ class VectorIndexContract:
             (lambda: index.add(one, ids=[-1]), QueryError, "-1; expected a whole number"),
             (lambda: index.add(one, ids=["a"]), QueryError, "'a'; expected a whole number"),
             (lambda: index.add(one, metadata=[{"a": [1]}]), QueryError, r"'a' is \[1\]"),
+            (lambda: index.add(one, metadata=[{"a": "x\0"}]), QueryError, "NUL character"),
+            (lambda: index.add(one, metadata=[{"a\0": 1}]), QueryError, "NUL character"),
+            (lambda: index.ids(SearchFilter({"a": "\0"})), QueryError, "NUL character"),
             (lambda: index.add(one, metadata=[{}, {}]), QueryError, "2 metadata for 1"),
             (
                 lambda: index.add(one, boxes=[BoundingBox(179, 0, -179, 1)]),

@@ -8,7 +8,8 @@ import pytest
 from milvus_lite.server_manager import server_manager_instance
 
 from rsctir_hf.entries import SearchFilter
-from rsctir_hf.errors import IndexUnavailableError, UnsupportedError
+from rsctir_hf.errors import IndexMismatchError, IndexUnavailableError, UnsupportedError
+from rsctir_hf.vector_index.conditions import milvus_condition
 from rsctir_hf.vector_index.milvus import MilvusIndex
 from rsctir_hf.vector_index.opening import open_index
 
@@ -66,6 +67,20 @@ def test_a_filter_that_few_pass_still_fills_the_answer(index):
     index.save()
     found = index.search(unit_vectors(4, seed=1), 20, only=SearchFilter({"rare": True}))[1]
     assert found.sort(dim=1).values.tolist() == [ids[::100].tolist()] * 4
+
+
+def test_many_paths_cost_no_clause_each(index):
+    paths = [f"/pictures/{row}.png" for row in range(400)]
+    ids = index.add(unit_vectors(400), metadata=[{"path": path} for path in paths])
+    only = SearchFilter({"path": paths[:300]})
+    assert "==" not in milvus_condition(only)
+    assert index.ids(only).tolist() == ids[:300].tolist()
+
+
+def test_a_collection_of_an_older_version_is_named(index):
+    index._client.create_collection(index._name, dimension=16)
+    with pytest.raises(IndexMismatchError, match="older version"):
+        index.add(unit_vectors(1))
 
 
 def test_a_server_that_does_not_answer_is_named():
