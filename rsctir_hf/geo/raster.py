@@ -37,7 +37,9 @@ except ImportError:
 #: What may hold pixels of its own only. A VRT names other files, which an upload must not.
 PLAIN_FORMATS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
 RASTER_SUFFIXES = frozenset((".tif", ".tiff", ".jp2", ".vrt", ".img"))
-_CACHE_MB = 256  # of decoded blocks: rows of windows over a raster in strips read a strip once
+# Of decoded blocks, so that rows of windows over a raster in strips read a strip once. rasterio
+# takes bytes here, where GDAL's own option of this name takes megabytes.
+_CACHE_BYTES = 128 * 2**20
 _SAMPLED_SIDE = 1024  # pixels along the longer side that the stretch is measured on
 _VALUES_AT_ONCE = 16_000_000  # of the bands, while they are sampled
 _NO_CRS = "This raster has no coordinates that could be put on a map: places are given in pixels."
@@ -333,7 +335,7 @@ def _opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[
     name = Path(str(path)).name
     if not _is_address(str(path)) and not Path(path).exists():
         raise RasterError(f"{path} does not exist. Give the path of a raster, such as a GeoTIFF.")
-    options = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _CACHE_MB}
+    options = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _CACHE_BYTES}
     with rasterio.Env(**options), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:

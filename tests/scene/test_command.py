@@ -1,6 +1,7 @@
 """``rsctir scene`` from end to end, in this process."""
 
 import json
+import os
 
 import pytest
 import rasterio
@@ -81,7 +82,7 @@ def test_options_without_sense_are_one_line_and_leave_nothing(
 def test_what_cannot_be_written_is_said_before_the_model_is_loaded(
     rsctir, options, tmp_path, monkeypatch, option, place, message
 ):
-    monkeypatch.setattr("rsctir_hf.cli.scene.os.access", lambda folder, *_: folder != tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, how: how == os.R_OK or path != tmp_path)
     (tmp_path / "out").mkdir()
     options[options.index("--model") + 1] = tmp_path / "no-model"
     code, _, err = rsctir(*options, "--text", "a river", option, tmp_path / place)

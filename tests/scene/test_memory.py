@@ -7,7 +7,7 @@ from ..conftest import ROOT
 
 SIDE, BLOCK = 20_000, 256
 RASTER_MB = SIDE * SIDE * 3 * 2 / 1e6  # 2,400 as numbers of 16 bits
-LIMIT_MB = 500
+LIMIT_MB = 600
 
 SCRIPT = """
 import resource, sys
