@@ -170,7 +170,11 @@ def test_a_run_that_is_killed_while_it_ends_leaves_the_older_embeddings(
 def test_a_run_that_is_stopped_by_the_user_keeps_what_is_finished(loaded, tmp_path):
     folder = tmp_path / "out"
     loaded.model.seconds = 0.3  # a busy machine must not let the run end before the signal
-    process = child(loaded, folder)
+
+    def heed_interrupts():  # whoever is started in the background of a shell ignores them
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    process = child(loaded, folder, prepare=heed_interrupts)
     while asked(tmp_path) < 3 * BATCH:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGINT)

@@ -88,8 +88,8 @@ def test_with_a_region_model_regions_are_shown_and_nothing_is_said_of_their_effe
 def test_clients_get_answers(alone):
     calls = Endpoints(alone)
     picture = str(alone.gallery.paths[2])
-    assert len(calls.text_to_image(BANK[0], "smr", 3)["results"]) == 3
-    assert len(calls.image_to_text(picture, "none", 3)["results"]) == 3
-    assert len(calls.image_to_image(picture, "mr", 3)["results"]) == 3
+    assert len(calls.find_pictures(BANK[0], "smr", 3)["results"]) == 3
+    assert len(calls.find_sentences(picture, "none", 3)["results"]) == 3
+    assert len(calls.find_similar_pictures(picture, "mr", 3)["results"]) == 3
     with pytest.raises(gr.Error, match="no match"):
-        calls.text_to_image(BANK[0], "match", 3)
+        calls.find_pictures(BANK[0], "match", 3)
