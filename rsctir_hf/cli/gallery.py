@@ -27,7 +27,7 @@ from rsctir_hf.cli.options import (
     Where,
 )
 from rsctir_hf.cli.output import Bar, list_skipped, print_hits
-from rsctir_hf.cli.sources import picture_folder, read_bank, read_filter
+from rsctir_hf.cli.sources import picture_folder, query_hint, read_bank, read_filter
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.gallery.annotations import read_annotations
 from rsctir_hf.gallery.manifest import own_regions, read_manifest
@@ -35,7 +35,7 @@ from rsctir_hf.gallery.pictures import picture_sources
 from rsctir_hf.geo.raster import read_bands
 from rsctir_hf.protocols import MODEL_REGIONS
 from rsctir_hf.regions.detector import choose_regions
-from rsctir_hf.retriever import EXACT_ENGINE, Retriever, describe_query
+from rsctir_hf.retriever import EXACT_ENGINE, Retriever
 from rsctir_hf.scene import OVERLAP, TILE, index_rasters
 from rsctir_hf.vector_index.opening import ENGINES, open_index, server_of
 from rsctir_hf.vector_index.recall import measure_recall
@@ -181,9 +181,7 @@ def search(  # noqa: PLR0913 - as above
     trust: Trust = False,
 ) -> None:
     """Search an index by words, by a picture, or by both."""
-    if text is None and image is None:
-        raise QueryError("There is no query. Give --text, --image, or both.")
-    hint = None if text is None else describe_query(text)
+    hint = query_hint(text, image)
     only = read_filter(where, bbox)
     opened = open_index(place, must_exist=True)
     made_with = read_manifest(opened.record, opened.place)

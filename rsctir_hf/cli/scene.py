@@ -26,9 +26,8 @@ from rsctir_hf.cli.options import (
     Trust,
 )
 from rsctir_hf.cli.output import Bar
-from rsctir_hf.cli.sources import read_bank
+from rsctir_hf.cli.sources import query_hint, read_bank
 from rsctir_hf.errors import QueryError, StorageError
-from rsctir_hf.gallery.queries import describe_query
 from rsctir_hf.geo.raster import read_bands
 from rsctir_hf.protocols import MODEL_REGIONS
 from rsctir_hf.regions.detector import choose_regions
@@ -57,11 +56,9 @@ def scene(  # noqa: PLR0913 - an argument is an option of the command
     trust: Trust = False,
 ) -> None:
     """Search a georeferenced raster; the hits become a GeoJSON file for any GIS."""
-    if text is None and image is None:
-        raise QueryError("There is no query. Give --text, --image, or both.")
+    hint = query_hint(text, image)
     check_written(output, heatmap, read=[raster, *([image] if image else [])])
     chosen_bands = read_bands(bands)
-    hint = None if text is None else describe_query(text)
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     retriever = Retriever.from_pretrained(
         model, device=device, trust_remote_code=trust, bank=read_bank(bank), regions=chosen

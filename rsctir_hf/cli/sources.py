@@ -11,6 +11,7 @@ from rsctir_hf.data.tables import split_from_hub, table_from_hub
 from rsctir_hf.drawn import read_caption_bank, sample_folder
 from rsctir_hf.entries import BoundingBox, Scalar, SearchFilter
 from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.gallery.queries import describe_query
 from rsctir_hf.gallery.records import PictureRecord, folder_pictures
 from rsctir_hf.gallery.tables import table_pictures
 from rsctir_hf.model_files import could_be_hub_id
@@ -61,6 +62,17 @@ def check_benchmark(name: str) -> None:
         raise QueryError(
             f"The benchmark is {name!r}; expected one of {', '.join(captioned.NAMES)}."
         )
+
+
+def query_hint(text: str | None, image: Path | None) -> str | None:
+    """Return what to tell whoever asks for words or a picture, if anything.
+
+    Raises:
+        QueryError: nothing is asked for.
+    """
+    if text is None and image is None:
+        raise QueryError("There is no query. Give --text, --image, or both.")
+    return None if text is None else describe_query(text)
 
 
 def split_pair(text: str, *, empty: bool = False) -> tuple[str, str]:

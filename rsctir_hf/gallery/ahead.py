@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from threading import Thread
@@ -22,15 +22,16 @@ def default_workers() -> int:
 
 
 def read_ahead(
-    work: Callable[[Job], Result], jobs: Iterable[Job], *, workers: int
-) -> Iterator[Result]:
+    work: Callable[[Job], Result], jobs: Iterable[Job], *, workers: int, most: int | None = None
+) -> Generator[Result, None, None]:
     """Yield ``work(job)`` for each job, in order, worked out ahead of the caller.
 
     Args:
         work: called in a thread; what it raises is raised here in its turn.
         jobs: taken by the caller's thread, one for each result that is handed over, so that at most
-            ``workers + 1`` results wait.
+            ``most`` results wait.
         workers: threads; 0 works in the caller's own thread, one job at a time.
+        most: default: ``workers + 1``.
     """
     if workers < 1:
         yield from map(work, jobs)
@@ -40,7 +41,7 @@ def read_ahead(
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(workers, "read_ahead", _leave_the_cores, (threads,)) as pool:
         try:
-            waiting.extend(pool.submit(work, job) for job in islice(remaining, workers + 1))
+            waiting.extend(pool.submit(work, job) for job in islice(remaining, most or workers + 1))
             while waiting:
                 result = waiting.popleft().result()
                 waiting.extend(pool.submit(work, job) for job in islice(remaining, 1))

@@ -1,14 +1,13 @@
 """One pass over a scene: tiles are read in a thread while the model embeds those before them."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing
-from itertools import islice
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from rsctir_hf.gallery.ahead import read_ahead
 from rsctir_hf.gallery.embedding import Progress, default_batch_size, embed_image_batches
 from rsctir_hf.geo.raster import Raster, Tile, TileReader
 from rsctir_hf.geo.tiling import Window
@@ -65,29 +64,10 @@ class ScenePass:
             def read(window: Window) -> Tile:
                 return reader.read(window, self._plan.size_of(window))
 
-            # Closed before the reader, or a thread might still read from a file that is shut.
-            with closing(_ahead(read, self._plan.windows, ahead)) as tiles:
+            # One thread, since a raster must not be read by two at once. Closed before the reader,
+            # or it might still read from a file that is shut.
+            with closing(read_ahead(read, self._plan.windows, workers=1, most=ahead)) as tiles:
                 for place, tile in enumerate(tiles):
                     if tile.picture is not None and tile.valid >= self._least:
                         self._tried.append(place)
                         yield tile.picture
-
-
-def _ahead(
-    read: Callable[[Window], Tile], windows: Sequence[Window], count: int
-) -> Generator[Tile, None, None]:
-    """Yield what ``read`` gives for each window, in order, up to ``count`` read in advance.
-
-    One thread reads, since a raster must not be read by two at once.
-    """
-    remaining = iter(windows)
-    with ThreadPoolExecutor(1, thread_name_prefix="read-tiles") as pool:
-        waiting = [pool.submit(read, window) for window in islice(remaining, count)]
-        try:
-            while waiting:
-                tile = waiting.pop(0).result()
-                waiting += [pool.submit(read, window) for window in islice(remaining, 1)]
-                yield tile
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -18,8 +18,8 @@ def test_results_come_in_the_order_of_the_jobs(workers):
     assert list(read_ahead(work, range(20), workers=workers)) == [n * n for n in range(20)]
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_no_more_is_read_than_the_threads_and_one_more_can_hold(workers):
+@pytest.mark.parametrize(("workers", "most"), [(1, None), (3, None), (1, 6)])
+def test_as_much_is_read_ahead_as_may_wait_and_no_more(workers, most):
     taken = []
 
     def jobs():
@@ -27,10 +27,10 @@ def test_no_more_is_read_than_the_threads_and_one_more_can_hold(workers):
             taken.append(number)
             yield number
 
-    results = read_ahead(lambda number: number, jobs(), workers=workers)
+    results = read_ahead(lambda number: number, jobs(), workers=workers, most=most)
     for number in range(10):
         assert next(results) == number
-        assert len(taken) <= number + 1 + workers + 1
+        assert len(taken) == number + 1 + (most or workers + 1)
     results.close()
     assert len(taken) < 50
 

@@ -10,7 +10,6 @@ from rasterio.warp import transform as to_other_crs
 from rsctir_hf.errors import QueryError, RasterError, UnsupportedError
 from rsctir_hf.geo.tiling import Window
 from rsctir_hf.scene import SceneIndex, search_scene
-from rsctir_hf.scene.tiles import _ahead
 
 from ..geo.rasters import PLACES, picture, write
 from .conftest import BANK, FIELD, fields
@@ -185,19 +184,3 @@ def test_geojson_and_heat_map_lie_on_the_scene(tmp_path, retriever, scene_file):
         assert heat.crs == scene.crs
         assert heat.bounds == scene.bounds
         assert heat.read(1).max() == pytest.approx(answer.heat.max())
-
-
-def test_tiles_are_read_in_order_a_few_ahead():
-    asked = []
-    ahead = _ahead(lambda window: asked.append(window) or window, range(10), 3)
-    assert next(ahead) == 0
-    assert list(ahead) == list(range(1, 10))
-    assert asked == list(range(10))
-
-
-def test_an_error_of_the_reading_thread_reaches_the_caller():
-    def fail(window):
-        raise RasterError(f"window {window}")
-
-    with pytest.raises(RasterError, match="window 0"):
-        list(_ahead(fail, range(3), 2))
