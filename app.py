@@ -10,12 +10,15 @@ A Space runs this file; ``python app.py --help`` lists every flag and its enviro
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
-# Read by gradio when it is imported.
+# No telemetry unless asked for; both are read when the packages are imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+from rsctir_hf.allocation import share_arenas
 from rsctir_hf.ui.layout import build_app, launch_options
 from rsctir_hf.ui.settings import parse_settings
 from rsctir_hf.ui.workbench import Workbench
@@ -30,5 +33,9 @@ demo = build_app(bench)
 
 if _LAUNCHED:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    # A container's first process would not heed it otherwise. There is nothing to tidy up: files
+    # appear whole.
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))
+    share_arenas()
     bench.start()
     demo.launch(**launch_options(settings))

@@ -17,6 +17,8 @@ from rsctir_hf.detector_args import DetectorDataArguments
 from rsctir_hf.drawn.build import write_scene
 from rsctir_hf.drawn.gallery import CATEGORIES
 from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.json_text import parse_json
+from rsctir_hf.storage import write_atomically
 from rsctir_hf.training_data import FIRST_TRAINING_SEED, HOLD_OUT_SEED, TRAIN
 
 logger = logging.getLogger(__name__)
@@ -95,7 +97,7 @@ def read_classes(root: Path) -> list[str]:
     """Return the names of the classes, as they should be shown.
 
     Raises:
-        DataLayoutError: there is no ``classes.json``.
+        DataLayoutError: there is no ``classes.json``, or it is damaged.
     """
     file = root / "classes.json"
     if not file.is_file():
@@ -103,8 +105,14 @@ def read_classes(root: Path) -> list[str]:
             f"{file} is missing. Name the folder of RSOD with --data: it holds classes.json and "
             "the folders train and test, each with pictures and metadata.jsonl."
         )
-    names = json.loads(file.read_text(encoding="utf-8"))
-    return [READABLE.get(name, name) for name in names]
+    try:
+        names = parse_json(file.read_text(encoding="utf-8"))
+        return [str(READABLE.get(name, name)) for name in list(names)]
+    except (ValueError, TypeError) as error:
+        raise DataLayoutError(
+            f"{file} is no list of names ({error}). Copy it again, or write the classes as "
+            '["name", ...].'
+        ) from error
 
 
 def hold_out_by_class(
@@ -145,5 +153,5 @@ def draw_boxed_scenes(folder: Path, *, scenes: int, others: int) -> Path:
     ]
     rows = [write_scene(place, job) for job in tqdm(jobs, desc="Drawing scenes", unit="scene")]
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    (place / METADATA).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_atomically(place / METADATA, "\n".join(lines) + "\n")
     return place

@@ -25,6 +25,7 @@ from rsctir_hf.data.collator import picture_source
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.gallery.embedding import embed_images, embed_texts
 from rsctir_hf.gallery.loading import load_dual_encoder
+from rsctir_hf.storage import replacing
 from rsctir_hf.weights import weights_fingerprint
 
 logger = logging.getLogger(__name__)
@@ -106,8 +107,8 @@ def ask_teachers(
             vectors = embed_training_data(
                 model, loaded.processor, train, list(sentences.values()), batch_size=batch_size
             )
-            file.parent.mkdir(parents=True, exist_ok=True)
-            save_file(vectors, file)
+            with replacing(file) as unfinished:
+                save_file(vectors, unfinished)
         kept = load_file(file)
         found.append(Teacher(kept[IMAGES], kept[TEXTS], kept[SCALE].item()))
     return Teachers(found, sentences)

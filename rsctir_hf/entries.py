@@ -148,7 +148,10 @@ NOT_MEASURED = Recall(None, "approximate, not measured")
 
 def noted_recall(record: Mapping[str, Any]) -> Recall:
     """Return the recall that was noted in the record of an index, or that none was measured."""
-    return Recall(**record["recall"]) if "recall" in record else NOT_MEASURED
+    match record.get("recall"):
+        case {"value": int() | float() | None as value, "how": str() as how}:
+            return Recall(value, how)
+    return NOT_MEASURED
 
 
 def checked_metadata(metadata: Metadata) -> dict[str, Scalar]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from rsctir_hf.errors import MissingDependencyError, UnsupportedError
 from rsctir_hf.gallery.embedding import evaluating, image_inputs, tokenize, unit_vectors
-from rsctir_hf.new_folder import new_folder
+from rsctir_hf.storage import new_folder
 from rsctir_hf.weights import weights_fingerprint
 
 #: Loaded when something is exported: every command would wait for them otherwise.

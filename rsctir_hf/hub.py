@@ -1,6 +1,5 @@
 """The way to the Hub: pushing a model folder, and filling a model card from a results file."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +21,10 @@ from rsctir_hf.card_tables import (
 from rsctir_hf.data import BENCHMARKS
 from rsctir_hf.data.benchmarks import Benchmark
 from rsctir_hf.errors import ModelLoadError, RsctirError
+from rsctir_hf.json_text import parse_json
 from rsctir_hf.model_files import check_model_folder
 from rsctir_hf.pushing import explained_push
+from rsctir_hf.storage import write_atomically
 from rsctir_hf.training_args import DRAWN
 
 logger = logging.getLogger(__name__)
@@ -140,18 +141,14 @@ def render_model_card(
             "The results hold no evaluation report (a mapping with 'mR' and 'rerank', or one whose "
             "'metrics' hold 'mAP50')."
         )
-    first = reports[0]
-    fields = {
-        "model_id": model_id,
-        "model_name": model_id.rsplit("/", 1)[-1],
-        "results_table": results_table(reports),
-        "training_data": training_data(results),
-        "git_revision": _or_unknown(results.get("git_revision")),
-        "best_epoch": _epoch(results.get("best_epoch")),
-        "seed": _or_unknown(first.get("seed")),
-        "image_size": _or_unknown(first.get("image_size")),
-        "versions": ", ".join(f"{k} {v}" for k, v in (first.get("versions") or {}).items()),
-    }
+    try:
+        fields = _fields(reports, results, model_id)
+        figures = [cell for report in reports for cell in model_index(report)]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CardError(
+            f"A report of the results cannot be made a table ({error!r}). Expected reports as "
+            "`rsctir evaluate --json FILE` writes them."
+        ) from error
     try:
         text = Template(path.read_text(encoding="utf-8")).substitute(fields)
     except OSError as error:
@@ -164,10 +161,28 @@ def render_model_card(
     card = ModelCard(text)
     front_matter = cast(ModelCardData, card.data)
     front_matter.model_name = fields["model_name"]
-    front_matter.eval_results = [cell for report in reports for cell in model_index(report)]
+    front_matter.eval_results = figures
     sets = [known[name] for name in results.get("training_sets") or () if name in known]
     front_matter.datasets = sets or None
     return card
+
+
+def _fields(
+    reports: Sequence[Mapping[str, Any]], results: Mapping[str, Any], model_id: str
+) -> dict[str, Any]:
+    """Return what a template's placeholders stand for."""
+    first = reports[0]
+    return {
+        "model_id": model_id,
+        "model_name": model_id.rsplit("/", 1)[-1],
+        "results_table": results_table(reports),
+        "training_data": training_data(results),
+        "git_revision": _or_unknown(results.get("git_revision")),
+        "best_epoch": _epoch(results.get("best_epoch")),
+        "seed": _or_unknown(first.get("seed")),
+        "image_size": _or_unknown(first.get("image_size")),
+        "versions": ", ".join(f"{k} {v}" for k, v in (first.get("versions") or {}).items()),
+    }
 
 
 def write_card(
@@ -213,8 +228,8 @@ def write_card(
         model_name=name.rsplit("/", 1)[-1],
         training_data=training_data(merged),
     )
-    (path / LICENCE_FILE).write_text(licence, encoding="utf-8")
-    card.save(path / CARD_FILE)
+    write_atomically(path / LICENCE_FILE, licence)
+    write_atomically(path / CARD_FILE, str(card))
     _write_eval_results(path / EVAL_RESULTS_FOLDER, merged["reports"], hub_ids_of(hub_ids or {}))
     return path / CARD_FILE
 
@@ -240,9 +255,8 @@ def _write_eval_results(
     """Write a YAML file for each benchmark on the Hub that was scored on a whole split."""
     retrieval = [report for report in reports if not is_detection(report)]
     for name, entries in eval_result_entries(retrieval, hub_ids).items():
-        folder.mkdir(exist_ok=True)
         text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+        write_atomically(folder / f"{name}.yaml", text)
 
 
 def training_data(results: Mapping[str, Any]) -> str:
@@ -297,7 +311,7 @@ def _template_for(folder: Path) -> Path:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CardError(
             f"{file} is missing or damaged ({error}). Expected a model folder as training/run.py "

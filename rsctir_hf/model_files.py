@@ -5,7 +5,6 @@ is a folder like any other, of one commit, whole and without pickles; what can g
 is said here in one sentence and a remedy.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig
 from transformers import __version__ as transformers_version
 
 from rsctir_hf.errors import ModelLoadError
+from rsctir_hf.json_text import parse_json
 
 CONFIG_FILE = "config.json"
 # Weights are read from safetensors only: a pickle can run any code when it is opened.
@@ -190,7 +190,7 @@ def _check_version(folder: Path, name: str) -> None:
     A switch that is not known would be passed over, and the model give other vectors.
     """
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = parse_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         kind = config.get("model_type")
     except (OSError, ValueError, AttributeError):
         return  # damaged; said where it is loaded

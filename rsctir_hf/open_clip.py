@@ -36,7 +36,7 @@ from transformers import (
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from rsctir_hf.errors import ModelLoadError, QueryError, UnsupportedError
-from rsctir_hf.new_folder import new_folder
+from rsctir_hf.storage import new_folder
 from rsctir_hf.weights import LOADING_ERRORS
 
 ACTIVATIONS = ("gelu", "quick_gelu")

@@ -33,6 +33,7 @@ from rsctir_hf.gallery.embedding import embed_texts
 from rsctir_hf.metrics import directional_metrics
 from rsctir_hf.protocols import MODEL_REGIONS, PairMatcher, RegionProposer
 from rsctir_hf.reranking import smr
+from rsctir_hf.storage import write_atomically
 from rsctir_hf.training_args import (
     DataArguments,
     ModelArguments,
@@ -210,10 +211,9 @@ def validation_reports(
 
 def write_record(folder: Path, *, results: dict[str, Any], recipe: dict[str, Any]) -> None:
     """Write ``results.json`` and ``recipe.yaml`` beside the model."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULTS_FILE).write_text(results_json(results), encoding="utf-8")
+    write_atomically(folder / RESULTS_FILE, results_json(results))
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
-    (folder / RECIPE_FILE).write_text(text, encoding="utf-8")
+    write_atomically(folder / RECIPE_FILE, text)
 
 
 def recipe_of(

@@ -5,18 +5,16 @@ caption choice, batches, what is frozen), so a run resumed from a checkpoint equ
 uninterrupted one.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import PreTrainedModel, ProcessorMixin, Trainer, TrainerCallback
+from torch.utils.data import DataLoader
+from transformers import ProcessorMixin, TrainerCallback
 
-from rsctir_hf.callbacks import StagedFreezing, WeightAverage, setting_of
+from rsctir_hf.averaging_trainer import AveragingTrainer
 from rsctir_hf.data.augmentation import Augmentation
 from rsctir_hf.data.collator import EpochView, RetrievalCollator, RowDrawer, TeacherLogits
 from rsctir_hf.data.sampler import CaptionAwareSampler
@@ -31,161 +29,7 @@ from rsctir_hf.losses import (
     triplet_loss,
 )
 from rsctir_hf.protocols import MODEL_REGIONS, PairMatcher, RegionProposer
-from rsctir_hf.pushing import explained_push
-from rsctir_hf.training_args import RetrievalTrainingArguments, StagedTrainingArguments
-
-TRAINING_ARGS_NAME = "training_args.bin"
-
-
-class AveragingTrainer(Trainer):
-    """A Trainer with learning rates by module, stages of freezing and averaged weights.
-
-    Args:
-        model: the model.
-        args: its ``freezing``, ``factors`` and ``average_decay`` are followed.
-        callbacks: run after the freezing of an epoch is set.
-        options: all else that ``Trainer`` takes.
-    """
-
-    args: StagedTrainingArguments
-    model: PreTrainedModel
-
-    def __init__(
-        self,
-        model: nn.Module,
-        args: StagedTrainingArguments,
-        *,
-        callbacks: list[TrainerCallback] | None = None,
-        **options: Any,  # noqa: ANN401
-    ) -> None:
-        args.remove_unused_columns = False
-        super().__init__(
-            model=model,
-            args=args,
-            callbacks=[StagedFreezing(args.freezing), *(callbacks or [])],
-            **options,
-        )
-        # Only now does the model lie on its device.
-        self.average = WeightAverage(self.model, args.average_decay) if args.average_decay else None
-        if self.average is not None:
-            self.add_callback(self.average)
-        self.model_accepts_loss_kwargs = False
-
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Make the repository of ``push_to_hub``, before any training; see ``explained_push``."""
-        with explained_push("The model", str(self.args.hub_model_id or self.args.output_dir)):
-            super().init_hf_repo(token, private)
-
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Group parameters by learning-rate factor and weight decay.
-
-        Modules frozen only for a while are included; an optimizer skips what has no gradient.
-        """
-        if self.optimizer is None:
-            model = self.model
-            factors = self.args.factors
-            cls, options = self.get_optimizer_cls_and_kwargs(self.args, model)
-            decayed = set(self.get_decay_parameter_names(model))
-            groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-            for name, parameter in model.named_parameters():
-                factor = setting_of(name, factors, default=1.0)
-                decay = self.args.weight_decay if name in decayed else 0.0
-                groups.setdefault((factor, decay), []).append(parameter)
-            self.optimizer = cls(
-                [
-                    {"params": members, "lr": options["lr"] * factor, "weight_decay": decay}
-                    for (factor, decay), members in groups.items()
-                ],
-                **options,
-            )
-        return self.optimizer
-
-    def loader_over(self, rows: Dataset, batches: Sampler[list[int]] | None = None) -> DataLoader:
-        """Load rows in the batches of a sampler, or of a stream as they come."""
-        args = self.args
-        loader = DataLoader(
-            rows,
-            batch_sampler=batches,
-            batch_size=args.train_batch_size if batches is None else 1,
-            collate_fn=self.data_collator,
-            num_workers=args.dataloader_num_workers,
-            pin_memory=args.dataloader_pin_memory,
-            persistent_workers=args.dataloader_persistent_workers,
-            prefetch_factor=args.dataloader_prefetch_factor,
-        )
-        return self.accelerator.prepare(loader)
-
-    def log_evaluation(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Log what an evaluation found, tell the callbacks, and return it."""
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
-        return metrics
-
-    @property
-    def best_epoch(self) -> float | None:
-        """Epoch of the evaluation that chose the weights, as the log has it; None: none did."""
-        score = f"eval_{(self.args.metric_for_best_model or '').removeprefix('eval_')}"
-        log = self.state.log_history
-        scored = {entry["step"]: entry["epoch"] for entry in log if score in entry}
-        chosen = self.state.best_global_step if self.args.load_best_model_at_end else None
-        return None if chosen is None else scored.get(chosen)
-
-    @contextmanager
-    def averaged_weights(self) -> Iterator[None]:
-        """Hold the averaged weights in the model for the length of a ``with`` block."""
-        was_training = self.model.training
-        self.model.eval()
-        if self.average is not None:
-            self.average.swap(self.model)
-        try:
-            yield
-        finally:
-            if self.average is not None:
-                self.average.swap(self.model)
-            self.model.train(was_training)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401
-        super()._save_checkpoint(model, trial)
-        if self.average is not None:
-            self.average.save(Path(self._checkpoint_folder()))
-
-    def _checkpoint_folder(self) -> str:
-        return f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """Write a checkpoint in full precision, and the finished model in half of it.
-
-        Half precision halves the download; the configuration says float32, so the model is
-        loaded and run in float32. ``training_args.bin`` is a pickle, which nobody should have to
-        load, so it stays out of the finished folder; the recipe says the same.
-        """
-        folder = Path(output_dir) if output_dir else self.args.folder
-        if folder != self.args.folder:
-            super()._save(output_dir, state_dict)
-            return
-        state_dict = {
-            name: value.half() if value.is_floating_point() else value
-            for name, value in self.model.state_dict().items()
-        }
-        super()._save(str(folder), state_dict)
-        (folder / TRAINING_ARGS_NAME).unlink()
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Leave the card as the run has written it; ``Trainer`` would put its own over it."""
-
-    def _load_from_checkpoint(
-        self, resume_from_checkpoint: str, model: nn.Module | None = None
-    ) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self.average is not None:
-            self.average.load(Path(resume_from_checkpoint))
-
-    def _load_best_model(self) -> None:
-        super()._load_best_model()
-        if self.average is not None and self.state.best_model_checkpoint:
-            self.average.load(Path(self.state.best_model_checkpoint))
+from rsctir_hf.training_args import RetrievalTrainingArguments
 
 
 class RetrievalTrainer(AveragingTrainer):

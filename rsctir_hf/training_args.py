@@ -4,6 +4,7 @@ A recipe is a flat YAML file whose keys are the fields below (and those of
 ``transformers.TrainingArguments``); a flag ``--key value`` on the command line overrides it.
 """
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -296,7 +297,8 @@ def parse_groups(arguments: list[str], groups: Any) -> tuple[Any, ...]:  # noqa:
     """Read a recipe and flags into one object of each group (dataclass types).
 
     Raises:
-        RecipeError: if the file is missing, is no mapping, or holds an unknown key.
+        RecipeError: if the file is missing, is no mapping, or holds an unknown key or a value that
+            cannot be used.
     """
     parser = HfArgumentParser(groups)
     if arguments and not arguments[0].startswith("-"):
@@ -307,7 +309,16 @@ def parse_groups(arguments: list[str], groups: Any) -> tuple[Any, ...]:  # noqa:
             raise RecipeError(f"{arguments[0]}: unknown keys {unknown}. See --help for all keys.")
         parser.set_defaults(**recipe)
         arguments = arguments[1:]
-    return parser.parse_args_into_dataclasses(args=arguments)
+    try:
+        return parser.parse_args_into_dataclasses(args=arguments)
+    except RecipeError:
+        raise
+    # What the checks of the fields raise on values of another kind, and transformers on its own.
+    except (ValueError, TypeError, LookupError, AttributeError, OSError) as error:
+        raise RecipeError(
+            f"A value of the recipe or of a flag cannot be used: {error} Compare it with the "
+            "recipes in training/recipes/; --help lists all keys."
+        ) from error
 
 
 def read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any]:
@@ -316,7 +327,7 @@ def read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any
     Raises:
         RecipeError: if it is something else.
     """
-    mapping = yaml.safe_load(value) if isinstance(value, str) else value
+    mapping = read_yaml(value, name) if isinstance(value, str) else value
     if mapping is None:
         return {}
     if not isinstance(mapping, dict):
@@ -324,28 +335,49 @@ def read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any
     return mapping
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
+def read_yaml(text: str, name: str) -> Any:  # noqa: ANN401 - whatever YAML holds
+    """Return what a YAML text holds.
+
+    Raises:
+        RecipeError: it is no YAML, or nested more deeply than Python can follow.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise RecipeError(f"{name} is not valid YAML: {error}") from error
+
+
+def read_recipe(path: Path, *, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a recipe file as a flat mapping.
 
     A line ``extends: other.yaml`` takes over the keys of that recipe, its path being relative to
     this one's folder; own keys win. The mappings ``config`` of both are joined, own fields winning;
     of other mappings only the own one counts.
 
+    Args:
+        path: of the file.
+        below: the recipes that extend it, which it may not extend in turn.
+
     Raises:
-        RecipeError: if it is missing, unreadable or no mapping.
+        RecipeError: if it is missing, unreadable or no mapping, or extends itself.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise RecipeError(f"No recipe at {path}. The shipped ones are in training/recipes/.")
+    if path.resolve() in below:
+        raise RecipeError(f"{path} extends itself, by way of others or not. Take that line out.")
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
         raise RecipeError(f"{path} is not valid YAML: {error}") from error
+    recipe = read_yaml(text, str(path))
     if not isinstance(recipe, dict):
         raise RecipeError(f"{path} must hold 'key: value' lines, not {type(recipe).__name__}.")
     parent = recipe.pop("extends", None)
     if parent is None:
         return recipe
-    inherited = read_recipe(path.parent / parent)
+    if not isinstance(parent, str):
+        raise RecipeError(f"{path}: extends is {parent!r}; expected the name of a recipe file.")
+    inherited = read_recipe(path.parent / parent, below=(*below, path.resolve()))
     if isinstance(recipe.get("config"), dict) and isinstance(inherited.get("config"), dict):
         recipe["config"] = {**inherited["config"], **recipe["config"]}
     return {**inherited, **recipe}

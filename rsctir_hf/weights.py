@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 
@@ -29,6 +30,7 @@ LOADING_ERRORS = (
     RuntimeError,
     ImportError,
     SafetensorError,
+    StrictDataclassError,
 )
 
 
@@ -78,7 +80,7 @@ def load_part(
     """
     try:
         return auto_class.from_pretrained(files.folder, **options)
-    except LOADING_ERRORS as error:
+    except Exception as error:  # tokenizers raises plain Exceptions
         raise ModelLoadError(explain_loading(files, what, error)) from error
 
 

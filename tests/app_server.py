@@ -1,6 +1,7 @@
 """The app in a process of its own, on tiny models, for clients and browsers to talk to."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ def running_app(flags, log, *, root=ROOT):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environ = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environ["GRADIO_TEMP_DIR"] = str(log.with_name("uploads"))  # of no other test's files
     environ.pop("PYTHONPATH", None)  # the package beside app.py is the one that counts
     command = [sys.executable, str(root / "app.py"), "--port", str(port), *flags]
     with log.open("w") as output:
@@ -33,7 +35,8 @@ def running_app(flags, log, *, root=ROOT):
             yield url
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            if (code := process.wait(timeout=30)) not in (0, 128 + signal.SIGTERM):
+                raise RuntimeError(f"app.py ended with {code} on SIGTERM:\n{log.read_text()}")
 
 
 def _wait(url, process, log):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,22 @@ def rsctir(monkeypatch, capsys):
         return left.value.code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def read_only():
+    """A folder that this process may enter and not write to, as a user whom permissions bind."""
+    with tempfile.TemporaryDirectory() as folder:
+        closed = Path(folder) / "closed"
+        closed.mkdir(mode=0o555)
+        os.chmod(folder, 0o755)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield closed
+        finally:
+            os.seteuid(user)
 
 
 @pytest.fixture

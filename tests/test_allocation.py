@@ -1,11 +1,14 @@
 """What glibc is asked for, and that no other C library is asked."""
 
 import ctypes
+import platform
+import subprocess
+import sys
 
 import pytest
 
 from rsctir_hf import allocation
-from rsctir_hf.allocation import keep_freed_memory
+from rsctir_hf.allocation import keep_freed_memory, share_arenas
 
 
 @pytest.fixture
@@ -36,4 +39,29 @@ def test_glibc_is_told_to_neither_map_nor_trim(asked, monkeypatch):
 def test_another_c_library_is_left_alone(library, asked, monkeypatch):
     monkeypatch.setattr(allocation.platform, "libc_ver", lambda: (library, ""))
     keep_freed_memory()
+    share_arenas()
     assert asked == []
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
+@pytest.mark.parametrize("asked_for", ["", "share_arenas()"])
+def test_threads_share_two_arenas_instead_of_one_each(asked_for, tmp_path):
+    code = f"""
+import ctypes, threading
+from rsctir_hf.allocation import share_arenas
+{asked_for}
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+barrier = threading.Barrier(8)
+def allocate():
+    libc.malloc(1000)
+    barrier.wait()
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+[each.start() for each in threads], [each.join() for each in threads]
+file = libc.fopen({str(tmp_path / "arenas.xml")!r}.encode(), b"w")
+libc.malloc_info(0, ctypes.c_void_p(file))
+libc.fclose(ctypes.c_void_p(file))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    arenas = (tmp_path / "arenas.xml").read_text().count("<heap nr=")
+    assert (arenas <= 2) == bool(asked_for)

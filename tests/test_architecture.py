@@ -10,9 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-PACKAGE = "rsctir_hf"
+from module_imports import PACKAGE, ROOT, imports_of, own_imports, part_of_file, tree_of
 
 LEAVES = {"models.galr", "models.cmpagl", "models.overhead"}
 PURE = {"losses", "metrics", "reranking", "training_args", "protocols", "errors", "imagery"}
@@ -25,8 +23,9 @@ PURE |= {
     "proposals",
     "average_precision",
     "detector_args",
-    "new_folder",
+    "storage",
     "pushing",
+    "json_text",
 }
 ADAPTERS = {"data", "drawn", "gallery", "geo", "regions", "pretrained", "open_clip"}
 ENGINES = {"vector_index"}  # below the adapters: the gallery keeps its vectors in one
@@ -34,11 +33,18 @@ SERVICES = {"retriever", "evaluation", "detection_evaluation", "export", "scene"
 GROUND = LEAVES | PURE
 SERVED = {"gallery", "regions", "metrics", "reranking", "protocols", "errors", "imagery"}
 SERVED |= {"vector_index", "entries", "captions", "weights", "boxes", "average_precision"}
-SERVED |= {"new_folder", "drawn"}
+SERVED |= {"storage", "drawn", "json_text"}
 BELOW_DOORS = GROUND | ENGINES | ADAPTERS | SERVICES
 ROOT_NAMES = ""  # what `rsctir_hf/__init__.py` itself defines, such as its version
 TRAINING_DOORS = {"trainer", "callbacks", "hub", "card_tables", "initialization", "run_report"}
-TRAINING_DOORS |= {"training_data", "distillation", "detector_data", "detector_trainer"}
+TRAINING_DOORS |= {
+    "averaging_trainer",
+    "resumption",
+    "training_data",
+    "distillation",
+    "detector_data",
+    "detector_trainer",
+}
 
 # the part of the package -> the parts it may import, besides itself
 PLACES: dict[str, set[str]] = (
@@ -62,10 +68,13 @@ LEAF_PACKAGES = {"torch", "torchvision", "timm", "transformers", "tokenizers"}
 LEAF_PACKAGES |= set(sys.stdlib_module_names)
 HEAVY = ["gradio", "torch_geometric", "rasterio", "faiss"]
 HEAVY += ["matplotlib", "datasets", "plotly", "pandas", "pymilvus", "psycopg", "onnxruntime"]
+RUNS_WHAT_IT_READS = {"eval", "exec", "os.system", "yaml.load", "yaml.unsafe_load"}
+RUNS_WHAT_IT_READS |= {"pickle.load", "pickle.loads", "joblib.load", "dill.load", "dill.loads"}
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
 MAX_LINES = 450
 
-FOLDERS = [ROOT / PACKAGE, ROOT / "training", ROOT / "benchmarks", ROOT / "examples"]
+FOLDERS = [ROOT / PACKAGE]
+FOLDERS += [ROOT / name for name in ("training", "benchmarks", "examples", "docs")]
 PACKAGE_FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
 SHIPPED_FILES = sorted(file for folder in FOLDERS for file in folder.rglob("*.py"))
 SHIPPED_FILES += [ROOT / "app.py"] if (ROOT / "app.py").exists() else []
@@ -74,44 +83,6 @@ TEST_FILES = sorted((ROOT / "tests").rglob("*.py"))
 
 def name_of(file):
     return file.relative_to(ROOT).as_posix()
-
-
-def tree_of(file):
-    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
-
-
-def part_of(module):
-    """Return the row of PLACES that a dotted name below the package belongs to."""
-    names = [name for name in module.split(".") if name != "__init__"]
-    return ".".join(names[:2]) if names[:1] == ["models"] else "".join(names[:1])
-
-
-def part_of_file(file):
-    return part_of(".".join(file.relative_to(ROOT / PACKAGE).with_suffix("").parts))
-
-
-def module_or_package(name):
-    """Read `from rsctir_hf import name`: a module of that name, or a name of the package's own."""
-    inside = ROOT / PACKAGE / name
-    return f"{PACKAGE}.{name}" if inside.is_dir() or inside.with_suffix(".py").exists() else PACKAGE
-
-
-def imports_of(tree):
-    """Yield (dots, dotted module) of every import, wherever it stands."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((0, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module == PACKAGE and not node.level:
-            yield from ((0, module_or_package(alias.name)) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.level, node.module or ""
-
-
-def own_imports(file):
-    """Return the parts of the package that a file imports, by absolute name."""
-    modules = [module for dots, module in imports_of(tree_of(file)) if not dots]
-    own = [module for module in modules if module.split(".")[0] == PACKAGE]
-    return {part_of(module.removeprefix(PACKAGE).lstrip(".")) for module in own}
 
 
 def functions_of(tree):
@@ -143,11 +114,11 @@ def test_imports_point_down(file):
     assert not refused, f"{part or PACKAGE} may not import {sorted(refused)}"
 
 
-def test_app_imports_only_the_ui():
+def test_app_imports_only_the_ui_and_how_memory_is_handed_out():
     app = ROOT / "app.py"
     if not app.exists():
         pytest.skip("app.py is not there yet")
-    assert own_imports(app) <= {"ui"}
+    assert own_imports(app) <= {"ui", "allocation"}
 
 
 @every_leaf_file
@@ -225,6 +196,21 @@ def test_no_assert_and_no_bare_except(file):
         assert not isinstance(node, ast.Assert), f"raise in line {node.lineno}"
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"name the exception in line {node.lineno}"
+
+
+@every_shipped_file
+def test_nothing_runs_what_it_reads(file):
+    """No pickle is opened, no shell is asked, and nobody but the user trusts remote code."""
+    for call in (node for node in ast.walk(tree_of(file)) if isinstance(node, ast.Call)):
+        written = ast.unparse(call)
+        assert ast.unparse(call.func) not in RUNS_WHAT_IT_READS, written
+        given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        assert ast.unparse(call.func) != "torch.load" or given.get("weights_only") == "True", (
+            written
+        )
+        assert given.get("allow_pickle", "False") == given.get("shell", "False") == "False", written
+        trusted = given.get("trust_remote_code", "False")
+        assert trusted.rsplit(".")[-1] in ("False", "trust", "trust_remote_code"), written
 
 
 @every_shipped_file

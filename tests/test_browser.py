@@ -1,5 +1,6 @@
 """A visit in headless Chromium: search, rerank, upload, region graph; no error on the way."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,12 @@ def test_a_query_shows_pictures_and_smr_shows_ranks_move(page):
     after = [cards.nth(place).get_attribute("aria-label") for place in range(12)]
     assert any("up " in label or "down " in label for label in after)
     assert [name.split(",")[0] for name in before] != [name.split(",")[0] for name in after]
+
+
+def test_a_page_that_is_loaded_again_and_again_stays_whole(page):
+    for _ in range(4):
+        page.reload(wait_until="domcontentloaded")
+        page.get_by_role("button", name="Search", exact=True).wait_for()
 
 
 def test_an_example_searches_with_one_click_and_a_card_opens_by_keyboard(page):
@@ -223,3 +230,49 @@ def test_the_page_fits_a_phone(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     for name in ("Search", "Picture", "Region graph", "Scene", "About"):
         assert page.get_by_role("tab", name=name).is_visible()
+
+
+MARKUP = "<img src=x onerror=window.ran=1><script>window.ran=1</script>"
+FILE = "<img src=x onerror=window.ran=1>.png"
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A launch whose file names, captions, categories and sentences are markup that runs."""
+    flags = save_launch(tmp_path)
+    rows = []
+    for number, picture in enumerate(sorted((tmp_path / "gallery").glob("block_*.png"))):
+        named = picture.rename(picture.with_name(f"{number:02d}{FILE}"))
+        place = [500000.0, 0.5, 0.0, 5000000.0, 0.0, -0.5]
+        row = {"file_name": named.name, "captions": [MARKUP, MARKUP], "category": MARKUP}
+        rows.append(row | {"geotransform": place, "crs": MARKUP})
+    (tmp_path / "gallery" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "bank.txt").write_text("\n".join(f"{MARKUP} {number}" for number in range(6)))
+    with running_app(flags, tmp_path / "log.txt") as url:
+        yield tmp_path, url
+
+
+def test_markup_in_names_captions_and_queries_is_shown_as_text(browser, hostile):
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.set_default_timeout(SLOW)
+    page.goto(hostile[1], wait_until="domcontentloaded")
+    search(page, MARKUP)
+    page.locator("#rs-results .rs-card").first.click()
+    page.locator("#rs-detail .rs-detail img").wait_for()
+    assert page.get_by_text(MARKUP).count() > 1  # as it is written, in cards and detail
+    page.get_by_role("button", name="Search your own pictures").click()
+    upload = next((hostile[0] / "gallery").glob("05*"))
+    broken = hostile[0] / FILE
+    broken.write_bytes(b"no picture")
+    page.locator("#rs-uploads input[type=file]").set_input_files([upload, broken])
+    page.get_by_text("Left out").wait_for()
+    page.get_by_role("tab", name="Picture").click()
+    page.locator("#rs-picture input[type=file]").set_input_files(upload)
+    page.locator("#rs-captions .rs-sentence").first.wait_for()
+    assert page.locator("#rs-captions").get_by_text(MARKUP).count() == 5
+    page.locator("#rs-similar-results .rs-card").first.wait_for()
+    page.get_by_role("tab", name="Region graph").click()
+    page.locator("#rs-region-picture input[type=file]").set_input_files(upload)
+    page.locator(".js-plotly-plot").first.wait_for()
+    assert page.evaluate("window.ran") is None
+    page.close()

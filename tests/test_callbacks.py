@@ -1,4 +1,4 @@
-"""Freezing by prefix and the weight average, on their own; the runs are in test_trainer."""
+"""Freezing by prefix and the weight average, on their own; test_averaging_trainer has the runs."""
 
 from types import SimpleNamespace
 

@@ -98,3 +98,10 @@ def test_each_process_of_a_machine_has_a_device_of_its_own(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert device_of_this_process("cuda") == "cuda:1"
     assert device_of_this_process("cpu") == "cpu"
+
+
+def test_names_that_are_no_text_are_written_and_printed(rsctir, picture_folder, tmp_path):
+    output = tmp_path / "\udcff"
+    code, out, _ = rsctir("embed", "--images", picture_folder, "--output", output)
+    assert code == 0
+    assert r"\udcff: 8 embedded" in out

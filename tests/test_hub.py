@@ -278,3 +278,10 @@ def test_push_names_a_malformed_repository_and_a_refusal(clip_folder, monkeypatc
     monkeypatch.setattr(HfApi, "create_repo", refuse)
     with pytest.raises(PushError, match=r"401 Unauthorized.*hf auth login"):
         push_model(clip_folder, "org/name")
+
+
+@pytest.mark.parametrize("value", [None, "many", {}, []])
+def test_a_report_whose_figures_are_no_numbers_is_refused(results, value):
+    results["test"][0]["i2t_R@1"] = value
+    with pytest.raises(CardError, match="cannot be made a table"):
+        render_model_card(CARDS / "cmpagl.md", results, model_id="org/model")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from rsctir_hf import imagery
 from rsctir_hf.errors import DataLayoutError, ImageReadError
-from rsctir_hf.imagery import list_images, read_image, stretch_to_bytes
+from rsctir_hf.imagery import list_images, picture_size, read_image, stretch_to_bytes
 
 RAMP = np.linspace(0, 60_000, 32 * 32).reshape(32, 32)
 
@@ -258,6 +258,33 @@ def test_list_images_searches_subfolders_and_passes_over_the_rest(tmp_path, pict
     assert names == ["b.JPG", "sub/a.tif"]
 
 
+def test_links_out_of_a_folder_are_passed_over_and_told(tmp_path, caplog):
+    gallery, elsewhere = tmp_path / "gallery", tmp_path / "elsewhere"
+    for folder in (gallery, elsewhere):
+        folder.mkdir()
+        Image.new("RGB", (8, 8)).save(folder / "a.png")
+    (gallery / "same.png").symlink_to("a.png")
+    (gallery / "other.png").symlink_to(elsewhere / "a.png")
+    (gallery / "up.png").symlink_to("../elsewhere/a.png")
+    (gallery / "folder").symlink_to(elsewhere)
+    assert [path.name for path in list_images(gallery)] == ["a.png", "same.png"]
+    assert "2 links" in caplog.text
+    (tmp_path / "link").symlink_to(gallery)  # the folder that is named may be a link
+    assert len(list_images(tmp_path / "link")) == 2
+
+
+def test_links_of_a_snapshot_in_the_hub_s_cache_are_pictures_like_others(tmp_path):
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "0abc" / "data"
+    for folder in (blobs, snapshot):
+        folder.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(blobs / "1234", format="PNG")
+    (snapshot / "a.png").symlink_to("../../../blobs/1234")
+    (snapshot / "b.png").symlink_to("/etc/hostname")
+    Image.new("RGB", (8, 8)).save(tmp_path / "beside.png")
+    (snapshot / "c.png").symlink_to(tmp_path / "beside.png")
+    assert [path.name for path in list_images(snapshot)] == ["a.png"]
+
+
 def test_list_images_of_a_folder_without_pictures_is_empty(tmp_path):
     assert list_images(tmp_path) == []
 
@@ -273,3 +300,38 @@ def test_list_images_needs_a_folder(tmp_path):
 def test_formats_that_are_read_and_suffixes_that_are_listed_agree():
     formats = Image.registered_extensions()
     assert {formats[suffix] for suffix in imagery.IMAGE_SUFFIXES} == set(imagery._FORMATS)
+
+
+def test_a_bomb_of_a_few_kilobytes_is_refused_before_it_is_decoded(monkeypatch):
+    bomb = png_header(13_000, 13_000)
+    assert len(bomb) < 1024
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(ImageReadError, match="13000 x 13000 pixels"):
+        read_image(bomb, max_pixels=40_000_000)
+
+
+def test_transparency_is_laid_over_black_in_every_shade():
+    shade, alpha = np.meshgrid(*[np.arange(256, dtype=np.uint8)] * 2)
+    layer = Image.fromarray(np.stack([shade] * 3 + [alpha], axis=2))
+    black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
+    expected = Image.alpha_composite(black, layer).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(read_image(layer)), np.asarray(expected))
+
+
+def test_a_decoder_that_fails_in_its_own_way_is_told_as_damage(monkeypatch):
+    # As Pillow's of AVIF does; found by benchmarks/fuzz.py.
+    def fail(*_):
+        raise RuntimeError("Failed to decode frame 0")
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
+    with pytest.raises(ImageReadError, match="Failed to decode frame 0"):
+        read_image(encoded(Image.new("RGB", (8, 8)), "PNG"))
+
+
+def test_the_size_of_a_picture_is_read_from_its_header(tmp_path):
+    (tmp_path / "vast.png").write_bytes(png_header(13_000, 12_000))
+    assert picture_size(tmp_path / "vast.png") == (13_000, 12_000)
+    (tmp_path / "bomb.png").write_bytes(png_header(60_000, 60_000))
+    (tmp_path / "page.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    for name in ("bomb.png", "page.png", "absent.png", "a\0b"):
+        assert picture_size(tmp_path / name) is None

@@ -266,3 +266,72 @@ def test_distillation_costs_nothing_where_the_student_agrees_with_its_teacher():
 def test_distillation_says_what_it_cannot_take(logits, temperature, named):
     with pytest.raises(ValueError, match=named):
         distillation_loss(torch.zeros(3, 4), logits, scale=1.0, temperature=temperature)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda s, of, p: info_nce_loss(s.int(), p, scale=1.0),
+            r"^similarity is torch\.int32",
+        ),
+        (
+            lambda s, of, p: info_nce_loss(s[:3], p[:3] & (torch.arange(6) != 0), scale=1.0),
+            r"^picture 0 has no positive",
+        ),
+        (
+            lambda s, of, p: info_nce_loss(s[:3], p[:3], scale=1.0),
+            r"^caption 4 has no positive \(1 such\)\. Every picture and every caption of a batch "
+            r"needs at least one true cell in `positives`\.$",
+        ),
+        (
+            lambda s, of, p: distillation_loss(s.int(), s[None], scale=1.0, temperature=1.0),
+            r"^similarity is torch\.int32",
+        ),
+        (lambda s, of, p: triplet_loss(s.int(), of, p), r"^similarity is torch\.int32"),
+        (
+            lambda s, of, p: triplet_loss(s, of, ~p),
+            r"^positives is false at the cell of a caption and its own picture\. Set "
+            r"positives\[image_of_caption\[c\], c\] for every caption c\.$",
+        ),
+        (
+            lambda s, of, p: matching_loss(s[0], of),
+            r"^logits are \(6,\) and labels \(6,\); expected \(P, 2\) and \(P,\) for P pairs\.$",
+        ),
+        (lambda s, of, p: matching_loss(s[:, :3], of[:4]), r"^logits are \(4, 3\)"),
+        (
+            lambda s, of, p: matching_loss(s[:, :2], of[:4]),
+            r"^labels must be int64, 1 for a matching pair and 0 otherwise\.$",
+        ),
+        (
+            lambda s, of, p: matching_loss(s[:, :2].int(), of[:4].clamp(max=1)),
+            r"^logits is torch\.int32",
+        ),
+    ],
+)
+def test_an_error_says_which_argument_what_it_was_and_what_to_do(batch, call, message):
+    similarity, image_of_caption, positives = batch
+    positives[3, 1] = positives[1, 4] = False  # each caption has its own picture only
+    with pytest.raises(ValueError, match=message):
+        call(similarity, image_of_caption, positives)
+
+
+def test_the_intra_class_term_has_no_margin_unless_asked_for(batch):
+    similarity, image_of_caption, positives = batch
+    with_term, without, spelt_out = (
+        triplet_loss(similarity, image_of_caption, positives, **options)
+        for options in ({"intra_weight": 1.0}, {}, {"intra_weight": 1.0, "intra_margin": 0.0})
+    )
+    distance = (1 - similarity[image_of_caption, torch.arange(6)]).mean()
+    torch.testing.assert_close(with_term - without, distance)
+    assert with_term == spelt_out
+
+
+def test_the_mean_over_a_single_negative_is_that_negatives_cost():
+    # Each of two pairs has one negative in either direction: 0.2 + 0.5 - 0.6 = 0.1, four times;
+    # the mean over anchors is 0.1 in each direction.
+    similarity = torch.tensor([[0.6, 0.5], [0.5, 0.6]])
+    loss = triplet_loss(
+        similarity, torch.arange(2), torch.eye(2, dtype=torch.bool), negatives="mean"
+    )
+    assert loss.item() == pytest.approx(0.2)

@@ -314,3 +314,57 @@ def test_the_interval_depends_on_its_seed_alone():
 def test_impossible_contributions_are_named(by_picture, captions, confidence, message):
     with pytest.raises(ValueError, match=message):
         bootstrap_interval(by_picture, captions, confidence=confidence)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda bad: retrieval_metrics(bad, torch.arange(2)),
+            r"^similarity is torch\.int64 \(2, 2\); expected a floating-point matrix with at least "
+            r"one row and one column\.$",
+        ),
+        (lambda bad: expected_recall(bad, bad.bool()), r"^scores is torch\.int64 \(2, 2\)"),
+        (lambda bad: stable_recall(bad, bad.bool()), r"^scores is torch\.int64 \(2, 2\)"),
+        (
+            lambda bad: retrieval_metrics(torch.full((2, 2), torch.nan), torch.arange(2)),
+            r"^similarity holds 4 NaN of 4 values\. Look for an overflow in half precision, a "
+            r"diverged training or an embedding of length zero\.$",
+        ),
+        (
+            lambda bad: retrieval_metrics(bad.float(), torch.tensor([0, 2])),
+            r"^image_of_caption holds 2; expected 0 to 1 for a similarity of 2 pictures\.$",
+        ),
+        (
+            lambda bad: directional_metrics(bad.float(), bad.float()[:1], torch.arange(2)),
+            r"; expected both as \(pictures, captions\)\. Transpose the caption-first one\.$",
+        ),
+        (
+            lambda bad: bootstrap_interval(torch.full((2, 6), torch.inf), torch.ones(2)),
+            r"^by_picture holds NaN or infinite values; expected percentages\.$",
+        ),
+    ],
+)
+def test_an_error_says_which_argument_what_it_was_and_what_to_do(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(torch.ones(2, 2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 1.5])
+def test_a_confidence_at_or_beyond_its_limits_is_refused(confidence):
+    with pytest.raises(ValueError, match="confidence is"):
+        bootstrap_interval(torch.ones(2, 6), torch.ones(2), confidence=confidence)
+
+
+def test_a_stable_order_holds_in_rows_too_long_for_an_insertion_sort():
+    relevant = torch.zeros(1, 4000, dtype=torch.bool)
+    relevant[0, 5] = True
+    assert stable_recall(torch.zeros(1, 4000), relevant, at=(5, 6)) == {5: 0, 6: 100}
+
+
+def test_both_kinds_of_ties_reach_the_caption_aware_metrics():
+    # All tied, captions of pictures 0, 0 and 1: a stable sort puts picture 0 first for all three.
+    tied, pictures, ids = torch.zeros(2, 3), torch.tensor([0, 0, 1]), torch.arange(3)
+    stable = caption_aware_metrics(tied, pictures, ids, ties="stable")
+    assert stable["t2i_R@1"] == pytest.approx(200 / 3)
+    assert caption_aware_metrics(tied, pictures, ids)["t2i_R@1"] == pytest.approx(50)

@@ -226,3 +226,18 @@ def test_the_command_says_what_it_read_off_the_weights(rsctir, tmp_path):
     assert "text of 3 layers, 64 wide, 1 heads; gelu." in out
     code, _, err = rsctir(*command)
     assert code == 2 and "not an empty folder" in err
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors", "weights.npy"])
+def test_a_pickle_that_runs_code_is_never_opened(tmp_path, name):
+    ran = tmp_path / "ran"
+
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (ran,)
+
+    torch.save({"visual.proj": Trap()}, tmp_path / name)
+    with pytest.raises(ModelLoadError):
+        import_open_clip(tmp_path / name, tmp_path / "out", vocabulary=VOCABULARY)
+    assert not ran.exists()
+    assert not (tmp_path / "out").exists()

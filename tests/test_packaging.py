@@ -80,7 +80,7 @@ def test_ci_runs_the_test_command_of_the_readme_and_lets_nothing_skip():
     last = CI.strip().splitlines()[-1]
     assert last.startswith(f"RSCTIR_REQUIRE_ALL=1 {command}")
     extras = re.search(r'"\.\[(.+?)\]"', COMMANDS[1]).group(1)
-    assert f'".[{extras},dev]"' in CI
+    assert f'".[{extras},dev,docs]"' in CI
 
 
 def test_space_settings_name_the_app_and_versions_the_package_admits():

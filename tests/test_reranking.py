@@ -223,3 +223,59 @@ def test_nan_is_named(similarity, rerank):
     similarity[0, 0] = torch.nan
     with pytest.raises(ValueError, match="1 NaN of 84"):
         rerank(similarity)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: hubness(s.int(), temperature=1.0), r"^bank_scores is torch\.int32"),
+        (lambda s: smr(s.int()), r"^similarity is torch\.int32"),
+        (lambda s: multivariate_rerank(s.int()), r"^similarity is torch\.int32"),
+        (lambda s: mr_single(s[0], s.int()), r"^bank_scores is torch\.int32"),
+        (lambda s: mr_single(s[0].int(), s), r"^scores is torch\.int32"),
+        (
+            lambda s: smr_single(s[0].int(), s[0], temperature=1.0),
+            r"^scores is torch\.int32",
+        ),
+        (
+            lambda s: smr_single(s[0], s[0, :5], temperature=1.0),
+            r"^scores are \(12,\) and hubness \(5,\); expected \(G,\) for both\. Compute the "
+            r"hubness anew after the gallery has changed\.$",
+        ),
+        (
+            lambda s: mr_single(s[0, :3], s),
+            r"^scores are \(3,\) and bank_scores \(7, 12\); expected \(G,\) and \(Q, G\) over the "
+            r"same G candidates\.$",
+        ),
+    ],
+)
+def test_an_error_says_which_argument_what_it_was_and_what_to_do(similarity, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(similarity)
+
+
+def test_the_additive_softmax_has_weight_one_unless_asked_for(similarity):
+    i2t, _ = smr(similarity, temperature=0.3, variant="additive")
+    torch.testing.assert_close(i2t, similarity + (similarity / 0.3).softmax(dim=0))
+
+
+@pytest.mark.parametrize("mode", ["paper", "released"])
+def test_all_that_tie_with_the_last_of_the_first_are_reranked_alike(mode):
+    # Four equal captions for places 2 and 3 of picture 0: all or none; their scores stay equal.
+    similarity = torch.full((3, 6), 0.1, dtype=torch.float64)
+    similarity[0] = torch.tensor([0.9, 0.5, 0.5, 0.5, 0.5, 0.2])
+    similarity[1] = torch.tensor([0.1, 0.3, 0.3, 0.3, 0.3, 0.8])
+    i2t, _ = multivariate_rerank(similarity, mode=mode, top_k=3)
+    assert i2t[0, 1:5].max() - i2t[0, 1:5].min() < 1e-12
+    assert i2t[0, 5] < i2t[0, 1:5].min()
+    # Those outside follow in their old order, by as much as before, one below the last inside.
+    assert (i2t[0, :5].min() - i2t[0, 5]).item() == pytest.approx(1 + 0.5 - 0.2)
+    alone = mr_single(similarity[0], similarity[1:], mode=mode, top_k=3)
+    torch.testing.assert_close(alone, i2t[0])
+
+
+def test_a_bank_of_half_precision_is_summed_in_double():
+    # 2,049 scores of 1: a sum in half precision would stop at 2,048.
+    bank = torch.ones(2049, 2, dtype=torch.float16)
+    exact = mr_single(torch.tensor([0.5, 0.25]), bank.double())
+    torch.testing.assert_close(mr_single(torch.tensor([0.5, 0.25]), bank), exact)

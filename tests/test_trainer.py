@@ -1,131 +1,33 @@
-"""The Trainer: resumed runs equal uninterrupted ones; freezing, averaging and the loss joint."""
+"""The Trainer of both families: batches, pictures by epoch, validation, and the loss joint."""
 
 import itertools
 
-import datasets
 import pytest
 import torch
-from transformers import AutoTokenizer, BertConfig, TrainerCallback, set_seed
+from transformers import AutoTokenizer
 
-from rsctir_hf.callbacks import AVERAGE_FILE
 from rsctir_hf.captions import normalise_caption
-from rsctir_hf.data.stream import StreamedTable
-from rsctir_hf.data.tables import standardise
 from rsctir_hf.distillation import Teacher, Teachers
 from rsctir_hf.losses import distillation_loss, info_nce_loss, triplet_loss
-from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
-from rsctir_hf.models.galr import build_word_tokenizer
-from rsctir_hf.trainer import RetrievalTrainer, fusion_loss, hold_statistics, mean_metrics
-from rsctir_hf.training_args import RetrievalTrainingArguments
-from tests.miniature import draw_picture, hub_table, sentences
+from rsctir_hf.models.cmpagl import CMPAGLModel
+from rsctir_hf.trainer import fusion_loss, hold_statistics, mean_metrics
+from tests.tiny_training import (
+    StopAt,
+    curve,
+    make_trainer,
+    tiny_processor,
+    tiny_rows,
+)
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return [{"image": draw_picture(n), "captions": sentences(n)} for n in range(10)]
+    return tiny_rows()
 
 
 @pytest.fixture(scope="module")
 def processor(rows):
-    tokenizer = build_word_tokenizer([c for row in rows for c in row["captions"]])
-    return CMPAGLProcessor.build(tokenizer, image_size=16)
-
-
-def tiny_model(processor, **options):
-    set_seed(0)
-    text = BertConfig(
-        vocab_size=len(processor.tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-    )
-    sizes = {"image_size": 16, "embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 2}
-    return CMPAGLModel(
-        CMPAGLConfig(text_config=text, projection_dim=8, fusion_layers=1, **sizes, **options)
-    )
-
-
-def make_trainer(
-    folder, rows, processor, *, validation=None, callbacks=None, teachers=None, **options
-):
-    defaults = {
-        "num_train_epochs": 3,
-        "per_device_train_batch_size": 4,
-        "eval_strategy": "epoch",
-        "save_strategy": "steps",
-        "save_steps": 2,
-        "logging_steps": 1,
-        "learning_rate": 1e-2,
-        "average_decay": 0.9,
-        "crop_scale": [0.5, 1.0],
-        "frozen_epochs": {"text_model": 1},
-        "matching_weight": 1.0,
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-    }
-    args = RetrievalTrainingArguments(output_dir=str(folder), **(defaults | options))
-    return RetrievalTrainer(
-        tiny_model(processor),
-        args,
-        processor=processor,
-        train_rows=rows if isinstance(rows, dict) else {"ucm": rows},
-        validation_rows=validation or {"ucm": rows[:4]},
-        teachers=teachers,
-        callbacks=callbacks,
-    )
-
-
-def stream_of(count):
-    table = standardise(hub_table(count), source="hub")
-    table = table.cast_column("image", datasets.Image(decode=False))
-    stream = StreamedTable(table.to_iterable_dataset(num_shards=2), table["captions"], 4)
-    return {"ucm": stream}
-
-
-class StopAt(TrainerCallback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        control.should_training_stop = state.global_step >= self.step
-
-
-def curve(trainer):
-    return [
-        (entry["step"], entry.get("loss"), entry.get("eval_mR"))
-        for entry in trainer.state.log_history
-        if "loss" in entry or "eval_mR" in entry
-    ]
-
-
-@pytest.mark.parametrize("sets", [1, 2, "stream"])
-@pytest.mark.parametrize("step", [4, 6])  # within an epoch of three steps, and at its end
-def test_a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_one(
-    step, sets, tmp_path, rows, processor
-):
-    if sets == 2:  # batches of 4, 4 and 2 rows in an order drawn for each epoch
-        rows = {"ucm": rows[:4], "rsicd": rows[4:]}
-        validation = {name: part[:3] for name, part in rows.items()}
-    else:
-        validation = {"ucm": rows[:4]}
-        rows = stream_of(len(rows)) if sets == "stream" else rows
-    # Both steps lie before the pictures get their own size, the second one directly.
-    options = {"validation": validation, "low_resolution": 32, "low_resolution_epochs": 2}
-    whole = make_trainer(tmp_path / "whole", rows, processor, **options)
-    whole.train()
-    make_trainer(tmp_path / "cut", rows, processor, callbacks=[StopAt(step)], **options).train()
-    resumed = make_trainer(tmp_path / "cut", rows, processor, **options)
-    torch.manual_seed(99)  # whatever state the new process starts in
-    resumed.train(resume_from_checkpoint=str(tmp_path / "cut" / f"checkpoint-{step}"))
-    assert curve(resumed)[-3:] == curve(whole)[-3:]
-    for (name, left), (_, right) in zip(
-        whole.model.named_parameters(), resumed.model.named_parameters(), strict=True
-    ):
-        torch.testing.assert_close(left, right, msg=name)
-    for name, value in whole.average.weights.items():
-        torch.testing.assert_close(value, resumed.average.weights[name], msg=name)
+    return tiny_processor(rows)
 
 
 def test_another_seed_gives_another_run(tmp_path, rows, processor):
@@ -171,46 +73,6 @@ def test_pictures_of_the_first_epochs_are_small_and_validation_never_is(
     assert seen == [(0, 32)] * 3 + [(1, 32)] * 3 + [(2, 16)] * 3
 
 
-def test_frozen_modules_do_not_move_until_their_epoch(tmp_path, rows, processor):
-    trainer = make_trainer(
-        tmp_path, rows, processor, frozen_epochs={"text_model": 2}, callbacks=[StopAt(6)]
-    )
-    before = {name: value.clone() for name, value in trainer.model.named_parameters()}
-    trainer.train()
-    after = dict(trainer.model.named_parameters())
-    assert all(
-        torch.equal(value, after[name])
-        for name, value in before.items()
-        if name.startswith("text_model")
-    )
-    assert not torch.equal(before["text_projection.linear.weight"],
-                           after["text_projection.linear.weight"])  # fmt: skip
-    trainer = make_trainer(tmp_path / "b", rows, processor, frozen_epochs={"text_model": 2})
-    trainer.train()
-    name = "text_model.encoder.layer.0.output.dense.weight"
-    assert not torch.equal(before[name], dict(trainer.model.named_parameters())[name])
-
-
-def test_learning_rate_factors_reach_their_modules_and_decay_spares_biases(
-    tmp_path, rows, processor
-):
-    trainer = make_trainer(
-        tmp_path, rows, processor, lr_factors={"text_model": 0.1}, weight_decay=0.05
-    )
-    trainer.create_optimizer()
-    names = {id(value): name for name, value in trainer.model.named_parameters()}
-    groups = trainer.optimizer.param_groups
-    seen = [names[id(value)] for group in groups for value in group["params"]]
-    assert sorted(seen) == sorted(names.values())
-    for group, value in itertools.chain.from_iterable(
-        [(group, value) for value in group["params"]] for group in groups
-    ):
-        name = names[id(value)]
-        assert group["lr"] == pytest.approx(1e-3 if name.startswith("text_model.") else 1e-2)
-        spared = "bias" in name or "norm" in name.lower()
-        assert group["weight_decay"] == (0.0 if spared else 0.05), name
-
-
 def test_a_batch_holds_pictures_of_one_set(tmp_path, rows, processor):
     sets = {"ucm": rows[:4], "rsicd": rows[4:]}
     trainer = make_trainer(tmp_path, sets, processor, validation=sets, max_steps=2)
@@ -237,58 +99,6 @@ def test_metrics_of_one_set_stand_alone():
     assert mean_metrics({"ucm": {"mR": 3.0}}, prefix="eval") == {"eval_mR": 3.0}
     both = mean_metrics({"ucm": {"mR": 3.0}, "rsicd": {"mR": 4.0}}, prefix="eval")
     assert both == {"eval_mR": 3.5, "eval_ucm_mR": 3.0, "eval_rsicd_mR": 4.0}
-
-
-def test_evaluation_uses_the_average_and_gives_the_weights_back(tmp_path, rows, processor):
-    trainer = make_trainer(tmp_path, rows, processor)
-    trainer.train()
-    averaged = {name: value.clone() for name, value in trainer.model.named_parameters()}
-    expected = trainer.evaluate()
-    for value in trainer.model.parameters():
-        value.data.normal_()
-    raw = {name: value.clone() for name, value in trainer.model.named_parameters()}
-    assert trainer.evaluate() == expected
-    assert all(torch.equal(raw[name], value) for name, value in trainer.model.named_parameters())
-    trainer.average = None
-    assert trainer.evaluate() != expected
-    trainer.model.load_state_dict(averaged, strict=False)
-    assert trainer.evaluate() == expected
-
-
-def test_checkpoints_hold_the_average_in_the_order_it_was_saved(tmp_path, rows, processor):
-    trainer = make_trainer(tmp_path, rows, processor)
-    trainer.model.to(memory_format=torch.channels_last)
-    trainer.train()
-    assert (tmp_path / "checkpoint-2" / AVERAGE_FILE).is_file()
-
-
-def test_best_by_validation_is_loaded_with_its_average(tmp_path, rows, processor):
-    trainer = make_trainer(
-        tmp_path,
-        rows,
-        processor,
-        save_strategy="epoch",
-        load_best_model_at_end=True,
-        metric_for_best_model="mR",
-        greater_is_better=True,
-    )
-    trainer.train()
-    scores = [entry["eval_mR"] for entry in trainer.state.log_history if "eval_mR" in entry]
-    assert trainer.best_epoch == 1 + scores.index(max(scores))
-    for average in (trainer.average, None):
-        trainer.average = average
-        assert trainer.evaluate()["eval_mR"] == pytest.approx(max(scores))
-
-
-def test_a_run_that_loads_no_best_state_ends_with_its_last_average_and_names_no_epoch(
-    tmp_path, rows, processor
-):
-    trainer = make_trainer(tmp_path, rows, processor)
-    trainer.train()
-    last = [entry["eval_mR"] for entry in trainer.state.log_history if "eval_mR" in entry][-1]
-    assert trainer.best_epoch is None
-    trainer.average = None
-    assert trainer.evaluate()["eval_mR"] == pytest.approx(last)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(tmp_path, rows, processor):

@@ -79,6 +79,12 @@ def test_of_inherited_mappings_only_the_configuration_is_joined_with_the_own_one
         ("extra_data: {drawn: 400}\n", "expected 'generated:COUNT'"),
         ("extra_data: {drawn: generated:0}\n", "expected 'generated:COUNT'"),
         ("extends: missing.yaml\n", "missing.yaml"),
+        ("extends: true\n", "extends is True"),
+        (f"extends: {'x' * 300}\n", "No recipe at"),
+        ("[" * 20_000, "not valid YAML"),
+        ("a: 2001-99-99\n", "not valid YAML"),
+        ("crop_scale: [null, 1.0]\n", "cannot be used"),
+        ("lr_factors: '{{7*7}} x'\n", "lr_factors is not valid YAML"),
     ],
 )
 def test_a_bad_recipe_is_refused_and_named(text, named, tmp_path):
@@ -134,3 +140,31 @@ def test_what_a_stream_cannot_do_is_refused(flags, message):
 def test_a_run_pushes_the_finished_model_alone_unless_asked(tmp_path):
     _, _, training = parse_recipe(["--output_dir", str(tmp_path)])
     assert training.hub_strategy.value == "end"
+
+
+def test_recipes_that_extend_each_other_are_refused(tmp_path):
+    write(tmp_path / "a.yaml", "extends: b.yaml\n")
+    write(tmp_path / "b.yaml", "extends: ./a.yaml\n")
+    with pytest.raises(RecipeError, match="extends itself"):
+        parse_recipe([str(tmp_path / "a.yaml")])
+
+
+@pytest.mark.parametrize("flag", [["--frozen_epochs", "["], ["--lr_factors", "a\0b"]])
+def test_a_flag_that_is_no_yaml_is_named(flag, tmp_path):
+    with pytest.raises(RecipeError, match=f"{flag[0][2:]} is not valid YAML"):
+        parse_recipe([*flag, "--output_dir", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    "flags", [["--unknown", "3"], ["--lr_scheduler_type", "wavy"], ["--optim", "none"]]
+)
+def test_what_transformers_refuses_is_refused_in_our_words(flags, tmp_path):
+    with pytest.raises((RecipeError, SystemExit)) as error:
+        parse_recipe([*flags, "--output_dir", str(tmp_path)])
+    assert isinstance(error.value, RecipeError) or error.value.code == 2
+
+
+def test_a_recipe_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "r.yaml").write_bytes(b"family: \xff\n")
+    with pytest.raises(RecipeError, match="not valid YAML"):
+        parse_recipe([str(tmp_path / "r.yaml")])

@@ -1,6 +1,9 @@
 """The command line as a whole: which commands there are, and how errors reach the user."""
 
+import io
+import signal
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -38,11 +41,29 @@ for command in (
     app.command()(command)
 
 
+class _EndedError(BaseException):
+    """SIGTERM came. No Exception, so that nothing on the way takes it for an error of its own."""
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    raise _EndedError
+
+
 def main() -> None:
-    """Run the command line; an error that was foreseen becomes one line and exit code 2."""
+    """Run the command line.
+
+    An error that was foreseen becomes one line and exit code 2. SIGTERM ends a command as Ctrl-C
+    does: unfinished files and locks are cleared away.
+    """
     keep_freed_memory()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()
+    except _EndedError:
+        print("stopped by SIGTERM; what was written before is whole", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
     except (RsctirError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from rsctir_hf.evaluation import RetrievalReport, library_versions, results_json
 from rsctir_hf.gallery.embedding import detector_record, regions_name
 from rsctir_hf.retriever import Hit, Retriever, Skipped
+from rsctir_hf.storage import write_atomically
 from rsctir_hf.weights import weights_fingerprint
 
 
@@ -40,8 +41,7 @@ def write_report(report: RetrievalReport, file: Path | None) -> None:
         print(text, end="")
         return
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        write_atomically(file, text)
     rows = [("metric", report.metrics), ("ties in file order", report.metrics_stable)]
     rows += [("caption-aware", report.caption_aware)]
     rows += [("t2i with the bank", report.bank_metrics)] if report.bank_metrics else []

@@ -1,6 +1,5 @@
 """What an argument names: a captioned data set, a folder of pictures, a caption bank."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.gallery.queries import describe_query
 from rsctir_hf.gallery.records import PictureRecord, folder_pictures
 from rsctir_hf.gallery.tables import table_pictures
+from rsctir_hf.json_text import parse_json
 from rsctir_hf.model_files import could_be_hub_id
 
 SAMPLE = "sample"  # the gallery drawn by our own code
@@ -128,7 +128,7 @@ def read_filter(where: Sequence[str] | None, box: str | None) -> SearchFilter | 
 
 def _plain_value(text: str) -> Scalar:
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         return text
     return value if isinstance(value, Scalar) else text

@@ -4,10 +4,10 @@ As in ``data/collator.py``, everything random about a training crop is a pure fu
 epoch, row).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from torch.utils.data import Dataset
 
 from rsctir_hf.boxes import Boxes, turned_boxes, windowed_boxes
 from rsctir_hf.data.augmentation import Augmentation, row_generator
+from rsctir_hf.data.formats import picture_in
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.imagery import SYMMETRIES, read_image, turned
+from rsctir_hf.json_text import parse_json
 
 METADATA = "metadata.jsonl"
 GREY = (128, 128, 128)  # beyond the edge of a picture; about 0 after normalisation
@@ -73,28 +75,41 @@ def read_boxed_folder(
             numbers; boxes of categories it does not hold are passed over.
 
     Raises:
-        DataLayoutError: there is no such folder, or a line cannot be read.
+        DataLayoutError: there is no such folder, or a line cannot be read or leads out of it.
     """
     file = folder / METADATA
     if not file.is_file():
         raise DataLayoutError(f"{file} is missing. Expected pictures and {METADATA} in {folder}.")
     known = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
-    pictures = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-            objects = zip(row["objects"]["bbox"], row["objects"]["category"], strict=True)
-            kept = [(box, known[kind]) for box, kind in objects if kind in known]
-            name = row["file_name"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataLayoutError(
-                f"{file} has a line without file_name or objects with bbox and category: {error}"
-            ) from error
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataLayoutError(f"{file} is not UTF-8 text ({error}). Save it as UTF-8.") from error
+    return [_boxed(folder, line, classes, known) for line in lines if line.strip()]
+
+
+def _boxed(
+    folder: Path, line: str, classes: Sequence[str], known: Mapping[Any, str]
+) -> BoxedPicture:
+    """Read the picture of one line.
+
+    Raises:
+        DataLayoutError: the line cannot be read or leads out of the folder.
+    """
+    try:
+        row = parse_json(line)
+        objects = zip(row["objects"]["bbox"], row["objects"]["category"], strict=True)
+        kept = [(box, known[kind]) for box, kind in objects if kind in known]
+        path = picture_in(folder, row["file_name"])
         boxes = np.array([box for box, _ in kept], np.float32).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        labels = np.array([classes.index(kind) for _, kind in kept], np.int64)
-        pictures.append(BoxedPicture(name, read_image(folder / name), boxes, labels))
-    return pictures
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise DataLayoutError(
+            f"{folder / METADATA} has a line without file_name, or objects with bbox (four "
+            f"numbers) and category: {error}"
+        ) from error
+    boxes[:, 2:] += boxes[:, :2]
+    labels = np.array([classes.index(kind) for _, kind in kept], np.int64)
+    return BoxedPicture(row["file_name"], read_image(path), boxes, labels)
 
 
 class BoxedView(Dataset[BoxedPicture]):

@@ -10,16 +10,17 @@ Readers here check what is written in the files; :mod:`rsctir_hf.data.benchmarks
 benchmarks, their official splits and counts.
 """
 
-import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from rsctir_hf.errors import DataLayoutError
-from rsctir_hf.imagery import list_images
+from rsctir_hf.imagery import lies_inside, list_images
+from rsctir_hf.json_text import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -166,8 +167,9 @@ def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[
             f"{', '.join(sorted(path.parent.name for path in root.glob('*/metadata.jsonl')))}.",
         )
     records = [_imagefolder_record(folder, *line) for line in _json_lines(folder)]
-    paths = [folder / record.file_name for record in records]
-    missing = [record.file_name for record in records if not (folder / record.file_name).is_file()]
+    paths = [picture_in(folder, record.file_name) for record in records]
+    names = [record.file_name for record in records]
+    missing = [name for name in names if not os.path.isfile(folder / name)]  # of any length
     if missing:
         raise layout_error(
             folder,
@@ -176,6 +178,21 @@ def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[
             "Copy the pictures beside metadata.jsonl, or take out their lines.",
         )
     return records, paths
+
+
+def picture_in(folder: Path, name: str) -> Path:
+    """Return the path of a picture that a file in its folder names.
+
+    Raises:
+        DataLayoutError: the name leads out of the folder.
+    """
+    path = folder / name
+    if not lies_inside(path, folder):
+        raise DataLayoutError(
+            f"{folder} names a picture outside of it: {name!r}. Expected names of pictures in that "
+            "folder. Copy the picture there, or take out its line."
+        )
+    return path
 
 
 def read_karpathy(file: Path, split: str) -> list[CaptionRecord]:
@@ -227,7 +244,7 @@ def _join_precomp(
 ) -> list[CaptionRecord]:
     if len(names) != len(captions):  # one name per picture: repeat it for each of its captions
         per_picture, rest = divmod(len(captions), max(len(names), 1))
-        if rest or not per_picture:
+        if rest or not per_picture or not names:
             raise layout_error(
                 root,
                 f"has {len(captions)} captions for {len(names)} names in split {split!r}",
@@ -307,7 +324,7 @@ def shorten(names: Iterable[str]) -> str:
 def _karpathy_entries(file: Path) -> list[dict[str, Any]]:
     """Read the pictures of a Karpathy-style file; each has filename, split and raw sentences."""
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))["images"]
+        entries = parse_json(file.read_text(encoding="utf-8"))["images"]
         for entry in entries:
             texts = [entry["filename"], entry["split"], *(s["raw"] for s in entry["sentences"])]
             if not all(isinstance(text, str) for text in texts):
@@ -323,7 +340,8 @@ def _karpathy_entries(file: Path) -> list[dict[str, Any]]:
 
 
 def _record(name: str, captions: Iterable[str], category: str | None = None) -> CaptionRecord:
-    kept = (caption.strip() for caption in captions)
+    # JSON may hold half of a surrogate pair, which no tokenizer takes.
+    kept = (caption.encode(errors="replace").decode().strip() for caption in captions)
     return CaptionRecord(name, tuple(caption for caption in kept if caption), category)
 
 
@@ -331,14 +349,19 @@ def _imagefolder_record(folder: Path, number: int, line: Mapping[str, Any]) -> C
     name, captions = line.get("file_name"), line.get("captions")
     category = line.get("category", line.get("class"))
     texts = [captions] if isinstance(captions, str) else captions
-    if not isinstance(name, str) or not isinstance(texts, list) or not texts:
+    if not isinstance(name, str) or not _are_texts(texts):
         raise layout_error(
             folder / "metadata.jsonl",
-            f"line {number} has no file_name or no captions: {line}",
+            f"line {number} has no file_name or no captions, which are texts: {line}",
             IMAGEFOLDER_TREE,
             "Write both fields in every line.",
         )
     return _record(name, texts, None if category is None else str(category))
+
+
+def _are_texts(found: object) -> TypeGuard[list[str]]:
+    """Tell whether this is a list of one text or more."""
+    return isinstance(found, list) and bool(found) and all(isinstance(one, str) for one in found)
 
 
 def _json_lines(folder: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -357,7 +380,7 @@ def _json_lines(folder: Path) -> list[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             raise layout_error(
                 file, f"line {number} is not JSON ({error})", IMAGEFOLDER_TREE, "Mend the line."

@@ -5,7 +5,6 @@ is known. Counts come with their verb and plural: ``counted`` fills ``{cars}``, 
 """
 
 import string
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -267,9 +266,3 @@ def _slots(template: str) -> set[str]:
 
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:]
-
-
-def unused_facts(category: str, facts: Facts) -> Sequence[str]:
-    """Return facts no template of the category speaks of (a check for the grammar's author)."""
-    asked = set().union(*(_slots(t) for t in TEMPLATES[category]))
-    return sorted(k for k in facts if k not in asked and not k.endswith("_are"))

@@ -6,7 +6,6 @@ text, number or truth value, which becomes metadata that searches can filter by.
 passed over.
 """
 
-import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from rsctir_hf.entries import BoundingBox, Scalar
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.gallery.embedding import ImageSource
 from rsctir_hf.gallery.pictures import Known
+from rsctir_hf.json_text import parse_json
 
 ANNOTATIONS_FILE = "metadata.jsonl"
 _NAME, _BOX = "file_name", "bounding_box"
@@ -39,7 +39,7 @@ def read_annotations(folder: Path, pictures: Sequence[ImageSource]) -> Known:
         for number, row in _lines(file):
             try:
                 rows[os.path.abspath(file.parent / row[_NAME])] = _known(row)
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+            except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
                 raise DataLayoutError(
                     f"Line {number} of {file} is not understood ({error!r}). Expected an object "
                     f"with {_NAME!r} and, if at all, {_BOX!r} as four degrees."
@@ -54,10 +54,14 @@ def read_annotations(folder: Path, pictures: Sequence[ImageSource]) -> Known:
 
 def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield number and content of every line that is not empty."""
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataLayoutError(f"{file} is not UTF-8 text ({error}). Save it as UTF-8.") from error
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                yield number, json.loads(line)
+                yield number, parse_json(line)
             except ValueError as error:
                 raise DataLayoutError(f"Line {number} of {file} is no JSON ({error}).") from error
 
@@ -65,11 +69,14 @@ def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _known(row: dict[str, Any]) -> dict[str, Any]:
     """Return caption, metadata and box of one line."""
     corners, captions = row.get(_BOX), row.get(_CAPTIONS) or [None]
+    caption = row.get(_CAPTION) or (captions if isinstance(captions, str) else captions[0])
+    if not isinstance(caption, str | None):
+        raise TypeError(f"the caption {caption!r} is no text")
     more = {
         name: value for name, value in row.items() if name not in _OWN_KEYS and _is_plain(value)
     }
     return {
-        "caption": row.get(_CAPTION) or captions[0],
+        "caption": caption,
         "metadata": more,
         "box": None if corners is None else BoundingBox(*map(float, corners)),
     }

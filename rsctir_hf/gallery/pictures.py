@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from rsctir_hf.entries import BoundingBox, Entry, Metadata, SearchFilter
-from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.errors import DataLayoutError, IndexMismatchError, QueryError
 from rsctir_hf.gallery.embedding import ImageSource, Skipped
 from rsctir_hf.gallery.manifest import Item
 from rsctir_hf.geo.addresses import read_address
@@ -90,12 +90,20 @@ class PictureGallery:
     Args:
         index: any engine.
         images: where the pictures lie now, if not where the index says.
+
+    Raises:
+        IndexMismatchError: what the index says of its pictures is damaged.
     """
 
     def __init__(self, index: VectorIndex, *, images: str | Path | None = None) -> None:
         self.index = index
         self._images = None if images is None else os.path.abspath(images)
         self._root: str = index.record.get(_ROOT) or ""
+        if not isinstance(self._root, str):
+            raise IndexMismatchError(
+                f"The record of the index in {index.place} is damaged: its {_ROOT} is "
+                f"{self._root!r}, expected a folder. Build the index anew."
+            )
         self._pictures: dict[int, Image.Image] = {}  # only those that have no file
 
     def __len__(self) -> int:
@@ -111,6 +119,7 @@ class PictureGallery:
         """
         paths = [None if isinstance(one, Image.Image) else os.path.abspath(one) for one in sources]
         notes = [known.noted(row, path) for row, path in enumerate(paths)]
+        self._widen_root(path for path in paths if path)
         held = self._ids_of_paths({path for path in paths if path})
         last = {
             path or row: row for row, path in enumerate(paths)
@@ -128,7 +137,6 @@ class PictureGallery:
             elif rows:
                 ids = self.index.add(vectors[rows], **about).tolist()
                 self._keep_pictures(zip(ids, (sources[row] for row in rows), strict=True))
-        self._widen_root(path for path in paths if path)
 
     def items_of(self, ids: Sequence[int] | Tensor) -> list[Item]:
         """Return what is known about the pictures under ``ids``, with paths as they are now."""
@@ -139,15 +147,18 @@ class PictureGallery:
 
         Raises:
             ImageReadError: its file is gone or damaged; it may be a tile of a raster.
+            IndexMismatchError: the index names a file outside of the folder of its pictures.
             QueryError: it came from memory, and this is an index that was saved and loaded.
         """
         path = self.items_of([item])[0].path
-        if path is None and item not in self._pictures:
+        if not path and item not in self._pictures:
             raise QueryError(
                 f"Picture {item} of the index was handed in from memory and is not stored. "
                 "Index picture files to use rerank 'match' after loading."
             )
-        tile = None if path is None else read_address(path)
+        if path and self._images is None:
+            self._refuse_outside(path)
+        tile = read_address(path) if path else None
         return read_image(path or self._pictures[item]) if tile is None else read_tile(tile)
 
     def ids_of(self, image: ImageSource | None) -> list[int]:
@@ -167,9 +178,29 @@ class PictureGallery:
     def _item(self, entry: Entry) -> Item:
         more: dict[str, Any] = dict(entry.metadata)
         path, caption = more.pop(_PATH, None), more.pop(_CAPTION, None)
-        if path is not None and self._images is not None:
+        for name, found in ((_PATH, path), (_CAPTION, caption)):
+            if not isinstance(found, str | None):
+                raise IndexMismatchError(
+                    f"The index in {self.index.place} is damaged: the {name} of entry {entry.id} "
+                    f"is {found!r}, expected a text. Build the index anew."
+                )
+        if path and self._images is not None:
+            self._refuse_outside(path)
             path = os.path.join(self._images, os.path.relpath(path, self._root))
         return Item(path, caption, more, entry.box)
+
+    def _refuse_outside(self, path: str) -> None:
+        """Raise ``IndexMismatchError`` for a path that leads out of the folder of all pictures.
+
+        Of an index in a folder only: that of a server may be growing at this moment.
+        """
+        if not self._root or self.index.persistent:
+            return
+        if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(self._root)):
+            raise IndexMismatchError(
+                f"The index in {self.index.place} names {path!r}, which is outside of the folder "
+                f"that holds its pictures, {self._root}. Build the index anew from the pictures."
+            )
 
     def _ids_of_paths(self, paths: set[str]) -> dict[str, int]:
         """Return the id of each of these paths that is in the gallery."""

@@ -10,6 +10,8 @@ from rsctir_hf.errors import QueryError
 from rsctir_hf.gallery.embedding import ImageSource
 
 MAX_QUERY_WORDS = 40
+#: Far more than any model reads; a tokenizer takes seconds for a text of megabytes.
+MAX_QUERY_CHARACTERS = 2_000
 
 
 def _words(text: str) -> frozenset[str]:
@@ -44,13 +46,22 @@ def describe_query(text: str, *, max_words: int = MAX_QUERY_WORDS) -> str | None
         max_words: words that about fill the model's text window; the rest is cut off.
 
     Raises:
-        QueryError: the query is empty.
+        QueryError: the query is empty, longer than ``MAX_QUERY_CHARACTERS``, or no Unicode text.
     """
-    if not text or not text.strip():
+    if not isinstance(text, str):
+        raise QueryError(f"The query is a {type(text).__name__}; expected words.")
+    if not text.strip():
         raise QueryError(
             "The query is empty. Describe what the picture shows, "
             "for example: boats moored beside a pier."
         )
+    if len(text) > MAX_QUERY_CHARACTERS:
+        raise QueryError(
+            f"The query has {len(text):,} characters; at most {MAX_QUERY_CHARACTERS:,} are taken. "
+            "A sentence or two say it best."
+        )
+    if any("\ud800" <= character <= "\udfff" for character in text):  # half of a pair
+        raise QueryError("The query holds a broken character. Type it anew.")
     hints = []
     words = text.split()
     if len(words) > max_words:

@@ -5,9 +5,8 @@ a run goes on every batch is a file of its own, so that a killed process loses n
 batches at work; once there are enough of them they are written again as one.
 """
 
-import errno
 import logging
-import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,13 +18,15 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from rsctir_hf.errors import IndexMismatchError, StorageError
+from rsctir_hf.errors import IndexMismatchError
+from rsctir_hf.storage import write_atomically
 
 logger = logging.getLogger(__name__)
 
 SHARD_ROWS = 4096  # 8 MB of 512 numbers each
 SUFFIX = ".parquet"
-UNFINISHED = ".part"
+#: What ``ShardWriter`` calls a shard; any other name could lead out of the folder.
+SHARD_NAME = re.compile(rf"[0-9]{{8}}-[0-9]{{5}}-[0-9a-f]{{8}}\{SUFFIX}")
 
 Precision = Literal["float32", "float16"]
 
@@ -76,8 +77,9 @@ def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     try:
         # The plain reader of one file: it follows no links and no folders, and guesses nothing.
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        return file.read(columns=None if columns is None else list(columns))
+        with path.open("rb") as file:  # pyarrow cannot write every name that a file may have
+            shard = pq.ParquetFile(file, page_checksum_verification=True)
+            return shard.read(columns=None if columns is None else list(columns))
     except (OSError, pa.ArrowException, KeyError) as error:
         raise IndexMismatchError(
             f"{path} is missing or damaged ({error}). Run rsctir embed again; it embeds anew what "
@@ -97,39 +99,6 @@ def readable_shards(
             yield path, read_shard(path, columns)
         except IndexMismatchError as error:
             logger.warning("%s", error)
-
-
-def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Write a file that is there whole or not at all, whatever happens to this process.
-
-    Args:
-        path: of the file.
-        content: all of it.
-        durable: wait until the disk has it, so that the machine may stop as well.
-
-    Raises:
-        StorageError: it cannot be written; nothing of it is left.
-    """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise storage_error(path, error) from error
-
-
-def storage_error(path: Path, error: OSError) -> StorageError:
-    """Say what could not be written, why, and what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        remedy = "Make room there; then run the same command again: what is finished is kept."
-    else:
-        remedy = "Choose a folder that you may write to."
-    return StorageError(f"{path} cannot be written ({error.strerror or error}). {remedy}")
 
 
 class ShardWriter:

@@ -22,18 +22,18 @@ from torch.nn.functional import normalize
 
 from rsctir_hf.errors import DataLayoutError, FolderBusyError, IndexMismatchError
 from rsctir_hf.gallery.shards import (
+    SHARD_NAME,
     SHARD_ROWS,
     SUFFIX,
-    UNFINISHED,
     Precision,
     ShardWriter,
     read_shard,
     readable_shards,
-    storage_error,
     vectors_of,
-    write_atomically,
 )
+from rsctir_hf.json_text import parse_json
 from rsctir_hf.protocols import DetectorRecord
+from rsctir_hf.storage import UNFINISHED, storage_error, write_atomically
 
 RECORD_FILE = "embeddings.json"
 SHARDS_FOLDER = "shards"
@@ -158,7 +158,7 @@ class EmbeddingStore:
         except OSError as error:
             raise storage_error(self.folder, error) from error
         try:
-            write_atomically(holder, json.dumps(_this_process()).encode())
+            write_atomically(holder, json.dumps(_this_process()))
             self._claim()
             yield
         finally:
@@ -320,11 +320,13 @@ def read_record(folder: Path) -> StoreRecord:
     """
     path = folder / RECORD_FILE
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = parse_json(path.read_text(encoding="utf-8"))
         maker = fields.pop("maker")
         detector = maker.pop("detector")
         maker = Maker(**maker, detector=DetectorRecord(**detector) if detector else None)
-        record = StoreRecord(maker, **{**fields, "shards": tuple(fields["shards"])})
+        record = StoreRecord(maker, **{**fields, "shards": _own_shards(fields["shards"])})
+        if not isinstance(record.root, str) or not isinstance(record.rows, int | None):
+            raise TypeError(f"root {record.root!r} or rows {record.rows!r} is of another kind")
     except FileNotFoundError as error:
         raise DataLayoutError(
             f"{folder} holds no embeddings ({RECORD_FILE} is missing). Make some with: "
@@ -339,6 +341,18 @@ def read_record(folder: Path) -> StoreRecord:
     return record
 
 
+def _own_shards(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of shards, unless one of them could lead elsewhere.
+
+    Raises:
+        ValueError: it is none that ``ShardWriter`` gives.
+    """
+    for name in names:
+        if not SHARD_NAME.fullmatch(name):
+            raise ValueError(f"it names a shard {name!r}")
+    return tuple(names)
+
+
 def write_record(folder: Path, record: StoreRecord) -> None:
     """Replace ``embeddings.json`` in one step.
 
@@ -346,7 +360,7 @@ def write_record(folder: Path, record: StoreRecord) -> None:
         StorageError: it cannot be written.
     """
     text = json.dumps(asdict(record), indent=1, ensure_ascii=False)
-    write_atomically(folder / RECORD_FILE, text.encode())
+    write_atomically(folder / RECORD_FILE, text)
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
@@ -360,7 +374,7 @@ def _this_process() -> dict[str, Any]:
 
 def _describe_holder(holder: Path) -> str:
     try:
-        found = json.loads(holder.read_text(encoding="utf-8"))
+        found = parse_json(holder.read_text(encoding="utf-8"))
         return f"process {found['process']} on {found['machine']} since {found['since']}"
     except (OSError, ValueError, KeyError):  # it has only just begun, or is about to end
         return "another process"

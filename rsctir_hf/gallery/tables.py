@@ -27,6 +27,11 @@ def load_embeddings(folder: str | Path) -> datasets.Dataset:
     paths = [str(Path(folder) / SHARDS_FOLDER / name) for name in record.shards]
     if not paths:
         raise DataLayoutError(f"{folder} holds no embedding: no picture could be read.")
+    if gone := [path for path in paths if not Path(path).is_file()]:
+        raise DataLayoutError(
+            f"{gone[0]} is missing, which {folder} names. Run rsctir embed again; it embeds anew "
+            "what was in it."
+        )
     return datasets.Dataset.from_parquet(paths)
 
 

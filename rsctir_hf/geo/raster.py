@@ -210,6 +210,7 @@ def open_raster(
     *,
     bands: Sequence[int] | None = None,
     formats: Sequence[str] | None = None,
+    most_pixels: int | None = None,
 ) -> Raster:
     """Look into a raster file.
 
@@ -218,15 +219,19 @@ def open_raster(
         bands: one or three bands, counted from 1. Default: red, green and blue by the file's own
             word, else the first three, else the first.
         formats: GDAL drivers that may open it; all that are there by default.
+        most_pixels: refuse a larger raster before its pixels are read; a file of some kilobytes
+            may claim any size.
 
     Raises:
         MissingDependencyError: rasterio is absent.
-        RasterError: no such file, no raster, damaged, or without a pixel that holds data.
+        RasterError: no such file, no raster, damaged, too large, or without a pixel that holds
+            data.
         QueryError: there are no such bands.
     """
     if formats and _is_address(str(path)):
         raise RasterError(f"{path} is not a raster file of this machine; only such files are read.")
     with _opened(path, formats) as source:
+        _check_pixels(source, Path(path).name, most_pixels)
         chosen = _choose_bands(source, bands)
         transform, crs, gsd = place_of(source)
         palette = _palette(source, chosen)
@@ -333,7 +338,7 @@ def _opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[
     """Open a file with a bounded block cache."""
     require_rasterio()
     name = Path(str(path)).name
-    if not _is_address(str(path)) and not Path(path).exists():
+    if not _is_address(str(path)) and not os.path.exists(path):
         raise RasterError(f"{path} does not exist. Give the path of a raster, such as a GeoTIFF.")
     options = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _CACHE_BYTES}
     with rasterio.Env(**options), warnings.catch_warnings():
@@ -369,6 +374,16 @@ def _is_address(path: str) -> bool:
     if os.path.abspath(path).startswith("/vsi"):
         return True
     return not os.path.exists(path) and ("://" in path or path.count(":") > 1)
+
+
+def _check_pixels(source: Any, name: str, most_pixels: int | None) -> None:  # noqa: ANN401
+    """Raise ``RasterError`` where a raster has more pixels than are taken."""
+    if most_pixels is not None and source.width * source.height > most_pixels:
+        raise RasterError(
+            f"{name} has {source.width:,} x {source.height:,} pixels; at most "
+            f"{most_pixels / 1e6:,.0f} million are taken here. Cut it (gdal_translate -srcwin), or "
+            "search it on the command line: rsctir scene --raster FILE."
+        )
 
 
 def _choose_bands(source: Any, bands: Sequence[int] | None) -> tuple[int, ...]:  # noqa: ANN401

@@ -10,13 +10,12 @@ from typing import Any
 
 import gradio as gr
 
-from rsctir_hf.errors import RsctirError
-from rsctir_hf.imagery import read_image
+from rsctir_hf.errors import QueryError, RsctirError
 from rsctir_hf.regions.graph import to_node_link_json
 from rsctir_hf.retriever import Hit, describe_query
 from rsctir_hf.ui.events import MODEL
 from rsctir_hf.ui.picture_tab import for_pictures
-from rsctir_hf.ui.pictures import picture_input, without_folders
+from rsctir_hf.ui.pictures import picture_input, read_upload, without_folders
 from rsctir_hf.ui.results import hit_record
 from rsctir_hf.ui.workbench import Workbench
 
@@ -73,7 +72,7 @@ class Endpoints:
         try:
             retriever = self.bench.retriever()
             hits = retriever.caption_candidates(
-                read_image(picture or ""), top_k=limited(top_k), rerank=rerank
+                read_upload(picture or ""), top_k=limited(top_k), rerank=rerank
             )
         except RsctirError as error:
             raise refuse(error) from error
@@ -98,7 +97,7 @@ class Endpoints:
             The results, best first: rank, score (cosine), file name, captions, place.
         """
         try:
-            image = read_image(picture or "")
+            image = read_upload(picture or "")
             order = for_pictures(rerank)
             hits = self.bench.retriever().search(image=image, top_k=limited(top_k), rerank=order)
         except RsctirError as error:
@@ -116,7 +115,7 @@ class Endpoints:
             why), an edge for each tie with its weight.
         """
         try:
-            found = self.bench.region_retriever().region_graph(read_image(picture or ""))
+            found = self.bench.region_retriever().region_graph(read_upload(picture or ""))
         except RsctirError as error:
             raise refuse(error) from error
         return json.loads(to_node_link_json(found))
@@ -128,7 +127,13 @@ class Endpoints:
 
 
 def limited(top_k: float) -> int:
-    """Return ``top_k`` within 1 and ``MOST_RESULTS``."""
+    """Return ``top_k`` within 1 and ``MOST_RESULTS``.
+
+    Raises:
+        QueryError: it is no number.
+    """
+    if not isinstance(top_k, int | float) or top_k != top_k:  # NaN is not itself
+        raise QueryError(f"top_k is {top_k!r}; expected a number from 1 to {MOST_RESULTS}.")
     return int(min(max(top_k, 1), MOST_RESULTS))
 
 

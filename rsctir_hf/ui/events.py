@@ -1,7 +1,11 @@
-"""How events are bound: options of gradio's listeners that the tabs share."""
+"""How events are bound and read: what the tabs share of gradio's listeners."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import gradio as gr
+
+Item = TypeVar("Item")
 
 #: Something to bind a handler to: an event of a component, or the end of another handler.
 Trigger = Callable[..., Any]
@@ -17,3 +21,20 @@ MODEL: dict[str, Any] = {
 }
 #: Redraws what is there already.
 REDRAW: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
+
+
+def item_of(event: gr.EventData, items: Sequence[Item]) -> Item:
+    """Return what was clicked.
+
+    Args:
+        event: of a click on a card; ``item`` is its place in the list.
+        items: what is shown, as the server remembers it.
+
+    Raises:
+        gr.Error: the click names nothing that is shown: the list has changed meanwhile, or the
+            event does not come from the page.
+    """
+    place = event._data.get("item") if isinstance(event._data, dict) else None
+    if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(items):
+        raise gr.Error("This is not shown any more. Search again.", print_exception=False)
+    return items[place]

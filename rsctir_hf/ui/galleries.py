@@ -1,7 +1,6 @@
 """The pictures that a launch offers: drawn scenes, a folder, or a data set of the Hub."""
 
 import io
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,11 +11,12 @@ from datasets import Dataset, load_dataset
 from datasets import Image as ImageFeature
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.constants import HF_HOME
-from PIL import Image
 
 from rsctir_hf.drawn import sample_folder
 from rsctir_hf.errors import DataLayoutError, ImageReadError
 from rsctir_hf.imagery import list_images, read_image
+from rsctir_hf.json_text import parse_json
+from rsctir_hf.storage import write_atomically
 from rsctir_hf.ui.settings import HUB_GALLERY, SAMPLE_GALLERY
 
 logger = logging.getLogger(__name__)
@@ -113,23 +113,26 @@ def _read_records(metadata: Path) -> dict[str, PictureRecord]:
     if not metadata.is_file():
         return {}
     records = {}
-    lines = metadata.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = metadata.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             path = str(metadata.parent / row["file_name"])
             records[path] = _record(row)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             logger.warning("%s, line %d is left out: %s", metadata, number, error)
     return records
 
 
 def _record(row: Mapping[str, Any]) -> PictureRecord:
     captions = row.get("captions") or row.get("caption") or row.get("text") or ()
-    transform = row.get("geotransform")
+    texts = (captions,) if isinstance(captions, str) else captions
+    transform, category = row.get("geotransform"), row.get("category")
     return PictureRecord(
-        captions=(captions,) if isinstance(captions, str) else tuple(captions),
-        category=row.get("category"),
+        captions=tuple(text for text in texts if isinstance(text, str)),
+        category=None if category is None else str(category),
         geotransform=tuple(map(float, transform)) if transform and len(transform) == 6 else None,
         crs=_system(row.get("crs")),
     )
@@ -191,14 +194,5 @@ def _write_jpeg(cell: Mapping[str, Any], path: Path) -> bool:
         return False
     buffer = io.BytesIO()
     picture.save(buffer, format="JPEG", quality=95)
-    path.write_bytes(buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), durable=False)
     return True
-
-
-def picture_size(path: str) -> tuple[int, int] | None:
-    """Return (W, H) of a picture file, or None where it cannot be opened."""
-    try:
-        with Image.open(path) as picture:
-            return picture.size
-    except OSError:
-        return None

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from rsctir_hf.ui.about_tab import build_about_tab, figures_table
 from rsctir_hf.ui.endpoints import build_endpoints
 from rsctir_hf.ui.events import PRIVATE, REDRAW
 from rsctir_hf.ui.header import header
+from rsctir_hf.ui.limits import AT_ONCE, MAX_FILE, MOST_SESSIONS, MOST_WAITING, RequestLimits
 from rsctir_hf.ui.picture_tab import PictureTab, build_picture_tab
 from rsctir_hf.ui.region_tab import RegionTab, build_region_tab
 from rsctir_hf.ui.samples import sample_strip
@@ -22,9 +24,6 @@ STYLE = Path(__file__).with_name("app.css")
 #: Uploads are looked for every hour and deleted after a day.
 DELETE_CACHE = (3600, 86400)
 _TICK = 1.0  # seconds between looks at a launch that is not ready
-_MOST_WAITING = 64  # visitors' requests that may queue; the next is told that the app is busy
-_AT_ONCE = 2  # runs of one light event; those that run a model share a single slot
-_MAX_UPLOAD = "200mb"
 _SANS = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 _MONO = ("ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
@@ -58,7 +57,8 @@ def build_app(bench: Workbench) -> gr.Blocks:
         watch = _watcher(bench, len(watched))
         demo.load(watch, None, watched, **REDRAW)
         timer.tick(watch, None, watched, **REDRAW)
-    demo.queue(max_size=_MOST_WAITING, default_concurrency_limit=_AT_ONCE)
+    # Not open: requests past the queue would pass its limits too.
+    demo.queue(max_size=MOST_WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
     return demo
 
 
@@ -74,12 +74,18 @@ def launch_options(settings: AppSettings) -> dict[str, Any]:
         "theme": theme(),
         "css_paths": STYLE,
         "footer_links": ["api", "settings"],
-        "max_file_size": _MAX_UPLOAD,
+        "max_file_size": MAX_FILE,
+        "state_session_capacity": MOST_SESSIONS,
         "allowed_paths": [],
         "show_error": False,
         "share": False,
         "ssr_mode": False,
         "mcp_server": settings.mcp,
+        # Gradio's own pages about its API stay; FastAPI's, which know nothing of it, do not.
+        "app_kwargs": {
+            "openapi_url": None,
+            "middleware": [Middleware(RequestLimits, behind_proxy=settings.on_space)],
+        },
     }
 
 

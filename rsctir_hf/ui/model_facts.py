@@ -1,12 +1,12 @@
 """What the page says about a model: its name, size and measured figures, from its own files."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rsctir_hf.json_text import parse_json
 from rsctir_hf.protocols import PairMatcher
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def read_figures(folder: Path) -> tuple[Figure, ...]:
     if not file.is_file():
         return ()
     try:
-        found = list(_walk(json.loads(file.read_text(encoding="utf-8")), ""))
+        found = list(_walk(parse_json(file.read_text(encoding="utf-8")), ""))
     except ValueError as error:
         logger.warning("%s cannot be read: %s", file, error)
         return ()

@@ -9,8 +9,8 @@ from PIL import Image
 from rsctir_hf.errors import ImageReadError, RsctirError
 from rsctir_hf.imagery import read_image
 from rsctir_hf.ui.cards import heading, notice
-from rsctir_hf.ui.events import MODEL, PRIVATE, Trigger
-from rsctir_hf.ui.pictures import without_folders
+from rsctir_hf.ui.events import MODEL, PRIVATE, Trigger, item_of
+from rsctir_hf.ui.pictures import read_upload, without_folders
 from rsctir_hf.ui.results import (
     MATCH,
     NO_RERANK,
@@ -47,7 +47,7 @@ class PictureHandlers:
             return _WELCOME, ""
         try:
             retriever = self.bench.retriever()
-            hits = retriever.caption_candidates(read_image(path), top_k=CAPTIONS, rerank=rerank)
+            hits = retriever.caption_candidates(read_upload(path), top_k=CAPTIONS, rerank=rerank)
         except RsctirError as error:
             return refused(error), ""
         message = "" if retriever.is_confident(hits) else NOT_CONFIDENT
@@ -59,7 +59,7 @@ class PictureHandlers:
         if not path:
             return "", Shown()
         try:
-            picture = read_image(path)
+            picture = read_upload(path)
             order = for_pictures(rerank)
             hits = self.bench.retriever().search(image=picture, top_k=SIMILAR, rerank=order)
         except RsctirError:
@@ -71,7 +71,7 @@ class PictureHandlers:
 
     def take_result(self, shown: Shown, event: gr.EventData) -> Image.Image | None:
         """Return the similar picture that was clicked, as the next query."""
-        path = shown.hits[int(event.item)].path
+        path = item_of(event, shown.hits).path
         return read_image(path) if path else None
 
 

@@ -4,14 +4,17 @@ import base64
 import io
 import re
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
+from gradio.utils import get_upload_folder
 from PIL import Image
 
-from rsctir_hf.errors import ImageReadError
+from rsctir_hf.errors import ImageReadError, QueryError
 from rsctir_hf.imagery import read_image
+from rsctir_hf.ui.limits import MAX_PICTURE_PIXELS
 
 CARD_SIDE = 300
 DETAIL_SIDE = 900
@@ -29,9 +32,9 @@ def picture_input(label: str, **options: Any) -> gr.Image:  # noqa: ANN401 - gra
     """Place an image input that hands on the uploaded file as it is.
 
     ``gr.Image`` opens the upload before the handler runs, so that a damaged file becomes an error
-    without words. Here the path goes through and ``imagery.read_image`` says what is wrong. One
-    method is replaced on the instance: a subclass would make gradio write a stub file beside
-    this one.
+    without words. Here the path goes through and ``imagery.read_image`` says what is wrong; a
+    path that is no upload does not. One method is replaced on the instance: a subclass would make
+    gradio write a stub file beside this one.
 
     Args:
         label: of the input.
@@ -42,11 +45,40 @@ def picture_input(label: str, **options: Any) -> gr.Image:  # noqa: ANN401 - gra
 
     def hand_on(payload: ImageData | None) -> Any:  # noqa: ANN401 - a path or None
         if payload is not None and payload.path is not None:
-            return payload.path
+            return payload.path if is_upload(payload.path) else None
         return opened(payload)
 
     picture.preprocess = hand_on  # type: ignore[method-assign]
     return picture
+
+
+def is_upload(path: str) -> bool:
+    """Tell whether a file lies in gradio's cache, where uploads are put.
+
+    Gradio looks at the path that a client names only where the client also says that it names a
+    file (``meta`` of ``FileData``), so that any file of the server could be named without this.
+    """
+    return Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve())
+
+
+def uploaded(path: str) -> Path:
+    """Return the path of an upload.
+
+    Raises:
+        QueryError: it is none.
+    """
+    if not is_upload(path):
+        raise QueryError(f"{Path(path).name} is no upload. Give the file in the box for it.")
+    return Path(path)
+
+
+def read_upload(path: str) -> Image.Image:
+    """Read a visitor's picture.
+
+    Raises:
+        ImageReadError: see ``imagery.read_image``; or more than ``MAX_PICTURE_PIXELS``.
+    """
+    return read_image(path, max_pixels=MAX_PICTURE_PIXELS)
 
 
 @lru_cache(maxsize=512)

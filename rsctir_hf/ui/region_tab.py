@@ -15,7 +15,6 @@ from torch_geometric.data import Data
 
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.gallery.embedding import picture_region_graph
-from rsctir_hf.imagery import read_image
 from rsctir_hf.protocols import GlobalWindowModel
 from rsctir_hf.regions.contribution import Contributions
 from rsctir_hf.regions.graph import (
@@ -36,7 +35,7 @@ from rsctir_hf.ui.effect import effect_sentence, measure_effect
 from rsctir_hf.ui.events import MODEL, REDRAW, Trigger
 from rsctir_hf.ui.figures import GraphView, graph_sentence, region_figure
 from rsctir_hf.ui.picture_tab import refused
-from rsctir_hf.ui.pictures import without_folders
+from rsctir_hf.ui.pictures import read_upload, without_folders
 from rsctir_hf.ui.samples import build_picture_chooser
 from rsctir_hf.ui.session import FORGET_AFTER
 from rsctir_hf.ui.whole_panel import look_at_whole
@@ -102,7 +101,7 @@ class RegionHandlers:
         if not path:
             return _WELCOME, *nothing
         try:
-            picture = read_image(path)
+            picture = read_upload(path)
             retriever = self.bench.region_retriever()
             found, names = picture_region_graph(
                 retriever.model, retriever.processor, picture, retriever.regions
@@ -115,9 +114,9 @@ class RegionHandlers:
         whole = gr.update(open=False, visible=isinstance(searching, GlobalWindowModel))
         return "", shown, _threshold_slider(shown.config), four, whole
 
-    def explain(self, shown: GraphShown | None, words: str) -> tuple[str, GraphShown | None]:
+    def explain(self, shown: GraphShown | None, words: str | None) -> tuple[str, GraphShown | None]:
         """Return a message, and the graph with what its regions do to the score with the words."""
-        words = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+        words = " ".join("".join(c if c.isprintable() else " " for c in words or "").split())
         if shown is None or not words:
             return "", shown and replace(shown, words="", effect=None)
         try:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rsctir_hf.imagery import picture_size
 from rsctir_hf.retriever import Hit
 from rsctir_hf.ui.cards import Card, card_grid, detail, moved_in_words, notice, sentence_list
-from rsctir_hf.ui.galleries import Gallery, PictureRecord, picture_size
+from rsctir_hf.ui.galleries import Gallery, PictureRecord
 from rsctir_hf.ui.pictures import DETAIL_SIDE, picture_uri
 
 NO_RERANK = "none"

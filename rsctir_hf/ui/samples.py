@@ -9,7 +9,7 @@ from PIL import Image
 
 from rsctir_hf.imagery import read_image
 from rsctir_hf.ui.cards import escape
-from rsctir_hf.ui.events import PRIVATE, Trigger
+from rsctir_hf.ui.events import PRIVATE, Trigger, item_of
 from rsctir_hf.ui.galleries import Gallery
 from rsctir_hf.ui.pictures import picture_input, picture_uri
 from rsctir_hf.ui.workbench import Workbench
@@ -89,7 +89,7 @@ def build_picture_chooser(
     samples = gr.HTML("", js_on_load=SELECT_ITEM, elem_id=f"{elem_id}-samples")
 
     def take_sample(event: gr.EventData) -> Image.Image:
-        return read_image(sample_paths(bench.gallery)[int(event.item)])
+        return read_image(item_of(event, sample_paths(bench.gallery)))
 
     taken = samples.select(take_sample, None, picture, **PRIVATE)
     # When a picture is cleared, ``input`` comes while the old one is still its value.

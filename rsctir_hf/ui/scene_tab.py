@@ -17,8 +17,8 @@ from rsctir_hf.errors import RsctirError
 from rsctir_hf.retriever import describe_query
 from rsctir_hf.scene import TILE, SceneAnswer, SceneHit
 from rsctir_hf.ui.cards import notice
-from rsctir_hf.ui.events import MODEL, PRIVATE, REDRAW, Trigger
-from rsctir_hf.ui.pictures import without_folders
+from rsctir_hf.ui.events import MODEL, PRIVATE, REDRAW, Trigger, item_of
+from rsctir_hf.ui.pictures import uploaded, without_folders
 from rsctir_hf.ui.results import NO_RERANK
 from rsctir_hf.ui.samples import SELECT_ITEM
 from rsctir_hf.ui.scene_figures import map_figure, scene_figure
@@ -75,7 +75,7 @@ class SceneHandlers:
         """Open a visitor's raster; return message, scene and the panel."""
         if not path:
             return _WELCOME, None, gr.update(visible=False)
-        return self._opened(lambda: Path(path))
+        return self._opened(lambda: uploaded(path))
 
     def search_scene(
         self,
@@ -116,14 +116,18 @@ class SceneHandlers:
         self, scene: OpenScene, heat: bool, event: gr.EventData
     ) -> tuple[str, Any, int | None, Figure, Any]:
         """Open the hit that was clicked: detail, its panel, its rank, and both figures."""
-        hit = scene.answer.hits[int(event.item)]  # type: ignore[union-attr]
+        hit = item_of(event, hits_of(scene))
         figure = scene_figure(scene, heat=heat, chosen=hit.rank)
         with told():
             large = hit_detail(scene, hit)
         return large, gr.update(visible=True), hit.rank, figure, map_update(scene, hit.rank)
 
-    def similar(self, scene: OpenScene, rank: int | None, top_k: float) -> tuple[str, OpenScene]:
+    def similar(
+        self, scene: OpenScene | None, rank: int | None, top_k: float
+    ) -> tuple[str, OpenScene | None]:
         """Search the scene for what looks like a hit; return a message and the scene."""
+        if scene is None:
+            return _NO_SCENE, None
         try:
             picture, _ = self.result(scene, rank)
             answered = scene.asked(image=picture, top_k=int(top_k))
@@ -139,9 +143,9 @@ class SceneHandlers:
         with told():
             return scene.index.picture_of(hit.window), scene.answer.text or ""
 
-    def save(self, query: str, saved: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    def save(self, query: str | None, saved: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
         """Keep a query for this visitor; return all that are kept, and their buttons."""
-        words = " ".join(query.split())
+        words = " ".join((query or "").split())
         if words and words not in saved:
             saved = (*saved, words)[-MOST_SAVED:]
         return saved, saved_queries(saved)
@@ -167,8 +171,12 @@ def told() -> Iterator[None]:
 
 def hit_of(scene: OpenScene | None, rank: int | None) -> SceneHit | None:
     """Return the hit of a rank, if there is one."""
-    hits = scene.answer.hits if scene is not None and scene.answer is not None else ()
-    return next((hit for hit in hits if hit.rank == rank), None)
+    return next((hit for hit in hits_of(scene) if hit.rank == rank), None)
+
+
+def hits_of(scene: OpenScene | None) -> tuple[SceneHit, ...]:
+    """Return the hits that are shown; none before a search."""
+    return scene.answer.hits if scene is not None and scene.answer is not None else ()
 
 
 def map_update(scene: OpenScene, chosen: int | None = None) -> Any:  # noqa: ANN401
@@ -280,7 +288,7 @@ def _askings(handlers: SceneHandlers, asking: _Asking) -> list[Trigger]:
     asking.keep.click(handlers.save, [asking.query, kept], [kept, asking.saved], **PRIVATE)
 
     def take(saved: tuple[str, ...], event: gr.EventData) -> str:
-        return saved[int(event.item)]
+        return item_of(event, saved)
 
     taken = asking.saved.select(take, kept, asking.query, **PRIVATE)
     chips = [

@@ -18,6 +18,7 @@ from rsctir_hf.geo.raster import PLAIN_FORMATS, Raster, open_raster, overview, r
 from rsctir_hf.retriever import Retriever
 from rsctir_hf.scene import OVERLAP, TILE, SceneAnswer, SceneIndex
 from rsctir_hf.scene.plan import plan_tiles
+from rsctir_hf.ui.limits import MAX_SCENE_PIXELS
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ def open_scene(path: str | Path, *, drawn: bool = False) -> OpenScene:
     Raises:
         RasterError: no raster, damaged, or without data.
     """
-    raster = open_raster(path, formats=PLAIN_FORMATS)
+    raster = open_raster(path, formats=PLAIN_FORMATS, most_pixels=MAX_SCENE_PIXELS)
     return OpenScene(raster, overview(raster, side=OVERVIEW_SIDE), drawn)
 
 

@@ -12,7 +12,7 @@ from rsctir_hf.errors import RsctirError
 from rsctir_hf.imagery import read_image
 from rsctir_hf.retriever import Hit, Retriever, describe_query
 from rsctir_hf.ui.cards import notice
-from rsctir_hf.ui.events import MODEL, PRIVATE
+from rsctir_hf.ui.events import MODEL, PRIVATE, item_of
 from rsctir_hf.ui.galleries import Gallery
 from rsctir_hf.ui.pictures import without_folders
 from rsctir_hf.ui.results import (
@@ -104,7 +104,7 @@ class SearchHandlers:
 
     def show(self, shown: Shown, event: gr.EventData) -> tuple[str, Any, str | None, str]:
         """Open the detail panel on the card that was clicked; ``why`` fills its last part."""
-        hit = shown.hits[int(event.item)]
+        hit = item_of(event, shown.hits)
         return (
             picture_detail(hit, shown.gallery, rerank=shown.rerank),
             gr.update(visible=True),
@@ -285,8 +285,8 @@ def _when_asked(
 ) -> None:
     """Search again when a control changes, unless nothing has been asked yet."""
 
-    def search_again(query: str, *controls: Any) -> tuple[Any, ...]:  # noqa: ANN401
-        if not query.strip():
+    def search_again(query: str | None, *controls: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        if not query or not query.strip():
             return tuple(gr.skip() for _ in outputs)
         return handlers.search(query, *controls)
 

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsctir_hf.errors import QueryError
+from rsctir_hf.errors import ImageReadError, QueryError
 from rsctir_hf.gallery.embedding import Skipped
+from rsctir_hf.imagery import check_size, picture_size
 from rsctir_hf.retriever import Retriever
-from rsctir_hf.ui.pictures import without_folders
+from rsctir_hf.ui.limits import MAX_OWN_PICTURES, MAX_PICTURE_PIXELS
+from rsctir_hf.ui.pictures import uploaded, without_folders
 from rsctir_hf.ui.workbench import Workbench
 
-#: Most pictures one visitor may add; more belongs into a gallery folder.
-MAX_OWN_PICTURES = 200
 #: Seconds after which an idle visitor's pictures are forgotten.
 FORGET_AFTER = 3600
 
@@ -46,7 +46,7 @@ def index_own_pictures(bench: Workbench, uploads: Sequence[str]) -> OwnPictures:
         uploads: paths of the uploaded files.
 
     Raises:
-        QueryError: too many files.
+        QueryError: too many files, or one that is no upload.
         RsctirError: the model is not there.
     """
     if len(uploads) > MAX_OWN_PICTURES:
@@ -54,6 +54,19 @@ def index_own_pictures(bench: Workbench, uploads: Sequence[str]) -> OwnPictures:
             f"{len(uploads)} pictures were given, at most {MAX_OWN_PICTURES} fit here. Launch the "
             "app with --gallery FOLDER to search more."
         )
+    paths = [uploaded(path) for path in uploads]
+    refused = {path: skip for path in paths if (skip := _of_wrong_size(path))}
     retriever = bench.personal_retriever()
-    report = retriever.index([Path(path) for path in uploads])
-    return OwnPictures(retriever, report.indexed, tuple(report.skipped))
+    report = retriever.index([path for path in paths if path not in refused])
+    return OwnPictures(retriever, report.indexed, (*refused.values(), *report.skipped))
+
+
+def _of_wrong_size(path: Path) -> Skipped | None:
+    """Say what is wrong with a picture's size, by its header; None where nothing is."""
+    size = picture_size(path)
+    try:
+        if size:
+            check_size(size, max_pixels=MAX_PICTURE_PIXELS, name=str(path))
+    except ImageReadError as error:
+        return Skipped(str(path), str(error))
+    return None

@@ -51,6 +51,7 @@ class AppSettings:
         port: port to listen on; None is the first free one from 7860 (or ``GRADIO_SERVER_PORT``).
         open_browser: open the page once the server is up.
         mcp: offer the endpoints as tools of a Model Context Protocol server too.
+        on_space: the app runs on a Hugging Face Space, behind its proxy.
     """
 
     model: str = DEFAULT_MODEL
@@ -67,6 +68,7 @@ class AppSettings:
     port: int | None = None
     open_browser: bool = False
     mcp: bool = False
+    on_space: bool = False
 
 
 def parse_settings(
@@ -93,7 +95,9 @@ def parse_settings(
     chosen = given.pop("gallery")
     on_space = bool(environ.get("SPACE_ID"))
     gallery = chosen or (HUB_GALLERY if on_space else SAMPLE_GALLERY)
-    return AppSettings(gallery=gallery, fall_back=on_space and not chosen, **given)
+    return AppSettings(
+        gallery=gallery, fall_back=on_space and not chosen, on_space=on_space, **given
+    )
 
 
 def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:

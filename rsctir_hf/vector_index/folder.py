@@ -23,6 +23,8 @@ from safetensors import SafetensorError
 
 from rsctir_hf.entries import Entry
 from rsctir_hf.errors import FolderBusyError, IndexMismatchError, StorageError
+from rsctir_hf.json_text import parse_json
+from rsctir_hf.storage import storage_error
 
 INDEX_FILE = "index.json"
 LOCK_FILE = ".lock"
@@ -60,7 +62,7 @@ def read_folder(folder: Path) -> SavedIndex:
     """
     path = folder / INDEX_FILE
     try:
-        fields = dict(json.loads(path.read_text(encoding="utf-8")))
+        fields = dict(parse_json(path.read_text(encoding="utf-8")))
         version = fields["format"]
         engine = str(fields.get("engine", "exact"))
         name = str(fields["vectors"])
@@ -111,7 +113,6 @@ def write_folder(
             since ``loaded`` was.
         StorageError: no space or no permission; what was saved there before is whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with _only_writer(folder):
         older = _data_there(folder)
         if loaded and _same(loaded.parent, folder) and older and not _same(older, loaded):
@@ -173,15 +174,18 @@ def _remove_others(folder: Path, data: Path) -> None:
 
 @contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system frees it when a process dies."""
+    """Make the folder and hold its lock; the system frees that when a process dies."""
     lock = FileLock(folder / LOCK_FILE)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=_PATIENCE)
     except Timeout as error:
         raise FolderBusyError(
             f"Another process has been saving an index in {folder} for {_PATIENCE:.0f} seconds. "
             "Wait until it is done, or save to another folder."
         ) from error
+    except OSError as error:
+        raise storage_error(folder, error) from error
     try:
         yield
     finally:

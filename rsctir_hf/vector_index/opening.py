@@ -1,11 +1,9 @@
 """Open an index by the name of an engine, by its folder, or by the URI of the server it lives on.
 
-| place | engine |
-|---|---|
-| ``exact``, ``hnsw`` | a new index in memory, for ``save(folder)`` |
-| a folder | what was saved there |
-| ``postgresql://user@host/database?table=NAME`` | PostgreSQL with pgvector |
-| ``http://host:19530?collection=NAME``, ``FILE.db`` | Milvus: a server, or milvus-lite in a file |
+- ``exact``, ``hnsw``: a new index in memory, for ``save(folder)``
+- a folder: what was saved there
+- ``postgresql://user@host/database?table=NAME``: PostgreSQL with pgvector
+- ``http://host:19530?collection=NAME``, ``FILE.db``: Milvus, a server or milvus-lite in a file
 """
 
 from importlib import import_module
@@ -16,12 +14,15 @@ from rsctir_hf.errors import IndexMismatchError
 from rsctir_hf.protocols import VectorIndex
 from rsctir_hf.vector_index.folder import SavedIndex, read_folder
 
-ENGINES = ("exact", "hnsw")  # those that live in memory and are saved to a folder
-_CLASSES = {
-    "exact": ("exact", "ExactIndex"),
-    "hnsw": ("hnsw", "HNSWIndex"),
-    "postgres": ("postgres", "PostgresIndex"),
-    "milvus": ("milvus", "MilvusIndex"),
+#: The engines that live in memory and are saved to a folder: a ``memory.MemoryIndex`` each, as
+#: ``module:class``, for its file and the package that needs are imported on first use.
+ENGINES: dict[str, str] = {
+    "exact": "rsctir_hf.vector_index.exact:ExactIndex",
+    "hnsw": "rsctir_hf.vector_index.hnsw:HNSWIndex",
+}
+_SERVERS = {
+    "postgres": "rsctir_hf.vector_index.postgres:PostgresIndex",
+    "milvus": "rsctir_hf.vector_index.milvus:MilvusIndex",
 }
 
 
@@ -29,7 +30,7 @@ def open_index(place: str | Path, *, must_exist: bool = False) -> VectorIndex:
     """Open an index.
 
     Args:
-        place: see the table above. A server's table need not exist: it is made when something is
+        place: see the list above. A server's table need not exist: it is made when something is
             added.
         must_exist: refuse a file of milvus-lite that is not there, instead of making it.
 
@@ -46,9 +47,9 @@ def open_index(place: str | Path, *, must_exist: bool = False) -> VectorIndex:
             f"--engine {file}"
         )
     if server is not None:
-        return _engine(server)(str(place))
+        return _imported(_SERVERS[server])(str(place))
     if place in ENGINES:
-        return _engine(str(place))()
+        return _imported(ENGINES[str(place)])()
     return _open_folder(Path(place))
 
 
@@ -79,10 +80,10 @@ def _load(saved: SavedIndex) -> VectorIndex:
             f"{saved.data.parent} was made by the engine {saved.engine!r}; this version knows "
             f"{', '.join(ENGINES)}. Build the index anew, or update rsctir_hf."
         )
-    return _engine(saved.engine).load(saved)
+    return _imported(ENGINES[saved.engine]).load(saved)
 
 
-def _engine(name: str) -> Any:  # noqa: ANN401 - one of four classes
-    """Return the class of an engine, importing its file and the package that needs."""
-    module, cls = _CLASSES[name]
-    return getattr(import_module(f"rsctir_hf.vector_index.{module}"), cls)
+def _imported(engine: str) -> Any:  # noqa: ANN401 - the engines share a protocol, no class
+    """Return the class that ``module:class`` names."""
+    module, _, name = engine.partition(":")
+    return getattr(import_module(module), name)

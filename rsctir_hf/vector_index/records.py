@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctir_hf.entries import BoundingBox, Entry, Scalar, SearchFilter
+from rsctir_hf.entries import BoundingBox, Entry, Scalar, SearchFilter, checked_metadata
 from rsctir_hf.errors import IndexMismatchError, UnknownItemError
+from rsctir_hf.json_text import parse_json
 from rsctir_hf.vector_index.batch import Batch, refuse_held, shown
 
 RECORDS_FILE = "records.jsonl"
@@ -151,8 +152,8 @@ class Records:
         try:
             with path.open(encoding="utf-8") as file:
                 for line in file:
-                    records._restore(json.loads(line))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+                    records._restore(parse_json(line))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise IndexMismatchError(
                 f"{path} is missing or damaged ({error}). Build the index anew."
             ) from error
@@ -170,7 +171,8 @@ class Records:
             self._entries.append(Entry(-1))
             return
         box = None if fields["box"] is None else BoundingBox(*fields["box"])
-        entry = Entry(int(fields["id"]), dict(fields["metadata"]), box)
+        number = int(np.int64(fields["id"]))  # what is beyond 64 bits, tensors cannot hold
+        entry = Entry(number, checked_metadata(fields["metadata"]), box)
         self._row_of[entry.id] = len(self._entries)
         self._entries.append(entry)
         self._next_id = max(self._next_id, entry.id + 1)

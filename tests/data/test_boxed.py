@@ -107,3 +107,33 @@ def test_a_folder_without_boxes_is_refused(tmp_path):
     folder = write_folder(tmp_path / "c", [{"file_name": "a.jpg", "captions": []}])
     with pytest.raises(DataLayoutError, match="objects with bbox"):
         read_boxed_folder(folder, classes=["x"], names=["x"])
+
+
+def test_a_folder_reads_no_picture_outside_of_it(tmp_path):
+    objects = {"bbox": [[1, 2, 3, 4]], "category": [0]}
+    folder = write_folder(tmp_path / "n", [{"file_name": "a.jpg", "objects": objects}])
+    (folder / "a.jpg").rename(tmp_path / "a.jpg")
+    row = {"file_name": "../a.jpg", "objects": objects}
+    (folder / "metadata.jsonl").write_text(json.dumps(row))
+    with pytest.raises(DataLayoutError, match="outside of it"):
+        read_boxed_folder(folder, classes=["x"], names=["x"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"file_name": 0, "objects": {"bbox": [], "category": []}}',
+        b'{"file_name": "a.jpg", "objects": {"bbox": [[1, "x", 3, 4]], "category": [0]}}',
+        b'{"file_name": "a.jpg", "objects": {"bbox": [[1, 2, 3]], "category": [0]}}',
+        b'{"file_name": "a.jpg", "objects": {"bbox": [[1, {}, 3, 4]], "category": [0]}}',
+        b'{"a":' * 50_000,
+        b"\xcf",
+    ],
+    ids=["no name", "words", "three numbers", "a mapping", "too deep", "no UTF-8"],
+)
+def test_a_damaged_line_is_refused(tmp_path, line):
+    objects = {"bbox": [[1, 2, 3, 4]], "category": [0]}
+    folder = write_folder(tmp_path / "n", [{"file_name": "a.jpg", "objects": objects}])
+    (folder / "metadata.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(DataLayoutError, match=r"metadata\.jsonl"):
+        read_boxed_folder(folder, classes=["x"], names=["x"])

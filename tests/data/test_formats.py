@@ -81,6 +81,16 @@ def test_imagefolder_names_missing_pictures(tmp_path):
         read_imagefolder(root, "train")
 
 
+@pytest.mark.parametrize("name", ["../test/scene00.png", "/etc/hostname", "a/../../x.png", "link"])
+def test_imagefolder_reads_nothing_outside_of_its_folder(tmp_path, name):
+    root = write_imagefolder(tmp_path)
+    (root / "train" / "link").symlink_to("/etc/hostname")
+    with (root / "train" / "metadata.jsonl").open("a", encoding="utf-8") as metadata:
+        metadata.write(json.dumps({"file_name": name, "captions": ["a"]}) + "\n")
+    with pytest.raises(DataLayoutError, match="outside of it"):
+        read_imagefolder(root, "train")
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
@@ -248,3 +258,46 @@ def test_real_karpathy_and_precomp_files_agree_on_ucm(development_data):
     by_name = {record.file_name: record.captions for record in read_precomp(folder, "train")}
     equal = [record.captions == by_name[record.file_name] for record in karpathy]
     assert sum(equal) >= 38  # a corrected edition: 8 of 2,100 pictures differ
+
+
+@pytest.mark.parametrize("captions", [["a", None], [3], [["a"]], {"a": "b"}])
+def test_imagefolder_captions_are_texts(tmp_path, captions):
+    root = write_imagefolder(tmp_path)
+    line = json.dumps({"file_name": "scene00.png", "captions": captions})
+    (root / "train" / "metadata.jsonl").write_text(line)
+    with pytest.raises(DataLayoutError, match="captions, which are texts"):
+        read_imagefolder(root, "train")
+
+
+def test_files_nested_too_deeply_are_refused(tmp_path):
+    root = write_imagefolder(tmp_path)
+    (root / "train" / "metadata.jsonl").write_text('{"a":' * 50_000)
+    with pytest.raises(DataLayoutError, match="nested too deeply"):
+        read_imagefolder(root, "train")
+    (tmp_path / "dataset_x.json").write_text("[" * 50_000)
+    with pytest.raises(DataLayoutError, match="nested too deeply"):
+        read_karpathy(tmp_path / "dataset_x.json", "train")
+
+
+def test_precomp_captions_without_any_name_are_refused(tmp_path):
+    (tmp_path / "train_caps.txt").write_text("a pier\n")
+    (tmp_path / "train_filename.txt").write_text("")
+    with pytest.raises(DataLayoutError, match="1 captions for 0 names"):
+        read_precomp(tmp_path, "train")
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark(tmp_path):
+    root = write_imagefolder(tmp_path)
+    captions = ["a pier \ud83d", "\U0001f6f0 a dish"]
+    line = json.dumps({"file_name": "scene00.png", "captions": captions})
+    (root / "train" / "metadata.jsonl").write_text(line)
+    records, _ = read_imagefolder(root, "train")
+    assert records[0].captions == ("a pier ?", "\U0001f6f0 a dish")
+
+
+def test_a_name_that_no_file_can_have_is_named_as_missing(tmp_path):
+    root = write_imagefolder(tmp_path)
+    line = json.dumps({"file_name": "x" * 5_000, "captions": ["a pier"]})
+    (root / "train" / "metadata.jsonl").write_text(line)
+    with pytest.raises(DataLayoutError, match="xxx"):
+        read_imagefolder(root, "train")

@@ -4,11 +4,9 @@ import errno
 import multiprocessing
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from rsctir_hf.gallery.pipeline import embed_pictures, made_by
 from rsctir_hf.gallery.store import EmbeddingStore
 from rsctir_hf.gallery.tables import load_embeddings
 
+from ..full_disk import full_disk
 from ..ui.tiny_models import save_models
 
 BATCH = 4
@@ -239,39 +238,17 @@ def test_a_limit_of_the_system_on_file_sizes_is_named(loaded, tmp_path):
     folder = tmp_path / "out"
     run(loaded, folder, PICTURES[:20])
     before = load_embeddings(folder)["id"]
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        with pytest.raises(StorageError, match=r"File too large.*Make room"):
-            run(loaded, folder)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_disk(1000), pytest.raises(StorageError, match=r"File too large.*Make room"):
+        run(loaded, folder)
     assert load_embeddings(folder)["id"] == before
     run(loaded, folder)
     check_whole(loaded, folder, tmp_path)
 
 
-@pytest.fixture
-def nobody():
-    """Run as a user whom permissions bind, in a folder that this user may enter."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        user = os.geteuid()
-        if user == 0:
-            os.seteuid(65534)
-        try:
-            yield Path(folder)
-        finally:
-            os.seteuid(user)
-
-
-def test_a_folder_one_may_not_write_to_is_named(loaded, nobody):
-    folder = nobody if os.geteuid() == 65534 else nobody / "closed"
-    if folder != nobody:
-        folder.mkdir(mode=0o555)
+def test_a_folder_one_may_not_write_to_is_named(loaded, read_only):
     loaded.model.log = None
     with pytest.raises(StorageError, match=r"Permission denied.*Choose a folder that you may"):
-        run(loaded, folder / "out")
+        run(loaded, read_only / "out")
 
 
 def peak_of(work):

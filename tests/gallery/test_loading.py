@@ -78,3 +78,25 @@ def test_unknown_ids_and_paths_are_named(tmp_path, monkeypatch):
 def test_a_device_that_is_not_there_is_named(clip_folder, device):
     with pytest.raises(ModelLoadError, match=f"cannot run on device '{device}'"):
         load_dual_encoder(clip_folder, device=device)
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("tokenizer.json", lambda said: said | {"model": None}),
+        ("tokenizer.json", lambda said: said | {"version": None}),
+        ("config.json", lambda said: said | {"text_config": {"max_position_embeddings": "many"}}),
+    ],
+)
+def test_what_libraries_refuse_in_their_own_way_is_refused_in_ours(clip_folder, name, spoil):
+    file = clip_folder / name
+    file.write_text(json.dumps(spoil(json.loads(file.read_text()))))
+    with pytest.raises(ModelLoadError, match="could not be loaded"):
+        load_dual_encoder(clip_folder)
+
+
+@pytest.mark.parametrize("header", [b"\xff" * 8, b"\0" * 8, (2**40).to_bytes(8, "little") + b"{}"])
+def test_weights_whose_header_claims_any_length_are_refused(clip_folder, header):
+    (clip_folder / WEIGHTS).write_bytes(header)
+    with pytest.raises(ModelLoadError, match="could not be loaded"):
+        load_dual_encoder(clip_folder)

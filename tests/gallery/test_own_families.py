@@ -93,7 +93,7 @@ def test_galr_is_evaluated_with_its_own_regions_without_and_with_a_detectors(gal
 def test_galr_answers_words_it_does_not_know(galr, pictures):
     retriever = Retriever(*galr, bank=BANK)
     retriever.index(pictures)
-    for query in ("🚢🌊", "码头", "zeppelin", "boats " * 10_000):
+    for query in ("🚢🌊", "码头", "zeppelin", "boats " * 300):
         hits = retriever.search(query, rerank="smr")
         assert len(hits) == 4
         assert all(abs(hit.score) <= 1.001 for hit in hits)

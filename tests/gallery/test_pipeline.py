@@ -1,5 +1,6 @@
 """The embedding pipeline: what it embeds, what it leaves alone, what it says when it cannot."""
 
+import json
 import os
 
 import datasets
@@ -396,3 +397,41 @@ def test_embeddings_with_other_regions_are_refused_by_both_names(galr, gallery, 
     run(galr, gallery, tmp_path / "out")
     with pytest.raises(IndexMismatchError, match=r"regions model, .* those of .* regions none, "):
         run(galr, gallery, tmp_path / "out", regions="none")
+
+
+@pytest.mark.parametrize("fields", [{"root": 2.5}, {"root": None}, {"rows": "many"}])
+def test_a_record_of_another_kind_is_refused(loaded, gallery, tmp_path, fields):
+    folder = tmp_path / "out"
+    embed_pictures(loaded, folder_pictures(gallery), folder)
+    said = json.loads((folder / "embeddings.json").read_text())
+    (folder / "embeddings.json").write_text(json.dumps(said | fields))
+    with pytest.raises(DataLayoutError, match="of another kind"):
+        embed_pictures(loaded, folder_pictures(gallery), folder)
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere.parquet", "/etc/passwd", "x.parquet", 3, ["a"]])
+def test_a_record_cannot_name_shards_elsewhere(loaded, gallery, tmp_path, name):
+    folder = tmp_path / "embeddings"
+    embed_pictures(loaded, folder_pictures(gallery), folder)
+    said = json.loads((folder / "embeddings.json").read_text())
+    (folder / "embeddings.json").write_text(json.dumps(said | {"shards": [name]}))
+    with pytest.raises(DataLayoutError, match=r"embeddings\.json cannot be read"):
+        load_embeddings(folder)
+    with pytest.raises(DataLayoutError, match=r"embeddings\.json cannot be read"):
+        embed_pictures(loaded, folder_pictures(gallery), folder)
+
+
+def test_a_shard_that_is_gone_is_named(loaded, gallery, tmp_path):
+    folder = tmp_path / "embeddings"
+    embed_pictures(loaded, folder_pictures(gallery), folder)
+    (shard,) = (folder / "shards").iterdir()
+    shard.unlink()
+    with pytest.raises(DataLayoutError, match=f"{shard.name} is missing"):
+        load_embeddings(folder)
+
+
+def test_a_folder_whose_name_is_no_text_is_written_and_read(loaded, gallery, tmp_path):
+    folder = tmp_path / "\udcff"
+    for _ in range(2):
+        report = embed_pictures(loaded, folder_pictures(gallery), folder)
+    assert (report.rows, report.reused) == (12, 12)

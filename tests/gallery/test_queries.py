@@ -46,7 +46,19 @@ def test_emoji_and_other_languages_are_answered_with_a_hint(text):
 
 
 def test_a_very_long_query_is_said_to_be_cut():
-    assert "10,000 words" in describe_query("boats " * 10_000)
+    assert "300 words" in describe_query("boats " * 300)
+
+
+def test_a_query_of_more_than_a_page_is_refused():
+    assert describe_query("a " * 1_000)
+    with pytest.raises(QueryError, match="has 2,001 characters; at most 2,000 are taken"):
+        describe_query("a " * 1_000 + "b")
+
+
+@pytest.mark.parametrize("text", ["\ud800", "boats \udcff.png"])
+def test_half_a_surrogate_pair_is_refused(text):
+    with pytest.raises(QueryError, match="broken character"):
+        describe_query(text)
 
 
 def test_contradictory_and_absent_queries_are_refused():
@@ -56,3 +68,9 @@ def test_contradictory_and_absent_queries_are_refused():
         split_query("a", "b", None)
     with pytest.raises(QueryError, match="image already and image= was given too"):
         split_query(Path("a.jpg"), None, "b.jpg")
+
+
+@pytest.mark.parametrize("query", [["a"], {"a": 1}, 3.5, b"a pier", None])
+def test_a_query_that_is_no_text_is_refused(query):
+    with pytest.raises(QueryError, match="expected words"):
+        describe_query(query)

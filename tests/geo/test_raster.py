@@ -17,6 +17,7 @@ from rsctir_hf.geo.raster import (
     overview,
 )
 from rsctir_hf.geo.tiling import Window, tile_windows
+from rsctir_hf.ui.scenes import open_scene
 
 from .rasters import NORTH_UP, PLACES, picture, write
 
@@ -277,3 +278,20 @@ def test_the_overview_moved_to_degrees_lies_under_the_corners(tmp_path, name):
 def test_without_a_place_there_is_no_map(tmp_path):
     raster = open_raster(write(tmp_path / "a.tif", picture(), crs=None))
     assert overview_in_degrees(raster, overview(raster, side=200)) is None
+
+
+def test_a_file_of_a_few_kilobytes_cannot_claim_any_size(tmp_path):
+    options = {"width": 100_000, "height": 100_000, "count": 1, "dtype": "uint16"}
+    sparse = {"sparse_ok": True, "tiled": True, "compress": "deflate", "bigtiff": "yes"}
+    file = tmp_path / "bomb.tif"
+    profile = {"driver": "GTiff", "blockxsize": 4096, "blockysize": 4096, **options, **sparse}
+    with rasterio.open(file, "w", **profile):
+        pass
+    assert file.stat().st_size < 20_000
+    with pytest.raises(RasterError, match=r"100,000 x 100,000 pixels; at most 1,000 million"):
+        open_scene(file)
+
+
+def test_a_path_longer_than_any_is_no_raster():
+    with pytest.raises(RasterError, match="does not exist"):
+        open_raster("x" * 5_000, formats=PLAIN_FORMATS)

@@ -79,3 +79,62 @@ def test_the_heat_map_is_the_mean_of_the_windows_over_a_cell():
     heat = heat_map(windows, np.array([1, 3], np.float32), (10, 5), cell=(2, 2))
     expected = [[1, 2, 3, np.nan, np.nan]] * 2 + [[np.nan] * 5]
     assert np.array_equal(heat, np.array(expected, np.float32), equal_nan=True)
+
+
+def test_a_raster_without_pixels_is_refused_and_one_of_a_pixel_is_not():
+    with pytest.raises(QueryError, match="cannot be cut"):
+        tile_windows((0, 10), (5, 5), overlap=0)
+    assert tile_windows((1, 1), (1, 1), overlap=0) == [Window(0, 0, 1, 1)]
+
+
+def test_as_many_windows_as_the_limit_are_made_and_one_more_is_not(monkeypatch):
+    monkeypatch.setattr("rsctir_hf.geo.tiling.MOST_WINDOWS", 6)
+    assert len(tile_windows((30, 20), (10, 10), overlap=0)) == 6
+    with pytest.raises(QueryError, match="would be 7; at most 6"):
+        tile_windows((70, 10), (10, 10), overlap=0)
+
+
+def test_a_window_covered_by_just_the_share_is_merged():
+    # Half of the second lies in the first.
+    windows = [Window(0, 0, 10, 10), Window(5, 0, 10, 10)]
+    scores = np.array([2, 1], np.float32)
+    assert [hit.members for hit in merge_windows(windows, scores, top_k=5, share=0.5)] == [(0, 1)]
+    assert len(merge_windows(windows, scores, top_k=5, share=0.51)) == 2
+
+
+def test_a_shared_pixel_is_enough_where_no_share_is_asked_for():
+    windows = [Window(0, 0, 10, 10), Window(9, 9, 10, 10)]
+    scores = np.array([2, 1], np.float32)
+    assert [hit.members for hit in merge_windows(windows, scores, top_k=5, share=0)] == [(0, 1)]
+
+
+def test_windows_are_merged_by_their_overlap_in_both_directions():
+    # The same columns, but a row of its own: nothing shared.
+    windows = [Window(0, 0, 10, 10), Window(0, 20, 10, 10), Window(0, 5, 10, 10)]
+    scores = np.array([3, 2, 1], np.float32)
+    found = merge_windows(windows, scores, top_k=5, share=0.4)
+    assert [hit.members for hit in found] == [(0, 2), (1,)]
+
+
+def test_a_merged_window_is_no_hit_later():
+    # 0 takes 1 in, 2 takes nothing: what 0 took must not come back after 2.
+    windows = [Window(0, 0, 10, 10), Window(5, 0, 10, 10), Window(50, 0, 10, 10)]
+    found = merge_windows(windows, np.array([3, 1, 2], np.float32), top_k=5, share=0.4)
+    assert [hit.members for hit in found] == [(0, 1), (2,)]
+
+
+def test_of_many_equal_scores_the_first_window_leads():
+    windows = tile_windows((4000, 10), (10, 10), overlap=0)
+    found = merge_windows(windows, np.zeros(len(windows), np.float32), top_k=400)
+    assert [hit.best for hit in found] == list(range(400))
+
+
+def test_the_heat_map_follows_oblong_cells():
+    # Cells 4 px wide and 2 px high over 12 x 6 px: the window takes columns 1..2 and rows 1..2.
+    heat = heat_map([Window(4, 2, 5, 3)], np.array([2], np.float32), (12, 6), cell=(4, 2))
+    expected = np.full((3, 3), np.nan, np.float32)
+    expected[1:, 1:] = 2
+    assert np.array_equal(heat, expected, equal_nan=True)
+    assert heat.dtype == np.float32
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        heat_map([Window(0, 0, 1, 1)] * 2, np.ones(1, np.float32), (2, 2), cell=(1, 1))

@@ -1,7 +1,5 @@
 """Regions, DREA and graph layers of GaLR against closed forms, slow oracles and PyG."""
 
-import math
-
 import pytest
 import torch
 import torchvision
@@ -11,15 +9,13 @@ from rsctir_hf.models.galr.configuration_galr import GaLRConfig
 from rsctir_hf.models.galr.graph_galr import (
     GraphLayer,
     RegionBranch,
-    denoise_regions,
     normalise_adjacency,
     region_adjacency,
-    region_salience,
+    weigh_edges,
 )
 from rsctir_hf.models.galr.regions_galr import (
     RegionSet,
     arrange_regions,
-    centre_distance,
     pairwise_iou,
     propose_regions,
     roi_features,
@@ -152,64 +148,6 @@ def test_labels_travel_with_their_boxes():
     assert found.labels[0].tolist() == [8, 9, 7, -1]
 
 
-@pytest.mark.parametrize("labelled", [False, True])
-def test_denoising_equals_a_walk_in_plain_python(labelled):
-    boxes = random_boxes(4, 10) * 0.6  # crowded
-    labels = torch.randint(0, 2, (4, 10)) if labelled else None
-    mask = torch.arange(10) < torch.tensor([[10], [7], [1], [0]])
-    regions = regions_of(boxes, labels=labels, mask=mask)
-    similarity = random_similarity(4, 10)
-    kept, dropped_by = denoise_regions(regions, similarity, min_similarity=0.8, min_iou=0.5)
-    iou, distance = pairwise_iou(boxes), centre_distance(boxes)
-    side = (boxes[..., 2:] - boxes[..., :2]).amax(-1)
-    for b in range(4):
-        survivors = []
-        for j in range(int(mask[b].sum())):
-            blockers = [
-                i
-                for i in survivors
-                if similarity[b, i, j] > 0.8
-                and (iou[b, i, j] > 0.5 or distance[b, i, j] < max(side[b, i], side[b, j]) / 2)
-                and (labels is None or labels[b, i] == labels[b, j])
-            ]
-            survivors += [] if blockers else [j]
-            assert dropped_by[b, j] == (blockers[0] if blockers else -1)
-        assert kept[b].nonzero().flatten().tolist() == survivors
-    assert 0 < (dropped_by >= 0).sum() < mask.sum()  # the example shows both outcomes
-
-
-def test_salience_is_score_times_root_of_area_over_the_largest():
-    boxes = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 20, 20], [0, 0, 0, 0]]])
-    regions = RegionSet(
-        boxes, torch.tensor([[0.8, 0.5, 0.0]]), None, torch.tensor([[True, True, False]])
-    )
-    # 0.8 * 10 = 8 and 0.5 * 20 = 10.
-    torch.testing.assert_close(region_salience(regions), torch.tensor([[0.8, 1.0, 0.0]]))
-
-
-def test_adjacency_has_its_closed_form():
-    # Centres 30 px apart, reach 15, cosine 0.6: exp(-2) * 0.8; boost (1, 0.5) adds 75 %.
-    boxes = torch.tensor([[[0.0, 0, 10, 10], [30, 0, 40, 10]]])
-    similarity = torch.tensor([[[1.0, 0.6], [0.6, 1.0]]])
-    plain = region_adjacency(boxes, similarity, reach=15)
-    edge = math.exp(-2) * 0.8
-    torch.testing.assert_close(plain, torch.tensor([[[1, edge], [edge, 1]]]))
-    boosted = region_adjacency(boxes, similarity, reach=15, boost=torch.tensor([[1.0, 0.5]]))
-    expected = torch.tensor([[[2, 1.75 * edge], [1.75 * edge, 1.5]]])
-    torch.testing.assert_close(boosted, expected)
-
-
-def test_normalised_adjacency_leaves_dropped_nodes_empty():
-    adjacency = torch.rand(2, 4, 4)
-    adjacency = adjacency + adjacency.transpose(1, 2)
-    kept = torch.tensor([[True, False, True, True], [False] * 4])
-    normal = normalise_adjacency(adjacency, kept)
-    small = adjacency[0][kept[0]][:, kept[0]]
-    root = torch.diag(small.sum(-1).rsqrt())
-    torch.testing.assert_close(normal[0][kept[0]][:, kept[0]], root @ small @ root)
-    assert not normal[0, 1].any() and not normal[0, :, 1].any() and not normal[1].any()
-
-
 def test_graph_layer_equals_gcn_conv_without_normalisation():
     nodes, adjacency = torch.randn(5, 6), torch.rand(5, 5)
     layer = GraphLayer(6, 4)
@@ -273,6 +211,82 @@ def test_labels_of_the_vocabulary_are_one_hot_and_others_empty():
     regions = branch.find_regions(maps_of(1), SIZE, boxes, scores, labels)
     _, nodes = branch.build_graph(maps_of(1), SIZE, regions)
     assert nodes[0, :, -2:].tolist() == [[0, 1], [0, 0], [0, 0]]
+
+
+def test_a_picture_without_labels_has_none_of_the_vocabulary():
+    branch = branch_of(region_labels=("plane", "ship"), max_regions=3)
+    boxes = random_boxes(1, 3)
+    _, nodes = branch.find_graph(maps_of(1), SIZE, boxes, torch.tensor([[0.9, 0.8, 0.7]]))
+    assert not nodes[0, :, -2:].any() and nodes[0, :, :-2].any()
+    first = branch.find_graph(maps_of(1), SIZE, boxes, None, torch.tensor([[0, 2, 1]]))[1]
+    assert first[0, :, -2:].tolist() == [[1, 0], [0, 0], [0, 1]]
+
+
+def test_a_node_ends_with_its_centre_size_and_score():
+    # Of a picture 96 px wide and 64 px high: x 24..48 and y 16..48.
+    branch = branch_of(drea="plain", max_regions=2)
+    boxes = torch.tensor([[[24.0, 16, 48, 48], [0, 0, 96, 64]]])
+    scores = torch.tensor([[0.75, 0.5]])
+    _, nodes = branch.find_graph(maps_of(1), SIZE, boxes, scores)
+    expected = torch.tensor([[0.375, 0.5, 0.25, 0.5, 0.75], [0.5, 0.5, 1, 1, 0.5]])
+    torch.testing.assert_close(nodes[0, :, 8:], expected)
+    assert nodes.shape == (1, 2, branch.layers[0].linear.in_features)
+
+
+def test_what_was_handed_in_reaches_the_graph():
+    branch = branch_of(drea="plain", max_regions=4)
+    boxes, mask = random_boxes(1, 4), torch.tensor([[True, True, False, True]])
+    scores, labels = torch.tensor([[0.2, 0.9, 0.8, 0.4]]), torch.tensor([[5, 6, 7, 8]])
+    graph, _ = branch.find_graph(maps_of(1), SIZE, boxes, scores, labels, mask)
+    assert graph.scores[0].tolist() == pytest.approx([0.9, 0.4, 0.2, 0])
+    assert graph.labels[0].tolist() == [6, 8, 5, -1]
+    assert graph.mask[0].tolist() == [True, True, True, False]
+
+
+def test_regions_are_compared_by_what_they_show_not_by_how_much_of_it():
+    # The second region's features are twice the first's: cosine 1. The third is at right angles.
+    branch = branch_of(drea="plain", max_regions=3, region_levels=(0,))
+    level = torch.zeros(1, 4, 16, 24)
+    level[0, 0, :, :8], level[0, 0, :, 8:16], level[0, 1, :, 16:] = 1.0, 2.0, 3.0
+    boxes = torch.tensor([[[4.0, 8, 28, 56], [36, 8, 60, 56], [68, 8, 92, 56]]])
+    graph, _ = branch.find_graph([level], SIZE, boxes, torch.tensor([[0.9, 0.8, 0.7]]))
+    expected = torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 0, 1]])
+    torch.testing.assert_close(graph.similarity[0], expected)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "flatten"])
+def test_the_local_vector_is_the_projection_of_the_pooled_nodes(pooling):
+    branch = branch_of(region_pooling=pooling, region_dropout=0.0).train()
+    kept = torch.tensor([[True, False, True, False, False], [False] * 5])
+    nodes = torch.randn(2, 5, 13) * kept.unsqueeze(-1)
+    adjacency = torch.rand(2, 5, 5) * (kept.unsqueeze(1) & kept.unsqueeze(2))
+    vector, present = branch(nodes, adjacency, kept)
+    for layer in branch.layers:
+        nodes = torch.relu(adjacency @ nodes @ layer.linear.weight.T)
+    pooled = torch.stack([nodes[0, [0, 2]].mean(dim=0), torch.zeros(6)])
+    pooled = nodes.reshape(2, 30) if pooling == "flatten" else pooled
+    expected = torch.nn.functional.normalize(branch.projection(pooled), dim=-1)
+    torch.testing.assert_close(vector, expected)
+    assert present.tolist() == [True, False]
+
+
+def test_a_hidden_region_leaves_the_graph_as_if_it_had_never_been_there():
+    branch = branch_of(drea="enhanced", max_regions=4, graph_dims=(8, 8))
+    boxes, scores = random_boxes(1, 4), torch.tensor([[0.9, 0.8, 0.7, 0.6]])
+    graph, nodes = branch.find_graph(maps_of(1), SIZE, boxes, scores)
+    hidden = torch.tensor([[False] * 4, [False, True, False, False], [True] * 4])
+    vectors, present = branch.forward_without(graph, nodes, hidden, SIZE)
+    whole, _ = branch(nodes, graph.adjacency, graph.kept)
+    torch.testing.assert_close(vectors[0], whole[0])
+    rest = [0, 2, 3]
+    weights = weigh_edges(
+        graph.boxes, graph.similarity, graph.salience, branch.config, image_size=SIZE,
+        drea="enhanced",
+    )[:, rest][:, :, rest]  # fmt: skip
+    alone = torch.ones(1, 3, dtype=torch.bool)
+    expected, _ = branch(nodes[:, rest], normalise_adjacency(weights, alone), alone)
+    torch.testing.assert_close(vectors[1], expected[0])
+    assert present.tolist() == [True, True, False]
 
 
 def test_features_carry_gradient_and_boxes_do_not():

@@ -27,11 +27,11 @@ def write_bad(folder):
     (folder / "zero_bytes.png").write_bytes(b"")
     (folder / "text.png").write_text("this is not a picture")
     Image.new("RGB", (1, 1)).save(folder / "one_pixel.png")
-    (folder / "vast.png").write_bytes(_png_of(20_000, 20_000))
+    (folder / "vast.png").write_bytes(png_of(20_000, 20_000))
     return sorted(folder.iterdir())
 
 
-def _png_of(width, height):
+def png_of(width, height):
     """Return a PNG that claims a size; only its header is ever read."""
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", zlib.compress(b"\0"))

@@ -11,6 +11,14 @@ from rsctir_hf.ui.workbench import Workbench
 from .tiny_models import save_launch
 
 
+@pytest.fixture(scope="session", autouse=True)
+def uploads_everywhere(tmp_path_factory):
+    """Let files that tests write count as uploads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.getbasetemp()))
+        yield
+
+
 @pytest.fixture(scope="session")
 def launch_flags(tmp_path_factory):
     return save_launch(tmp_path_factory.mktemp("launch"))

@@ -7,8 +7,10 @@ from datasets import Dataset
 from PIL import Image
 
 from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.retriever import Hit
 from rsctir_hf.ui import galleries
 from rsctir_hf.ui.galleries import PictureRecord, open_gallery
+from rsctir_hf.ui.results import picture_detail, picture_results
 
 from .tiny_models import PICTURES
 
@@ -109,3 +111,28 @@ def test_a_hub_that_cannot_be_reached_is_an_error_with_the_remedy(monkeypatch):
     monkeypatch.setattr(galleries, "load_dataset", refuse)
     with pytest.raises(DataLayoutError, match="Check the id, the split"):
         open_gallery("org/scenes")
+
+
+def test_what_is_no_text_among_the_captions_is_left_out_and_markup_stays_text(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "<b>.png")
+    markup = "<script>alert(1)</script>"
+    row = {"file_name": "<b>.png", "captions": [None, markup, 3], "category": [markup]}
+    deep = '{"a":' * 50_000
+    (tmp_path / "metadata.jsonl").write_text(f"{deep}\n{json.dumps(row)}\n")
+    gallery = open_gallery(str(tmp_path))
+    path = str(tmp_path / "<b>.png")
+    assert gallery.record(path).captions == (markup,)
+    hit = Hit(0, path, None, 0.5, 1, 1, None)
+    shown = picture_detail(hit, gallery, rerank="none")
+    shown += picture_results([hit], gallery, rerank="none", label=markup)
+    assert "<script" not in shown and "<b>" not in shown
+    assert "&lt;script&gt;" in shown and "&lt;b&gt;.png" in shown
+
+
+def test_links_out_of_a_gallery_are_not_shown(tmp_path):
+    gallery = tmp_path / "gallery"
+    gallery.mkdir()
+    for folder in (tmp_path, gallery):
+        Image.new("RGB", (8, 8)).save(folder / "a.png")
+    (gallery / "b.png").symlink_to(tmp_path / "a.png")
+    assert [path.name for path in open_gallery(str(gallery)).paths] == ["a.png"]

@@ -9,6 +9,7 @@ import pytest
 from rsctir_hf.ui.endpoints import Endpoints
 from rsctir_hf.ui.picture_tab import PictureHandlers
 from rsctir_hf.ui.region_tab import RegionHandlers
+from rsctir_hf.ui.scene_tab import SceneHandlers
 from rsctir_hf.ui.search_tab import GALLERY, OWN, SearchHandlers, Shown, search_message
 from rsctir_hf.ui.workbench import Phase, Status, Workbench
 
@@ -57,13 +58,27 @@ def test_an_empty_query_is_answered_with_a_request_for_words(bench, query):
     assert (grid, shown) == ("", Shown())
 
 
-@pytest.mark.parametrize(
-    "query", ["🚤🚤🚤", "pier " * 10_000, "Boote neben einem Steg", "{{x}} ${y}"]
-)
+@pytest.mark.parametrize("query", ["🚤🚤🚤", "pier " * 300, "Boote neben einem Steg", "{{x}} ${y}"])
 def test_odd_queries_get_results(bench, query):
     message, grid, _, _ = search(bench, query)
     assert "rs-card" in grid
     assert ("About your query" in message) == ("x" not in query)
+
+
+def test_a_query_of_a_page_is_refused_with_the_number_of_characters(bench):
+    message, grid, _, _ = search(bench, "pier " * 401)
+    assert "has 2,005 characters; at most 2,000" in message
+    assert grid == ""
+
+
+@pytest.mark.parametrize(
+    "data", [{"item": 99}, {"item": -1}, {"item": "0"}, {"item": True}, {}, None]
+)
+def test_a_click_on_what_is_not_shown_is_refused_in_words(bench, data):
+    handlers = SearchHandlers(bench)
+    _, _, shown, _ = search(bench, "boats")
+    with pytest.raises(gr.Error, match="not shown any more"):
+        handlers.show(shown, gr.EventData(None, data))
 
 
 def test_a_search_while_indexing_says_how_much_it_saw(bench, monkeypatch):
@@ -175,3 +190,21 @@ def test_endpoints_refuse_with_the_reason(bench, bad_uploads):
             call(str(bad_uploads[0]))
         with pytest.raises(gr.Error):
             call(None)
+
+
+@pytest.mark.parametrize("top_k", [float("nan"), "7", None, [], {}])
+def test_endpoints_refuse_a_number_that_is_none(bench, top_k):
+    with pytest.raises(gr.Error, match="top_k"):
+        Endpoints(bench).find_pictures("a pier", top_k=top_k)
+
+
+@pytest.mark.parametrize(("top_k", "found"), [(-5, 1), (10**30, 20), (float("inf"), 20)])
+def test_endpoints_bring_any_number_into_bounds(bench, top_k, found):
+    assert len(Endpoints(bench).find_pictures("a pier", top_k=top_k)["results"]) == found
+
+
+def test_events_that_come_with_nothing_are_answered(bench):
+    assert RegionHandlers(bench).explain(None, None) == ("", None)
+    message, scene = SceneHandlers(bench).similar(None, 1, 5)
+    assert "No scene is open" in message and scene is None
+    assert SceneHandlers(bench).save(None, ())[0] == ()

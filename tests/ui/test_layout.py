@@ -5,6 +5,7 @@ import time
 
 from gradio_client import Client
 
+from rsctir_hf.ui import layout
 from rsctir_hf.ui.about_tab import figures_table
 from rsctir_hf.ui.layout import STYLE, build_app, launch_options, theme
 from rsctir_hf.ui.model_facts import Figure, ModelFacts
@@ -30,6 +31,18 @@ def test_the_launch_is_local_and_opens_no_folder():
     assert options["server_name"] is None
     assert options["allowed_paths"] == []
     assert not options["share"]
+
+
+def test_the_sessions_of_visitors_long_gone_are_forgotten(monkeypatch):
+    monkeypatch.setattr(layout, "MOST_SESSIONS", 3)
+    demo = build_app(Workbench(AppSettings(model="no/such/model")))
+    demo.launch(prevent_thread_lock=True, quiet=True, **launch_options(AppSettings()))
+    try:
+        for name in "abcad":
+            _ = demo.state_holder[name]
+        assert list(demo.state_holder.session_data) == ["c", "a", "d"]
+    finally:
+        demo.close()
 
 
 def test_the_page_fetches_no_fonts_or_styles_from_afar():

@@ -233,3 +233,9 @@ def test_files_are_named_for_a_person(handlers, file):
     scene = open_scene(file).indexed(handlers.bench.retriever(), Cut(tile=96), quiet)
     names = [path.rsplit("/", 1)[-1] for path in files(scene.asked(text="planes").answer)]
     assert names == ["hits.geojson", "heat_map.tif"]
+
+
+def test_a_scene_that_was_not_uploaded_is_refused(handlers):
+    message, scene, panel = handlers.open_upload("/etc/hostname")
+    assert "hostname is no upload" in message
+    assert (scene, panel["visible"]) == (None, False)

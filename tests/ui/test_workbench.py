@@ -5,14 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from rsctir_hf.errors import DataLayoutError, ModelLoadError, QueryError, UnsupportedError
+from rsctir_hf.errors import (
+    DataLayoutError,
+    ImageReadError,
+    ModelLoadError,
+    QueryError,
+    UnsupportedError,
+)
 from rsctir_hf.ui import workbench
 from rsctir_hf.ui.galleries import open_gallery
 from rsctir_hf.ui.header import header
+from rsctir_hf.ui.pictures import read_upload
 from rsctir_hf.ui.session import index_own_pictures
 from rsctir_hf.ui.settings import HUB_GALLERY
 from rsctir_hf.ui.workbench import Phase, Status, Workbench, spread
 
+from .bad_uploads import png_of
 from .conftest import wait_until_over
 from .tiny_models import PICTURES
 
@@ -89,6 +97,11 @@ def test_too_many_pictures_of_one_s_own_are_refused(bench):
         index_own_pictures(bench, ["x.png"] * 201)
 
 
+def test_files_that_are_no_uploads_are_not_added(bench):
+    with pytest.raises(QueryError, match="upload"):
+        index_own_pictures(bench, [str(bench.gallery.paths[0]), "/etc/hostname"])
+
+
 def test_the_first_pictures_to_be_indexed_span_the_gallery():
     assert spread(range(200))[:3] == [0, 10, 20]
     assert sorted(spread(range(203))) == list(range(203))
@@ -131,3 +144,21 @@ def test_a_gallery_of_a_space_that_cannot_be_loaded_gives_way_to_the_drawn_scene
     assert "arampacha/rsicd could not be loaded" in header(bench)
     assert f"{PICTURES + 1} drawn scenes" in header(bench)
     assert "--gallery arampacha/rsicd" in header(bench)
+
+
+def test_a_bomb_among_one_s_own_pictures_is_left_out_by_its_header(bench, tmp_path):
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(png_of(7_000, 7_000))
+    own = index_own_pictures(bench, [str(bench.gallery.paths[1]), str(bomb)])
+    assert own.indexed == 1
+    assert (
+        "Left out: bomb.png is too large: 7000 x 7000 pixels. Expected at most 40 million"
+        in own.in_words()
+    )
+
+
+def test_a_bomb_given_as_a_picture_is_refused_by_its_header(bench, tmp_path):
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(png_of(7_000, 7_000))
+    with pytest.raises(ImageReadError, match=r"7000 x 7000 pixels.*at most 40 million"):
+        read_upload(str(bomb))

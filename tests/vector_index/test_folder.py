@@ -1,16 +1,17 @@
 """Indexes in folders: older formats, damage, several processes, packages that are missing."""
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 from safetensors.torch import save_file
 
+from rsctir_hf.entries import NOT_MEASURED, Recall, noted_recall
 from rsctir_hf.errors import (
     FolderBusyError,
     IndexMismatchError,
@@ -25,6 +26,7 @@ from rsctir_hf.vector_index.folder import LOCK_FILE
 from rsctir_hf.vector_index.hnsw import HNSWIndex
 from rsctir_hf.vector_index.opening import open_index
 
+from ..full_disk import full_disk
 from .contract import unit_vectors
 
 # One of two that save at the same time, over and over.
@@ -127,15 +129,24 @@ def test_a_disk_that_is_full_while_saving_leaves_the_older_index_whole(saved):
     index = open_index(saved)
     index.add(unit_vectors(1000, seed=1))
     before = sorted(path.name for path in saved.iterdir())
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-    try:
-        with pytest.raises(StorageError, match=r"File too large.*Make room there"):
-            index.save(saved)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with (
+        full_disk(10_000),
+        pytest.raises(StorageError, match=r"File too large.*Make room there"),
+    ):
+        index.save(saved)
     assert sorted(path.name for path in saved.iterdir()) == before
     assert len(open_index(saved)) == 20
+
+
+@pytest.mark.parametrize("engine", [ExactIndex, HNSWIndex])
+def test_a_folder_that_may_not_be_written_to_is_named(engine, read_only):
+    index = engine()
+    index.add(unit_vectors(20))
+    with pytest.raises(StorageError, match=r"cannot be written .*Choose a folder that you may"):
+        index.save(read_only / "index")
+    with pytest.raises(StorageError, match=r"cannot be written .*Choose a folder that you may"):
+        index.save(read_only)
+    assert len(index) == 20
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(saved):
@@ -215,3 +226,63 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, place, module, p
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError, match=rf"{package}.*rsctir_hf\[{extra}\]"):
         open_index(place)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"id": 0, "metadata": {"number": [{}]}, "box": null}',
+        '{"id": 0, "metadata": {"number": NaN}, "box": null}',
+        '{"id": 1e999, "metadata": {}, "box": null}',
+        f'{{"id": {2**63}, "metadata": {{}}, "box": null}}',
+        '{"id": 0, "metadata": 3, "box": null}',
+        '{"id": 0, "metadata": {}, "box": [1, 2, 3]}',
+        '{"a":' * 50_000,
+    ],
+    ids=[
+        "a list",
+        "not a number",
+        "infinite id",
+        "huge id",
+        "no metadata",
+        "half a box",
+        "too deep",
+    ],
+)
+def test_a_damaged_record_is_refused(saved, row):
+    records = data_folder(saved) / "records.jsonl"
+    records.write_text("\n".join([row, *records.read_text().splitlines()[1:]]) + "\n")
+    with pytest.raises(IndexMismatchError, match=r"records\.jsonl"):
+        open_index(saved)
+
+
+@pytest.mark.parametrize("vectors", [torch.ones(60), torch.ones(20, 3, dtype=torch.int32)])
+def test_other_numbers_than_vectors_are_refused(tmp_path, vectors):
+    index = ExactIndex()
+    index.add(unit_vectors(20))
+    index.save(tmp_path / "index")
+    save_file({"vectors": vectors}, data_folder(tmp_path / "index") / "vectors.safetensors")
+    with pytest.raises(IndexMismatchError, match=r"expected vectors \(n, D\)"):
+        open_index(tmp_path / "index")
+
+
+def test_a_manifest_nested_too_deeply_is_refused(saved):
+    (saved / "index.json").write_text('{"a":' * 50_000)
+    with pytest.raises(IndexMismatchError, match="nested too deeply"):
+        open_index(saved)
+
+
+@pytest.mark.parametrize("noted", [None, 3, {}, {"value": "x", "how": "y"}, {"value": 1.0}])
+def test_a_damaged_note_of_recall_says_that_none_was_measured(noted):
+    assert noted_recall({"recall": noted}) == NOT_MEASURED
+    assert noted_recall({"recall": {"value": 0.5, "how": "measured"}}) == Recall(0.5, "measured")
+
+
+def test_arrays_of_objects_in_place_of_vectors_are_not_opened(saved):
+    trap = np.array([{"a": 1}], dtype=object)
+    for file in data_folder(saved).iterdir():
+        if file.name != "records.jsonl":
+            with file.open("wb") as target:
+                np.save(target, trap, allow_pickle=True)
+    with pytest.raises(IndexMismatchError, match="damaged"):
+        open_index(saved)

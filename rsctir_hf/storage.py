@@ -1,0 +1,144 @@
+"""Files and folders that appear whole or not at all, whenever the process is stopped."""
+
+import errno
+import glob
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rsctir_hf.errors import OutputExistsError, StorageError
+
+logger = logging.getLogger(__name__)
+
+#: What the name of an unfinished file ends with, or holds; readers pass over such names.
+UNFINISHED = ".part"
+#: Seconds after which an unfinished file counts as left by a process that was killed.
+STALE = 600
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) -> None:
+    """Write a file that is there whole or not at all; until then an older one stays.
+
+    Args:
+        path: of the file.
+        content: all of it; text is written as UTF-8.
+        durable: wait until the disk has it, so that the machine may stop as well.
+
+    Raises:
+        StorageError: it cannot be written; nothing of it is left.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path.parent, f"{path.name}.*{UNFINISHED}")
+        with unfinished.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise storage_error(path, error) from error
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield the name of a file to write beside ``path``, and put it in its place at the end.
+
+    After an error the unfinished file is deleted, and what stood at ``path`` is still there.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Some writers choose the format by the suffix.
+    unfinished = target.with_name(f".{target.stem}.{os.getpid()}{UNFINISHED}{target.suffix}")
+    _remove_stale(target.parent, f".{target.stem}.*{UNFINISHED}{target.suffix}")
+    try:
+        yield unfinished
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_files(folder: str | Path) -> Iterator[Path]:
+    """Yield an empty folder; at the end each file in it takes its place in ``folder``.
+
+    Each file of ``folder`` is the older or the newer one at any moment; what a killed process left
+    is removed by the next.
+
+    Raises:
+        StorageError: it cannot be written; what was in ``folder`` is still there.
+    """
+    target = Path(folder)
+    unfinished = target / f".files{UNFINISHED}"
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        for file in sorted(unfinished.iterdir()):
+            os.replace(file, target / file.name)
+    except OSError as error:
+        raise storage_error(target, error) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Say what could not be written, why, and what to do."""
+    if error.errno in _NO_ROOM:
+        remedy = "Make room there; then run the same command again: what is finished is kept."
+    else:
+        remedy = "Choose a folder that you may write to."
+    return StorageError(f"{path} cannot be written ({error.strerror or error}). {remedy}")
+
+
+@contextmanager
+def new_folder(output: str | Path) -> Iterator[Path]:
+    """Give a folder to write to, which takes its place at ``output`` when all went well.
+
+    Args:
+        output: a path where nothing is, or an empty folder; parents are made.
+
+    Yields:
+        A hidden folder beside it; removed again, with its content, after any exception.
+
+    Raises:
+        OutputExistsError: there is something at ``output``, or a file where a parent would be.
+    """
+    target = Path(output).expanduser().resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputExistsError(
+            f"{target} exists and is not an empty folder. Choose another output or remove it."
+        )
+    if any(parent.exists() and not parent.is_dir() for parent in target.parents):
+        raise OutputExistsError(f"{target} lies below a file. Choose another output.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)  # mkdtemp makes a private folder
+        partial.replace(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _remove_stale(folder: Path, pattern: str) -> None:
+    """Remove what killed processes left of a file; a younger one may still be written."""
+    for left in folder.glob(glob.escape(pattern).replace("[*]", "*")):
+        try:
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink()
+        except OSError:  # another process was faster, or may not: not worth ending for
+            logger.debug("%s is left where it is", left)
