@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,8 +127,9 @@ def family_of(process: int) -> list[int]:
     """Return a process and all its children, by their ids; those that are gone have none."""
     family = [process]
     for task in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in task.read_text().split():
-            family += family_of(int(child))
+        with suppress(OSError):  # a thread that has ended meanwhile
+            for child in task.read_text().split():
+                family += family_of(int(child))
     return family
 
 
