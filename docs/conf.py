@@ -1,0 +1,28 @@
+"""Settings of the API reference: ``sphinx-build -W --keep-going docs docs/_build``."""
+
+project = "rsctir_hf"
+author = "the authors of rsctir_hf"
+html_title = "rsctir_hf"
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+]
+templates_path = ["templates"]
+exclude_patterns = ["_build", "templates", "*.md"]
+
+autosummary_generate = True
+autosummary_ignore_module_all = True
+# Programs and not a library; README and --help describe them.
+autosummary_context = {"programs": ["ui", "cli"]}
+autodoc_default_options = {
+    "members": True,
+    "show-inheritance": True,
+    "member-order": "bysource",
+    "ignore-module-all": True,  # a name is described where it is defined
+}
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+python_maximum_signature_line_length = 100
