@@ -142,7 +142,14 @@ def load(app: RunningApp, options: argparse.Namespace) -> dict[str, Any]:
         "requests": waiting_times(measured),
         "busy": measured.busy,
         "errors": warm.errors + measured.errors,
-        "memory_mb": {"first": round(first * 1000), "last": round(last * 1000)},
+        "memory_mb": {
+            "first": round(first * 1000),
+            "last": round(last * 1000),
+            "medians_of_15_seconds": [
+                round(1000 * statistics.median(memory[at : at + edge]))
+                for at in range(0, len(memory), edge)
+            ],
+        },
         "memory_growth_percent": round(growth, 2),
         "growth_limit_percent": GROWTH_LIMIT,
         "kept": growth < GROWTH_LIMIT,

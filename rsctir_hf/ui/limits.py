@@ -18,10 +18,10 @@ from starlette.responses import PlainTextResponse, Response
 AT_ONCE = 2
 #: Visitors' requests that may queue; the next is told that the app is busy.
 MOST_WAITING = 64
-#: Sessions that are remembered; the one unheard longest is forgotten first. Gradio keeps the
-#: settings of the whole page for each, a call without a session counts as one, and its own limit
-#: is 10,000.
-MOST_SESSIONS = 500
+#: Sessions that are remembered; the one unheard longest is forgotten first. Gradio keeps a copy of
+#: the settings of the whole page for each (240 KB), a call without a session counts as one, and its
+#: own limit is 10,000.
+MOST_SESSIONS = 250
 #: Largest file that may be uploaded.
 MAX_FILE = "200mb"
 #: Pictures that one visitor may add to a search of their own.
