@@ -1,5 +1,6 @@
 """The parts of the load measurement that need no running app."""
 
+import json
 import re
 
 import pytest
@@ -62,3 +63,19 @@ def test_percentiles_are_of_each_kind_and_of_all():
     times = app_load.waiting_times(tally)
     assert times["a"] == {"count": 3, "p50_seconds": 2.0, "p95_seconds": 2.9}
     assert times["all"]["count"] == 4
+
+
+def test_the_readme_says_what_was_measured():
+    found = json.loads((app_load.ROOT / "results" / "app_load.json").read_text(encoding="utf-8"))
+    assert not found["errors"]
+    assert not found["busy"]
+    every, echo = found["requests"]["all"], found["echo"]["echo"]
+    readme = " ".join((app_load.ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"the app gave {every['count']:,} answers" in readme
+    assert (
+        f"half within {every['p50_seconds']:.2f} s and 95 % within {every['p95_seconds']:.1f} s"
+        in readme
+    )
+    assert f"beside {echo['p50_seconds']} and {echo['p95_seconds']} s for a bare echo app" in readme
+    assert f"grew by {found['memory_growth_percent']:.1f} %" in readme
+    assert f"(limit: {found['growth_limit_percent']:.0f} %)" in readme
