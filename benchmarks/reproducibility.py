@@ -1,6 +1,7 @@
 """Whether the same seed gives the same weights, to the bit, and what threads change.
 
     python benchmarks/reproducibility.py
+    python benchmarks/reproducibility.py --cuda
 
 Trains each model a few steps from its shipped recipe, at the recipe's own size, on drawn pictures
 that are made here, each time in a process of its own with hash seeds of its own: twice alike, once
@@ -10,6 +11,10 @@ embedded by two processes, on two threads, and in batches of another size.
 
 Takes about ten minutes on two cores and writes ``results/reproducibility.json``; ends with an error
 if the same seed gave other weights or another seed the same ones.
+
+With ``--cuda`` the same trainings run on a GPU, from random weights, so that no package of weights
+has to be there: each with and without ``full_determinism`` of the training arguments, and no
+vectors. Writes ``results/reproducibility_cuda.json``.
 """
 
 import argparse
@@ -23,12 +28,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from faults import write_imagefolder
 from PIL import Image
 from safetensors.numpy import load_file
@@ -91,6 +97,11 @@ MODELS = {
     "GaLR": Trained("run.py", "galr_ucm.yaml", "captions", RETRIEVAL),
     "detector": Trained("detector.py", "detector/rsod.yaml", "boxes", DETECTION),
 }
+RANDOM = {  # starts of each script
+    "run.py": {"image_weights": "none", "text_weights": "none"},
+    "detector.py": {"image_weights": "none"},
+}
+DETERMINISTIC = {"full_determinism": "true"}
 AGAIN, OTHER_SEED = "again", "another seed"
 CASES = {
     AGAIN: Case(),
@@ -98,6 +109,7 @@ CASES = {
     "two threads": Case(threads=2),
     "two workers": Case(flags={"dataloader_num_workers": "2"}),
 }
+CASES_ON_CUDA = {case: CASES[case] for case in (AGAIN, OTHER_SEED)}
 EMBEDDED = ("cmpagl-rs", "galr-rs")
 PICTURES = 24
 
@@ -105,29 +117,51 @@ PICTURES = 24
 def main(arguments: Sequence[str]) -> None:
     """Train, embed, compare, print and write."""
     parser = argparse.ArgumentParser(description="Same seed, same weights?")
-    parser.add_argument("--json", type=Path, default=ROOT / "results" / "reproducibility.json")
+    parser.add_argument("--cuda", action="store_true", help="train on a GPU, from random weights")
+    parser.add_argument("--json", type=Path, help="default: in results/")
     options = parser.parse_args(arguments)
+    file = "reproducibility_cuda.json" if options.cuda else "reproducibility.json"
+    output = options.json or ROOT / "results" / file
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         write_data(place)
+        models, cases = (models_on_cuda(), CASES_ON_CUDA) if options.cuda else (MODELS, CASES)
         training = {
-            name: compare(model, place / name, data=place, cases=CASES)
-            for name, model in MODELS.items()
+            name: compare(model, place / name, data=place, cases=cases)
+            for name, model in models.items()
         }
-        embedding = {name: compare_embeddings(name, place) for name in EMBEDDED}
+        embedded = () if options.cuda else EMBEDDED
+        embedding = {name: compare_embeddings(name, place) for name in embedded}
     found = {
         "steps": STEPS,
         "training": training,
         "embedding": embedding,
-        "settings": {"machine": platform.machine(), "versions": library_versions()},
+        "settings": {"machine": machine(cuda=options.cuda), "versions": library_versions()},
     }
-    options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    for name, report in [*training.items(), *embedding.items()]:
-        for case, row in report.items():
-            print(f"{name}, {case}: {row}")
+    output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    for name, report in embedding.items():
+        for way, row in report.items():
+            print(f"{name}, {way}: {row}")
     faults = [name for name, report in training.items() if not as_promised(report)]
     if faults:
-        raise SystemExit(f"Not reproducible: {', '.join(faults)}; see {options.json}.")
+        raise SystemExit(f"Not reproducible: {', '.join(faults)}; see {output}.")
+
+
+def models_on_cuda() -> dict[str, Trained]:
+    """Return the same trainings on a GPU, each as it is and with deterministic algorithms."""
+    models = {
+        name: replace(model, flags={**model.flags, "use_cpu": "false", **RANDOM[model.script]})
+        for name, model in MODELS.items()
+    }
+    return models | {
+        f"{name}, full_determinism": replace(model, flags={**model.flags, **DETERMINISTIC})
+        for name, model in models.items()
+    }
+
+
+def machine(*, cuda: bool) -> str:
+    """Name the processor, or the GPU."""
+    return torch.cuda.get_device_name() if cuda else platform.machine()
 
 
 def as_promised(report: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -144,6 +178,7 @@ def compare(
     for name, case in tqdm(cases.items(), desc=model.recipe, unit="run"):
         run = train(model, place / name.replace(" ", "-"), data=data, case=case)
         report[name] = differences(first, run)
+        tqdm.write(f"{model.recipe}, {name}: {report[name]}")
         shutil.rmtree(run)
     return report
 

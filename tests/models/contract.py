@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -43,6 +44,28 @@ CAPTIONS = (
     "a river",
 )
 WORDS = tuple(dict.fromkeys(" ".join(CAPTIONS).split()))
+
+#: Have no deterministic gradient on a GPU (torch.use_deterministic_algorithms), of those that
+#: networks like ours call. ``interpolate`` and ``roi_align`` know another way there by themselves.
+RAISE_ON_A_GPU = {
+    "aten::_adaptive_avg_pool2d_backward",
+    "aten::adaptive_max_pool2d_backward",
+    "aten::grid_sampler_2d_backward",
+    "aten::reflection_pad2d_backward",
+}
+
+
+class OperatorNames(TorchDispatchMode):
+    """The names of all operators called in the block, those of gradients too."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.names.add(operator.name().split(".")[0])
+        return operator(*args, **(kwargs or {}))
+
 
 # Loads a folder in a process of its own, twice: first while our package cannot be imported, as on
 # the Hub, then as an installed package. In this order nothing of ours is known to the first.
@@ -127,6 +150,21 @@ class EmbeddingContract:
         assert seen.text_embeds is None
         assert read.image_embeds is None
         assert read.text_embeds is not None
+
+    def test_deterministic_algorithms_change_no_output_and_serve_a_training(self, model, inputs):
+        with torch.no_grad():
+            usual = model(**inputs).logits_per_image
+        calls = OperatorNames()
+        torch.use_deterministic_algorithms(True)
+        try:
+            with calls:
+                logits = model(**inputs).logits_per_image
+                logits.sum().backward()
+        finally:
+            torch.use_deterministic_algorithms(False)
+            model.zero_grad()
+        torch.testing.assert_close(logits.detach(), usual, atol=1e-5, rtol=0)
+        assert not calls.names & RAISE_ON_A_GPU
 
     def test_a_batch_of_one_equals_a_batch_of_many(self, model, processor, inputs):
         images, texts = self.embed(model, inputs)

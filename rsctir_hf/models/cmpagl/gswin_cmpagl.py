@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from .configuration_cmpagl import CMPAGLConfig
 from .masking_cmpagl import MaskedBoxes, free_cells_only, free_mean, key_bias, map_mean
+from .pooling_cmpagl import average_pool
 from .stem_cmpagl import Lateral, create_stem, join_final_features, measure_stem
 from .windows_cmpagl import WindowPlan, relative_position_index
 
@@ -140,11 +141,11 @@ class GswinAttention(nn.Module):
         side, bias = self.window_size, None
         cells = tokens.permute(0, 3, 1, 2)  # (B, dim, H, W)
         if free is None:
-            pooled = F.adaptive_avg_pool2d(cells, side)
+            pooled = average_pool(cells, side)
         else:
             unmasked = free.unsqueeze(1)  # (B, 1, H, W)
-            share = F.adaptive_avg_pool2d(unmasked, side)
-            pooled = free_cells_only(F.adaptive_avg_pool2d(cells * unmasked, side), share)
+            share = average_pool(unmasked, side)
+            pooled = free_cells_only(average_pool(cells * unmasked, side), share)
             bias = key_bias((share > 0).to(share)).flatten(2).unsqueeze(2)
         window = pooled.flatten(2).transpose(1, 2) + self.global_position  # (B, M * M, dim)
         key, value = self._heads(self.global_kv(window), 2)

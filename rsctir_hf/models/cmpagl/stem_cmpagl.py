@@ -11,9 +11,9 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .configuration_cmpagl import CMPAGLConfig
+from .pooling_cmpagl import average_pool
 
 #: Side in pixels of the blank picture that measures a stem's channels and strides.
 _PROBE_SIDE = 64
@@ -33,14 +33,14 @@ class Lateral(nn.Module):
         ``size`` is (H, W); the map is pooled to it where network and stages round differently.
         """
         if size is not None and tuple(features.shape[-2:]) != size:
-            features = F.adaptive_avg_pool2d(features, size)
+            features = average_pool(features, size)
         return self.norm(self.proj(features).permute(0, 2, 3, 1))
 
 
 def join_final_features(level: Tensor, final: Tensor) -> Tensor:
     """Put the final features behind the deepest level: (B, c, h, w), (B, d, ., .) -> c + d."""
     if final.shape[-2:] != level.shape[-2:]:
-        final = F.adaptive_avg_pool2d(final, (level.shape[-2], level.shape[-1]))
+        final = average_pool(final, (level.shape[-2], level.shape[-1]))
     return torch.cat([level, final], dim=1)
 
 
