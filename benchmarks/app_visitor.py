@@ -57,7 +57,7 @@ class Visitor:
             method = "GET" if body is None else "POST"
             connection.request(method, path, body=body, headers={"Content-Type": kind})
             answer = connection.getresponse()
-            text = answer.read().decode("utf-8")
+            text = read_whole(answer, time.monotonic() + _PATIENCE).decode("utf-8")
         except OSError as error:
             raise RefusedError(f"{path}: {type(error).__name__}: {error}") from error
         finally:
@@ -105,6 +105,20 @@ class Visitor:
             {"path": path, "orig_name": name, "meta": meta}
             for name, path in zip(files, json.loads(paths), strict=True)
         ]
+
+
+def read_whole(answer: http.client.HTTPResponse, deadline: float) -> bytes:
+    """Read an answer to its end: a stream of heartbeats may have none.
+
+    Raises:
+        TimeoutError: the deadline passed.
+    """
+    parts = []
+    while part := answer.read1(2**16):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no end of the answer; so far: {part[-200:]!r}")
+        parts.append(part)
+    return b"".join(parts)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from rsctir_hf.ui.endpoints import build_endpoints
 from rsctir_hf.ui.events import PRIVATE, REDRAW
 from rsctir_hf.ui.header import header
 from rsctir_hf.ui.limits import AT_ONCE, MAX_FILE, MOST_SESSIONS, MOST_WAITING, RequestLimits
+from rsctir_hf.ui.mailboxes import keep_mailboxes
 from rsctir_hf.ui.picture_tab import PictureTab, build_picture_tab
 from rsctir_hf.ui.region_tab import RegionTab, build_region_tab
 from rsctir_hf.ui.samples import sample_strip
@@ -59,6 +60,7 @@ def build_app(bench: Workbench) -> gr.Blocks:
         timer.tick(watch, None, watched, **REDRAW)
     # Not open: requests past the queue would pass its limits too.
     demo.queue(max_size=MOST_WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
+    keep_mailboxes(demo, MOST_SESSIONS)
     return demo
 
 

@@ -20,7 +20,7 @@ AT_ONCE = 2
 MOST_WAITING = 64
 #: Sessions that are remembered; the one unheard longest is forgotten first. Gradio keeps a copy of
 #: the settings of the whole page for each (240 KB), a call without a session counts as one, and its
-#: own limit is 10,000.
+#: own limit is 10,000. Messages wait for as many (``mailboxes``).
 MOST_SESSIONS = 250
 #: Largest file that may be uploaded.
 MAX_FILE = "200mb"

@@ -1,14 +1,16 @@
 """The parts of the load measurement that need no running app."""
 
+import io
 import json
 import re
+import time
 
 import pytest
 
 pytest.importorskip("gradio", reason="the app needs the extra 'app'")
 
 import app_load
-from app_visitor import BusyError, RefusedError, Tally, Visitor
+from app_visitor import BusyError, RefusedError, Tally, Visitor, read_whole
 
 from rsctir_hf.ui.cards import Card, card_grid
 
@@ -56,6 +58,16 @@ def test_the_names_on_cards_are_read_in_order():
         for rank, name in enumerate("ba", start=1)
     ]
     assert app_load.shown_files(card_grid(cards, label="Pictures")) == ["b.png", "a.png"]
+
+
+def test_an_answer_without_an_end_is_given_up():
+    class Heartbeats:
+        def read1(self, size):
+            return b"heartbeat"[:size]
+
+    with pytest.raises(TimeoutError, match="so far: b'heartbeat'"):
+        read_whole(Heartbeats(), time.monotonic())
+    assert read_whole(io.BytesIO(b"whole"), time.monotonic() + 60) == b"whole"
 
 
 def test_percentiles_are_of_each_kind_and_of_all():
