@@ -57,6 +57,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CLIENTS = 50
 SECONDS = 180.0
 WARM_UP = 150.0  # by then as many sessions were there as are remembered
+ECHO_SECONDS = 60.0
 PAUSE = 8.0
 GROWTH_LIMIT = 5.0  # percent
 RERANKS = ("none", "smr")
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str]) -> None:
             app.wait_for_page()
             echo = Tally()
             visits(visitors_of(app, options), [("echo", say_the_same)], echo,
-                   pause=options.pause, seconds=options.seconds / 3)  # fmt: skip
+                   pause=options.pause, seconds=min(ECHO_SECONDS, options.seconds))  # fmt: skip
         with started_app(ROOT, ["--gallery", "sample", *options.flags], log=log) as app:
             app.wait_for_page()
             app.wait_for_log(READY)
