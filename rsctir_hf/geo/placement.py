@@ -34,10 +34,7 @@ def place_of(source: Any) -> tuple[Transform | None, str | None, tuple[float, fl
     around = np.array(
         [(column - aside, row), (column + aside, row), (column, row - along), (column, row + along)]
     )
-    try:
-        places = lonlat(crs, map_points(around, transform))
-    except (RasterioError, CPLE_BaseError):  # a CRS of its own, such as a local engineering grid
-        return None, None, None
+    places = lonlat(crs, map_points(around, transform))
     west, east, north, south = _on_the_ellipsoid(places)
     across = float(np.linalg.norm(east - west)) / (2 * aside)
     down = float(np.linalg.norm(south - north)) / (2 * along)
@@ -48,10 +45,17 @@ def place_of(source: Any) -> tuple[Transform | None, str | None, tuple[float, fl
 
 
 def lonlat(crs: str, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return longitude, within -180..180, and latitude (n, 2) of map coordinates (n, 2)."""
-    longitude, latitude = to_other_crs(crs, DEGREES, *points.T.tolist())
+    """Return longitude, within -180..180, and latitude (n, 2) of map coordinates (n, 2).
+
+    NaN, all of them, where the CRS does not reach one of the points, or no place on the earth at
+    all, as a local engineering grid.
+    """
+    try:
+        longitude, latitude = to_other_crs(crs, DEGREES, *points.T.tolist())
+    except (RasterioError, CPLE_BaseError):
+        return np.full_like(points, np.nan)
     turned = np.asarray(longitude)
-    beyond = np.abs(turned) > 180
+    beyond = np.isfinite(turned) & (np.abs(turned) > 180)
     turned[beyond] = (turned[beyond] + 180) % 360 - 180
     return np.stack([turned, latitude], axis=1)
 

@@ -87,6 +87,18 @@ def test_a_raster_of_the_whole_earth_keeps_its_place(tmp_path):
     assert min(raster.gsd) > 900_000
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("projection", ["ortho +lat_0=50 +lon_0=10", "geos +h=35785831 +lon_0=0"])
+def test_of_a_disc_seen_from_space_only_what_lies_on_earth_has_a_place(tmp_path, projection):
+    transform = rasterio.Affine(200_000, 0, -8e6, 0, -200_000, 8e6)
+    crs = f"+proj={projection} +datum=WGS84"
+    file = write(tmp_path / "a.tif", picture(80, 80), crs=crs, transform=transform)
+    raster = open_raster(file)
+    assert raster.to_lonlat(np.array([[40.0, 40.0]])) is not None
+    assert raster.to_lonlat(np.array([[40.0, 40.0], [0.0, 0.0]])) is None
+    assert overview_in_degrees(raster, overview(raster, side=50)) is None
+
+
 def test_8_bit_rgb_comes_as_it_is(tmp_path):
     values = picture()
     raster = open_raster(write(tmp_path / "a.tif", values))
