@@ -13,7 +13,7 @@ return too little, and what still falls short is asked again without the graph.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlunsplit
+from urllib.parse import parse_qsl, urlencode
 
 import torch
 from torch import Tensor
@@ -87,7 +87,8 @@ class PostgresIndex:
                 f"The table is named {self.table!r}; PostgreSQL takes names of at most "
                 f"{_LONGEST_NAME} bytes here."
             )
-        self.conninfo = urlunsplit(parts._replace(query=urlencode(options)))
+        # By hand: urlunsplit drops the slashes where the host stands among the options.
+        self.conninfo = f"postgresql://{parts.netloc}{parts.path}?{urlencode(options)}"
         server = f"{parts.hostname or 'the local server'}{parts.path}"
         self.place = f"the table {self.table} of {server}"
         names = {"table": sql.Identifier(self.table), "records": sql.Identifier(RECORDS_TABLE)}

@@ -103,6 +103,14 @@ def test_programs_that_begin_at_once_make_one_table(index, server):
         assert opened.ids().tolist() == list(range(count))
 
 
+def test_user_and_host_may_stand_among_the_options(index):
+    vectors = fill(index)
+    uri = index.uri.replace("postgresql://postgres:@/", "postgresql:///") + "&user=postgres"
+    assert uri != index.uri + "&user=postgres"
+    with closing(open_index(uri)) as opened:
+        assert opened.search(vectors[:1], 1)[1].tolist() == [[100]]
+
+
 def test_a_user_who_may_only_read_searches(index):
     vectors = fill(index)
     index.record = {"model_id": "org/model"}
