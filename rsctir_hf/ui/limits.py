@@ -4,13 +4,16 @@ SECURITY.md lists these limits. ``RequestLimits`` enforces those of requests, be
 one.
 """
 
+import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
+from gradio.utils import get_upload_folder
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 
@@ -33,6 +36,8 @@ MAX_PICTURE_PIXELS = 40_000_000
 MAX_SCENE_PIXELS = 1_000_000_000
 #: Largest upload request, all of its files together, in bytes.
 MAX_UPLOAD = 512 * 2**20
+#: Free bytes of the disk below which nothing is uploaded: what is there is kept for a day.
+LEAST_FREE = 2 * 2**30
 #: Largest other request, in bytes: words, numbers and the names of uploads.
 MAX_BODY = 2 * 2**20
 #: Requests that one address may make in a burst, those for the page's own files not counted.
@@ -43,6 +48,7 @@ PER_MINUTE = 900
 _MOST_ADDRESSES = 10_000  # remembered; the one unheard longest is forgotten first
 _PAGE_FILES = ("/assets/", "/static/")  # of gradio's package; every visit asks for all of them
 _UPLOAD_PATHS = ("/gradio_api/upload", "/upload")
+_BROKEN_OFF = 3600.0  # seconds after which a half upload counts as one
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -51,8 +57,16 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class TooLargeError(Exception):
-    """A body without a stated length went over its limit."""
+class RefusedError(Exception):
+    """A request is refused while its body is read.
+
+    Attributes:
+        response: what to answer.
+    """
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
 
 
 @dataclass
@@ -64,7 +78,7 @@ class _Bucket:
 
 
 class RequestLimits:
-    """ASGI middleware: refuses too large a request with 413 and one too many with 429.
+    """ASGI middleware: 413 for too large a request, 429 for one too many, 503 for a full disk.
 
     A token bucket for each address: ``burst`` requests at once, refilled at ``per_minute``. The
     files of which the page is made are not counted.
@@ -105,13 +119,18 @@ class RequestLimits:
             if wait > 0:
                 await _too_many(wait)(scope, receive, send)
                 return
-        limit = MAX_UPLOAD if scope["path"].startswith(_UPLOAD_PATHS) else MAX_BODY
+        upload = scope["path"].startswith(_UPLOAD_PATHS)
+        limit = MAX_UPLOAD if upload else MAX_BODY
         if _stated_length(headers) > limit:
             await _too_large(limit)(scope, receive, send)
             return
-        await self._answer(scope, receive, send, limit)
+        if upload and not has_room():
+            remove_half_uploads()
+        await self._answer(scope, receive, send, limit=limit, upload=upload)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, *, limit: int, upload: bool
+    ) -> None:
         """Answer while counting the body: a request need not state its length."""
         taken, begun = 0, False
 
@@ -120,7 +139,9 @@ class RequestLimits:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > limit:
-                raise TooLargeError
+                raise RefusedError(_too_large(limit))
+            if upload and not has_room():
+                raise RefusedError(_no_room())
             return message
 
         async def sent(message: Message) -> None:
@@ -130,9 +151,9 @@ class RequestLimits:
 
         try:
             await self.app(scope, counted, sent)
-        except TooLargeError:
+        except RefusedError as refused:
             if not begun:
-                await _too_large(limit)(scope, receive, send)
+                await refused.response(scope, receive, send)
 
     def _address(self, scope: Scope, headers: Headers) -> str:
         if self.behind_proxy:
@@ -157,6 +178,20 @@ class RequestLimits:
         return (1 - bucket.left) / self.per_second
 
 
+def has_room() -> bool:
+    """Whether the disk of the uploads has room for more."""
+    folder = Path(get_upload_folder())
+    folder.mkdir(parents=True, exist_ok=True)
+    return shutil.disk_usage(folder).free >= LEAST_FREE
+
+
+def remove_half_uploads() -> None:
+    """Delete what gradio left of uploads that broke off: it keeps account of whole ones only."""
+    for file in Path(get_upload_folder()).glob("tmp*"):
+        if file.is_file() and file.stat().st_mtime < time.time() - _BROKEN_OFF:
+            file.unlink(missing_ok=True)
+
+
 def _last_public(forwarded: str) -> str | None:
     """Return the address that the outermost proxy saw: what stands before it, anybody may write."""
     for part in reversed(forwarded.split(",")):
@@ -177,6 +212,12 @@ def _stated_length(headers: Headers) -> int:
 def _too_large(limit: int) -> Response:
     return PlainTextResponse(
         f"This request is too large: at most {limit / 2**20:,.0f} MB are taken.", status_code=413
+    )
+
+
+def _no_room() -> Response:
+    return PlainTextResponse(
+        "The app is busy: it has no room for uploads now. Try again later.", status_code=503
     )
 
 

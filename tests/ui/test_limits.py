@@ -1,8 +1,10 @@
 """What one visitor may ask: too large a request gets 413, one too many 429, the rest an answer."""
 
 import asyncio
+import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,6 +76,51 @@ def test_a_body_that_does_not_say_its_length_is_counted(monkeypatch):
     assert ask(app, parts=(b"12345", b"67890"))[0] == 200
     assert ask(app, parts=(b"12345", b"67890", b"1"))[0] == 413
     assert ask(app, parts=(b"12345678901",), headers=[("content-length", "-3")])[0] == 413
+
+
+@pytest.fixture
+def disk(monkeypatch, tmp_path):
+    """A disk of uploads with a free space that tests set."""
+    disk = SimpleNamespace(folder=tmp_path / "uploads", free=limits.LEAST_FREE)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(disk.folder))
+    monkeypatch.setattr(limits.shutil, "disk_usage", lambda folder: disk)
+    return disk
+
+
+def test_an_upload_leaves_room_on_the_disk(disk):
+    app = RequestLimits(echo)
+    assert ask(app, path="/gradio_api/upload")[0] == 200
+    disk.free -= 1
+    status, _, words = ask(app, path="/gradio_api/upload")
+    assert (status, "no room for uploads" in words) == (503, True)
+    assert ask(app, path="/gradio_api/queue/join")[0] == 200
+
+
+def test_an_upload_that_fills_the_disk_is_broken_off(disk):
+    async def store(scope, receive, send):
+        more = True
+        while more:
+            message = await receive()
+            disk.free -= len(message["body"])
+            more = message["more_body"]
+
+    disk.free += 3
+    status, _, _ = ask(RequestLimits(store), path="/gradio_api/upload", parts=(b"12", b"34", b"5"))
+    assert status == 503
+
+
+def test_half_uploads_are_deleted_when_room_is_short(disk):
+    (disk.folder / "whole").mkdir(parents=True)
+    files = [disk.folder / name for name in ("tmp_old", "tmp_new", "whole/tmp_picture.png")]
+    for file in files:
+        file.touch()
+    for file in (files[0], files[2]):
+        os.utime(file, (0, 0))
+    ask(RequestLimits(echo), path="/gradio_api/upload")
+    assert all(file.exists() for file in files)
+    disk.free = 0
+    ask(RequestLimits(echo), path="/gradio_api/upload")
+    assert [file.exists() for file in files] == [False, True, True]
 
 
 def test_an_address_that_asks_too_often_waits_and_others_do_not():
