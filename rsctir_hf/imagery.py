@@ -17,6 +17,7 @@ import io
 import logging
 import struct
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -111,30 +112,34 @@ def read_image(
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """List the picture files below a folder, in the order of their names.
+    """List the picture files below a folder; see ``list_files``."""
+    return list_files(folder, IMAGE_SUFFIXES, what="pictures")
 
-    Args:
-        folder: searched with its subfolders; names that start with a dot are passed over.
+
+def list_files(folder: str | Path, suffixes: Collection[str], *, what: str) -> list[Path]:
+    """List the files of a kind below a folder, in the order of their names.
 
     Links that lead out of the folder are passed over, with a line in the log: who may write into a
     gallery could otherwise have any picture of this machine shown in it.
 
-    Returns:
-        Paths whose suffix is one of ``IMAGE_SUFFIXES`` in either case; an empty list if none.
+    Args:
+        folder: searched with its subfolders; names that start with a dot are passed over.
+        suffixes: of the files, in small letters; they count in either case.
+        what: the files are, for messages.
 
     Raises:
         DataLayoutError: ``folder`` does not exist or is a file.
     """
     root = Path(folder)
     if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
+        problem = "is a file" if root.exists() else "does not exist"
         raise DataLayoutError(
-            f"{root} {what}. Expected a folder of pictures ({', '.join(sorted(IMAGE_SUFFIXES))})."
+            f"{root} {problem}. Expected a folder of {what} ({', '.join(sorted(suffixes))})."
         )
     found = sorted(
         path
         for path in root.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in suffixes
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
         and path.is_file()
     )
@@ -142,10 +147,11 @@ def list_images(folder: str | Path) -> list[Path]:
     inside = [path for path in found if not path.is_symlink() or lies_inside(path, root)]
     if len(inside) < len(found):
         logger.warning(
-            "%d links in %s lead out of it and were passed over; copy those pictures into it, or "
-            "give the folder that they are in.",
+            "%d links in %s lead out of it and were passed over; copy those %s into it, or give "
+            "the folder that they are in.",
             len(found) - len(inside),
             root,
+            what,
         )
     return inside
 

@@ -24,7 +24,7 @@ from rsctir_hf.errors import MissingDependencyError, QueryError, RasterError
 from rsctir_hf.geo.addresses import TileAddress
 from rsctir_hf.geo.placement import lonlat, place_of
 from rsctir_hf.geo.tiling import Size, Transform, Window, map_points
-from rsctir_hf.imagery import STRETCH_PERCENTILES
+from rsctir_hf.imagery import STRETCH_PERCENTILES, list_files
 
 try:
     import rasterio
@@ -274,17 +274,8 @@ def read_bands(text: str | None) -> tuple[int, ...] | None:
 
 
 def list_rasters(folder: str | Path) -> list[Path]:
-    """List the rasters below a folder by their suffix, in the order of their names.
-
-    Names that start with a dot are passed over.
-    """
-    root = Path(folder)
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in RASTER_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )
+    """List the rasters below a folder; see ``imagery.list_files``."""
+    return list_files(folder, RASTER_SUFFIXES, what="rasters")
 
 
 def overview(raster: Raster, *, side: int) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from huggingface_hub.constants import HF_HOME
 
 from rsctir_hf.drawn import sample_folder
 from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.gallery.annotations import ANNOTATIONS_FILE
 from rsctir_hf.imagery import list_images, read_image
 from rsctir_hf.json_text import parse_json
 from rsctir_hf.storage import write_atomically
@@ -21,7 +23,6 @@ from rsctir_hf.ui.settings import HUB_GALLERY, SAMPLE_GALLERY
 
 logger = logging.getLogger(__name__)
 
-_METADATA = "metadata.jsonl"
 _OTHER_NAMES = {"validation": "valid", "valid": "validation"}
 
 
@@ -89,7 +90,8 @@ def open_gallery(source: str, *, split: str = "test") -> Gallery:
         origin = "Drawn by this project's own code: these are not photographs."
         return Gallery("drawn scenes", origin, gallery.paths, gallery.records, True)
     if Path(source).expanduser().exists():
-        return _open_folder(Path(source).expanduser())
+        # Hits name their pictures by absolute path, and records are found by that.
+        return _open_folder(Path(os.path.abspath(Path(source).expanduser())))
     if source.count("/") == 1 and not source.startswith((".", "/", "~")):
         return _open_hub(source, split)
     raise DataLayoutError(
@@ -105,13 +107,13 @@ def _open_folder(folder: Path) -> Gallery:
             f"The gallery folder {folder} holds no pictures. Put .jpg, .png or .tif files into it, "
             "or launch with --gallery sample."
         )
-    records = _read_records(folder / _METADATA)
+    records: dict[str, PictureRecord] = {}
+    for metadata in sorted(folder.rglob(ANNOTATIONS_FILE)):
+        records |= _read_records(metadata)
     return Gallery(folder.name, f"Pictures of the folder {folder.name}.", tuple(paths), records)
 
 
 def _read_records(metadata: Path) -> dict[str, PictureRecord]:
-    if not metadata.is_file():
-        return {}
     records = {}
     lines = metadata.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, start=1):

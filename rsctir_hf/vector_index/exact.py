@@ -7,10 +7,11 @@ million pictures.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from rsctir_hf.entries import SearchFilter
+from rsctir_hf.entries import BoundingBox, Metadata, SearchFilter
 from rsctir_hf.vector_index.batch import checked_query, id_list, no_hits
 from rsctir_hf.vector_index.memory import MemoryIndex
 from rsctir_hf.vector_index.nearest import nearest_rows
@@ -26,11 +27,26 @@ class ExactIndex(MemoryIndex):
 
     @property
     def vectors(self) -> Tensor:
-        """All vectors (n, D) float32, in the order they were added."""
+        """All vectors (n, D) float32, by id."""
         return self._matrix()
 
+    def add(
+        self,
+        vectors: Tensor,
+        *,
+        ids: Sequence[int] | Tensor | None = None,
+        metadata: Sequence[Metadata] | None = None,
+        boxes: Sequence[BoundingBox | None] | None = None,
+    ) -> Tensor:
+        """See ``protocols.VectorIndex.add``; keeps the rows by id, in which order equals come."""
+        with self._lock:
+            given = super().add(vectors, ids=ids, metadata=metadata, boxes=boxes)
+            if (np.diff(self._records.ids_of_rows(self._records.rows)) < 0).any():
+                self.rebuild()
+        return given
+
     def everything(self) -> tuple[Tensor, Tensor]:
-        """Return the ids (n,) and vectors (n, D) of all entries, row by row.
+        """Return the ids (n,) and vectors (n, D) of all entries, by id.
 
         Until the index changes, the vectors are the same object in every call.
         """

@@ -142,9 +142,11 @@ class MemoryIndex(ABC):
         gone = distinct_ids(ids)
         with self._lock:
             self._records.forget(gone)
+            if not len(self):
+                self.rebuild()  # vectors of any length may come now
 
     def rebuild(self) -> None:
-        """Hold the vectors anew without tombstones; takes as long as adding all entries did."""
+        """Hold the vectors anew, by id and without tombstones; takes as long as adding them did."""
         with self._lock:
             vectors = self._matrix()
             # New records: a search under way keeps the older ones.

@@ -118,8 +118,9 @@ class Records:
         return passing
 
     def compacted(self) -> tuple["Records", NDArray[np.int64]]:
-        """Return records without the forgotten rows, and which rows (n,) they were."""
+        """Return records by id, without the forgotten rows, and which rows (n,) they were."""
         kept = np.flatnonzero(self.alive(self.rows))
+        kept = kept[np.argsort(self.ids_of_rows(self.rows)[kept])]
         smaller = Records.of([self._entries[row] for row in kept.tolist()])
         smaller._next_id = self._next_id
         return smaller, kept

@@ -196,6 +196,20 @@ class VectorIndexContract:
         assert 100 not in index.search(vectors[:1], 50)[1].flatten().tolist()
         assert index.ids(SearchFilter({"class": "river"})).tolist() == [100]
 
+    def test_of_equals_the_lower_id_comes_first_though_it_was_replaced(self, index):
+        vectors = unit_vectors(1).repeat(3, 1)
+        ids = index.add(vectors)
+        index.upsert(vectors[:1], ids[:1])
+        assert index.search(vectors[:1], 3)[1].tolist() == [ids.tolist()]
+
+    def test_an_emptied_index_takes_vectors_of_any_length(self, index):
+        if not index.persistent:
+            fill(index)
+            index.delete(index.ids())
+            assert index.dimension is None
+            index.add(unit_vectors(2, LENGTH + 1), ids=[1, 2])
+            assert index.ids().tolist() == [1, 2]
+
     def test_all_of_it_comes_back_after_saving(self, index, reopened):
         fill(index)
         index.delete([104])
