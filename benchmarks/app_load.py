@@ -1,6 +1,7 @@
 """Fifty visitors at once for three minutes: errors, cross-talk, memory and waiting times.
 
     python benchmarks/app_load.py
+    python benchmarks/app_load.py --seconds 900 --json results/app_load_quarter_hour.json
 
 Starts ``app.py`` on two cores with the drawn scenes and the shipped models, and beside it a bare
 Gradio app that returns the text it is given. Visitors come from addresses of loopback of their own,

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_utils import TrainOutput
 
 from rsctir_hf.callbacks import StagedFreezing, WeightAverage, setting_of
+from rsctir_hf.gallery.embedding import evaluating
 from rsctir_hf.pushing import explained_push
 from rsctir_hf.resumption import LogAtCheckpoints, StopWhenTold, resume_point
 from rsctir_hf.storage import replacing_files
@@ -144,6 +145,18 @@ class AveragingTrainer(Trainer):
         )
         return metrics
 
+    def push_finished(self) -> None:
+        """Push the finished model, if the run was told to push; its folder must be whole by now.
+
+        Raises:
+            HubError: see ``pushing.explained_push``.
+        """
+        if self.args.push_to_hub:
+            with explained_push(
+                f"The finished model in {self.args.folder}", str(self.hub_model_id)
+            ):
+                self.push_to_hub(commit_message="End of training")
+
     @property
     def best_epoch(self) -> float | None:
         """Epoch of the evaluation that chose the weights, as the log has it; None: none did."""
@@ -156,16 +169,14 @@ class AveragingTrainer(Trainer):
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
         """Hold the averaged weights in the model for the length of a ``with`` block."""
-        was_training = self.model.training
-        self.model.eval()
-        if self.average is not None:
-            self.average.swap(self.model)
-        try:
-            yield
-        finally:
+        with evaluating(self.model):
             if self.average is not None:
                 self.average.swap(self.model)
-            self.model.train(was_training)
+            try:
+                yield
+            finally:
+                if self.average is not None:
+                    self.average.swap(self.model)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401
         # The average first: Trainer's state, which it writes last, tells that all is there.
@@ -211,3 +222,10 @@ class AveragingTrainer(Trainer):
         super()._load_best_model()
         if self.average is not None and self.state.best_model_checkpoint:
             self.average.load(Path(self.state.best_model_checkpoint))
+
+
+def hold_statistics(model: nn.Module) -> None:
+    """Keep the running statistics of every batch norm fixed, by holding it in ``eval``."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()

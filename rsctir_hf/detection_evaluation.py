@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from rsctir_hf.average_precision import Found, average_precisions
 from rsctir_hf.boxes import Boxes
+from rsctir_hf.gallery.embedding import evaluating
 
 
 class TrueBoxes(Protocol):
@@ -52,7 +52,6 @@ def evaluate_detection(
     return average_precisions(found, true, classes=classes)
 
 
-@torch.no_grad()
 def detect(
     model: PreTrainedModel,
     processor: Any,  # noqa: ANN401
@@ -70,19 +69,18 @@ def detect(
         batch_size: pictures run together.
         threshold: weaker boxes are left out.
     """
-    was_training = model.training
-    model.eval()
     starts = range(0, len(images), batch_size)
     for start in tqdm(starts, desc="Detecting", unit="batch", leave=False):
         batch = list(images[start : start + batch_size])
         inputs = processor(images=batch, return_tensors="pt").to(model.device)
         sizes = [(image.height, image.width) for image in batch]
+        with evaluating(model):
+            outputs = model(**inputs)
         for found in processor.post_process_object_detection(
-            model(**inputs), threshold=threshold, target_sizes=sizes
+            outputs, threshold=threshold, target_sizes=sizes
         ):
             yield Found(
                 found["boxes"].float().cpu().numpy(),
                 found["labels"].cpu().numpy(),
                 found["scores"].float().cpu().numpy(),
             )
-    model.train(was_training)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from rsctir_hf.errors import RecipeError
-from rsctir_hf.training_args import StagedTrainingArguments, parse_groups
+from rsctir_hf.training_args import StagedTrainingArguments, check_jitter, parse_groups
 
 STRIDE = 32  # of the coarsest level; sides of crops are multiples of it
 
@@ -67,10 +67,12 @@ class DetectorDataArguments:
             raise RecipeError(
                 f"validation_share is {self.validation_share}; expected more than 0, less than 1."
             )
-        if self.repeats < 1 or self.drawn_scenes < 0 or self.drawn_others < 0:
+        counts = (self.drawn_scenes, self.drawn_others, self.max_train_images)
+        if self.repeats < 1 or min(counts) < 0:
             raise RecipeError(
-                f"repeats is {self.repeats}, drawn_scenes {self.drawn_scenes} and drawn_others "
-                f"{self.drawn_others}; expected at least 1, 0 and 0."
+                f"repeats is {self.repeats}, drawn_scenes {self.drawn_scenes}, drawn_others "
+                f"{self.drawn_others} and max_train_images {self.max_train_images}; expected at "
+                "least 1, 0, 0 and 0."
             )
 
 
@@ -97,6 +99,7 @@ class DetectorTrainingArguments(StagedTrainingArguments):
             raise RecipeError(f"crop_side is {self.crop_side}; expected a multiple of {STRIDE}.")
         if len(self.crop_scales) != 2 or not 0 < self.crop_scales[0] <= self.crop_scales[1]:
             raise RecipeError(f"crop_scales is {self.crop_scales}; expected two, 0 < low <= high.")
+        check_jitter(self.colour_jitter)
 
 
 def parse_detector_recipe(

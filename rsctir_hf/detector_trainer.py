@@ -9,14 +9,13 @@ from torch.utils.data import DataLoader
 from torchvision.ops import box_convert
 from transformers import PreTrainedModel, RTDetrImageProcessor, TrainerCallback
 
-from rsctir_hf.averaging_trainer import AveragingTrainer
+from rsctir_hf.averaging_trainer import AveragingTrainer, hold_statistics
 from rsctir_hf.data.boxed import BoxedPicture, BoxedView, CropRule
 from rsctir_hf.data.sampler import CaptionAwareSampler
 from rsctir_hf.detection_evaluation import evaluate_detection
 from rsctir_hf.detector_args import DetectorModelArguments, DetectorTrainingArguments
 from rsctir_hf.models.overhead import OverheadDetector, OverheadDetectorConfig
 from rsctir_hf.pretrained import backbone_state_dict
-from rsctir_hf.trainer import hold_statistics
 
 
 class DetectorTrainer(AveragingTrainer):

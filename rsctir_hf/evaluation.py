@@ -244,14 +244,21 @@ def report_on(
         rerank: as in ``evaluate_retrieval``.
         temperature: of SMR; default ``config.smr_temperature``.
         bank: sentences for the live form of SMR and MR.
-        probabilities: what ``match_probabilities`` returned; needed for ``match``.
+        probabilities: what ``match_probabilities`` returned, for ``match`` and nothing else.
+
+    Raises:
+        QueryError: no such rerank.
+        ValueError: probabilities without ``match``, or ``match`` without them.
     """
+    check_rerank(rerank)
+    if (rerank == "match") != (probabilities is not None):
+        raise ValueError(f"rerank is {rerank!r}; probabilities go with 'match' and nothing else.")
     tau = smr_temperature(model, temperature) if rerank == "smr" else None
-    weight = match_weight(model) if probabilities is not None else None
-    if weight is not None and probabilities is not None:
-        scores = two_stage_scores(data.similarity, probabilities, weight=weight)
-    else:
+    weight = None if probabilities is None else match_weight(model)
+    if weight is None or probabilities is None:
         scores = rerank_matrix(data, rerank, temperature=tau)
+    else:
+        scores = two_stage_scores(data.similarity, probabilities, weight=weight)
     banked = None
     if bank is not None and rerank in ("smr", "mr"):
         others = OtherQueries(bank.vectors(model, processor), data.image_vectors)

@@ -311,7 +311,8 @@ def _array_to_bytes(values: NDArray, name: str) -> NDArray[np.uint8]:
         raise ImageReadError(f"{name} does not hold numbers. Expected integers or floats.")
     colours = values[..., :3] if values.ndim == 3 else values  # alpha of wide arrays: dropped
     if np.issubdtype(values.dtype, np.floating) and _lies_in_unit_range(colours):
-        return (np.nan_to_num(colours) * 255.0 + 0.5).astype(np.uint8)
+        finite = np.nan_to_num(colours, posinf=0, neginf=0)
+        return (finite * 255.0 + 0.5).astype(np.uint8)
     return stretch_to_bytes(colours)
 
 

@@ -45,7 +45,7 @@ from rsctir_hf.gallery.manifest import (
     own_regions,
     read_manifest,
 )
-from rsctir_hf.gallery.pictures import IndexReport, Known, PictureGallery, picture_sources
+from rsctir_hf.gallery.pictures import IndexReport, Known, PictureGallery, known_pictures
 from rsctir_hf.gallery.pipeline import image_batches
 from rsctir_hf.gallery.queries import check_top_k, describe_query, split_query
 from rsctir_hf.imagery import read_image
@@ -84,7 +84,7 @@ class Retriever:
         *,
         model_id: str = "",
         revision: str | None = None,
-        bank: Sequence[str] | None = None,
+        bank: Sequence[str] | CaptionBank | None = None,
         regions: str | RegionProposer = MODEL_REGIONS,
         index: VectorIndex | None = None,
     ) -> None:
@@ -94,7 +94,8 @@ class Retriever:
         self.revision = revision
         regions_name(model, regions)  # refuses what the model cannot take, before any work
         self._regions = regions
-        self._bank = CaptionBank(read_caption_bank() if bank is None else bank)
+        sentences = read_caption_bank() if bank is None else bank
+        self._bank = sentences if isinstance(sentences, CaptionBank) else CaptionBank(sentences)
         self._open_gallery(open_index(EXACT_ENGINE) if index is None else index)
 
     @classmethod
@@ -200,16 +201,14 @@ class Retriever:
 
     def with_empty_gallery(self) -> "Retriever":
         """Return another retriever on the same model and embedded bank, with nothing indexed."""
-        other = Retriever(
+        return Retriever(
             self.model,
             self.processor,
+            bank=self._bank,
             model_id=self.model_id,
             revision=self.revision,
             regions=self.regions,
         )
-        other._bank = self._bank
-        other._open_gallery(other.engine)
-        return other
 
     def __len__(self) -> int:
         return len(self._gallery)
@@ -230,7 +229,8 @@ class Retriever:
     ) -> IndexReport:
         """Add pictures to the gallery; they can be searched batch by batch as they come in.
 
-        A file that is in the gallery already takes the place of what was known about it.
+        A file that is in the gallery already takes the place of what was known about it, and of a
+        file that is given twice the last counts.
 
         Args:
             images: a folder (with its subfolders), one picture, or many: paths and PIL pictures.
@@ -247,8 +247,7 @@ class Retriever:
             IndexMismatchError: ``embeddings`` are of another model or other pictures.
             IndexUnavailableError: the server that keeps the index does not answer.
         """
-        sources = picture_sources(images)
-        known = Known.of(len(sources), captions=captions, metadata=metadata, boxes=boxes)
+        sources, known = known_pictures(images, captions=captions, metadata=metadata, boxes=boxes)
         skipped, indexed = list[Skipped](), 0
         for batch in image_batches(
             LoadedModel(self.model, self.processor, self.model_id, self.revision),

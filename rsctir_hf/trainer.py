@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import ProcessorMixin, TrainerCallback
 
-from rsctir_hf.averaging_trainer import AveragingTrainer
+from rsctir_hf.averaging_trainer import AveragingTrainer, hold_statistics
 from rsctir_hf.data.augmentation import Augmentation
 from rsctir_hf.data.collator import EpochView, RetrievalCollator, RowDrawer, TeacherLogits
 from rsctir_hf.data.sampler import CaptionAwareSampler
@@ -240,13 +240,6 @@ def cosines(image_embeds: Tensor, text_embeds: Tensor) -> Tensor:
     """Compare unit vectors (B, D) and (C, D) in full precision, whatever the towers ran in."""
     with torch.autocast(image_embeds.device.type, enabled=False):
         return image_embeds.float() @ text_embeds.float().T
-
-
-def hold_statistics(model: nn.Module) -> None:
-    """Keep the running statistics of every batch norm fixed, by holding it in ``eval``."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
 
 
 def fusion_loss(

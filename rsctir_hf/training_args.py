@@ -110,6 +110,11 @@ class DataArguments:
                 f"{self.validation_share}. A stream is one set with an official validation split; "
                 "leave both out, or switch streaming off."
             )
+        if not 0 <= self.validation_share < 1 or self.max_train_images < 0:
+            raise RecipeError(
+                f"validation_share is {self.validation_share} and max_train_images "
+                f"{self.max_train_images}; expected 0 <= share < 1 and 0 pictures (all) or more."
+            )
         if self.shuffle_buffer < 1:
             raise RecipeError(f"shuffle_buffer is {self.shuffle_buffer}; expected at least 1.")
         if self.benchmark in self.extra_data:
@@ -171,6 +176,10 @@ class StagedTrainingArguments(TrainingArguments):
         self.lr_factors = self.factors
         if not 0 <= self.average_decay < 1:
             raise RecipeError(f"average_decay is {self.average_decay}; expected 0 <= decay < 1.")
+        if self.early_stopping_epochs < 0:
+            raise RecipeError(
+                f"early_stopping_epochs is {self.early_stopping_epochs}; expected 0 or more."
+            )
 
     @property
     def freezing(self) -> dict[str, float]:
@@ -242,8 +251,17 @@ class RetrievalTrainingArguments(StagedTrainingArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.crop_scale and not 0 < self.crop_scale[0] <= self.crop_scale[-1] <= 1:
-            raise RecipeError(f"crop_scale is {self.crop_scale}; expected 0 < low <= high <= 1.")
+        if self.crop_scale and not (
+            len(self.crop_scale) == 2 and 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1
+        ):
+            raise RecipeError(
+                f"crop_scale is {self.crop_scale}; expected two, 0 < low <= high <= 1."
+            )
+        check_jitter(self.colour_jitter)
+        if self.captions_per_image < 1:
+            raise RecipeError(
+                f"captions_per_image is {self.captions_per_image}; expected 1 or more."
+            )
         if self.regions == NO_REGIONS:
             raise RecipeError(
                 "regions is 'none'; expected 'model' or a detector. To train GaLR without regions, "
@@ -265,6 +283,12 @@ class RetrievalTrainingArguments(StagedTrainingArguments):
                 f"low_resolution is {self.low_resolution} px for {self.low_resolution_epochs} "
                 f"epochs; expected at least {SMALLEST_SIDE} px and 0 epochs or more."
             )
+
+
+def check_jitter(strength: float) -> None:
+    """Raise ``RecipeError`` unless ``colour_jitter`` is one."""
+    if not 0 <= strength < 1:
+        raise RecipeError(f"colour_jitter is {strength}; expected 0 <= strength < 1.")
 
 
 def parse_recipe(

@@ -203,6 +203,12 @@ def test_convert_writes_what_evaluate_reads(rsctir, captioned_folder, clip_folde
     assert rsctir("evaluate", "--model", clip_folder, "--data", target)[0] == 0
 
 
+def test_a_folder_may_have_an_equals_sign_in_its_name(rsctir, captioned_folder, tmp_path):
+    place = tmp_path / "year=2020"
+    shutil.copytree(captioned_folder, place)
+    assert rsctir("leakage", place)[0] in (0, 1)
+
+
 def test_leakage_reports_a_picture_in_two_data_sets_by_its_exit_code(rsctir, tmp_path):
     one = write_imagefolder(tmp_path / "one", {"train": 3, "test": 2})
     code, out, _ = rsctir("leakage", one)

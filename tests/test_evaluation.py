@@ -12,6 +12,7 @@ from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError, Unsupp
 from rsctir_hf.evaluation import (
     MATCH_WEIGHTS,
     evaluate_retrieval,
+    report_on,
     results_json,
     similarity_matrix,
     two_stage_scores,
@@ -70,6 +71,18 @@ def test_rerank_is_reported_on_the_full_matrix_and_with_the_bank(
     assert set(report.bank_metrics) == set(report.metrics)
     assert report.bank_metrics["i2t_R@1"] == report.metrics["i2t_R@1"]
     assert (report.temperature is None) == (rerank == "mr")
+
+
+@pytest.mark.parametrize(("rerank", "judged"), [("match", False), ("none", True)])
+def test_a_report_is_of_the_rerank_that_it_names(
+    tiny_clip, tiny_clip_processor, captioned_rows, rerank, judged
+):
+    data = similarity_matrix(tiny_clip, tiny_clip_processor, captioned_rows)
+    probabilities = (torch.zeros_like(data.similarity),) * 2 if judged else None
+    with pytest.raises(ValueError, match="go with 'match'"):
+        report_on(data, tiny_clip, tiny_clip_processor, rerank=rerank, probabilities=probabilities)
+    with pytest.raises(QueryError, match="bogus"):
+        report_on(data, tiny_clip, tiny_clip_processor, rerank="bogus")
 
 
 def test_training_mode_is_given_back(tiny_clip, tiny_clip_processor, captioned_rows):

@@ -99,6 +99,15 @@ def test_undefined_floats_become_black_and_do_not_spoil_the_rest():
     assert read.max() == 255
 
 
+def test_infinite_floats_among_shares_become_black():
+    values = np.full((32, 32), 0.5, np.float32)
+    values[0] = np.inf
+    with np.errstate(all="raise"):
+        shown = np.asarray(read_image(values))
+    assert not shown[0].any()
+    assert (shown[1:] == 128).all()
+
+
 def test_stretch_of_undefined_or_constant_values_is_black():
     assert not stretch_to_bytes(np.full((4, 4), np.nan)).any()
     assert not stretch_to_bytes(np.full((4, 4), 7000)).any()

@@ -51,6 +51,21 @@ def matching(tiny_clip, tiny_clip_processor, picture_folder):
     return made
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_of_a_file_given_twice_the_last_counts(
+    tiny_clip, tiny_clip_processor, picture_folder, tmp_path, kept
+):
+    green, red = picture_folder / "green.png", picture_folder / "red.png"
+    made = Retriever(tiny_clip, tiny_clip_processor, model_id="tiny", bank=BANK)
+    report = made.index(
+        [green, red, str(green)],
+        captions=["first", "red", "last"],
+        embeddings=tmp_path / "vectors" if kept else None,
+    )
+    assert (report.indexed, len(made)) == (2, 2)
+    assert {hit.caption for hit in made.search(green, top_k=2)} == {"last", "red"}
+
+
 def test_a_picture_finds_itself_first(retriever, picture_folder):
     hits = retriever.search(picture_folder / "green.png", top_k=3)
     assert hits[0].path == str(picture_folder / "green.png")

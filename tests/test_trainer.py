@@ -6,11 +6,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from rsctir_hf.averaging_trainer import hold_statistics
 from rsctir_hf.captions import normalise_caption
 from rsctir_hf.distillation import Teacher, Teachers
 from rsctir_hf.losses import distillation_loss, info_nce_loss, triplet_loss
 from rsctir_hf.models.cmpagl import CMPAGLModel
-from rsctir_hf.trainer import fusion_loss, hold_statistics, mean_metrics
+from rsctir_hf.trainer import fusion_loss, mean_metrics
 from tests.tiny_training import (
     StopAt,
     curve,

@@ -111,6 +111,23 @@ def test_shares_and_temperatures_out_of_range_are_refused(flag, tmp_path):
         parse_recipe([recipe, "--output_dir", str(tmp_path)])
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("captions_per_image", "0"),
+        ("colour_jitter", "3"),
+        ("crop_scale", "[0.2, 5, 1.0]"),
+        ("max_train_images", "-5"),
+        ("validation_share", "7"),
+        ("early_stopping_epochs", "-1"),
+    ],
+)
+def test_what_would_fail_after_the_pictures_are_read_is_refused_before(flag, value, tmp_path):
+    recipe = write(tmp_path / "r.yaml", f"{flag}: {value}\n")
+    with pytest.raises(RecipeError, match=flag):
+        parse_recipe([recipe, "--output_dir", str(tmp_path)])
+
+
 def test_bfloat16_does_not_need_a_gpu(tmp_path):
     recipe = write(tmp_path / "r.yaml", "bf16: true\n")
     _, _, training = parse_recipe([recipe, "--output_dir", str(tmp_path)])
@@ -158,7 +175,7 @@ def test_a_flag_that_is_no_yaml_is_named(flag, tmp_path):
 @pytest.mark.parametrize(
     "flags", [["--unknown", "3"], ["--lr_scheduler_type", "wavy"], ["--optim", "none"]]
 )
-def test_what_transformers_refuses_is_refused_in_our_words(flags, tmp_path):
+def test_what_transformers_refuses_ends_in_our_words_or_its_parser_s(flags, tmp_path):
     with pytest.raises((RecipeError, SystemExit)) as error:
         parse_recipe([*flags, "--output_dir", str(tmp_path)])
     assert isinstance(error.value, RecipeError) or error.value.code == 2

@@ -78,6 +78,7 @@ def main(arguments: list[str]) -> None:
     write_record(training_args.folder, results=results, recipe=recipe)
     trainer.save_model(_internal_call=True)
     write_card(training_args.folder, model_id=name)
+    trainer.push_finished()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from rsctir_hf.errors import RsctirError
 from rsctir_hf.hub import write_card
 from rsctir_hf.initialization import build_model
 from rsctir_hf.precision import keep_depthwise_precise
-from rsctir_hf.pushing import explained_push
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.run_report import (
     choose_on_validation,
@@ -100,10 +99,7 @@ def main(arguments: list[str]) -> None:
     write_record(training_args.folder, results=results, recipe=recipe)
     trainer.save_model(_internal_call=True)
     write_card(training_args.folder, model_id=name)
-    if training_args.push_to_hub:
-        finished = f"The finished model in {training_args.folder}"
-        with explained_push(finished, str(trainer.hub_model_id)):
-            trainer.push_to_hub(commit_message="End of training")
+    trainer.push_finished()
 
 
 if __name__ == "__main__":

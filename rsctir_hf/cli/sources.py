@@ -44,7 +44,8 @@ def open_rows(data: str, *, split: str, benchmark: str | None = None) -> Any:  #
 
 def named_tables(source: str) -> dict[str, Any]:
     """Open ``[BENCHMARK=]DATA[:SPLIT]``: one table by name, or one for each split there is."""
-    benchmark, _, place = source.rpartition("=")
+    there = Path(source).expanduser().exists()  # a name may hold the sign
+    benchmark, _, place = ("", "", source) if there else source.rpartition("=")
     data, _, split = place.rpartition(":")
     if not data or "/" in split or Path(place).expanduser().exists():
         data, split = place, ""

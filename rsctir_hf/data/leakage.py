@@ -183,9 +183,9 @@ def check_leakage(
     with bar:
         for name, row, content in _rows(tables):
             reference = PictureReference(name, row, str(content.get("file_name", row)))
-            file = _read_file(picture_source(content["image"]))
-            digests.append(hashlib.sha256(file).digest())
             try:
+                file = _read_file(picture_source(content["image"]))
+                digests.append(hashlib.sha256(file).digest())
                 thumbnails[len(references)] = _thumbnail(read_image(file))
             except ImageReadError as error:
                 raise ImageReadError(f"{name}/{reference.file_name}: {error}") from error
@@ -226,8 +226,15 @@ def _rows(
             yield name, row, content
 
 
-def _read_file(source: bytes | str) -> bytes:
-    return source if isinstance(source, bytes) else Path(source).read_bytes()
+def _read_file(source: bytes | str | None) -> bytes:
+    if source is None:
+        raise ImageReadError("the row has no picture. Give it one, or leave it out.")
+    if isinstance(source, bytes):
+        return source
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise ImageReadError(f"{source} cannot be read ({error.strerror}).") from error
 
 
 def _thumbnail(picture: Image.Image) -> NDArray[np.uint8]:

@@ -84,6 +84,38 @@ class Known:
         return {**self.metadata[row], **given}
 
 
+def known_pictures(
+    images: str | Path | Image.Image | Iterable[ImageSource],
+    *,
+    captions: Sequence[str | None] | None = None,
+    metadata: Sequence[Metadata] | None = None,
+    boxes: Sequence[BoundingBox | None] | None = None,
+) -> tuple[Sequence[ImageSource], Known]:
+    """Return n pictures, of a file given twice the last, and what is known about each.
+
+    A lazy sequence, such as an image column, stays one, and may hold a picture twice.
+
+    Raises:
+        DataLayoutError: see ``picture_sources``.
+        QueryError: captions, metadata or boxes and pictures differ in number.
+    """
+    sources = picture_sources(images)
+    known = Known.of(len(sources), captions=captions, metadata=metadata, boxes=boxes)
+    if not isinstance(sources, list | tuple):
+        return sources, known
+    once = last_of_each(sources)
+    return [sources[position] for position in once], known.at(once)
+
+
+def last_of_each(sources: Sequence[ImageSource]) -> list[int]:
+    """Return the positions of n pictures without those whose file comes again later."""
+    last = {
+        position if isinstance(source, Image.Image) else os.path.abspath(source): position
+        for position, source in enumerate(sources)
+    }
+    return list(last.values())
+
+
 class PictureGallery:
     """Pictures in a vector index; grows batch by batch while others search it.
 
@@ -121,12 +153,10 @@ class PictureGallery:
         notes = [known.noted(row, path) for row, path in enumerate(paths)]
         self._widen_root(path for path in paths if path)
         held = self._ids_of_paths({path for path in paths if path})
-        last = {
-            path or row: row for row, path in enumerate(paths)
-        }  # a file given twice counts once
+        once = last_of_each(sources)
         for rows in (
-            [row for row in last.values() if paths[row] in held],
-            [row for row in last.values() if paths[row] not in held],
+            [row for row in once if paths[row] in held],
+            [row for row in once if paths[row] not in held],
         ):
             about: dict[str, Any] = {
                 "metadata": [notes[row] for row in rows],

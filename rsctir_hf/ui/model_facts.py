@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.json_text import parse_json
 from rsctir_hf.protocols import PairMatcher
 
@@ -98,7 +99,7 @@ def _walk(node: object, key: str) -> Iterator[Figure]:
     if isinstance(node, Mapping):
         value = node.get("mR")
         if isinstance(value, int | float) and "rerank" in node:
-            data = " ".join(filter(None, (_short(node.get("data")), str(node.get("split") or key))))
+            data = " ".join(filter(None, (_title(node.get("data")), str(node.get("split") or key))))
             yield Figure(float(value), data, str(node["rerank"]))
         for name, child in node.items():
             yield from _walk(child, name)
@@ -107,5 +108,7 @@ def _walk(node: object, key: str) -> Iterator[Figure]:
             yield from _walk(child, key)
 
 
-def _short(data: object) -> str:
-    return Path(str(data)).name if data else ""
+def _title(data: object) -> str:
+    """Name a data set as papers do, where it is one of theirs."""
+    name = Path(str(data)).name if data else ""
+    return BENCHMARKS[name].title if name in BENCHMARKS else name

@@ -119,6 +119,21 @@ def test_a_broken_picture_is_named_with_its_set():
         check_leakage({"ucm/train": train})
 
 
+@pytest.mark.parametrize(
+    ("cell", "problem"),
+    [
+        (None, "has no picture"),
+        ({"bytes": None, "path": "gone.png"}, "gone.png cannot be read"),
+    ],
+)
+def test_a_picture_that_is_not_there_is_named_with_its_set(cell, problem):
+    table = table_of([encoded(scene(0))])
+    row = {"image": [cell], "captions": [["a"]], "file_name": ["other.png"]}
+    without = datasets.Dataset.from_dict(row, features=table.features)
+    with pytest.raises(ImageReadError, match=f"train/other.png: .*{problem}"):
+        check_leakage({"train": datasets.concatenate_datasets([table, without])})
+
+
 def test_equal_captions_are_counted_both_ways():
     train = table_of([encoded(scene(0)), encoded(scene(1))], [["Boats .", "a pier"], ["boats"]])
     test = table_of([encoded(scene(2))], [["BOATS", "a river", "a road"]])

@@ -138,9 +138,10 @@ def test_numbers_in_captions_are_the_numbers_of_boxes(category, rows):
     ("category", "thing"), [("airport", "plane"), ("storage_tanks", "storage tank")]
 )
 def test_the_namesake_of_a_scene_is_in_it(category, thing, rows):
-    for row in rows:
-        if row["category"] == category:
-            assert thing in row["objects"]["category"], row["file_name"]
+    scenes = [row for row in rows if row["category"] == category]
+    assert scenes
+    for row in scenes:
+        assert thing in row["objects"]["category"], row["file_name"]
 
 
 def test_pictures_are_lit_textured_and_coloured(rows):

@@ -128,6 +128,18 @@ def test_a_saved_index_reads_its_tiles_after_the_rasters_moved(
     assert np.array_equal(np.asarray(tile), np.moveaxis(values, 0, 2))
 
 
+def test_a_raster_that_is_a_link_out_of_the_folder_is_passed_over(
+    retriever, folder, tmp_path, caplog
+):
+    (folder / "south.tif").rename(tmp_path / "elsewhere.tif")
+    (folder / "linked.tif").symlink_to(tmp_path / "elsewhere.tif")
+    index_rasters(retriever, folder, embeddings=tmp_path / "vectors", **CUT)
+    assert {item.path.partition("#")[0] for item in retriever.items} == {
+        str(folder / "north" / "far.tif")
+    }
+    assert "1 links" in caplog.text
+
+
 def test_a_folder_without_rasters_is_refused(retriever, tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(DataLayoutError, match="no folder with rasters"):

@@ -6,9 +6,11 @@ Miniature data in RSOD's layout; the real one where it is at hand.
 import importlib.util
 import json
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from benchmarks import detector_map
@@ -92,6 +94,36 @@ def test_the_loaded_detector_scores_as_recorded_and_predicts(trained, data):
     recorded = json.loads((trained / "results.json").read_text())["validation"][0]["metrics"]
     scores = detector_map.evaluate_detection(model, processor, validation, batch_size=4)
     assert scores == pytest.approx(recorded, abs=1e-3)
+
+
+def test_a_model_in_training_is_given_back_as_it_was(trained):
+    model, processor = detector_map.load_detector(trained)
+    model.train()
+    held = next(module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    held.eval()
+    found = detect(model, processor, [boxed_picture(0).image] * 2, batch_size=1)
+    next(found)
+    found.close()  # left in the middle
+    assert model.training and not held.training
+
+
+def test_push_to_hub_uploads_the_finished_folder(data, tmp_path, monkeypatch):
+    uploads = []
+
+    class Api:
+        def create_repo(self, repo_id, **options):
+            return type("Url", (), {"repo_id": repo_id})()
+
+        def upload_folder(self, *, folder_path, **options):
+            uploads.append({path.name for path in Path(folder_path).iterdir()})
+
+    monkeypatch.setattr("transformers.trainer.hf_api", Api)
+    flags = [str(RECIPE), "--data", str(data), "--output_dir", str(tmp_path / "out")]
+    flags += ["--push_to_hub", "true", "--hub_model_id", "org/mini"]
+    for key, value in TINY.items():
+        flags += [f"--{key}", value]
+    load_script().main(flags)
+    assert {"README.md", "model.safetensors", "results.json", "recipe.yaml"} <= uploads[-1]
 
 
 def git(root, *arguments):

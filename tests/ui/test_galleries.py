@@ -24,6 +24,21 @@ def test_a_folder_brings_captions_categories_and_places(settings):
     assert record.crs == "EPSG:32632"
 
 
+def test_a_relative_folder_has_the_captions_of_all_its_subfolders(tmp_path, monkeypatch):
+    for folder in (tmp_path / "mine", tmp_path / "mine" / "north"):
+        folder.mkdir()
+        Image.new("RGB", (32, 32)).save(folder / "a.png")
+        row = {"file_name": "a.png", "captions": [f"seen from {folder.name}"]}
+        (folder / "metadata.jsonl").write_text(json.dumps(row))
+    monkeypatch.chdir(tmp_path)
+    gallery = open_gallery("mine")
+    hits = [str(tmp_path / "mine" / name) for name in ("a.png", "north/a.png")]  # are absolute
+    assert [gallery.record(hit).captions for hit in hits] == [
+        ("seen from mine",),
+        ("seen from north",),
+    ]
+
+
 def test_the_centre_follows_gdal_s_geotransform():
     record = PictureRecord(geotransform=(100.0, 0.5, 0.0, 200.0, 0.0, -0.5))
     # 100 + 0.5 * 64 / 2 = 116 and 200 - 0.5 * 32 / 2 = 192

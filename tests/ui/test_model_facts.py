@@ -14,12 +14,12 @@ def test_a_model_without_results_is_not_evaluated(bench):
 def test_every_report_of_a_results_file_becomes_a_figure_plain_test_first(tmp_path):
     report = {"mR": 47.0, "rerank": "none", "data": "x/ucm_captions", "split": "validation"}
     results = {"reports": [report, {**report, "mR": 49.5, "rerank": "smr", "split": "test"}]}
-    results["test"] = {"mR": 48.25, "rerank": "none", "data": "x/ucm_captions", "split": "test"}
+    results["test"] = {"mR": 48.25, "rerank": "none", "data": "ucm", "split": "test"}
     (tmp_path / "results.json").write_text(json.dumps(results))
     figures = read_figures(tmp_path)
     assert [figure.value for figure in figures] == [48.25, 49.5, 47.0]
     facts = ModelFacts("m", 34_400_000, figures, "", can_match=False)
-    assert (facts.size, facts.quality) == ("34 M parameters", "mR 48.2 on ucm_captions test")
+    assert (facts.size, facts.quality) == ("34 M parameters", "mR 48.2 on UCM-Captions test")
 
 
 def test_a_damaged_results_file_is_no_figure(tmp_path):

@@ -89,7 +89,7 @@ def test_filters_hold_with_and_without_a_rerank(retriever):
 
 def test_a_picture_indexed_again_takes_its_own_place(retriever, picture_folder):
     report = retriever.index([picture_folder / "red.png"] * 2, captions=["older", "newer"])
-    assert report.indexed == 2
+    assert report.indexed == 1
     assert len(retriever) == 8
     hit = retriever.search(picture_folder / "red.png", top_k=1)[0]
     assert (hit.caption, hit.metadata, hit.box) == ("newer", {}, None)
