@@ -125,6 +125,11 @@ def could_be_hub_id(name: str) -> bool:
     return bool(name) and name.count("/") <= 1 and not name.startswith(_PATH_STARTS)
 
 
+def could_be_dataset_id(name: str) -> bool:
+    """Ids of data sets are ``owner/name``; see ``could_be_hub_id``."""
+    return could_be_hub_id(name) and name.count("/") == 1
+
+
 def check_model_folder(
     folder: Path,
     *,

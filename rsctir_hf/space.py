@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from huggingface_hub import HfApi
 
 from rsctir_hf.errors import DataLayoutError, QueryError
-from rsctir_hf.model_files import could_be_hub_id
+from rsctir_hf.model_files import could_be_dataset_id, could_be_hub_id
 from rsctir_hf.pushing import explained_push
 from rsctir_hf.ui.settings import (
     DEFAULT_MODEL,
@@ -66,7 +66,7 @@ def space_parts(variables: Mapping[str, str], *, checkout: Path = CHECKOUT) -> l
 def _check_values(variables: Mapping[str, str]) -> None:
     """Refuse values with which the app would not start on a Space, or would show something else."""
     gallery = variables.get("RSCTIR_GALLERY", SAMPLE_GALLERY)
-    if gallery != SAMPLE_GALLERY and (gallery.count("/") != 1 or not could_be_hub_id(gallery)):
+    if gallery != SAMPLE_GALLERY and not could_be_dataset_id(gallery):
         raise QueryError(
             f"RSCTIR_GALLERY is {gallery!r}, which a Space would not hold. Expected "
             f"{SAMPLE_GALLERY!r} or the id of a data set on the Hub, OWNER/NAME."

@@ -20,10 +20,13 @@ UNFINISHED = ".part"
 #: Seconds after which an unfinished file counts as left by a process that was killed.
 STALE = 600
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DEVICES = (Path("/dev"), Path("/dev/fd"))
 
 
 def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) -> None:
     """Write a file that is there whole or not at all; until then an older one stays.
+
+    A device or pipe is written to as it is: root would replace ``/dev/null`` by a file otherwise.
 
     Args:
         path: of the file.
@@ -36,6 +39,9 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) 
     data = content.encode("utf-8") if isinstance(content, str) else content
     unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
     try:
+        if _is_device(path):
+            path.write_bytes(data)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path.parent, f"{path.name}.*{UNFINISHED}")
         with unfinished.open("wb") as file:
@@ -53,12 +59,16 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) 
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield the name of a file to write beside ``path``, and put it in its place at the end.
 
-    After an error the unfinished file is deleted, and what stood at ``path`` is still there.
+    After an error the unfinished file is deleted, and what stood at ``path`` is still there. A
+    device or pipe is yielded itself.
 
     Raises:
         OSError: the folder cannot be made or written to.
     """
     target = Path(path)
+    if _is_device(target):
+        yield target
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     # Some writers choose the format by the suffix.
     unfinished = target.with_name(f".{target.stem}.{os.getpid()}{UNFINISHED}{target.suffix}")
@@ -132,6 +142,11 @@ def new_folder(output: str | Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def _is_device(path: Path) -> bool:
+    """Whether there is a device or a pipe, or a name for one that may be a file: /dev/stdout."""
+    return path.parent in _DEVICES or (path.exists() and not (path.is_file() or path.is_dir()))
 
 
 def _remove_stale(folder: Path, pattern: str) -> None:

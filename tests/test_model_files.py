@@ -7,7 +7,7 @@ import pytest
 
 from rsctir_hf.errors import ModelLoadError
 from rsctir_hf.initialization import build_model, text_source
-from rsctir_hf.model_files import could_be_hub_id, find_model_files
+from rsctir_hf.model_files import could_be_dataset_id, could_be_hub_id, find_model_files
 from rsctir_hf.training_args import ModelArguments
 from tests.conftest import ROOT
 from tests.models.tiny_cmpagl import seeded_model, tiny_config, tiny_processor
@@ -92,3 +92,5 @@ def test_weights_in_several_files_are_weights(folder):
 def test_paths_are_told_from_ids():
     assert all(map(could_be_hub_id, ("gpt2", "org/name")))
     assert not any(map(could_be_hub_id, ("", "a/b/c", "./a", "/a", "~/a", "checkpoints/a")))
+    assert could_be_dataset_id("org/name")
+    assert not any(map(could_be_dataset_id, ("imagenet", "checkpoints/a", "a/b/c")))

@@ -3,6 +3,8 @@
 import errno
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,29 @@ def test_text_and_bytes_are_written_and_folders_made(tmp_path):
     assert (tmp_path / "a" / "b.txt").read_text(encoding="utf-8") == "größer"
     assert (tmp_path / "a" / "c.bin").read_bytes() == b"\x00\xff"
     assert names_in(tmp_path / "a") == ["b.txt", "c.bin"]
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for write in (lambda: write_atomically(pipe, "a"), lambda: write_beside(pipe, b"a")):
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(pipe.read_text)
+            write()
+            assert found.result(timeout=10) == "a"
+        assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_names_of_devices_are_known_without_touching_them(tmp_path):
+    devices = ("/dev/null", "/dev/stdout", "/dev/fd/1")
+    assert all(storage._is_device(Path(name)) for name in devices)
+    assert not any(map(storage._is_device, (tmp_path, tmp_path / "new", Path(__file__))))
+
+
+def write_beside(path, content):
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
 
 
 def test_a_full_disk_leaves_the_older_file_and_says_so(tmp_path):

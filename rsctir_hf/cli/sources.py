@@ -14,7 +14,7 @@ from rsctir_hf.gallery.queries import describe_query
 from rsctir_hf.gallery.records import PictureRecord, folder_pictures
 from rsctir_hf.gallery.tables import table_pictures
 from rsctir_hf.json_text import parse_json
-from rsctir_hf.model_files import could_be_hub_id
+from rsctir_hf.model_files import could_be_dataset_id
 
 SAMPLE = "sample"  # the gallery drawn by our own code
 
@@ -29,7 +29,7 @@ def open_rows(data: str, *, split: str, benchmark: str | None = None) -> Any:  #
         return captioned.load_benchmark(benchmark, data, split=split)
     path = Path(data).expanduser()
     if not path.exists():
-        if path.is_absolute() or data.count("/") != 1:
+        if not could_be_dataset_id(data):
             raise DataLayoutError(f"{data} is neither a folder nor a Hub id such as owner/name.")
         return table_from_hub(data, split)
     if (path / "metadata.jsonl").is_file():
@@ -100,7 +100,7 @@ def named_pictures(images: str, *, split: str) -> tuple[Sequence[PictureRecord],
         The pictures, and the folder or data set that their ids belong to.
     """
     folder = picture_folder(images)
-    if not folder.exists() and could_be_hub_id(images) and "/" in images:
+    if not folder.exists() and could_be_dataset_id(images):
         return table_pictures(split_from_hub(images, split)), f"{images}:{split}"
     return folder_pictures(folder), str(folder.resolve())
 

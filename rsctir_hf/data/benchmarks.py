@@ -6,7 +6,6 @@ are always those of the release; nothing here draws its own, except :func:`hold_
 """
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +37,12 @@ from rsctir_hf.data.tables import (
     table_from_records,
 )
 from rsctir_hf.errors import QueryError
+from rsctir_hf.model_files import could_be_dataset_id
 
 logger = logging.getLogger(__name__)
 
 #: Asks for both parts, as GaLR and most later work train on RSICD and RSITMD.
 TRAIN_AND_VALIDATION = "train+validation"
-_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def load_benchmark(
     if split not in (*SPLITS, TRAIN_AND_VALIDATION):
         raise QueryError(f"split is {split!r}; expected {', '.join(SPLITS)} or train+validation.")
     path = Path(source).expanduser()
-    if not path.exists() and _HUB_ID.match(str(source)):
+    if not path.exists() and could_be_dataset_id(str(source)):
         tables = [table_from_hub(str(source), part, revision=revision) for part in parts]
     elif (layout := detect_format(path)) in ("karpathy", "precomp"):
         folder = None if images is None else Path(images).expanduser()
@@ -192,7 +191,7 @@ def available_splits(source: str | Path, *, revision: str | None = None) -> tupl
         DataLayoutError: the source is none that :func:`load_benchmark` takes.
     """
     path = Path(source).expanduser()
-    if not path.exists() and _HUB_ID.match(str(source)):
+    if not path.exists() and could_be_dataset_id(str(source)):
         return tuple(hub_splits(str(source), revision=revision))
     return list_splits(path, detect_format(path))
 

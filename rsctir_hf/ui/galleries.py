@@ -18,6 +18,7 @@ from rsctir_hf.errors import DataLayoutError, ImageReadError
 from rsctir_hf.gallery.annotations import ANNOTATIONS_FILE
 from rsctir_hf.imagery import list_images, read_image
 from rsctir_hf.json_text import parse_json
+from rsctir_hf.model_files import could_be_dataset_id
 from rsctir_hf.storage import write_atomically
 from rsctir_hf.ui.settings import HUB_GALLERY, SAMPLE_GALLERY
 
@@ -92,7 +93,7 @@ def open_gallery(source: str, *, split: str = "test") -> Gallery:
     if Path(source).expanduser().exists():
         # Hits name their pictures by absolute path, and records are found by that.
         return _open_folder(Path(os.path.abspath(Path(source).expanduser())))
-    if source.count("/") == 1 and not source.startswith((".", "/", "~")):
+    if could_be_dataset_id(source):
         return _open_hub(source, split)
     raise DataLayoutError(
         f"There is no gallery at {source}. Expected 'sample', a folder of pictures, or a Hub data "

@@ -55,7 +55,7 @@ def test_an_unreadable_metadata_line_is_left_out(tmp_path):
     assert gallery.record("unknown") == PictureRecord()
 
 
-@pytest.mark.parametrize("source", ["/nowhere/at/all", "misspelt"])
+@pytest.mark.parametrize("source", ["/nowhere/at/all", "misspelt", "checkpoints/absent"])
 def test_a_gallery_that_does_not_exist_is_refused_with_the_remedy(source):
     with pytest.raises(DataLayoutError, match="RSCTIR_GALLERY"):
         open_gallery(source)
