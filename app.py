@@ -19,9 +19,12 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from rsctir_hf.allocation import share_arenas
-from rsctir_hf.ui.layout import build_app, launch_options
-from rsctir_hf.ui.settings import parse_settings
-from rsctir_hf.ui.workbench import Workbench
+from rsctir_hf.errors import told_in_one_line
+
+with told_in_one_line("app"):
+    from rsctir_hf.ui.layout import build_app, launch_options
+    from rsctir_hf.ui.settings import parse_settings
+    from rsctir_hf.ui.workbench import Workbench
 
 _LAUNCHED = __name__ == "__main__"
 
@@ -38,4 +41,5 @@ if _LAUNCHED:
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))
     share_arenas()
     bench.start()
-    demo.launch(**launch_options(settings))
+    with told_in_one_line("app"):
+        demo.launch(**launch_options(settings))

@@ -1,5 +1,11 @@
 """The package's own exceptions: each subclasses a builtin and says what to do next."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from safetensors import SafetensorError
+
 
 class RsctirError(Exception):
     """Root of every exception raised on purpose by this package."""
@@ -75,3 +81,18 @@ class MissingDependencyError(RsctirError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed. Run: pip install 'rsctir_hf[{extra}]'")
+
+
+@contextmanager
+def told_in_one_line(extra: str) -> Iterator[None]:
+    """End the program with one line for what was foreseen: our errors, files, missing packages.
+
+    Args:
+        extra: of ``rsctir_hf``, which has the packages that the block needs.
+    """
+    try:
+        yield
+    except (RsctirError, OSError, SafetensorError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+    except ImportError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}. Run: pip install 'rsctir_hf[{extra}]'")

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rsctir_hf.errors import OutputExistsError, StorageError
@@ -51,7 +51,7 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) 
                 os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        _remove(unfinished)
         raise storage_error(path, error) from error
 
 
@@ -63,21 +63,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
     device or pipe is yielded itself.
 
     Raises:
-        OSError: the folder cannot be made or written to.
+        StorageError: it cannot be written.
     """
     target = Path(path)
     if _is_device(target):
         yield target
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     # Some writers choose the format by the suffix.
     unfinished = target.with_name(f".{target.stem}.{os.getpid()}{UNFINISHED}{target.suffix}")
-    _remove_stale(target.parent, f".{target.stem}.*{UNFINISHED}{target.suffix}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(target.parent, f".{target.stem}.*{UNFINISHED}{target.suffix}")
         yield unfinished
         os.replace(unfinished, target)
+    except OSError as error:
+        raise storage_error(target, error) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        _remove(unfinished)
 
 
 @contextmanager
@@ -125,6 +127,7 @@ def new_folder(output: str | Path) -> Iterator[Path]:
 
     Raises:
         OutputExistsError: there is something at ``output``, or a file where a parent would be.
+        StorageError: no folder can be made there.
     """
     target = Path(output).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -133,8 +136,11 @@ def new_folder(output: str | Path) -> Iterator[Path]:
         )
     if any(parent.exists() and not parent.is_dir() for parent in target.parents):
         raise OutputExistsError(f"{target} lies below a file. Choose another output.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    except OSError as error:
+        raise storage_error(target, error) from error
     try:
         yield partial
         partial.chmod(0o755)  # mkdtemp makes a private folder
@@ -147,6 +153,12 @@ def new_folder(output: str | Path) -> Iterator[Path]:
 def _is_device(path: Path) -> bool:
     """Whether there is a device or a pipe, or a name for one that may be a file: /dev/stdout."""
     return path.parent in _DEVICES or (path.exists() and not (path.is_file() or path.is_dir()))
+
+
+def _remove(unfinished: Path) -> None:
+    """Remove a file that may never have been made."""
+    with suppress(OSError):
+        unfinished.unlink()
 
 
 def _remove_stale(folder: Path, pattern: str) -> None:

@@ -3,6 +3,8 @@
 import os
 import sys
 import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,27 @@ def read_only():
             yield closed
         finally:
             os.seteuid(user)
+
+
+@pytest.fixture
+def canary():
+    """A server on loopback that remembers who asked it for what."""
+    asked = []
+
+    class Canary(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Canary)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}", asked
+    server.shutdown()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import base64
 
 import pytest
 
@@ -46,7 +47,9 @@ def test_a_picture_finds_sentences_pictures_and_regions(launch):
 
 
 def test_language_models_find_the_same_answers_as_tools(launch):
-    _, client = launch
+    folder, client = launch
+    picture = folder / "gallery" / "block_03.png"
+    data = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
     async def ask():
         address = f"{client.src.rstrip('/')}/gradio_api/mcp/"
@@ -56,9 +59,13 @@ def test_language_models_find_the_same_answers_as_tools(launch):
         ):
             await session.initialize()
             query = {"query": "boats moored beside a pier", "top_k": 3}
-            return await session.list_tools(), await session.call_tool("find_pictures", query)
+            return (
+                await session.list_tools(),
+                await session.call_tool("find_pictures", query),
+                await session.call_tool("region_graph", {"picture": data}),
+            )
 
-    listed, answer = asyncio.run(ask())
+    listed, answer, graph = asyncio.run(ask())
     tools = {tool.name: tool for tool in listed.tools}
     names = {"find_pictures", "find_sentences", "find_similar_pictures", "region_graph"}
     assert set(tools) == names
@@ -68,6 +75,8 @@ def test_language_models_find_the_same_answers_as_tools(launch):
     expected = client.predict("boats moored beside a pier", "none", 3, api_name="/text_to_image")
     # gradio writes the mapping as a Python literal
     assert ast.literal_eval(answer.content[0].text)["results"] == expected["results"]
+    expected = client.predict(handle_file(picture), api_name="/region_graph")
+    assert ast.literal_eval(graph.content[0].text)["nodes"] == expected["nodes"]
 
 
 def test_bad_input_is_refused_with_words_and_the_app_stays_up(launch, tmp_path):

@@ -7,9 +7,7 @@ import http.client
 import json
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import cycle
 from urllib.parse import quote, urlsplit
 
@@ -24,7 +22,14 @@ from .app_server import ROOT, running_app
 from .ui.tiny_models import save_launch
 
 SECRET = "the secret of the server"
-PICTURE_ENDPOINTS = ("image_to_text", "image_to_image", "region_graph")
+#: What each endpoint takes behind the picture.
+BEHIND_PICTURE = {
+    "image_to_text": ("none", 3),
+    "image_to_image": ("none", 3, False),
+    "region_graph": (),
+}
+PICTURE_ENDPOINTS = tuple(BEHIND_PICTURE)
+FILE = {"meta": {"_type": "gradio.FileData"}}
 
 
 class App:
@@ -84,27 +89,6 @@ def app(tmp_path_factory):
         yield App(url, folder)
 
 
-@pytest.fixture
-def canary():
-    """A server on loopback that remembers who asked it for what."""
-    asked = []
-
-    class Canary(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_error(404)
-
-        do_HEAD = do_GET  # noqa: N815
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Canary)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-
-
 def test_files_of_the_server_are_not_served(app):
     gallery = next(iter(sorted((app.folder / "gallery").glob("block_*.png"))))
     files = [app.secret, ROOT / "app.py", gallery, "/etc/hostname", "/proc/self/environ"]
@@ -119,12 +103,24 @@ def test_files_of_the_server_are_not_served(app):
 
 
 @pytest.mark.parametrize("endpoint", PICTURE_ENDPOINTS)
-@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_an_uploaded_picture_is_read(app, endpoint):
+    """What the refusals below are refusals of."""
+    picture = next(iter(sorted((app.folder / "gallery").glob("block_*.png"))))
+    line = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    body = line + picture.read_bytes() + b"\r\n--x--\r\n"
+    kind = [("Content-Type", "multipart/form-data; boundary=x")]
+    (path,) = json.loads(app.ask("/gradio_api/upload", body, kind)[1])
+    answer = app.call(endpoint, {"path": path, **FILE}, *BEHIND_PICTURE[endpoint])
+    assert "event: complete" in answer
+
+
+@pytest.mark.parametrize("endpoint", PICTURE_ENDPOINTS)
+@pytest.mark.parametrize("meta", [{}, FILE])
 def test_a_picture_that_was_not_uploaded_is_not_read(app, endpoint, meta):
     """Without ``meta`` gradio's own check is passed by."""
     picture = next(iter(sorted((app.folder / "gallery").glob("block_*.png"))))
     for file in (picture, app.secret, app.folder / ".." / "x.png"):
-        answer = app.call(endpoint, {"path": str(file), **meta})
+        answer = app.call(endpoint, {"path": str(file), **meta}, *BEHIND_PICTURE[endpoint])
         assert "event: error" in answer
         assert "event: complete" not in answer
         assert SECRET not in answer
@@ -134,9 +130,10 @@ def test_a_picture_that_was_not_uploaded_is_not_read(app, endpoint, meta):
 def test_the_app_fetches_nothing_that_a_client_names(app, canary, endpoint):
     host, asked = canary
     for address in (f"http://{host}/a.png", f"http://localhost:{host.split(':')[1]}/b.png"):
-        for meta in ({}, {"meta": {"_type": "gradio.FileData"}}):
+        for meta in ({}, FILE):
             for picture in ({"path": address}, {"url": address}, {"path": "x.png", "url": address}):
-                assert "event: complete" not in app.call(endpoint, {**picture, **meta})
+                answer = app.call(endpoint, {**picture, **meta}, *BEHIND_PICTURE[endpoint])
+                assert "event: complete" not in answer
         for way in (f"/gradio_api/proxy={address}", f"/gradio_api/file={address}"):
             assert app.ask(way)[0] in (400, 403, 404)
     assert asked == []

@@ -10,7 +10,7 @@ import pytest
 
 from rsctir_hf import storage
 from rsctir_hf.errors import StorageError
-from rsctir_hf.storage import replacing, replacing_files, write_atomically
+from rsctir_hf.storage import new_folder, replacing, replacing_files, write_atomically
 
 from .full_disk import full_disk
 
@@ -113,6 +113,15 @@ def test_a_folder_that_may_not_be_written_to_is_named(read_only):
     ):
         (unfinished / "a.txt").write_text("text")
     assert names_in(read_only) == []
+
+
+def test_what_cannot_be_made_is_named_by_its_own_name(tmp_path):
+    (tmp_path / "file").touch()
+    wanted = tmp_path / "file" / "new.tif"
+    with pytest.raises(StorageError, match=f"{wanted} cannot be written"), replacing(wanted):
+        pass
+    with pytest.raises(StorageError, match="/proc/new cannot be written"), new_folder("/proc/new"):
+        pass
 
 
 def test_a_move_that_is_not_allowed_leaves_nothing(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from rsctir_hf.detection_evaluation import evaluate_detection
 from rsctir_hf.detector_args import parse_detector_recipe
 from rsctir_hf.detector_data import load_detector_data
 from rsctir_hf.detector_trainer import DetectorTrainer, build_detector
-from rsctir_hf.errors import RsctirError
+from rsctir_hf.errors import told_in_one_line
 from rsctir_hf.hub import write_card
 from rsctir_hf.precision import keep_depthwise_precise
 from rsctir_hf.run_report import changed_values, git_revision, write_record
@@ -83,7 +83,5 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+    with told_in_one_line("train"):
         main(sys.argv[1:])
-    except RsctirError as error:
-        sys.exit(f"error: {error}")

@@ -21,7 +21,7 @@ from transformers import EarlyStoppingCallback, set_seed
 from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.distillation import ask_teachers
 from rsctir_hf.drawn import read_caption_bank
-from rsctir_hf.errors import RsctirError
+from rsctir_hf.errors import told_in_one_line
 from rsctir_hf.hub import write_card
 from rsctir_hf.initialization import build_model
 from rsctir_hf.precision import keep_depthwise_precise
@@ -104,7 +104,5 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+    with told_in_one_line("train"):
         main(sys.argv[1:])
-    except RsctirError as error:
-        sys.exit(f"error: {error}")

@@ -62,7 +62,7 @@ class Endpoints:
         """Find the sentences of the caption bank that fit a picture seen from above best.
 
         Args:
-            picture: the picture.
+            picture: the picture, as a data: URI or an upload; addresses are not fetched.
             rerank: none, smr, mr or match.
             top_k: how many sentences, 1 to 100.
 
@@ -88,7 +88,7 @@ class Endpoints:
         """Find pictures of the gallery that are like a picture seen from above.
 
         Args:
-            picture: the picture.
+            picture: the picture, as a data: URI or an upload; addresses are not fetched.
             rerank: none, smr or mr.
             top_k: how many pictures, 1 to 100.
             with_images: also return each picture, small, as a data URI.
@@ -108,7 +108,7 @@ class Endpoints:
         """Find the regions of a picture that the model looks at and how it ties them together.
 
         Args:
-            picture: the picture.
+            picture: the picture, as a data: URI or an upload; addresses are not fetched.
 
         Returns:
             A node-link graph: a node for each region (box in pixels, salience, kept or dropped and

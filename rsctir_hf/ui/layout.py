@@ -13,6 +13,7 @@ from rsctir_hf.ui.header import header
 from rsctir_hf.ui.limits import AT_ONCE, MAX_FILE, MOST_SESSIONS, MOST_WAITING, RequestLimits
 from rsctir_hf.ui.mailboxes import keep_mailboxes
 from rsctir_hf.ui.picture_tab import PictureTab, build_picture_tab
+from rsctir_hf.ui.pictures import fetch_nothing
 from rsctir_hf.ui.region_tab import RegionTab, build_region_tab
 from rsctir_hf.ui.samples import sample_strip
 from rsctir_hf.ui.scene_tab import SceneTab, build_scene_tab
@@ -31,6 +32,7 @@ _MONO = ("ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
 def build_app(bench: Workbench) -> gr.Blocks:
     """Build the page on what a launch serves; nothing is loaded before the first visitor."""
+    fetch_nothing()
     with gr.Blocks(
         title=PAGE_TITLE, delete_cache=DELETE_CACHE, analytics_enabled=False, fill_width=True
     ) as demo:
@@ -80,6 +82,7 @@ def launch_options(settings: AppSettings) -> dict[str, Any]:
         "state_session_capacity": MOST_SESSIONS,
         "allowed_paths": [],
         "show_error": False,
+        "enable_monitoring": False,
         "share": False,
         "ssr_mode": False,
         "mcp_server": settings.mcp,

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +58,38 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class RefusedError(Exception):
-    """A request is refused while its body is read.
+    """A request is refused while its body is read."""
+
+
+class _Body:
+    """Counts the body of a request while it is read.
 
     Attributes:
-        response: what to answer.
+        refusal: what to answer once it is too large, or the disk too full.
     """
 
-    def __init__(self, response: Response) -> None:
-        super().__init__()
-        self.response = response
+    def __init__(self, receive: Receive, *, limit: int, upload: bool) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._upload = upload
+        self._taken = 0
+        self.refusal: Response | None = None
+
+    async def receive(self) -> Message:
+        """Return the next part.
+
+        Raises:
+            RefusedError: it is not wanted any more.
+        """
+        message = await self._receive()
+        self._taken += len(message.get("body", b""))
+        if self._taken > self._limit:
+            self.refusal = _too_large(self._limit)
+        elif self._upload and not has_room():
+            self.refusal = _no_room()
+        if self.refusal is not None:
+            raise RefusedError
+        return message
 
 
 @dataclass
@@ -126,42 +149,33 @@ class RequestLimits:
             return
         if upload and not has_room():
             remove_half_uploads()
-        await self._answer(scope, receive, send, limit=limit, upload=upload)
+        await self._answer(scope, _Body(receive, limit=limit, upload=upload), send)
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, send: Send, *, limit: int, upload: bool
-    ) -> None:
-        """Answer while counting the body: a request need not state its length."""
-        taken, begun = 0, False
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > limit:
-                raise RefusedError(_too_large(limit))
-            if upload and not has_room():
-                raise RefusedError(_no_room())
-            return message
+    async def _answer(self, scope: Scope, body: "_Body", send: Send) -> None:
+        """Answer, or refuse on the way: a request need not state its length."""
+        begun = False
 
         async def sent(message: Message) -> None:
             nonlocal begun
-            begun = True
-            await send(message)
+            if begun or body.refusal is None:  # else what the app makes of a body that broke off
+                begun = True
+                await send(message)
 
         try:
-            await self.app(scope, counted, sent)
-        except RefusedError as refused:
-            if not begun:
-                await refused.response(scope, receive, send)
+            await self.app(scope, body.receive, sent)
+        except Exception:
+            if body.refusal is None:
+                raise
+        if body.refusal is not None and not begun:
+            await body.refusal(scope, body.receive, send)
 
     def _address(self, scope: Scope, headers: Headers) -> str:
         if self.behind_proxy:
-            forwarded = _last_public(headers.get("x-forwarded-for", ""))
+            forwarded = _last_public(",".join(headers.getlist("x-forwarded-for")))
             if forwarded:
-                return forwarded
+                return _network(forwarded)
         client = scope.get("client")
-        return client[0] if client else ""
+        return _network(client[0]) if client else ""
 
     def _seconds_to_wait(self, address: str) -> float:
         """Take one request from an address's bucket; 0 where there was one."""
@@ -202,6 +216,15 @@ def _last_public(forwarded: str) -> str | None:
         if address.is_global:
             return str(address)
     return None
+
+
+def _network(address: str) -> str:
+    """Return what one visitor holds: an IPv4 address, or the first 64 bits of an IPv6 one."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    return address if found.version == 4 else str(ip_network((found, 64), strict=False))
 
 
 def _stated_length(headers: Headers) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import processing_utils
 from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder
 from PIL import Image
@@ -59,6 +60,18 @@ def is_upload(path: str) -> bool:
     file (``meta`` of ``FileData``), so that any file of the server could be named without this.
     """
     return Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve())
+
+
+def fetch_nothing() -> None:
+    """Let gradio, in this process, fetch no address that a client names in the place of a file.
+
+    It does so before a handler runs, refuses some private networks alone, and reads any amount.
+    """
+    processing_utils.async_ssrf_protected_download = _refuse_address
+
+
+async def _refuse_address(url: str, cache_dir: str) -> str:
+    raise gr.Error("Addresses are not fetched. Upload the file instead.", print_exception=False)
 
 
 def uploaded(path: str) -> Path:

@@ -100,6 +100,13 @@ def parse_settings(
     )
 
 
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 2**16:
+        raise argparse.ArgumentTypeError(f"{text} is no port; expected 1 to 65535")
+    return port
+
+
 def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="app.py", description="Search remote-sensing pictures by words and by picture."
@@ -146,7 +153,7 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
     add("--device", default=environ.get("RSCTIR_DEVICE", "cpu"), help="[RSCTIR_DEVICE]")
     add("--trust-remote-code", action="store_true", help="run code that a Hub model brings along")
     add("--host", default=None, help="address to listen on (default: loopback)")
-    add("--port", type=int, default=None, help="port to listen on (default: first free from 7860)")
+    add("--port", type=_port, default=None, help="port (default: first free from 7860)")
     add("--open-browser", action="store_true", help="open the page in a browser")
     add(
         "--mcp",

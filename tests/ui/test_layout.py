@@ -3,9 +3,10 @@
 import threading
 import time
 
+import httpx
 from gradio_client import Client
 
-from rsctir_hf.ui import layout
+from rsctir_hf.ui import layout, limits
 from rsctir_hf.ui.about_tab import figures_table
 from rsctir_hf.ui.layout import STYLE, build_app, launch_options, theme
 from rsctir_hf.ui.model_facts import Figure, ModelFacts
@@ -31,6 +32,27 @@ def test_the_launch_is_local_and_opens_no_folder():
     assert options["server_name"] is None
     assert options["allowed_paths"] == []
     assert not options["share"]
+    assert not options["enable_monitoring"]
+    assert options["max_file_size"] == limits.MAX_FILE
+
+
+def test_uploads_are_deleted_after_a_day():
+    assert build_app(Workbench(AppSettings(model="no/such/model"))).delete_cache == (3600, 86400)
+
+
+def test_no_address_is_fetched_not_even_a_public_one(canary, bench, monkeypatch):
+    monkeypatch.setattr("safehttpx.is_public_ip", lambda address: True)  # stands in for one
+    host, asked = canary
+    demo = build_app(bench)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launch_options(AppSettings()))
+    try:
+        picture = {"path": f"http://{host}/a.png", "meta": {"_type": "gradio.FileData"}}
+        event = httpx.post(f"{url}gradio_api/call/region_graph", json={"data": [picture]}).json()
+        answer = httpx.get(f"{url}gradio_api/call/region_graph/{event['event_id']}", timeout=60)
+    finally:
+        demo.close()
+    assert "event: error" in answer.text and "Addresses are not fetched" in answer.text
+    assert asked == []
 
 
 def test_the_sessions_of_visitors_long_gone_are_forgotten(monkeypatch):

@@ -123,6 +123,20 @@ def test_half_uploads_are_deleted_when_room_is_short(disk):
     assert [file.exists() for file in files] == [False, True, True]
 
 
+def test_a_refusal_stands_though_the_app_has_words_of_its_own_for_a_broken_body(monkeypatch):
+    async def forgiving(scope, receive, send):
+        try:
+            await echo(scope, receive, send)
+        except Exception:  # as FastAPI does
+            await send({"type": "http.response.start", "status": 400, "headers": []})
+            await send({"type": "http.response.body", "body": b"an error parsing the body"})
+
+    monkeypatch.setattr(limits, "MAX_BODY", 3)
+    status, _, words = ask(RequestLimits(forgiving), parts=(b"1234",))
+    assert (status, "too large" in words) == (413, True)
+    assert "parsing" not in words
+
+
 def test_an_address_that_asks_too_often_waits_and_others_do_not():
     clock = Clock()
     app = RequestLimits(echo, burst=3, per_minute=60, clock=clock)
@@ -164,6 +178,19 @@ def test_behind_a_proxy_visitors_are_told_apart_by_what_the_proxy_saw(forwarded,
     assert ask(app, headers=[("x-forwarded-for", "8.8.8.8")])[0] == 200
     second = ask(app, headers=[("x-forwarded-for", forwarded)])[0]
     assert second == (429 if same else 200)
+
+
+def test_behind_a_proxy_a_header_of_the_visitor_s_own_changes_nothing():
+    app = RequestLimits(echo, burst=1, behind_proxy=True, clock=Clock())
+    for forged, status in (("9.9.9.9", 200), ("1.1.1.1", 429)):
+        headers = [("x-forwarded-for", forged), ("x-forwarded-for", "8.8.8.8")]
+        assert ask(app, headers=headers)[0] == status
+
+
+def test_the_addresses_of_one_ipv6_network_are_one_visitor():
+    app = RequestLimits(echo, burst=1, clock=Clock())
+    assert [ask(app, address=f"2001:db8::{last}")[0] for last in (1, 2)] == [200, 429]
+    assert ask(app, address="2001:db8:0:1::1")[0] == 200
 
 
 def test_without_a_proxy_the_header_changes_nothing():

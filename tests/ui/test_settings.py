@@ -45,6 +45,13 @@ def test_an_unknown_flag_is_refused(capsys):
     assert "--galery" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("port", ["0", "99999", "http"])
+def test_a_port_that_is_none_is_refused(port, capsys):
+    with pytest.raises(SystemExit):
+        parse_settings(["--port", port], {}, root=Path())
+    assert "--port" in capsys.readouterr().err
+
+
 def test_regions_are_the_model_s_own_unless_a_detector_is_named():
     settings = parse_settings([], {"RSCTIR_REGIONS": "", "RSCTIR_REGION_THRESHOLD": ""}, root=ROOT)
     assert (settings.regions, settings.region_threshold) == ("model", None)
