@@ -41,6 +41,7 @@ class TestExact(InMemory):
 
 
 class TestHNSW(InMemory):
+    approximate = True
     made_by = HNSWIndex
 
 

@@ -36,6 +36,8 @@ def file_of(index):
 
 
 class TestMilvus(VectorIndexContract):
+    approximate = True
+
     @pytest.fixture
     def reopened(self):
         def save_and_open(index):

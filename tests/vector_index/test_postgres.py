@@ -25,6 +25,7 @@ def index(new_uri):
 
 
 class TestPostgres(VectorIndexContract):
+    approximate = True
     tolerance = 2e-3  # half precision
 
     @pytest.fixture
