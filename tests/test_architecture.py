@@ -114,11 +114,11 @@ def test_imports_point_down(file):
     assert not refused, f"{part or PACKAGE} may not import {sorted(refused)}"
 
 
-def test_app_imports_only_the_ui_and_how_memory_is_handed_out():
+def test_app_imports_only_the_ui_and_how_memory_and_errors_are_handed_out():
     app = ROOT / "app.py"
     if not app.exists():
         pytest.skip("app.py is not there yet")
-    assert own_imports(app) <= {"ui", "allocation"}
+    assert own_imports(app) <= {"ui", "allocation", "errors"}
 
 
 @every_leaf_file
