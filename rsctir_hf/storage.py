@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rsctir_hf.errors import OutputExistsError, StorageError
+from rsctir_hf.errors import OutputExistsError, RsctirError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _remove_stale(target.parent, f".{target.stem}.*{UNFINISHED}{target.suffix}")
         yield unfinished
         os.replace(unfinished, target)
+    except RsctirError:  # some are OSErrors as well, and have their own words
+        raise
     except OSError as error:
         raise storage_error(target, error) from error
     finally:

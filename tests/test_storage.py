@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rsctir_hf import storage
-from rsctir_hf.errors import StorageError
+from rsctir_hf.errors import DataLayoutError, StorageError
 from rsctir_hf.storage import new_folder, replacing, replacing_files, write_atomically
 
 from .full_disk import full_disk
@@ -122,6 +122,12 @@ def test_what_cannot_be_made_is_named_by_its_own_name(tmp_path):
         pass
     with pytest.raises(StorageError, match="/proc/new cannot be written"), new_folder("/proc/new"):
         pass
+
+
+def test_what_fails_for_a_reason_of_its_own_keeps_its_words(tmp_path):
+    with pytest.raises(DataLayoutError, match=r"^no pictures$"), replacing(tmp_path / "a.tif"):
+        raise DataLayoutError("no pictures")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_move_that_is_not_allowed_leaves_nothing(tmp_path, monkeypatch):
