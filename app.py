@@ -23,8 +23,8 @@ from rsctir_hf.errors import told_in_one_line
 
 with told_in_one_line("app"):
     from rsctir_hf.ui.layout import build_app, launch_options
-    from rsctir_hf.ui.settings import parse_settings
-    from rsctir_hf.ui.workbench import Workbench
+    from rsctir_hf.ui.server.settings import parse_settings
+    from rsctir_hf.ui.server.workbench import Workbench
 
 _LAUNCHED = __name__ == "__main__"
 

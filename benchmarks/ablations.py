@@ -27,8 +27,8 @@ from typing import Any
 
 from readme_block import write_block
 
-from rsctir_hf.card_tables import markdown_table
-from rsctir_hf.training_args import read_recipe
+from rsctir_hf.hub.card_tables import markdown_table
+from rsctir_hf.training.recipe_args import read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "training" / "recipes" / "ablations"

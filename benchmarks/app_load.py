@@ -48,11 +48,11 @@ from app_visitor import RefusedError, Tally, Visitor
 from PIL import Image
 from space_start import THREADS, RunningApp, started_app
 
-from rsctir_hf.drawn import sample_folder
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.imagery import list_images
-from rsctir_hf.ui.search_tab import EXAMPLES, GALLERY, OWN
-from rsctir_hf.ui.workbench import READY
+from rsctir_hf.files.pictures import list_images
+from rsctir_hf.sample import sample_folder
+from rsctir_hf.ui.server.workbench import READY
+from rsctir_hf.ui.tabs.search_tab import EXAMPLES, GALLERY, OWN
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIENTS = 50

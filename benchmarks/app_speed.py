@@ -27,14 +27,14 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from rsctir_hf.drawn import read_caption_bank, sample_folder
+from rsctir_hf.embedding.encode import embed_texts
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.gallery.embedding import embed_texts
-from rsctir_hf.retriever import Hit, Retriever
-from rsctir_hf.ui.galleries import Gallery, open_gallery
-from rsctir_hf.ui.pictures import picture_uri
-from rsctir_hf.ui.results import picture_results
-from rsctir_hf.ui.search_tab import EXAMPLES
+from rsctir_hf.sample import read_caption_bank, sample_folder
+from rsctir_hf.search.retriever import Hit, Retriever
+from rsctir_hf.ui.server.shown_gallery import Gallery, open_gallery
+from rsctir_hf.ui.tabs.search_tab import EXAMPLES
+from rsctir_hf.ui.views.results import picture_results
+from rsctir_hf.ui.views.uploads import picture_uri
 
 ROOT = Path(__file__).resolve().parents[1]
 GALLERY_SIZE = 100_000

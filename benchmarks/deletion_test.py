@@ -41,15 +41,15 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 from tqdm import tqdm
 
-from rsctir_hf.card_tables import markdown_table
 from rsctir_hf.data import load_benchmark
+from rsctir_hf.embedding.encode import embed_images, embed_texts, evaluating, image_inputs
+from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.evaluation import library_versions, results_json
-from rsctir_hf.gallery.embedding import embed_images, embed_texts, evaluating, image_inputs
-from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
-from rsctir_hf.imagery import read_image
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.hub.card_tables import markdown_table
+from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.regions.contribution import Contributions, box_contributions, node_contributions
-from rsctir_hf.weights import weights_fingerprint
 
 #: Subject -> model, and whether contributions are those of nodes.
 SUBJECTS = {

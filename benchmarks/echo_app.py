@@ -7,7 +7,7 @@ import argparse
 
 import gradio as gr
 
-from rsctir_hf.ui.limits import AT_ONCE, MOST_WAITING
+from rsctir_hf.ui.server.limits import AT_ONCE, MOST_WAITING
 
 
 def main() -> None:

@@ -44,13 +44,13 @@ from transformers import (
 )
 
 from rsctir_hf.allocation import keep_freed_memory
-from rsctir_hf.drawn import sample_folder
+from rsctir_hf.embedding.encode import default_batch_size
+from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
+from rsctir_hf.embedding.pipeline import embed_pictures
+from rsctir_hf.embedding.records import FilePicture, folder_pictures
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.gallery.embedding import default_batch_size
-from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
-from rsctir_hf.gallery.pipeline import embed_pictures
-from rsctir_hf.gallery.records import FilePicture, folder_pictures
-from rsctir_hf.imagery import list_images, read_image
+from rsctir_hf.files.pictures import list_images, read_image
+from rsctir_hf.sample import sample_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = ("cmpagl-rs", "galr-rs")

@@ -44,12 +44,12 @@ from tqdm import tqdm
 from transformers import set_seed
 
 from rsctir_hf.cli.main import app as rsctir
-from rsctir_hf.drawn import sample_folder
+from rsctir_hf.embedding.dataset_rows import load_embeddings
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.gallery.tables import load_embeddings
-from rsctir_hf.imagery import list_images
-from rsctir_hf.resumption import checkpoint_fault, checkpoints_of
-from rsctir_hf.storage import UNFINISHED
+from rsctir_hf.files.atomic import UNFINISHED
+from rsctir_hf.files.pictures import list_images
+from rsctir_hf.sample import sample_folder
+from rsctir_hf.training.resumption import checkpoint_fault, checkpoints_of
 from rsctir_hf.vector_index.opening import open_index
 
 ROOT = Path(__file__).resolve().parents[1]

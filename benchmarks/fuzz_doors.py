@@ -23,10 +23,10 @@ from hypothesis.strategies import SearchStrategy
 
 from rsctir_hf.cli.main import main as rsctir
 from rsctir_hf.errors import RsctirError
-from rsctir_hf.ui.endpoints import Endpoints
 from rsctir_hf.ui.layout import build_app
-from rsctir_hf.ui.settings import AppSettings
-from rsctir_hf.ui.workbench import Workbench
+from rsctir_hf.ui.server.endpoints import Endpoints
+from rsctir_hf.ui.server.settings import AppSettings
+from rsctir_hf.ui.server.workbench import Workbench
 
 READY_WITHIN = 120.0  # seconds, for the app's gallery
 #: Read as names of files and folders. Without the user's own folder, which may be large.

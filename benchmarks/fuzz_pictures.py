@@ -21,12 +21,12 @@ from hypothesis.strategies import SearchStrategy
 from numpy.typing import NDArray
 from PIL import Image
 
+from rsctir_hf.files.pictures import list_images, read_image
 from rsctir_hf.geo.addresses import read_address
 from rsctir_hf.geo.map_output import write_geotiff
 from rsctir_hf.geo.raster import PLAIN_FORMATS, open_raster, overview
-from rsctir_hf.imagery import list_images, read_image
-from rsctir_hf.ui.galleries import open_gallery
-from rsctir_hf.ui.scenes import open_scene
+from rsctir_hf.ui.server.open_scenes import open_scene
+from rsctir_hf.ui.server.shown_gallery import open_gallery
 
 SIDE = 24
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "JPEG2000", "PPM", "AVIF")

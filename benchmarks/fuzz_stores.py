@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import BertConfig, BertTokenizer
 
-from rsctir_hf.drawn import read_caption_bank
-from rsctir_hf.entries import Scalar, SearchFilter
-from rsctir_hf.gallery.loading import load_dual_encoder
-from rsctir_hf.gallery.pipeline import embed_pictures
-from rsctir_hf.gallery.records import folder_pictures
-from rsctir_hf.gallery.tables import load_embeddings
-from rsctir_hf.hub import write_card
+from rsctir_hf.embedding.dataset_rows import load_embeddings
+from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.pipeline import embed_pictures
+from rsctir_hf.embedding.records import folder_pictures
+from rsctir_hf.hub.push import write_card
+from rsctir_hf.loading.open_clip import read_state_dict
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
-from rsctir_hf.open_clip import read_state_dict
-from rsctir_hf.retriever import Retriever
+from rsctir_hf.sample import read_caption_bank
+from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.vector_index.contract import Scalar, SearchFilter
 from rsctir_hf.vector_index.opening import open_index
 from rsctir_hf.vector_index.recall import measure_recall
 

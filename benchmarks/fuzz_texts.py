@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from PIL import Image
 
-from rsctir_hf.data.boxed import read_boxed_folder
 from rsctir_hf.data.formats import (
     CaptionRecord,
     detect_format,
@@ -34,14 +33,15 @@ from rsctir_hf.data.formats import (
     read_karpathy,
     read_precomp,
 )
-from rsctir_hf.detector_args import parse_detector_recipe
-from rsctir_hf.drawn import read_caption_bank
-from rsctir_hf.gallery.annotations import read_annotations
-from rsctir_hf.imagery import list_images
-from rsctir_hf.retriever import Hit
-from rsctir_hf.training_args import parse_recipe
-from rsctir_hf.ui.galleries import open_gallery
-from rsctir_hf.ui.results import hit_record, picture_detail, picture_results
+from rsctir_hf.detection.crops import read_boxed_folder
+from rsctir_hf.detection.detector_args import parse_detector_recipe
+from rsctir_hf.files.pictures import list_images
+from rsctir_hf.sample import read_caption_bank
+from rsctir_hf.search.annotations import read_annotations
+from rsctir_hf.search.retriever import Hit
+from rsctir_hf.training.recipe_args import parse_recipe
+from rsctir_hf.ui.server.shown_gallery import open_gallery
+from rsctir_hf.ui.views.results import hit_record, picture_detail, picture_results
 
 
 def text_targets(place: Path) -> list[Target]:

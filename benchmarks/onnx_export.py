@@ -25,10 +25,10 @@ import onnxruntime
 import torch
 
 from rsctir_hf.allocation import keep_freed_memory
+from rsctir_hf.embedding.encode import evaluating
+from rsctir_hf.embedding.encoder import load_dual_encoder
 from rsctir_hf.evaluation import library_versions, results_json
 from rsctir_hf.export import Tower, export_onnx
-from rsctir_hf.gallery.embedding import evaluating
-from rsctir_hf.gallery.loading import load_dual_encoder
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("checkpoints/cmpagl-rs", "checkpoints/galr-rs")

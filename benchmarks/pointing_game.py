@@ -74,18 +74,22 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from rsctir_hf.card_tables import markdown_table
-from rsctir_hf.data.boxed import BoxedPicture
-from rsctir_hf.detector_data import read_classes, read_split
-from rsctir_hf.drawn import read_caption_bank
+from rsctir_hf.detection.boxed_sets import read_classes, read_split
+from rsctir_hf.detection.crops import BoxedPicture
+from rsctir_hf.embedding.encode import embed_texts, image_inputs
+from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
 from rsctir_hf.errors import RsctirError
-from rsctir_hf.gallery.embedding import embed_texts, image_inputs
-from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
+from rsctir_hf.hub.card_tables import markdown_table
+from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.models.galr.backbone_galr import run_backbone
 from rsctir_hf.models.galr.regions_galr import propose_regions
-from rsctir_hf.protocols import BoxMaskingModel, NodeMaskingModel
-from rsctir_hf.regions.contribution import box_contributions, node_contributions
-from rsctir_hf.weights import weights_fingerprint
+from rsctir_hf.regions.contribution import (
+    BoxMaskingModel,
+    NodeMaskingModel,
+    box_contributions,
+    node_contributions,
+)
+from rsctir_hf.sample import read_caption_bank
 
 MODELS = ("galr-rs", "cmpagl-rs")
 REGION_MODEL = "galr-rs"  # whose default proposals both are asked about

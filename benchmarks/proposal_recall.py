@@ -51,14 +51,14 @@ from torch import Tensor
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
-from rsctir_hf.card_tables import markdown_table
-from rsctir_hf.data.boxed import BoxedPicture
-from rsctir_hf.detector_data import read_classes, read_split
+from rsctir_hf.detection.boxed_sets import read_classes, read_split
+from rsctir_hf.detection.crops import BoxedPicture
+from rsctir_hf.embedding.encode import image_inputs
+from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
 from rsctir_hf.errors import MissingDependencyError, RsctirError
-from rsctir_hf.gallery.embedding import image_inputs
-from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
+from rsctir_hf.hub.card_tables import markdown_table
+from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.models.galr.backbone_galr import run_backbone
-from rsctir_hf.weights import weights_fingerprint
 
 try:
     import cv2

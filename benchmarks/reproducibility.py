@@ -40,10 +40,10 @@ from PIL import Image
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
-from rsctir_hf.drawn import sample_folder
+from rsctir_hf.embedding.dataset_rows import load_embeddings
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.gallery.tables import load_embeddings
-from rsctir_hf.imagery import list_images
+from rsctir_hf.files.pictures import list_images
+from rsctir_hf.sample import sample_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "training" / "recipes"

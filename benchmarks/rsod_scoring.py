@@ -27,7 +27,7 @@ from score_test import (
 from torch import Tensor
 
 import rsctir_hf
-from rsctir_hf.data.boxed import BoxedPicture
+from rsctir_hf.detection.crops import BoxedPicture
 from rsctir_hf.evaluation import library_versions, results_json
 
 TRAIN = "train"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rsctir_hf.drawn import draw_scene
+from drawn_scenes import draw_scene
 from rsctir_hf.geo.map_output import write_geotiff
 
 CELL = 256  # pixels a side of a picture

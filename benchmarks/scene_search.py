@@ -34,12 +34,13 @@ import torch
 from scene_mosaics import Mosaic, Thing, drawn_mosaic, photo_mosaic
 from score_test import ROOT
 
-from rsctir_hf.drawn import CATEGORIES, read_caption_bank
+from drawn_scenes import CATEGORIES
 from rsctir_hf.evaluation import library_versions
 from rsctir_hf.geo.tiling import Window
-from rsctir_hf.retriever import Retriever
+from rsctir_hf.loading.checks import weights_fingerprint
+from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.scene import SceneAnswer, SceneIndex
-from rsctir_hf.weights import weights_fingerprint
+from rsctir_hf.search.retriever import Retriever
 
 MODELS = ("cmpagl-rs", "galr-rs")
 FIRST = 5  # hits that are looked at

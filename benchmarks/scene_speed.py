@@ -31,14 +31,14 @@ from score_test import ROOT
 from torch import Tensor
 
 from rsctir_hf.allocation import keep_freed_memory
-from rsctir_hf.drawn import sample_folder
+from rsctir_hf.embedding.encode import default_batch_size, evaluating, image_inputs
+from rsctir_hf.embedding.roles import DualEncoder
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.gallery.embedding import default_batch_size, evaluating, image_inputs
 from rsctir_hf.geo.raster import TileReader, open_raster
-from rsctir_hf.protocols import DualEncoder
-from rsctir_hf.retriever import Retriever
+from rsctir_hf.sample import sample_folder
 from rsctir_hf.scene import SceneIndex
 from rsctir_hf.scene.plan import plan_tiles
+from rsctir_hf.search.retriever import Retriever
 
 MODELS = ("cmpagl-rs", "galr-rs")
 SIDE = 10_000

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctir_hf.data import BENCHMARKS, NAMES, load_benchmark
-from rsctir_hf.drawn import read_caption_bank
+from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
 from rsctir_hf.errors import DataLayoutError, RsctirError
 from rsctir_hf.evaluation import (
     RetrievalReport,
@@ -33,10 +33,10 @@ from rsctir_hf.evaluation import (
     results_json,
     similarity_matrix,
 )
-from rsctir_hf.gallery.bank import CaptionBank
-from rsctir_hf.gallery.loading import LoadedModel, load_dual_encoder
-from rsctir_hf.protocols import PairMatcher
-from rsctir_hf.weights import weights_fingerprint
+from rsctir_hf.loading.checks import weights_fingerprint
+from rsctir_hf.sample import read_caption_bank
+from rsctir_hf.search.caption_bank import CaptionBank
+from rsctir_hf.search.matcher import PairMatcher
 
 ROOT = Path(__file__).resolve().parents[1]
 MAIN_BENCHMARK = "ucm"  # its results files do not name it

@@ -29,12 +29,12 @@ from typing import Any
 
 from gradio_client import Client, handle_file
 
-from rsctir_hf.drawn import sample_folder
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.imagery import list_images
-from rsctir_hf.space import copy_space, space_parts
-from rsctir_hf.ui.search_tab import EXAMPLES
-from rsctir_hf.ui.workbench import READY
+from rsctir_hf.files.pictures import list_images
+from rsctir_hf.hub.space import copy_space, space_parts
+from rsctir_hf.sample import sample_folder
+from rsctir_hf.ui.server.workbench import READY
+from rsctir_hf.ui.tabs.search_tab import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
 SEARCHES = 20

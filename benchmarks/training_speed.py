@@ -11,9 +11,9 @@ the recipe's first stage (all frozen that it freezes) and in its last (all thawe
 each with batches made beforehand and with the Trainer's own loader, which is also timed alone.
 
 All this with freed memory kept, as in a training (``rsctir_hf.allocation``). What that brings, and
-what bfloat16 does with and without ``rsctir_hf.precision``, is measured first: the bare loop alone,
-in new processes that take turns. Takes minutes on two quiet cores (``--block 1 --blocks 3`` is the
-shortest that says something); writes ``results/training_speed.json``.
+what bfloat16 does with and without ``rsctir_hf.training.precision``, is measured first: the bare
+loop alone, in new processes that take turns. Takes minutes on two quiet cores (``--block 1
+--blocks 3`` is the shortest that says something); writes ``results/training_speed.json``.
 """
 
 import argparse
@@ -39,13 +39,13 @@ from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
 from rsctir_hf.allocation import keep_freed_memory
-from rsctir_hf.callbacks import apply_freezing
 from rsctir_hf.data.benchmarks import load_benchmark
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.initialization import build_model
-from rsctir_hf.precision import keep_depthwise_precise
-from rsctir_hf.trainer import RetrievalTrainer
-from rsctir_hf.training_args import parse_recipe
+from rsctir_hf.training.callbacks import apply_freezing
+from rsctir_hf.training.precision import keep_depthwise_precise
+from rsctir_hf.training.recipe_args import parse_recipe
+from rsctir_hf.training.retrieval_trainer import RetrievalTrainer
+from rsctir_hf.training.start import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "training" / "recipes" / "cmpagl_ucm.yaml"

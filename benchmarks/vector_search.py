@@ -35,9 +35,8 @@ from readme_block import write_block
 from torch import Tensor
 from vector_sets import VectorSet, clustered, real
 
-from rsctir_hf.entries import SearchFilter
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.protocols import VectorIndex
+from rsctir_hf.vector_index.contract import SearchFilter, VectorIndex
 from rsctir_hf.vector_index.exact import ExactIndex
 from rsctir_hf.vector_index.hnsw import EF_CONSTRUCTION, NEIGHBOURS
 from rsctir_hf.vector_index.nearest import nearest_rows

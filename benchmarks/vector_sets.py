@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rsctir_hf.data.benchmarks import load_captioned_folder
-from rsctir_hf.gallery.embedding import embed_images, embed_texts
-from rsctir_hf.gallery.loading import load_dual_encoder
-from rsctir_hf.imagery import list_images
-from rsctir_hf.weights import weights_fingerprint
+from rsctir_hf.embedding.encode import embed_images, embed_texts
+from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.files.pictures import list_images
+from rsctir_hf.loading.checks import weights_fingerprint
 
 DIMENSION = 512
 CLUSTER_SIZE = 100  # vectors of a cluster, on average

@@ -2,69 +2,24 @@
 
     python docs/draw_architecture.py
 
-Parts of one purpose share a box (``GROUPS``). An arrow says that a file of the upper box imports
-one of the lower; those that follow from others are left out, and those to the ground, on which
-everything stands. Rows come from the imports: a box lies above all that it imports.
+A box is a room of the package, or what starts it. An arrow says that a file of the upper box
+imports one of the lower; those that follow from others are left out, and those to the ground, on
+which everything stands. Rows come from the imports: a box lies above all that it imports.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 import networkx as nx
-from module_imports import PACKAGE, ROOT, own_imports, part_of_file
+from module_imports import LEAVES, PACKAGE, ROOT, own_imports, room_of_file
 
 SVG = Path(__file__).with_name("architecture.svg")
 GROUND = "ground"
-#: Title of a box -> the parts of the package in it. Files beside the package stand by their path.
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "demo": ("app.py",),
-    "training scripts": ("training",),
-    "command line": ("__main__", "cli"),
-    "pages of the demo": ("ui",),
-    "Hub": ("hub", "card_tables", "space"),
-    "training": (
-        "trainer",
-        "averaging_trainer",
-        "callbacks",
-        "initialization",
-        "training_data",
-        "distillation",
-        "resumption",
-        "run_report",
-        "precision",
-        "detector_trainer",
-        "detector_data",
-    ),
-    "scenes": ("scene",),
-    "search": ("retriever",),
-    "evaluation": ("evaluation", "detection_evaluation"),
-    "ONNX": ("export",),
-    "galleries": ("gallery",),
-    "regions": ("regions",),
-    "data sets": ("data",),
-    "drawn pictures": ("drawn",),
-    "rasters and maps": ("geo",),
-    "index engines": ("vector_index",),
-    "weights of others": ("pretrained", "open_clip"),
-    "models": ("models", "models.galr", "models.cmpagl", "models.overhead"),
-    "mathematics": ("losses", "metrics", "reranking", "boxes", "average_precision", "proposals"),
-    GROUND: (
-        "protocols",
-        "errors",
-        "entries",
-        "captions",
-        "imagery",
-        "json_text",
-        "storage",
-        "weights",
-        "model_files",
-        "pushing",
-        "allocation",
-        "training_args",
-        "detector_args",
-    ),
-}
+#: What every room may stand on, drawn as one.
+ON_THE_GROUND = ("loading", "files", "sample", "allocation", "errors")
+MODELS = "models"
 _WIDTH, _MARGIN, _BOX, _BEND, _ROW = 1240, 24, 178, 14, 70
 _LINE, _TITLE = 15, 24  # pixels
 _LETTERS = 27  # of the small print in one line of a box
@@ -78,37 +33,51 @@ def main() -> None:
     SVG.write_text(drawing(), encoding="utf-8")
 
 
-def group_of(part: str) -> str:
-    """Return the title of the box that a part lies in.
-
-    Raises:
-        LookupError: none has it; give it a place in ``GROUPS``.
-    """
-    for title, parts in GROUPS.items():
-        if part in parts:
-            return title
-    raise LookupError(f"Give {part!r} a place in GROUPS of {Path(__file__).name}.")
+def box_of(room: str) -> str:
+    """Return the title of the box that a room lies in."""
+    if room in ON_THE_GROUND:
+        return GROUND
+    return MODELS if room in LEAVES else room
 
 
-def imports_between_groups() -> nx.DiGraph:
+@cache
+def contents() -> dict[str, list[str]]:
+    """Return what each box holds: its modules, folders of it, or the rooms of the ground."""
+    inside: dict[str, list[str]] = {GROUND: list(ON_THE_GROUND)}
+    for room, file in files():
+        box = box_of(room)
+        if box == GROUND:
+            continue
+        names = inside.setdefault(box, [])
+        folder = ROOT / PACKAGE / box
+        if not file.is_relative_to(folder):  # a module is its own box
+            continue
+        first, *deeper = file.relative_to(folder).parts
+        name = f"{first}/" if deeper else file.stem
+        if name not in (*names, "__init__"):
+            names.append(name)
+    return inside
+
+
+def imports_between_boxes() -> nx.DiGraph:
     """Return the boxes and every import between two of them."""
     graph = nx.DiGraph()
-    graph.add_nodes_from(GROUPS)
-    for part, file in files():
+    for room, file in files():
         wanted = own_imports(file) - _LEFT_OUT
-        graph.add_edges_from((group_of(part), group_of(each)) for each in wanted)
+        graph.add_node(box_of(room))
+        graph.add_edges_from((box_of(room), box_of(each)) for each in wanted)
     graph.remove_edges_from(list(nx.selfloop_edges(graph)))
     return graph
 
 
 def files() -> Iterator[tuple[str, Path]]:
-    """Yield every file of the package and beside it, with the part it belongs to."""
+    """Yield every file of the package and what starts it, with the room it belongs to."""
     for file in sorted((ROOT / PACKAGE).rglob("*.py")):
-        if (part := part_of_file(file)) not in _LEFT_OUT:
-            yield part, file
+        if (room := room_of_file(file)) not in _LEFT_OUT:
+            yield room, file
     yield "app.py", ROOT / "app.py"
     for file in sorted((ROOT / "training").glob("*.py")):
-        yield "training", file
+        yield f"training/{file.name}", file
 
 
 def rows_of(graph: nx.DiGraph) -> list[list[str]]:
@@ -142,7 +111,7 @@ def _mean(values: list[float]) -> float | None:
 
 def _middles(row: list[str]) -> dict[str, float]:
     """Return the middle of each box and bend of a row in pixels; together they fill the width."""
-    widths = [_BOX if title in GROUPS else _BEND for title in row]
+    widths = [_BOX if not _is_bend(title) else _BEND for title in row]
     room = (_WIDTH - 2 * _MARGIN - sum(widths)) / len(row)
     left, middles = float(_MARGIN), {}
     for title, width in zip(row, widths, strict=True):
@@ -153,22 +122,22 @@ def _middles(row: list[str]) -> dict[str, float]:
 
 def drawing() -> str:
     """Return the picture as SVG."""
-    graph = imports_between_groups()
+    graph = imports_between_boxes()
     graph.remove_node(GROUND)
     graph = nx.transitive_reduction(graph)
     rows = rows_of(graph)
     boxes: dict[str, tuple[float, float, float]] = {}  # middle, top, bottom
     top = float(_MARGIN)
     for row in reversed(rows):
-        height = max(_height(title) for title in row if title in GROUPS)
+        height = max(_height(title) for title in row if not _is_bend(title))
         for title, middle in _middles(row).items():
-            own = _height(title) if title in GROUPS else height
+            own = height if _is_bend(title) else _height(title)
             boxes[title] = (middle, top, top + own)
         top += height + _ROW
     top -= _ROW - 34
     parts = [_ground(top)]
     parts += [_line(boxes, *edge) for edge in sorted(graph.edges)]
-    parts += [_box(title, *boxes[title][:2]) for title in sorted(boxes) if title in GROUPS]
+    parts += [_box(title, *boxes[title][:2]) for title in sorted(boxes) if not _is_bend(title)]
     height = top + 62 + _MARGIN
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" '
@@ -182,12 +151,14 @@ def drawing() -> str:
     ])  # fmt: skip
 
 
+def _is_bend(title: str) -> bool:
+    return ">" in title
+
+
 def _names(title: str, letters: int = _LETTERS) -> list[str]:
-    """Return the parts of a box as lines of small print."""
+    """Return what is in a box as lines of small print."""
     lines: list[str] = []
-    for part in GROUPS[title]:
-        folders = (ROOT / part, ROOT / PACKAGE / Path(*part.split(".")))
-        name = f"{part}/" if any(each.is_dir() for each in folders) else part
+    for name in contents().get(title, ()):
         if lines and len(lines[-1]) + len(name) + 2 <= letters:
             lines[-1] += f", {name}"
         else:
@@ -214,7 +185,7 @@ def _box(title: str, middle: float, top: float) -> str:
 
 
 def _ground(top: float) -> str:
-    names = ", ".join(GROUPS[GROUND])
+    names = ", ".join(ON_THE_GROUND)
     return (
         f'<rect x="{_MARGIN}" y="{top:.1f}" width="{_WIDTH - 2 * _MARGIN}" height="62" rx="7" '
         f'fill="#e7efed" stroke="{_EDGE}"/>'
@@ -229,8 +200,8 @@ def _line(boxes: Mapping[str, tuple[float, float, float]], upper: str, lower: st
     x1, _, y1 = boxes[upper]
     x2, y2, end = boxes[lower]
     half = (y2 - y1) / 2
-    rest = 'marker-end="url(#tip)"' if lower in GROUPS else ""
-    down = "" if lower in GROUPS else f" V{end:.1f}"
+    rest = 'marker-end="url(#tip)"' if not _is_bend(lower) else ""
+    down = "" if not _is_bend(lower) else f" V{end:.1f}"
     return (
         f'<path d="M{x1:.1f} {y1:.1f} C{x1:.1f} {y1 + half:.1f} {x2:.1f} {y2 - half:.1f} '
         f'{x2:.1f} {y2:.1f}{down}" fill="none" stroke="{_ARROW}" stroke-width="1.4" {rest}/>'

@@ -1,6 +1,8 @@
-"""Which part of the package imports which, read off the source without running it.
+"""Which room of the package imports which, read off the source without running it.
 
-A part is a module or folder of ``rsctir_hf``, and each folder of ``rsctir_hf/models``.
+A room is a folder of ``rsctir_hf``, a module of its root, or a folder of ``rsctir_hf/models``.
+
+    python docs/module_imports.py      # every room with what it imports, and how many there are
 """
 
 import ast
@@ -9,6 +11,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "rsctir_hf"
+LEAVES = ("models.galr", "models.cmpagl", "models.overhead")
+#: The plan of the house. A room imports any floor below its own and, on its own, only rooms to its
+#: right; leaves import nothing of ours.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("__main__",),
+    ("cli", "ui"),
+    ("detection", "training", "hub", "export", "scene", "evaluation", "search"),
+    ("embedding", "vector_index", "data", "regions", "geo"),
+    ("sample", "loading", "files"),
+    ("losses", "reranking", "metrics", "allocation", "errors"),
+    ("models", *LEAVES),
+)
 
 
 def tree_of(file: Path) -> ast.Module:
@@ -16,15 +30,15 @@ def tree_of(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
 
 
-def part_of(module: str) -> str:
-    """Return the part that a dotted name below the package belongs to; "" is its ``__init__``."""
+def room_of(module: str) -> str:
+    """Return the room that a dotted name below the package belongs to; "" is its ``__init__``."""
     names = [name for name in module.split(".") if name != "__init__"]
     return ".".join(names[:2]) if names[:1] == ["models"] else "".join(names[:1])
 
 
-def part_of_file(file: Path) -> str:
-    """Return the part that a file of the package belongs to."""
-    return part_of(".".join(file.relative_to(ROOT / PACKAGE).with_suffix("").parts))
+def room_of_file(file: Path) -> str:
+    """Return the room that a file of the package belongs to."""
+    return room_of(".".join(file.relative_to(ROOT / PACKAGE).with_suffix("").parts))
 
 
 def module_or_package(name: str) -> str:
@@ -45,7 +59,36 @@ def imports_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def own_imports(file: Path) -> set[str]:
-    """Return the parts of the package that a file imports, by absolute name."""
+    """Return the rooms of the package that a file imports, by absolute name."""
     modules = [module for dots, module in imports_of(tree_of(file)) if not dots]
     own = [module for module in modules if module.split(".")[0] == PACKAGE]
-    return {part_of(module.removeprefix(PACKAGE).lstrip(".")) for module in own}
+    return {room_of(module.removeprefix(PACKAGE).lstrip(".")) for module in own}
+
+
+def allowed_imports(room: str) -> set[str]:
+    """Return the rooms that one may import, by ``FLOORS``."""
+    if room in LEAVES:
+        return set()
+    order = [each for floor in FLOORS for each in floor]
+    return set(order[order.index(room) + 1 :])
+
+
+def room_imports() -> dict[str, set[str]]:
+    """Return every room with the other rooms that its files import."""
+    found: dict[str, set[str]] = {}
+    for file in sorted((ROOT / PACKAGE).rglob("*.py")):
+        if room := room_of_file(file):  # the root's __init__ only hands names on
+            found.setdefault(room, set()).update(own_imports(file) - {room, ""})
+    return found
+
+
+def main() -> None:
+    """Print rooms and arrows."""
+    found = room_imports()
+    for room, imported in sorted(found.items()):
+        print(f"{room:16}-> {', '.join(sorted(imported)) or 'nothing'}")
+    print(f"{len(found)} rooms, {sum(map(len, found.values()))} arrows")
+
+
+if __name__ == "__main__":
+    main()

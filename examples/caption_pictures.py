@@ -10,8 +10,8 @@ import json
 import sys
 
 from rsctir_hf import Retriever
-from rsctir_hf.drawn import read_caption_bank, sample_folder
-from rsctir_hf.imagery import list_images
+from rsctir_hf.files.pictures import list_images
+from rsctir_hf.sample import read_caption_bank, sample_folder
 
 folder = sys.argv[1] if len(sys.argv) > 1 else sample_folder()
 bank = read_caption_bank(sys.argv[2]) if len(sys.argv) > 2 else None  # None: the one that ships

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rsctir_hf import Retriever
 from rsctir_hf.data import load_captioned_folder
-from rsctir_hf.drawn import sample_folder
 from rsctir_hf.evaluation import report_on, similarity_matrix
+from rsctir_hf.sample import sample_folder
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else sample_folder())
 models = sys.argv[2:] or ["checkpoints/cmpagl-rs", "checkpoints/galr-rs"]

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from rsctir_hf import Retriever
-from rsctir_hf.drawn import sample_folder
-from rsctir_hf.imagery import list_images
+from rsctir_hf.files.pictures import list_images
+from rsctir_hf.sample import sample_folder
 
 folder = sys.argv[1] if len(sys.argv) > 1 else sample_folder()
 picture = Path(sys.argv[2]) if len(sys.argv) > 2 else list_images(folder)[0]

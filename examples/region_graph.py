@@ -9,7 +9,7 @@ Also shown in the demo, under *Region graph*.
 import sys
 
 from rsctir_hf import Retriever, load_detector
-from rsctir_hf.drawn import sample_folder
+from rsctir_hf.sample import sample_folder
 
 folder = sys.argv[1] if len(sys.argv) > 1 else sample_folder()
 words = sys.argv[2] if len(sys.argv) > 2 else "some planes at the airport"

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 from rsctir_hf import Retriever
-from rsctir_hf.drawn import sample_folder
+from rsctir_hf.sample import sample_folder
 
 folder = sys.argv[1] if len(sys.argv) > 1 else sample_folder()
 words = sys.argv[2] if len(sys.argv) > 2 else "a harbour with many boats"

@@ -32,8 +32,8 @@ except PackageNotFoundError:  # run from a checkout that was never installed
 
 #: Public names that need more than the models, with the module each comes from.
 _LAZY_NAMES = {
-    "Hit": "rsctir_hf.gallery.hits",
-    "Retriever": "rsctir_hf.retriever",
+    "Hit": "rsctir_hf.search.hits",
+    "Retriever": "rsctir_hf.search.retriever",
     "evaluate_retrieval": "rsctir_hf.evaluation",
     "load_benchmark": "rsctir_hf.data.benchmarks",
     "load_detector": "rsctir_hf.regions.detector",

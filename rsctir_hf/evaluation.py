@@ -17,10 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rsctir_hf.captions import normalise_caption
-from rsctir_hf.errors import DataLayoutError, ImageReadError
-from rsctir_hf.gallery.bank import CaptionBank
-from rsctir_hf.gallery.embedding import (
+from rsctir_hf.embedding.encode import (
     MODEL_REGIONS,
     ImageSource,
     Progress,
@@ -30,18 +27,21 @@ from rsctir_hf.gallery.embedding import (
     input_side,
     regions_name,
 )
-from rsctir_hf.gallery.live_rerank import OtherQueries, check_rerank, smr_temperature
-from rsctir_hf.gallery.matching import (
+from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.files.sentences import normalise_caption
+from rsctir_hf.metrics import bootstrap_interval, directional_metrics, recall_by_picture
+from rsctir_hf.regions.proposer import DetectorRecord, RegionProposer
+from rsctir_hf.reranking import SMR_TEMPERATURE, multivariate_rerank, smr
+from rsctir_hf.search.caption_bank import CaptionBank
+from rsctir_hf.search.matcher import (
     MATCH_TOP_K,
     image_states,
     match_weight,
     pair_probabilities,
     require_matcher,
 )
-from rsctir_hf.imagery import read_image
-from rsctir_hf.metrics import bootstrap_interval, directional_metrics, recall_by_picture
-from rsctir_hf.protocols import DetectorRecord, RegionProposer
-from rsctir_hf.reranking import SMR_TEMPERATURE, multivariate_rerank, smr
+from rsctir_hf.search.other_queries import OtherQueries, check_rerank, smr_temperature
 
 #: What validation chooses from (``run_report``); a weight of 0 would mean "never chosen".
 SMR_TEMPERATURES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3)
@@ -61,7 +61,7 @@ class SimilarityData:
         image_of_caption: (C,) int64, the picture each caption was written for.
         caption_ids: (C,) int64, the distinct sentence of each caption.
         captions: the C captions.
-        distinct_captions: the U distinct sentences as ``captions.normalise_caption`` compares
+        distinct_captions: the U distinct sentences as ``sentences.normalise_caption`` compares
             them, in order of first appearance and each in its first spelling.
         text_vectors: (U, D) unit vectors of the distinct sentences.
         image_vectors: (B, D) unit vectors of the pictures.
@@ -179,17 +179,17 @@ def evaluate_retrieval(
     """Score a dual encoder on a captioned data set in both directions.
 
     Args:
-        model: a ``protocols.DualEncoder``; its training mode is restored afterwards.
+        model: a ``roles.DualEncoder``; its training mode is restored afterwards.
         processor: its processor.
         dataset: B rows with ``image`` and ``captions``.
         rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match`` (two stages).
         temperature: of SMR; default ``config.smr_temperature``.
         bank: sentences for the live form of SMR and MR; the query's own sentence is left out.
-        batch_size: pictures per forward pass; None: ``embedding.default_batch_size``.
+        batch_size: pictures per forward pass; None: ``encode.default_batch_size``.
         progress: called with (done, total) pictures.
         regions: ``model``, ``none`` or a proposer.
         symmetries: 1, or 8 to average the vectors of each picture's turned and mirrored views
-            (``gallery.embedding.embed_images``). ``rerank="match"`` takes its candidates from
+            (``embedding.encode.embed_images``). ``rerank="match"`` takes its candidates from
             those vectors and judges each pair on the picture as it is.
 
     Raises:

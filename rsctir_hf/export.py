@@ -20,10 +20,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from rsctir_hf.embedding.encode import evaluating, image_inputs, tokenize, unit_vectors
 from rsctir_hf.errors import MissingDependencyError, UnsupportedError
-from rsctir_hf.gallery.embedding import evaluating, image_inputs, tokenize, unit_vectors
-from rsctir_hf.storage import new_folder
-from rsctir_hf.weights import weights_fingerprint
+from rsctir_hf.files.atomic import new_folder
+from rsctir_hf.loading.checks import weights_fingerprint
 
 #: Loaded when something is exported: every command would wait for them otherwise.
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -90,7 +90,7 @@ def export_onnx(
     and another number of them, and compared with the model.
 
     Args:
-        model: a ``protocols.DualEncoder``.
+        model: a ``roles.DualEncoder``.
         processor: its processor.
         output: a folder that does not exist yet, or is empty; whole at the end, or not there.
         name: id or folder of the model, to be recorded.

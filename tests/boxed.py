@@ -5,7 +5,7 @@ import json
 import numpy as np
 from PIL import Image
 
-from rsctir_hf.data.boxed import BoxedPicture
+from rsctir_hf.detection.crops import BoxedPicture
 
 CLASSES = ["aircraft", "oiltank", "overpass", "playground"]
 COLOURS = np.array([[250, 30, 30], [30, 250, 30], [240, 240, 40], [240, 240, 240]])

@@ -21,8 +21,7 @@ from transformers import (
 )
 
 from rsctir_hf.cli.main import main
-
-from .tiers import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
+from tests.tiers import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
 
 WORDS = ("a", "the", "boats", "moored", "beside", "pier", "green", "tennis", "courts", "airport")
 WORDS += ("with", "many", "planes", "river")

@@ -13,9 +13,9 @@ from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 
-from .app_server import running_app
-from .ui.bad_uploads import write_bad, write_good
-from .ui.tiny_models import save_launch
+from tests.app_server import running_app
+from tests.ui.bad_uploads import write_bad, write_good
+from tests.ui.tiny_models import save_launch
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from .app_server import running_app
-from .ui.tiny_models import save_launch
+from tests.app_server import running_app
+from tests.ui.tiny_models import save_launch
 
 pytest.importorskip("gradio", reason="the app needs the extra 'app'")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -12,11 +12,11 @@ from transformers import AutoModel, AutoModelForObjectDetection, AutoProcessor
 
 from benchmarks import detector_map
 from rsctir_hf.cli.sources import open_rows
-from rsctir_hf.detection_evaluation import evaluate_detection
-from rsctir_hf.drawn import read_caption_bank
+from rsctir_hf.detection.detection_evaluation import evaluate_detection
 from rsctir_hf.evaluation import evaluate_retrieval
-from rsctir_hf.hub import write_card
-from rsctir_hf.weights import weights_fingerprint
+from rsctir_hf.hub.push import write_card
+from rsctir_hf.loading.checks import weights_fingerprint
+from rsctir_hf.sample import read_caption_bank
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow

@@ -12,18 +12,17 @@ import torch
 from PIL import Image
 
 from rsctir_hf.data import benchmarks
-from rsctir_hf.drawn import sample_folder
-from rsctir_hf.imagery import list_images
-from rsctir_hf.initialization import build_model
+from rsctir_hf.files.pictures import list_images
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel
-from rsctir_hf.retriever import Retriever
-from rsctir_hf.training_args import parse_recipe
+from rsctir_hf.sample import sample_folder
+from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.training.recipe_args import parse_recipe
+from rsctir_hf.training.start import build_model
 from rsctir_hf.vector_index import opening
-
-from .tiny_recipes import TINY
-from .ui.tiny_models import save_models
-from .vector_index.test_memory_engines import InMemory
+from tests.tiny_recipes import TINY
+from tests.ui.tiny_models import save_models
+from tests.vector_index.test_memory_engines import InMemory
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

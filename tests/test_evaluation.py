@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from rsctir_hf.captions import number_captions
 from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError, UnsupportedError
 from rsctir_hf.evaluation import (
     MATCH_WEIGHTS,
@@ -17,6 +16,7 @@ from rsctir_hf.evaluation import (
     similarity_matrix,
     two_stage_scores,
 )
+from rsctir_hf.files.sentences import number_captions
 from rsctir_hf.metrics import bootstrap_interval, retrieval_metrics
 
 

@@ -12,9 +12,8 @@ from nbclient import NotebookClient
 
 pytest.importorskip("torch_geometric", reason="region_graph.py needs the extra 'app'")
 
-from rsctir_hf.drawn import sample_folder
-
-from .conftest import ROOT
+from rsctir_hf.sample import sample_folder
+from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
 NOTEBOOK = EXAMPLES / "quickstart.ipynb"

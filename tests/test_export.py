@@ -10,17 +10,16 @@ import torch
 from PIL import Image
 
 from rsctir_hf import export as exporting
+from rsctir_hf.embedding.encode import embed_images, embed_texts
+from rsctir_hf.embedding.encoder import load_dual_encoder
 from rsctir_hf.errors import MissingDependencyError, OutputExistsError, UnsupportedError
 from rsctir_hf.export import export_onnx
-from rsctir_hf.gallery.embedding import embed_images, embed_texts
-from rsctir_hf.gallery.loading import load_dual_encoder
 from rsctir_hf.models.galr import GaLRConfig
 from rsctir_hf.models.galr.text_galr import GRUTextEncoder
-
-from .conftest import ROOT
-from .foreign_encoders import tiny_clip, tiny_siglip
-from .models.tiny_cmpagl import seeded_model, tiny_config, tiny_processor
-from .tiny_galr import tiny_galr
+from tests.conftest import ROOT
+from tests.foreign_encoders import tiny_clip, tiny_siglip
+from tests.models.tiny_cmpagl import seeded_model, tiny_config, tiny_processor
+from tests.tiny_galr import tiny_galr
 
 TEXTS = ["a river", "boats beside a pier", "green", "a river beside a green pier", "the boats"]
 

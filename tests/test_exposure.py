@@ -15,11 +15,10 @@ import pytest
 
 pytest.importorskip("gradio", reason="the app needs the extra 'app'")
 
-from rsctir_hf.gallery.queries import MAX_QUERY_CHARACTERS
-from rsctir_hf.ui.limits import BURST, MAX_BODY
-
-from .app_server import ROOT, running_app
-from .ui.tiny_models import save_launch
+from rsctir_hf.search.query import MAX_QUERY_CHARACTERS
+from rsctir_hf.ui.server.limits import BURST, MAX_BODY
+from tests.app_server import ROOT, running_app
+from tests.ui.tiny_models import save_launch
 
 SECRET = "the secret of the server"
 #: What each endpoint takes behind the picture.

@@ -7,13 +7,12 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from rsctir_hf.embedding.encode import embed_image, embed_texts
+from rsctir_hf.embedding.encoder import load_dual_encoder
 from rsctir_hf.errors import UnsupportedError
 from rsctir_hf.evaluation import evaluate_retrieval
-from rsctir_hf.gallery.embedding import embed_image, embed_texts
-from rsctir_hf.gallery.loading import load_dual_encoder
-from rsctir_hf.retriever import Retriever
-
-from .foreign_encoders import FOREIGN, LONGEST, save_foreign
+from rsctir_hf.search.retriever import Retriever
+from tests.foreign_encoders import FOREIGN, LONGEST, save_foreign
 
 BANK = ("boats moored beside a pier", "green tennis courts", "a river")
 TOO_LONG = "the green river beside the pier " * 20

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from .conftest import ROOT
-from .full_disk import full_disk
-from .miniature import write_karpathy
-from .tiny_recipes import TINY, TINY_CONFIG
+from tests.conftest import ROOT
+from tests.full_disk import full_disk
+from tests.miniature import write_karpathy
+from tests.tiny_recipes import TINY, TINY_CONFIG
 
 WITHOUT = """
 import runpy, sys

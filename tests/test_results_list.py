@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rsctir_hf.training_args import RetrievalTrainingArguments
+from rsctir_hf.training.recipe_args import RetrievalTrainingArguments
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsctir_hf.gallery.tables import load_embeddings
-from rsctir_hf.retriever import Retriever
-
-from .app_server import running_app
+from rsctir_hf.embedding.dataset_rows import load_embeddings
+from rsctir_hf.search.retriever import Retriever
+from tests.app_server import running_app
 
 COMMAND = [sys.executable, "-c", "from rsctir_hf.cli.main import main; main()"]
 FEW, MANY = 8, 80

@@ -7,8 +7,8 @@ from rsctir_hf.data.stream import StreamedTable
 from rsctir_hf.data.tables import standardise
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import build_word_tokenizer
-from rsctir_hf.trainer import RetrievalTrainer
-from rsctir_hf.training_args import RetrievalTrainingArguments
+from rsctir_hf.training.recipe_args import RetrievalTrainingArguments
+from rsctir_hf.training.retrieval_trainer import RetrievalTrainer
 from tests.miniature import draw_picture, hub_table, sentences
 
 

@@ -4,29 +4,33 @@
     python training/detector.py training/recipes/detector/rsod.yaml --data data/rsod \
         --resume_from_checkpoint true
 
-Any field of ``rsctir_hf.detector_args`` or of ``transformers.TrainingArguments`` can be given as a
-flag. ``OUTPUT_DIR`` then holds model, image processor, ``results.json`` (with the git revision of
-the code), a filled card and the recipe as run. ``AutoModelForObjectDetection`` loads it. Test is
-not looked at: ``benchmarks/detector_map.py`` scores it.
+Any field of ``rsctir_hf.detection.detector_args`` or of ``transformers.TrainingArguments`` can be
+given as a flag. ``OUTPUT_DIR`` then holds model, image processor, ``results.json`` (with the git
+revision of the code), a filled card and the recipe as run. ``AutoModelForObjectDetection`` loads
+it. Test is not looked at: ``benchmarks/detector_map.py`` scores it.
 """
 
 import logging
 import os
 import sys
+from pathlib import Path
 
 import torch
 from transformers import EarlyStoppingCallback, set_seed
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the clone, for drawn_scenes
+
+from drawn_scenes.build import build_gallery
 from rsctir_hf.allocation import keep_freed_memory
-from rsctir_hf.detection_evaluation import evaluate_detection
-from rsctir_hf.detector_args import parse_detector_recipe
-from rsctir_hf.detector_data import load_detector_data
-from rsctir_hf.detector_trainer import DetectorTrainer, build_detector
+from rsctir_hf.detection.boxed_sets import load_detector_data
+from rsctir_hf.detection.detection_evaluation import evaluate_detection
+from rsctir_hf.detection.detector_args import parse_detector_recipe
+from rsctir_hf.detection.detector_trainer import DetectorTrainer, build_detector
 from rsctir_hf.errors import told_in_one_line
-from rsctir_hf.hub import write_card
-from rsctir_hf.precision import keep_depthwise_precise
-from rsctir_hf.run_report import changed_values, git_revision, write_record
-from rsctir_hf.weights import weights_fingerprint
+from rsctir_hf.hub.push import write_card
+from rsctir_hf.loading.checks import weights_fingerprint
+from rsctir_hf.training.precision import keep_depthwise_precise
+from rsctir_hf.training.report import changed_values, git_revision, write_record
 
 
 def main(arguments: list[str]) -> None:
@@ -36,7 +40,7 @@ def main(arguments: list[str]) -> None:
     set_seed(training_args.seed)
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(training_args.folder / "_runs"))
     revision = git_revision()  # of the code that trains, whatever the checkout is at the end
-    data = load_detector_data(data_args, folder=training_args.folder)
+    data = load_detector_data(data_args, folder=training_args.folder, draw=build_gallery)
     model, processor = build_detector(model_args, data.classes)
     if training_args.bf16:
         keep_depthwise_precise(model)

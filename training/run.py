@@ -6,27 +6,32 @@
     python training/run.py training/recipes/cmpagl_rs.yaml --data UCM --extra_data "{rsicd: RSICD}"
     python training/run.py training/recipes/cmpagl_ucm.yaml --data OWNER/NAME --streaming true
 
-Any field of ``rsctir_hf.training_args`` or of ``transformers.TrainingArguments`` can be given as
-a flag. ``OUTPUT_DIR`` then holds what belongs on the Hub: model, processor, card, ``results.json``
-(with the git revision of the code) and the recipe as run; checkpoints and logs lie beside them.
+Any field of ``rsctir_hf.training.recipe_args`` or of ``transformers.TrainingArguments`` can be
+given as a flag. ``OUTPUT_DIR`` then holds what belongs on the Hub: model, processor, card,
+``results.json`` (with the git revision of the code) and the recipe as run; checkpoints and logs
+lie beside them.
 """
 
 import logging
 import os
 import sys
+from pathlib import Path
 
 import torch
 from transformers import EarlyStoppingCallback, set_seed
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the clone, for drawn_scenes
+
+from drawn_scenes.build import build_gallery
 from rsctir_hf.allocation import keep_freed_memory
-from rsctir_hf.distillation import ask_teachers
-from rsctir_hf.drawn import read_caption_bank
 from rsctir_hf.errors import told_in_one_line
-from rsctir_hf.hub import write_card
-from rsctir_hf.initialization import build_model
-from rsctir_hf.precision import keep_depthwise_precise
+from rsctir_hf.hub.push import write_card
+from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.regions.detector import choose_regions
-from rsctir_hf.run_report import (
+from rsctir_hf.sample import read_caption_bank
+from rsctir_hf.training.precision import keep_depthwise_precise
+from rsctir_hf.training.recipe_args import parse_recipe
+from rsctir_hf.training.report import (
     choose_on_validation,
     git_revision,
     judge,
@@ -34,10 +39,10 @@ from rsctir_hf.run_report import (
     validation_reports,
     write_record,
 )
-from rsctir_hf.trainer import RetrievalTrainer
-from rsctir_hf.training_args import parse_recipe
-from rsctir_hf.training_data import load_training_data
-from rsctir_hf.weights import weights_fingerprint
+from rsctir_hf.training.retrieval_trainer import RetrievalTrainer
+from rsctir_hf.training.sets import load_training_data
+from rsctir_hf.training.start import build_model
+from rsctir_hf.training.teachers import ask_teachers
 
 
 def main(arguments: list[str]) -> None:
@@ -48,7 +53,7 @@ def main(arguments: list[str]) -> None:
     # Trainer pushes neither checkpoints nor what begins with an underscore; logs name this host.
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(training_args.folder / "_runs"))
     revision = git_revision()  # of the code that trains, whatever the checkout is at the end
-    data = load_training_data(data_args, folder=training_args.folder)
+    data = load_training_data(data_args, folder=training_args.folder, draw=build_gallery)
     model, processor = build_model(model_args, data.captions)
     regions = choose_regions(training_args.regions, training_args.region_threshold)
     seen_before = model.config.training_images  # by the model it goes on from; else empty

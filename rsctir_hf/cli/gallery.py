@@ -28,15 +28,15 @@ from rsctir_hf.cli.options import (
 )
 from rsctir_hf.cli.output import Bar, list_skipped, print_hits
 from rsctir_hf.cli.sources import picture_folder, query_hint, read_bank, read_filter
+from rsctir_hf.embedding.provenance import own_regions, read_manifest
+from rsctir_hf.embedding.records import picture_sources
 from rsctir_hf.errors import DataLayoutError, QueryError
-from rsctir_hf.gallery.annotations import read_annotations
-from rsctir_hf.gallery.manifest import own_regions, read_manifest
-from rsctir_hf.gallery.pictures import picture_sources
 from rsctir_hf.geo.raster import read_bands
-from rsctir_hf.protocols import MODEL_REGIONS
 from rsctir_hf.regions.detector import choose_regions
-from rsctir_hf.retriever import EXACT_ENGINE, Retriever
+from rsctir_hf.regions.proposer import MODEL_REGIONS
 from rsctir_hf.scene import OVERLAP, TILE, index_rasters
+from rsctir_hf.search.annotations import read_annotations
+from rsctir_hf.search.retriever import EXACT_ENGINE, Retriever
 from rsctir_hf.vector_index.opening import ENGINES, open_index, server_of
 from rsctir_hf.vector_index.recall import measure_recall
 

@@ -9,13 +9,13 @@ import typer
 
 from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.cli.data import convert, leakage
-from rsctir_hf.cli.embedding import embed
-from rsctir_hf.cli.evaluation import evaluate
+from rsctir_hf.cli.deploy_space import deploy_space
+from rsctir_hf.cli.embed import embed
+from rsctir_hf.cli.evaluate import evaluate
 from rsctir_hf.cli.gallery import caption, index, search
 from rsctir_hf.cli.hub import card, push
 from rsctir_hf.cli.models import export, import_clip
 from rsctir_hf.cli.scene import scene
-from rsctir_hf.cli.space import deploy_space
 from rsctir_hf.errors import RsctirError
 
 app = typer.Typer(

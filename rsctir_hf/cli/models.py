@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from rsctir_hf.cli.options import Model, Trust
+from rsctir_hf.embedding.encoder import load_dual_encoder
 from rsctir_hf.export import export_onnx, require_onnx
-from rsctir_hf.gallery.loading import load_dual_encoder
-from rsctir_hf.open_clip import DEFAULT_TOKENIZER, import_open_clip, towers
+from rsctir_hf.loading.open_clip import DEFAULT_TOKENIZER, import_open_clip, towers
 
 
 class Activation(StrEnum):

@@ -9,11 +9,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from rsctir_hf.embedding.encode import detector_record, regions_name
 from rsctir_hf.evaluation import RetrievalReport, library_versions, results_json
-from rsctir_hf.gallery.embedding import detector_record, regions_name
-from rsctir_hf.retriever import Hit, Retriever, Skipped
-from rsctir_hf.storage import write_atomically
-from rsctir_hf.weights import weights_fingerprint
+from rsctir_hf.files.atomic import write_atomically
+from rsctir_hf.loading.checks import weights_fingerprint
+from rsctir_hf.search.retriever import Hit, Retriever, Skipped
 
 
 class Bar:

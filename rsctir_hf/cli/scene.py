@@ -29,10 +29,10 @@ from rsctir_hf.cli.output import Bar
 from rsctir_hf.cli.sources import query_hint, read_bank
 from rsctir_hf.errors import QueryError, StorageError
 from rsctir_hf.geo.raster import read_bands
-from rsctir_hf.protocols import MODEL_REGIONS
 from rsctir_hf.regions.detector import choose_regions
-from rsctir_hf.retriever import Retriever
+from rsctir_hf.regions.proposer import MODEL_REGIONS
 from rsctir_hf.scene import OVERLAP, TILE, TOP_K, SceneAnswer, search_scene
+from rsctir_hf.search.retriever import Retriever
 
 
 def scene(  # noqa: PLR0913 - an argument is an option of the command

@@ -7,14 +7,14 @@ from typing import Any
 from rsctir_hf import data as captioned
 from rsctir_hf.data.formats import detect_format
 from rsctir_hf.data.tables import split_from_hub, table_from_hub
-from rsctir_hf.drawn import read_caption_bank, sample_folder
-from rsctir_hf.entries import BoundingBox, Scalar, SearchFilter
+from rsctir_hf.embedding.dataset_rows import table_pictures
+from rsctir_hf.embedding.records import PictureRecord, folder_pictures
 from rsctir_hf.errors import DataLayoutError, QueryError
-from rsctir_hf.gallery.queries import describe_query
-from rsctir_hf.gallery.records import PictureRecord, folder_pictures
-from rsctir_hf.gallery.tables import table_pictures
-from rsctir_hf.json_text import parse_json
-from rsctir_hf.model_files import could_be_dataset_id
+from rsctir_hf.files.atomic import parse_json
+from rsctir_hf.loading.hub_files import could_be_dataset_id
+from rsctir_hf.sample import read_caption_bank, sample_folder
+from rsctir_hf.search.query import describe_query
+from rsctir_hf.vector_index.contract import BoundingBox, Scalar, SearchFilter
 
 SAMPLE = "sample"  # the gallery drawn by our own code
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from rsctir_hf.imagery import SYMMETRIES, turned
+from rsctir_hf.files.pictures import SYMMETRIES, turned
 
 # Aspect ratios of a random crop, as in torchvision's RandomResizedCrop.
 _CROP_RATIO = (3 / 4, 4 / 3)

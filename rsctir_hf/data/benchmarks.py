@@ -37,10 +37,11 @@ from rsctir_hf.data.tables import (
     table_from_records,
 )
 from rsctir_hf.errors import QueryError
-from rsctir_hf.model_files import could_be_dataset_id
+from rsctir_hf.loading.hub_files import could_be_dataset_id
 
 logger = logging.getLogger(__name__)
 
+DRAWN = "drawn"  # the name of scenes drawn by our own code among the training sets
 #: Asks for both parts, as GaLR and most later work train on RSICD and RSITMD.
 TRAIN_AND_VALIDATION = "train+validation"
 

@@ -17,12 +17,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from rsctir_hf.captions import normalise_caption
 from rsctir_hf.data.augmentation import Augmentation, row_generator
 from rsctir_hf.errors import ImageReadError
-from rsctir_hf.imagery import read_image
-from rsctir_hf.proposals import propose
-from rsctir_hf.protocols import MODEL_REGIONS, RegionProposer
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.files.sentences import normalise_caption
+from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
+from rsctir_hf.regions.sanitize import propose
 
 #: Rows (B,) and C captions to the scaled cosines (K, B, C) of K teachers.
 TeacherLogits = Callable[[Sequence[int], Sequence[str]], Tensor]

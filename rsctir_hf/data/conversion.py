@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from rsctir_hf.data.benchmarks import available_splits, load_benchmark
 from rsctir_hf.data.tables import BAR_DELAY
 from rsctir_hf.errors import DataLayoutError, QueryError
-from rsctir_hf.storage import new_folder
+from rsctir_hf.files.atomic import new_folder
 
 FORMATS = ("imagefolder", "parquet")
 # The usual suffix of those picture formats that are not called like it.

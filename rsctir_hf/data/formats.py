@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from rsctir_hf.errors import DataLayoutError
-from rsctir_hf.imagery import lies_inside, list_images
-from rsctir_hf.json_text import parse_json
+from rsctir_hf.files.atomic import parse_json
+from rsctir_hf.files.pictures import lies_inside, list_images
 
 logger = logging.getLogger(__name__)
 

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
-from rsctir_hf.captions import normalise_caption
 from rsctir_hf.data.collator import picture_source
 from rsctir_hf.data.tables import BAR_DELAY
 from rsctir_hf.errors import ImageReadError
-from rsctir_hf.imagery import read_image
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.files.sentences import normalise_caption
 
 logger = logging.getLogger(__name__)
 

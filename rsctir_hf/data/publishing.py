@@ -7,7 +7,7 @@ import datasets
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 
 from rsctir_hf.data.benchmarks import BENCHMARKS, available_splits, load_benchmark
-from rsctir_hf.pushing import explained_push
+from rsctir_hf.loading.push_errors import explained_push
 
 DATASET_CARD = Template("""
 # $title

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from rsctir_hf.captions import number_captions
+from rsctir_hf.files.sentences import number_captions
 
 # Keeps the random stream of the order apart from those of the rows (see data/augmentation.py).
 _STREAM = 1

@@ -30,7 +30,7 @@ from rsctir_hf.data.tables import (
     unreachable,
 )
 from rsctir_hf.errors import DataLayoutError, ImageReadError
-from rsctir_hf.imagery import read_image
+from rsctir_hf.files.pictures import read_image
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 from rsctir_hf.data.collator import picture_source
 from rsctir_hf.data.formats import SPLIT_ALIASES, CaptionRecord, shorten
 from rsctir_hf.errors import DataLayoutError, ImageReadError
-from rsctir_hf.imagery import read_image
-from rsctir_hf.model_files import explain_refusal
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.loading.hub_files import explain_refusal
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rsctir_hf.files.atomic import replacing
 from rsctir_hf.geo.placement import DEGREES
 from rsctir_hf.geo.raster import Raster, require_rasterio
 from rsctir_hf.geo.tiling import Size, Transform, Window
-from rsctir_hf.storage import replacing
 
 try:
     import rasterio

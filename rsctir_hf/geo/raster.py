@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rsctir_hf.errors import MissingDependencyError, QueryError, RasterError
+from rsctir_hf.files.pictures import STRETCH_PERCENTILES, list_files
 from rsctir_hf.geo.addresses import TileAddress
 from rsctir_hf.geo.placement import lonlat, place_of
 from rsctir_hf.geo.tiling import Size, Transform, Window, map_points
-from rsctir_hf.imagery import STRETCH_PERCENTILES, list_files
 
 try:
     import rasterio
@@ -274,7 +274,7 @@ def read_bands(text: str | None) -> tuple[int, ...] | None:
 
 
 def list_rasters(folder: str | Path) -> list[Path]:
-    """List the rasters below a folder; see ``imagery.list_files``."""
+    """List the rasters below a folder; see ``pictures.list_files``."""
     return list_files(folder, RASTER_SUFFIXES, what="rasters")
 
 

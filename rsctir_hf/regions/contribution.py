@@ -17,20 +17,47 @@ Contributions of several regions do not add up to the score: regions share what 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from rsctir_hf.errors import QueryError, UnsupportedError
 from rsctir_hf.models.galr.regions_galr import arrange_regions
-from rsctir_hf.protocols import BoxMaskingModel, NodeMaskingModel, Regions
+from rsctir_hf.regions.proposer import Regions
 
 #: Boxes that are asked about; of more, the strongest.
 MOST_BOXES = 20
 #: Copies of a picture, each without one box, in one pass.
 BATCH_SIZE = 32
 _REGION_INPUTS = ("region_boxes", "region_scores", "region_labels", "region_mask")
+
+
+@runtime_checkable
+class NodeMaskingModel(Protocol):
+    """A model that can leave nodes of its region graph out."""
+
+    config: Any
+
+    def get_features_without_nodes(
+        self,
+        pixel_values: Tensor,
+        hidden: Tensor,
+        *,
+        region_boxes: Tensor | None = None,
+        region_scores: Tensor | None = None,
+        region_labels: Tensor | None = None,
+        region_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Any]:
+        """Return (V, D) of one picture without the nodes ``hidden`` (V, N), and the graph."""
+
+
+@runtime_checkable
+class BoxMaskingModel(Protocol):
+    """A model that can leave out what lies under a box."""
+
+    def get_features_without_boxes(self, pixel_values: Tensor, boxes: Tensor) -> Tensor:
+        """Return (V, D) of one picture (1, 3, H, W) without each of the boxes (V, 4)."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +151,7 @@ def box_contributions(
 ) -> Contributions:
     """Return what lies under each of some boxes contributes, ``BATCH_SIZE`` boxes a pass.
 
-    Boxes are treated as those of a proposer (``proposals.sound_regions``): clipped to the picture,
+    Boxes are treated as those of a proposer (``sanitize.sound_regions``): clipped to the picture,
     those that are empty, outside or not finite, or whose score is not finite, left out. Of more
     than ``MOST_BOXES`` the strongest are asked about.
 

@@ -22,21 +22,21 @@ from transformers import (
 )
 
 from rsctir_hf.errors import ModelLoadError, RegionsError, UnsupportedError
-from rsctir_hf.model_files import find_model_files
-from rsctir_hf.proposals import sound_regions
-from rsctir_hf.protocols import (
+from rsctir_hf.loading.checks import (
+    check_device,
+    load_part,
+    load_weights,
+    weights_fingerprint,
+)
+from rsctir_hf.loading.hub_files import find_model_files
+from rsctir_hf.regions.proposer import (
     MODEL_REGIONS,
     NO_REGIONS,
     DetectorRecord,
     RegionProposer,
     Regions,
 )
-from rsctir_hf.weights import (
-    check_device,
-    load_part,
-    load_weights,
-    weights_fingerprint,
-)
+from rsctir_hf.regions.sanitize import sound_regions
 
 MAX_REGIONS = 20  # N; the region graphs of the papers have as many nodes
 THRESHOLD = 0.5  # least score where the caller names none, as in transformers
@@ -44,7 +44,7 @@ THRESHOLD = 0.5  # least score where the caller names none, as in transformers
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """A ``protocols.RegionProposer`` around an object detector.
+    """A ``proposer.RegionProposer`` around an object detector.
 
     Attributes:
         model: in evaluation mode and float32.

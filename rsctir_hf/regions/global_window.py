@@ -7,12 +7,23 @@ ignores what it looks at.
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from rsctir_hf.errors import UnsupportedError
-from rsctir_hf.protocols import GlobalWindowModel
+
+
+@runtime_checkable
+class GlobalWindowModel(Protocol):
+    """A model whose tokens look at a window that holds the whole picture."""
+
+    def get_global_attention(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
+        """Return a (B, h, w, M, M) map for each block that used the window."""
+
+    def get_global_scales(self) -> list[Tensor]:
+        """Return the learned weight (dim,) of the window in each block that has one."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from torchvision.ops import box_iou
 
 from rsctir_hf.errors import MissingDependencyError
 from rsctir_hf.models.galr import GaLRConfig
-from rsctir_hf.protocols import Regions
 from rsctir_hf.regions.contribution import Contributions
+from rsctir_hf.regions.proposer import Regions
 
 try:
     import networkx as nx

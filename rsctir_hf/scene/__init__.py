@@ -10,7 +10,7 @@ a rerank changes the order of the hits only. Windows that overlap a better hit a
 from rsctir_hf.scene.answer import SceneAnswer, SceneHit
 from rsctir_hf.scene.archive import ArchiveReport, index_rasters
 from rsctir_hf.scene.plan import OVERLAP, TILE
-from rsctir_hf.scene.search import TOP_K, SceneIndex, search_scene
+from rsctir_hf.scene.scene_search import TOP_K, SceneIndex, search_scene
 
 __all__ = [
     "OVERLAP",

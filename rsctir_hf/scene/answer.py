@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rsctir_hf.files.atomic import replacing
 from rsctir_hf.geo.geojson import Point, feature, feature_collection, polygon
 from rsctir_hf.geo.map_output import write_grid
 from rsctir_hf.geo.raster import Raster
 from rsctir_hf.geo.tiling import Size, Window
-from rsctir_hf.storage import replacing
 
 
 @dataclass(frozen=True)

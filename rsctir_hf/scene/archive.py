@@ -10,20 +10,20 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from rsctir_hf.entries import BoundingBox
+from rsctir_hf.embedding.encode import Progress, Skipped
+from rsctir_hf.embedding.encoder import LoadedModel
+from rsctir_hf.embedding.pipeline import embed_pictures
+from rsctir_hf.embedding.records import FilePicture
+from rsctir_hf.embedding.store import iterate_embeddings
 from rsctir_hf.errors import DataLayoutError, QueryError, RasterError
-from rsctir_hf.gallery.embedding import Progress, Skipped
-from rsctir_hf.gallery.loading import LoadedModel
-from rsctir_hf.gallery.pictures import Known
-from rsctir_hf.gallery.pipeline import embed_pictures
-from rsctir_hf.gallery.records import FilePicture
-from rsctir_hf.gallery.store import iterate_embeddings
 from rsctir_hf.geo.addresses import TileAddress
 from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster, list_rasters, open_raster, read_tile
 from rsctir_hf.geo.tiling import Window
-from rsctir_hf.retriever import Retriever
 from rsctir_hf.scene.plan import OVERLAP, TILE, TilePlan, plan_tiles, window_box
-from rsctir_hf.scene.tiles import LEAST_VALID, ScenePass
+from rsctir_hf.scene.scene_pass import LEAST_VALID, ScenePass
+from rsctir_hf.search.gallery import Known
+from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.vector_index.contract import BoundingBox
 
 _SIDES = ("west", "south", "east", "north")
 
@@ -47,7 +47,7 @@ class ArchiveReport:
 
 @dataclass(frozen=True)
 class RasterTile:
-    """A tile as the embedding pipeline takes it (``gallery.records.PictureRecord``).
+    """A tile as the embedding pipeline takes it (``embedding.records.PictureRecord``).
 
     Attributes:
         id: its address, with the raster's path within the archive.
@@ -134,7 +134,7 @@ def index_rasters(
     Args:
         retriever: model and gallery.
         folder: of the rasters, searched with its subfolders.
-        embeddings: folder that keeps the vectors (``gallery.pipeline``): a run that was cut short
+        embeddings: folder that keeps the vectors (``embedding.pipeline``): a run that was cut short
             goes on there, and rasters that have not changed are not read again.
         tile: see ``SceneIndex.build``, likewise the next five.
         overlap: see there.

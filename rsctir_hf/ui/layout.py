@@ -6,20 +6,20 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from rsctir_hf.ui.about_tab import build_about_tab, figures_table
-from rsctir_hf.ui.endpoints import build_endpoints
-from rsctir_hf.ui.events import PRIVATE, REDRAW
-from rsctir_hf.ui.header import header
-from rsctir_hf.ui.limits import AT_ONCE, MAX_FILE, MOST_SESSIONS, MOST_WAITING, RequestLimits
-from rsctir_hf.ui.mailboxes import keep_mailboxes
-from rsctir_hf.ui.picture_tab import PictureTab, build_picture_tab
-from rsctir_hf.ui.pictures import fetch_nothing
-from rsctir_hf.ui.region_tab import RegionTab, build_region_tab
-from rsctir_hf.ui.samples import sample_strip
-from rsctir_hf.ui.scene_tab import SceneTab, build_scene_tab
-from rsctir_hf.ui.search_tab import SearchTab, build_search_tab, rerank_update
-from rsctir_hf.ui.settings import AppSettings
-from rsctir_hf.ui.workbench import Workbench
+from rsctir_hf.ui.server.endpoints import build_endpoints
+from rsctir_hf.ui.server.events import PRIVATE, REDRAW
+from rsctir_hf.ui.server.limits import AT_ONCE, MAX_FILE, MOST_SESSIONS, MOST_WAITING, RequestLimits
+from rsctir_hf.ui.server.mailboxes import keep_mailboxes
+from rsctir_hf.ui.server.settings import AppSettings
+from rsctir_hf.ui.server.workbench import Workbench
+from rsctir_hf.ui.tabs.about_tab import build_about_tab, figures_table
+from rsctir_hf.ui.tabs.picture_tab import PictureTab, build_picture_tab
+from rsctir_hf.ui.tabs.region_tab import RegionTab, build_region_tab
+from rsctir_hf.ui.tabs.scene_tab import SceneTab, build_scene_tab
+from rsctir_hf.ui.tabs.search_tab import SearchTab, build_search_tab, rerank_update
+from rsctir_hf.ui.views.header import header
+from rsctir_hf.ui.views.samples import sample_strip
+from rsctir_hf.ui.views.uploads import fetch_nothing
 
 PAGE_TITLE = "rsctir: search remote-sensing pictures"
 STYLE = Path(__file__).with_name("app.css")

@@ -1,4 +1,4 @@
-"""Vector indexes: one contract (``protocols.VectorIndex``), four engines, opened by name or URI.
+"""Vector indexes: one contract (``contract.VectorIndex``), four engines, opened by name or URI.
 
 ``opening.open_index`` imports an engine's file, and with it the package it stands on, on first use.
 """

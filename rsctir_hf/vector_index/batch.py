@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rsctir_hf.entries import BoundingBox, Metadata, Scalar, checked_metadata
 from rsctir_hf.errors import IndexMismatchError, QueryError
+from rsctir_hf.vector_index.contract import BoundingBox, Metadata, Scalar, checked_metadata
 
 _LENGTH_TOLERANCE = 0.02  # half precision moves the length of a unit vector by far less
 _LARGEST_ID = 2**63 - 1

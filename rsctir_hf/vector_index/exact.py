@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsctir_hf.entries import BoundingBox, Metadata, SearchFilter
 from rsctir_hf.vector_index.batch import checked_query, id_list, no_hits
+from rsctir_hf.vector_index.contract import BoundingBox, Metadata, SearchFilter
 from rsctir_hf.vector_index.memory import MemoryIndex
 from rsctir_hf.vector_index.nearest import nearest_rows
 
 
 class ExactIndex(MemoryIndex):
-    """Unit vectors (n, D) in memory; implements ``protocols.VectorIndex``.
+    """Unit vectors (n, D) in memory; implements ``contract.VectorIndex``.
 
     May be searched while another thread adds.
     """
@@ -38,7 +38,7 @@ class ExactIndex(MemoryIndex):
         metadata: Sequence[Metadata] | None = None,
         boxes: Sequence[BoundingBox | None] | None = None,
     ) -> Tensor:
-        """See ``protocols.VectorIndex.add``; keeps the rows by id, in which order equals come."""
+        """See ``contract.VectorIndex.add``; keeps the rows by id, in which order equals come."""
         with self._lock:
             given = super().add(vectors, ids=ids, metadata=metadata, boxes=boxes)
             if (np.diff(self._records.ids_of_rows(self._records.rows)) < 0).any():
@@ -55,14 +55,14 @@ class ExactIndex(MemoryIndex):
             return torch.from_numpy(self._records.ids_of_rows(len(vectors))), vectors
 
     def delete(self, ids: Sequence[int] | Tensor) -> None:
-        """See ``protocols.VectorIndex.delete``; leaves no tombstones."""
+        """See ``contract.VectorIndex.delete``; leaves no tombstones."""
         with self._lock:
             super().delete(ids)
             if self.tombstones:
                 self.rebuild()
 
     def vectors_of(self, ids: Sequence[int] | Tensor) -> Tensor:
-        """See ``protocols.VectorIndex.vectors_of``."""
+        """See ``contract.VectorIndex.vectors_of``."""
         with self._lock:
             rows, vectors = self._records.rows_of(id_list(ids)), self.vectors
         return vectors if rows == list(range(len(vectors))) else vectors[rows]
@@ -70,7 +70,7 @@ class ExactIndex(MemoryIndex):
     def search(
         self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See ``protocols.VectorIndex.search``."""
+        """See ``contract.VectorIndex.search``."""
         asked = checked_query(queries, top_k, dimension=self.dimension)
         with self._lock:
             vectors = self.vectors

@@ -21,10 +21,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from rsctir_hf.entries import Entry
 from rsctir_hf.errors import FolderBusyError, IndexMismatchError, StorageError
-from rsctir_hf.json_text import parse_json
-from rsctir_hf.storage import storage_error
+from rsctir_hf.files.atomic import parse_json, storage_error
+from rsctir_hf.vector_index.contract import Entry
 
 INDEX_FILE = "index.json"
 LOCK_FILE = ".lock"

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rsctir_hf.entries import Recall, noted_recall
 from rsctir_hf.errors import IndexMismatchError, MissingDependencyError
+from rsctir_hf.vector_index.contract import Recall, noted_recall
 from rsctir_hf.vector_index.memory import MemoryIndex
 
 try:
@@ -33,7 +33,7 @@ _EXACT_BELOW = 0.1  # share of entries that pass a filter; for fewer a product i
 
 
 class HNSWIndex(MemoryIndex):
-    """Unit vectors (n, D) in a faiss HNSW graph; implements ``protocols.VectorIndex``.
+    """Unit vectors (n, D) in a faiss HNSW graph; implements ``contract.VectorIndex``.
 
     Args:
         neighbours: links of each node, M; memory and recall grow with it.

@@ -18,7 +18,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rsctir_hf.entries import EXACT, BoundingBox, Entry, Metadata, Recall, SearchFilter
 from rsctir_hf.errors import IndexMismatchError, UnsupportedError
 from rsctir_hf.vector_index.batch import (
     checked_batch,
@@ -29,9 +28,17 @@ from rsctir_hf.vector_index.batch import (
     in_order,
     no_hits,
 )
+from rsctir_hf.vector_index.contract import (
+    EXACT,
+    BoundingBox,
+    Entry,
+    Metadata,
+    Recall,
+    SearchFilter,
+)
+from rsctir_hf.vector_index.entries import Records
 from rsctir_hf.vector_index.folder import SavedIndex, write_folder
 from rsctir_hf.vector_index.nearest import nearest_rows
-from rsctir_hf.vector_index.records import Records
 
 VECTORS_FILE = "vectors.safetensors"
 _KEY = "vectors"
@@ -39,7 +46,7 @@ _TOO_MANY_TOMBSTONES = 0.2  # share of the rows
 
 
 class MemoryIndex(ABC):
-    """Unit vectors (n, D) in memory, a row each; implements ``protocols.VectorIndex``.
+    """Unit vectors (n, D) in memory, a row each; implements ``contract.VectorIndex``.
 
     A deleted entry stays as a tombstone, a row that no search returns, until ``rebuild``.
 
@@ -116,7 +123,7 @@ class MemoryIndex(ABC):
         metadata: Sequence[Metadata] | None = None,
         boxes: Sequence[BoundingBox | None] | None = None,
     ) -> Tensor:
-        """See ``protocols.VectorIndex.add``."""
+        """See ``contract.VectorIndex.add``."""
         batch = checked_batch(vectors, ids, metadata, boxes, dimension=self.dimension)
         with self._lock:
             given = self._records.append(batch)
@@ -131,14 +138,14 @@ class MemoryIndex(ABC):
         metadata: Sequence[Metadata] | None = None,
         boxes: Sequence[BoundingBox | None] | None = None,
     ) -> None:
-        """See ``protocols.VectorIndex.upsert``."""
+        """See ``contract.VectorIndex.upsert``."""
         checked_batch(vectors, ids, metadata, boxes, dimension=self.dimension)
         with self._lock:
             self.delete(self._records.held(id_list(ids)))
             self.add(vectors, ids=ids, metadata=metadata, boxes=boxes)
 
     def delete(self, ids: Sequence[int] | Tensor) -> None:
-        """See ``protocols.VectorIndex.delete``; leaves tombstones."""
+        """See ``contract.VectorIndex.delete``; leaves tombstones."""
         gone = distinct_ids(ids)
         with self._lock:
             self._records.forget(gone)
@@ -158,7 +165,7 @@ class MemoryIndex(ABC):
             self._take_in(vectors)
 
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
-        """See ``protocols.VectorIndex.ids``."""
+        """See ``contract.VectorIndex.ids``."""
         with self._lock:
             rows = self._records.rows
             passing = self._records.passing(only, rows)
@@ -166,19 +173,19 @@ class MemoryIndex(ABC):
         return torch.from_numpy(found[evenly_spaced(len(found), most=most)])
 
     def vectors_of(self, ids: Sequence[int] | Tensor) -> Tensor:
-        """See ``protocols.VectorIndex.vectors_of``."""
+        """See ``contract.VectorIndex.vectors_of``."""
         with self._lock:
             return self._matrix()[self._records.rows_of(id_list(ids))]
 
     def entries_of(self, ids: Sequence[int] | Tensor) -> list[Entry]:
-        """See ``protocols.VectorIndex.entries_of``."""
+        """See ``contract.VectorIndex.entries_of``."""
         with self._lock:
             return [self._records.entry(row) for row in self._records.rows_of(id_list(ids))]
 
     def search(
         self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See ``protocols.VectorIndex.search``."""
+        """See ``contract.VectorIndex.search``."""
         asked = checked_query(queries, top_k, dimension=self.dimension)
         with self._lock:
             if len(self) == 0 or len(asked) == 0:
@@ -212,7 +219,7 @@ class MemoryIndex(ABC):
             )
 
     def close(self) -> None:  # noqa: B027 - most engines have nothing to close
-        """See ``protocols.VectorIndex.close``: nothing to do."""
+        """See ``contract.VectorIndex.close``: nothing to do."""
 
     @classmethod
     def load(cls, saved: SavedIndex) -> Self:

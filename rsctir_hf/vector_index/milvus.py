@@ -20,14 +20,6 @@ from urllib.parse import parse_qsl, urlunsplit
 import torch
 from torch import Tensor
 
-from rsctir_hf.entries import (
-    BoundingBox,
-    Entry,
-    Metadata,
-    Recall,
-    SearchFilter,
-    noted_recall,
-)
 from rsctir_hf.errors import (
     IndexMismatchError,
     IndexUnavailableError,
@@ -36,7 +28,6 @@ from rsctir_hf.errors import (
     UnknownItemError,
     UnsupportedError,
 )
-from rsctir_hf.vector_index.address import read_address
 from rsctir_hf.vector_index.batch import (
     Batch,
     checked_batch,
@@ -49,7 +40,15 @@ from rsctir_hf.vector_index.batch import (
     refuse_held,
     shown,
 )
-from rsctir_hf.vector_index.conditions import (
+from rsctir_hf.vector_index.contract import (
+    BoundingBox,
+    Entry,
+    Metadata,
+    Recall,
+    SearchFilter,
+    noted_recall,
+)
+from rsctir_hf.vector_index.filters import (
     LONGEST_PATH,
     PATH,
     confuses_types,
@@ -58,6 +57,7 @@ from rsctir_hf.vector_index.conditions import (
     typed_alike,
 )
 from rsctir_hf.vector_index.nearest import nearest_rows
+from rsctir_hf.vector_index.server_uri import read_address
 
 try:
     import grpc
@@ -76,7 +76,7 @@ _MOST_HITS = 16_384  # of one search, Milvus's limit
 
 
 class MilvusIndex:
-    """A collection of unit vectors; implements ``protocols.VectorIndex``.
+    """A collection of unit vectors; implements ``contract.VectorIndex``.
 
     Args:
         uri: ``http://user:password@host:19530?collection=NAME``, or a file that ends in ``.db``,
@@ -157,7 +157,7 @@ class MilvusIndex:
         metadata: Sequence[Metadata] | None = None,
         boxes: Sequence[BoundingBox | None] | None = None,
     ) -> Tensor:
-        """See ``protocols.VectorIndex.add``; makes the collection where it is missing.
+        """See ``contract.VectorIndex.add``; makes the collection where it is missing.
 
         Free ids are microseconds of the clock, so that several writers need not agree.
         """
@@ -178,14 +178,14 @@ class MilvusIndex:
         metadata: Sequence[Metadata] | None = None,
         boxes: Sequence[BoundingBox | None] | None = None,
     ) -> None:
-        """See ``protocols.VectorIndex.upsert``."""
+        """See ``contract.VectorIndex.upsert``."""
         with self._answering() as client:
             known = self._dimension(client)
             batch = checked_batch(vectors, ids, metadata, boxes, dimension=known)
             self._write(client, batch, batch.ids or [])
 
     def delete(self, ids: Sequence[int] | Tensor) -> None:
-        """See ``protocols.VectorIndex.delete``."""
+        """See ``contract.VectorIndex.delete``."""
         gone = distinct_ids(ids)
         with self._answering() as client:
             self._known_rows(client, gone, ["id"])
@@ -194,7 +194,7 @@ class MilvusIndex:
                 self._unflushed = True
 
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
-        """See ``protocols.VectorIndex.ids``."""
+        """See ``contract.VectorIndex.ids``."""
         found: list[int] = []
         doubtful = only if confuses_types(only) else None
         with self._answering() as client:
@@ -217,7 +217,7 @@ class MilvusIndex:
         return torch.tensor(kept, dtype=torch.int64)
 
     def vectors_of(self, ids: Sequence[int] | Tensor) -> Tensor:
-        """See ``protocols.VectorIndex.vectors_of``."""
+        """See ``contract.VectorIndex.vectors_of``."""
         asked = id_list(ids)
         with self._answering() as client:
             rows = self._known_rows(client, asked, ["id", "embedding"])
@@ -226,7 +226,7 @@ class MilvusIndex:
         return torch.tensor([rows[one]["embedding"] for one in asked])
 
     def entries_of(self, ids: Sequence[int] | Tensor) -> list[Entry]:
-        """See ``protocols.VectorIndex.entries_of``."""
+        """See ``contract.VectorIndex.entries_of``."""
         asked = id_list(ids)
         with self._answering() as client:
             rows = self._known_rows(client, asked, ["id", "metadata", *_CORNERS])
@@ -235,7 +235,7 @@ class MilvusIndex:
     def search(
         self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See ``protocols.VectorIndex.search``; at most 16,384 hits, Milvus's limit."""
+        """See ``contract.VectorIndex.search``; at most 16,384 hits, Milvus's limit."""
         with self._answering() as client:
             known = self._dimension(client)
             asked = checked_query(queries, top_k, dimension=known)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctir_hf.errors import IndexMismatchError
-from rsctir_hf.protocols import VectorIndex
+from rsctir_hf.vector_index.contract import VectorIndex
 from rsctir_hf.vector_index.folder import SavedIndex, read_folder
 
 #: The engines that live in memory and are saved to a folder: a ``memory.MemoryIndex`` each, as

@@ -18,7 +18,6 @@ from urllib.parse import parse_qsl, urlencode
 import torch
 from torch import Tensor
 
-from rsctir_hf.entries import BoundingBox, Entry, Metadata, Recall, SearchFilter, noted_recall
 from rsctir_hf.errors import (
     IndexMismatchError,
     MissingDependencyError,
@@ -26,7 +25,6 @@ from rsctir_hf.errors import (
     UnknownItemError,
     UnsupportedError,
 )
-from rsctir_hf.vector_index.address import read_address
 from rsctir_hf.vector_index.batch import (
     Batch,
     checked_batch,
@@ -38,8 +36,17 @@ from rsctir_hf.vector_index.batch import (
     refuse_held,
     shown,
 )
-from rsctir_hf.vector_index.conditions import sql_condition
+from rsctir_hf.vector_index.contract import (
+    BoundingBox,
+    Entry,
+    Metadata,
+    Recall,
+    SearchFilter,
+    noted_recall,
+)
+from rsctir_hf.vector_index.filters import sql_condition
 from rsctir_hf.vector_index.postgres_session import Session, Statements
+from rsctir_hf.vector_index.server_uri import read_address
 
 try:
     from pgvector import HalfVector
@@ -60,7 +67,7 @@ _SCANNED_TUPLES = 100_000  # nodes that a filtered search looks at before it giv
 
 
 class PostgresIndex:
-    """A table of unit vectors; implements ``protocols.VectorIndex``.
+    """A table of unit vectors; implements ``contract.VectorIndex``.
 
     Args:
         uri: ``postgresql://user@host:port/database?table=NAME``; other parameters, ``PGPASSWORD``
@@ -150,7 +157,7 @@ class PostgresIndex:
         metadata: Sequence[Metadata] | None = None,
         boxes: Sequence[BoundingBox | None] | None = None,
     ) -> Tensor:
-        """See ``protocols.VectorIndex.add``; makes the table where it is missing."""
+        """See ``contract.VectorIndex.add``; makes the table where it is missing."""
         with self._session.transaction() as run:
             known = self._dimension(run)
             batch = checked_batch(vectors, ids, metadata, boxes, dimension=known)
@@ -164,7 +171,7 @@ class PostgresIndex:
         metadata: Sequence[Metadata] | None = None,
         boxes: Sequence[BoundingBox | None] | None = None,
     ) -> None:
-        """See ``protocols.VectorIndex.upsert``."""
+        """See ``contract.VectorIndex.upsert``."""
         with self._session.transaction() as run:
             known = self._dimension(run)
             batch = checked_batch(vectors, ids, metadata, boxes, dimension=known)
@@ -173,7 +180,7 @@ class PostgresIndex:
             self._add(run, batch)
 
     def delete(self, ids: Sequence[int] | Tensor) -> None:
-        """See ``protocols.VectorIndex.delete``."""
+        """See ``contract.VectorIndex.delete``."""
         gone = distinct_ids(ids)
         with self._session.transaction() as run:
             self._rows(run, gone, "id")
@@ -181,7 +188,7 @@ class PostgresIndex:
                 run.execute("DELETE FROM {table} WHERE id = ANY(%s)", [gone])
 
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
-        """See ``protocols.VectorIndex.ids``."""
+        """See ``contract.VectorIndex.ids``."""
         with self._session.transaction() as run:
             if self._dimension(run) is None:
                 return torch.zeros(0, dtype=torch.int64)
@@ -195,7 +202,7 @@ class PostgresIndex:
         return torch.tensor([row[0] for row in rows], dtype=torch.int64)
 
     def vectors_of(self, ids: Sequence[int] | Tensor) -> Tensor:
-        """See ``protocols.VectorIndex.vectors_of``."""
+        """See ``contract.VectorIndex.vectors_of``."""
         asked = id_list(ids)
         with self._session.transaction() as run:
             rows = self._rows(run, asked, "id, embedding")
@@ -205,7 +212,7 @@ class PostgresIndex:
         return torch.stack([vectors[one] for one in asked]).float()
 
     def entries_of(self, ids: Sequence[int] | Tensor) -> list[Entry]:
-        """See ``protocols.VectorIndex.entries_of``."""
+        """See ``contract.VectorIndex.entries_of``."""
         asked = id_list(ids)
         with self._session.transaction() as run:
             rows = self._rows(run, asked, "id, metadata, min_x, min_y, max_x, max_y")
@@ -218,7 +225,7 @@ class PostgresIndex:
     def search(
         self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See ``protocols.VectorIndex.search``."""
+        """See ``contract.VectorIndex.search``."""
         with self._session.transaction() as run:
             known = self._dimension(run)
             asked = checked_query(queries, top_k, dimension=known)

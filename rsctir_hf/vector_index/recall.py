@@ -5,9 +5,8 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
-from rsctir_hf.entries import EXACT, Recall
 from rsctir_hf.errors import QueryError
-from rsctir_hf.protocols import VectorIndex
+from rsctir_hf.vector_index.contract import EXACT, Recall, VectorIndex
 from rsctir_hf.vector_index.nearest import nearest_rows
 
 _ROWS_AT_ONCE = 10_000

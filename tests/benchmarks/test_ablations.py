@@ -7,8 +7,8 @@ import pytest
 from benchmarks import ablations
 from benchmarks.ablations import NO_RUNS, NONE, ROWS, SEEDS, TRAINED, Row
 from benchmarks.readme_block import with_block
-from rsctir_hf.initialization import build_model
-from rsctir_hf.training_args import parse_recipe, read_recipe
+from rsctir_hf.training.recipe_args import parse_recipe, read_recipe
+from rsctir_hf.training.start import build_model
 from tests.conftest import ROOT
 
 DOCUMENT = (ROOT / "results" / "ABLATIONS.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ pytest.importorskip("gradio", reason="the app needs the extra 'app'")
 import app_load
 from app_visitor import BusyError, RefusedError, Tally, Visitor, read_whole
 
-from rsctir_hf.ui.cards import Card, card_grid
+from rsctir_hf.ui.views.cards import Card, card_grid
 
 
 def test_every_request_is_counted_as_answered_busy_or_wrong():

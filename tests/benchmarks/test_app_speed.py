@@ -5,9 +5,8 @@ import json
 import app_speed
 import torch
 
-from rsctir_hf.retriever import Retriever
-
-from ..ui.tiny_models import BANK, save_launch
+from rsctir_hf.search.retriever import Retriever
+from tests.ui.tiny_models import BANK, save_launch
 
 
 def test_a_gallery_is_filled_with_vectors_near_those_of_real_pictures(tmp_path):

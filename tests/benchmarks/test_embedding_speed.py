@@ -6,10 +6,9 @@ import embedding_speed
 import pytest
 from transformers import CLIPConfig
 
-from rsctir_hf.gallery.records import folder_pictures
-from rsctir_hf.imagery import list_images, read_image
-
-from ..ui.tiny_models import save_models
+from rsctir_hf.embedding.records import folder_pictures
+from rsctir_hf.files.pictures import list_images, read_image
+from tests.ui.tiny_models import save_models
 
 SMALL = {
     "hidden_size": 16,

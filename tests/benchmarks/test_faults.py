@@ -21,7 +21,7 @@ from faults import (
     same_vectors,
 )
 
-from rsctir_hf.storage import write_atomically
+from rsctir_hf.files.atomic import write_atomically
 
 
 def work_on(write):

@@ -17,7 +17,7 @@ from huggingface_hub import constants
 from hypothesis import strategies as st
 
 from rsctir_hf.errors import QueryError
-from rsctir_hf.ui import results
+from rsctir_hf.ui.views import results
 
 GROUPS = {
     "pictures": (picture_targets, 40),
@@ -79,7 +79,7 @@ def test_a_fault_planted_in_our_code_is_named_with_its_file_and_function(
     monkeypatch.setattr(results, "_title", lambda hit, record: record.captions[5])
     target = next(t for t in text_targets(tmp_path) if t.name == "captions: app's gallery")
     tally = run_target(target, count=10, seed=0)
-    assert "IndexError in rsctir_hf/ui/results.py, picture_detail" in tally.findings
+    assert "IndexError in rsctir_hf/ui/views/results.py, picture_detail" in tally.findings
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import patch_similarity, pointing, pointing_game, rsod_scoring
 from benchmarks.pointing import BOX, COSINE, FINER, NODE, Asking, Game, Seen, Way
-from rsctir_hf.data.boxed import BoxedPicture
+from rsctir_hf.detection.crops import BoxedPicture
 from rsctir_hf.errors import DataLayoutError, RsctirError
 from rsctir_hf.regions.contribution import Contributions
 from tests.models.test_modeling_galr import model_of, pictures_of

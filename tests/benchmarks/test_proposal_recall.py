@@ -6,7 +6,7 @@ from PIL import Image
 
 from benchmarks import proposal_recall
 from benchmarks.proposal_recall import Layout, Tally, grid_boxes, is_found
-from rsctir_hf.data.boxed import BoxedPicture
+from rsctir_hf.detection.crops import BoxedPicture
 from rsctir_hf.errors import MissingDependencyError
 
 

@@ -21,8 +21,8 @@ from scene_search import (
 )
 
 from rsctir_hf.geo.tiling import Window
-from rsctir_hf.retriever import Retriever
 from rsctir_hf.scene import SceneIndex
+from rsctir_hf.search.retriever import Retriever
 
 PLACES = [Thing("a", (0, 0, 100, 100)), Thing("a", (100, 0, 200, 100))]
 

@@ -9,8 +9,8 @@ import yaml
 
 from benchmarks import training_speed
 from benchmarks.training_speed import BareLoop, PreparedTrainer
-from rsctir_hf.initialization import build_model
-from rsctir_hf.training_args import parse_recipe
+from rsctir_hf.training.recipe_args import parse_recipe
+from rsctir_hf.training.start import build_model
 from tests import miniature
 
 RECIPE = {

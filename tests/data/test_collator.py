@@ -25,7 +25,7 @@ from rsctir_hf.data.tables import standardise
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.models.cmpagl import CMPAGLProcessor
 from rsctir_hf.models.galr import GaLRProcessor, build_word_tokenizer
-from rsctir_hf.protocols import Regions
+from rsctir_hf.regions.proposer import Regions
 from tests.miniature import draw_picture, hub_table, sentences
 
 

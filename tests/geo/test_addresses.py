@@ -7,8 +7,7 @@ from rsctir_hf.errors import RasterError
 from rsctir_hf.geo.addresses import TileAddress, read_address
 from rsctir_hf.geo.raster import TileReader, open_raster, read_tile
 from rsctir_hf.geo.tiling import Window
-
-from .rasters import picture, write
+from tests.geo.rasters import picture, write
 
 WINDOW = Window(30, 20, 90, 80)
 

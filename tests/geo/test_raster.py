@@ -17,9 +17,8 @@ from rsctir_hf.geo.raster import (
     overview,
 )
 from rsctir_hf.geo.tiling import Window, tile_windows
-from rsctir_hf.ui.scenes import open_scene
-
-from .rasters import NORTH_UP, PLACES, picture, write
+from rsctir_hf.ui.server.open_scenes import open_scene
+from tests.geo.rasters import NORTH_UP, PLACES, picture, write
 
 FULL = Window(0, 0, 300, 260)
 

@@ -4,8 +4,7 @@ import pytest
 from transformers import BertConfig
 
 from rsctir_hf.models.cmpagl import CMPAGLConfig
-
-from .tiny_cmpagl import tiny_config, tiny_stem_config
+from tests.models.tiny_cmpagl import tiny_config, tiny_stem_config
 
 
 @pytest.mark.parametrize(

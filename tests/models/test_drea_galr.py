@@ -15,8 +15,7 @@ from rsctir_hf.models.galr.graph_galr import (
     weigh_edges,
 )
 from rsctir_hf.models.galr.regions_galr import RegionSet, centre_distance, pairwise_iou
-
-from .test_graph_galr import SIZE, random_boxes, random_similarity, regions_of
+from tests.models.test_graph_galr import SIZE, random_boxes, random_similarity, regions_of
 
 
 @pytest.mark.parametrize("labelled", [False, True])

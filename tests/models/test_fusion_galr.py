@@ -6,8 +6,7 @@ from torch import nn
 
 from rsctir_hf.models.galr import GaLRConfig
 from rsctir_hf.models.galr.fusion_galr import MIDF, MVSA, TokenAttention, UnbiasedLayerNorm
-
-from .contract import assert_close
+from tests.models.contract import assert_close
 
 WIDTH = 16
 CHANNELS, STRIDES = [4, 4, 6, 6], [4, 8, 16, 32]

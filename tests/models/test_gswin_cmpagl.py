@@ -7,9 +7,8 @@ from timm.models.swin_transformer import SwinTransformer
 
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel
 from rsctir_hf.models.cmpagl.windows_cmpagl import WindowPlan, relative_position_index
-
-from .contract import assert_close
-from .tiny_cmpagl import (
+from tests.models.contract import assert_close
+from tests.models.tiny_cmpagl import (
     open_global_path,
     seeded_model,
     shake,

@@ -4,9 +4,14 @@ import pytest
 import torch
 
 from rsctir_hf.models.cmpagl.masking_cmpagl import MaskedBoxes
-
-from .contract import assert_close
-from .tiny_cmpagl import open_global_path, seeded_model, shake, tiny_config, tiny_stem_config
+from tests.models.contract import assert_close
+from tests.models.tiny_cmpagl import (
+    open_global_path,
+    seeded_model,
+    shake,
+    tiny_config,
+    tiny_stem_config,
+)
 
 VARIANTS = {
     "cross": tiny_config(),

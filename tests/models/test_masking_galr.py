@@ -5,9 +5,8 @@ import torch
 
 from rsctir_hf.models.cmpagl.masking_cmpagl import MaskedBoxes
 from rsctir_hf.models.galr.masking_galr import free_cells, free_mean, nodes_under
-
-from .contract import assert_close
-from .test_modeling_galr import model_of, pictures_of, tiny_faithful
+from tests.models.contract import assert_close
+from tests.models.test_modeling_galr import model_of, pictures_of, tiny_faithful
 
 BOXES = torch.tensor([[[2.0, 2, 30, 30], [3, 3, 31, 31], [34, 30, 60, 60], [30, 4, 60, 20]]])
 SCORES = torch.tensor([[0.9, 0.8, 0.7, 0.6]])

@@ -6,9 +6,8 @@ import torch
 from transformers import BertModel
 
 from rsctir_hf.models.cmpagl import CMPAGLModel
-
-from .contract import EmbeddingContract, ModelContract, assert_close
-from .tiny_cmpagl import (
+from tests.models.contract import EmbeddingContract, ModelContract, assert_close
+from tests.models.tiny_cmpagl import (
     open_global_path,
     seeded_model,
     sentences,

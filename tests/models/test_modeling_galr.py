@@ -7,8 +7,7 @@ from torch import nn
 from transformers import BertConfig, BertModel
 
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
-
-from .contract import CAPTIONS, ModelContract, assert_close
+from tests.models.contract import CAPTIONS, ModelContract, assert_close
 
 REGION_DIM, GRAPH_DIM, FUSION_DIM = 8, 6, 16
 

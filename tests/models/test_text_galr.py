@@ -12,8 +12,7 @@ from rsctir_hf.models.galr.text_galr import (
     UniSkipTextEncoder,
     prepare_text,
 )
-
-from .contract import assert_close
+from tests.models.contract import assert_close
 
 IDS = torch.tensor([[3, 4, 5, 0], [6, 7, 0, 0]])
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])

@@ -5,8 +5,7 @@ from torch import nn
 from transformers import BertConfig, BertTokenizer
 
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
-
-from .contract import WORDS
+from tests.models.contract import WORDS
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCABULARY = {word: number for number, word in enumerate(SPECIAL + WORDS)}

@@ -6,18 +6,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from rsctir_hf.errors import QueryError, UnsupportedError
-from rsctir_hf.proposals import sound_regions
-from rsctir_hf.protocols import Regions
 from rsctir_hf.regions.contribution import (
     MOST_BOXES,
     box_contributions,
     node_contributions,
     region_contributions,
 )
-
-from ..models.contract import assert_close
-from ..models.test_modeling_galr import model_of, pictures_of, tiny_faithful
-from ..models.tiny_cmpagl import open_global_path, seeded_model, tiny_stem_config
+from rsctir_hf.regions.proposer import Regions
+from rsctir_hf.regions.sanitize import sound_regions
+from tests.models.contract import assert_close
+from tests.models.test_modeling_galr import model_of, pictures_of, tiny_faithful
+from tests.models.tiny_cmpagl import open_global_path, seeded_model, tiny_stem_config
 
 BOXES = torch.tensor([[2.0, 2, 30, 30], [34, 30, 60, 60], [30, 4, 60, 20]])
 SURE = torch.tensor([0.5, 0.9, 0.7])

@@ -8,8 +8,8 @@ from PIL import Image
 from transformers import CLIPImageProcessor, YolosModel
 
 from rsctir_hf.errors import ModelLoadError, RegionsError, UnsupportedError
+from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.regions.detector import MAX_REGIONS, THRESHOLD, choose_regions, load_detector
-from rsctir_hf.weights import weights_fingerprint
 from tests.tiny_detectors import CLASSES, FAMILIES, always_this_box, save_detector, yolos
 
 

@@ -7,8 +7,7 @@ pytest.importorskip("torch_geometric")
 
 from rsctir_hf.regions.drea import DREA_SWITCHES, drea_graphs
 from rsctir_hf.regions.graph import to_data
-
-from ..models.test_modeling_galr import model_of, pictures_of
+from tests.models.test_modeling_galr import model_of, pictures_of
 
 PARTS = ("boxes", "scores", "mask", "kept", "dropped_by", "similarity", "salience", "adjacency")
 

@@ -6,9 +6,8 @@ from torch import nn
 
 from rsctir_hf.errors import UnsupportedError
 from rsctir_hf.regions.global_window import global_views
-
-from ..models.contract import assert_close
-from ..models.tiny_cmpagl import open_global_path, seeded_model, tiny_config
+from tests.models.contract import assert_close
+from tests.models.tiny_cmpagl import open_global_path, seeded_model, tiny_config
 
 
 def test_each_block_shows_its_map_and_its_weight():

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from rsctir_hf.retriever import Retriever
-
-from ..geo.rasters import write
+from rsctir_hf.search.retriever import Retriever
+from tests.geo.rasters import write
 
 FIELD = 32  # pixels a side
 BANK = ["a river", "many planes", "green tennis courts"]

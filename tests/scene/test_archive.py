@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 import rasterio
 
-from rsctir_hf.entries import BoundingBox, SearchFilter
+from rsctir_hf.embedding import records
+from rsctir_hf.embedding.dataset_rows import load_embeddings
 from rsctir_hf.errors import DataLayoutError, RasterError
-from rsctir_hf.gallery import records
-from rsctir_hf.gallery.tables import load_embeddings
 from rsctir_hf.geo.addresses import read_address
-from rsctir_hf.retriever import Retriever
 from rsctir_hf.scene import archive, index_rasters
-
-from ..geo.rasters import write
-from .conftest import BANK, FIELD, fields
+from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.vector_index.contract import BoundingBox, SearchFilter
+from tests.geo.rasters import write
+from tests.scene.conftest import BANK, FIELD, fields
 
 CUT = {"tile": FIELD, "overlap": 0.0}
 FAR = rasterio.Affine(0.3, 0, 400_000, 0, -0.3, 6_000_000)

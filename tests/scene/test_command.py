@@ -6,8 +6,8 @@ import os
 import pytest
 import rasterio
 
-from ..geo.rasters import write
-from .conftest import BANK, FIELD, fields
+from tests.geo.rasters import write
+from tests.scene.conftest import BANK, FIELD, fields
 
 
 @pytest.fixture

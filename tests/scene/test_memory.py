@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from ..conftest import ROOT
+from tests.conftest import ROOT
 
 SIDE, BLOCK = 20_000, 256
 RASTER_MB = SIDE * SIDE * 3 * 2 / 1e6  # 2,400 as numbers of 16 bits
@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from torch import nn
 from types import SimpleNamespace
 from transformers import CLIPImageProcessor
-from rsctir_hf.retriever import Retriever
+from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.scene import SceneIndex
 
 file, side, block = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

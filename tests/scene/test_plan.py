@@ -8,8 +8,7 @@ from rasterio import Affine
 from rsctir_hf.errors import QueryError
 from rsctir_hf.geo.raster import open_raster
 from rsctir_hf.scene.plan import plan_tiles, window_box, window_places
-
-from ..geo.rasters import PLACES, picture, write
+from tests.geo.rasters import PLACES, picture, write
 
 UCM = SimpleNamespace(training_images="UCM-Captions train, 1,680 pictures")
 UNKNOWN = SimpleNamespace()

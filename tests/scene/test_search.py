@@ -10,9 +10,8 @@ from rasterio.warp import transform as to_other_crs
 from rsctir_hf.errors import QueryError, RasterError, UnsupportedError
 from rsctir_hf.geo.tiling import Window
 from rsctir_hf.scene import SceneIndex, search_scene
-
-from ..geo.rasters import PLACES, picture, write
-from .conftest import BANK, FIELD, fields
+from tests.geo.rasters import PLACES, picture, write
+from tests.scene.conftest import BANK, FIELD, fields
 
 CUT = {"tile": FIELD, "overlap": 0.25}
 

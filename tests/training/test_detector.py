@@ -14,17 +14,18 @@ import torch
 import yaml
 
 from benchmarks import detector_map
-from rsctir_hf.detection_evaluation import detect
-from rsctir_hf.detector_args import parse_detector_recipe
-from rsctir_hf.detector_data import (
+from drawn_scenes.gallery import CATEGORIES
+from rsctir_hf.detection.boxed_sets import (
     DRAWN_NAMES,
     DRAWN_TYPES,
     hold_out_by_class,
     load_detector_data,
     read_split,
 )
-from rsctir_hf.drawn.gallery import CATEGORIES, sample_folder
+from rsctir_hf.detection.detection_evaluation import detect
+from rsctir_hf.detection.detector_args import parse_detector_recipe
 from rsctir_hf.errors import DataLayoutError, RecipeError, RsctirError
+from rsctir_hf.sample import sample_folder
 from tests.boxed import boxed_picture, write_rsod
 from tests.conftest import ROOT
 

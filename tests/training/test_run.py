@@ -8,11 +8,11 @@ import pytest
 import torch
 import yaml
 
+from rsctir_hf.embedding.encoder import load_dual_encoder
 from rsctir_hf.errors import DataLayoutError, RecipeError
-from rsctir_hf.gallery.loading import load_dual_encoder
-from rsctir_hf.retriever import Retriever
-from rsctir_hf.training_args import read_recipe
-from rsctir_hf.weights import weights_fingerprint
+from rsctir_hf.loading.checks import weights_fingerprint
+from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.training.recipe_args import read_recipe
 from tests import miniature
 from tests.conftest import ROOT
 from tests.tiny_recipes import TINY, TINY_CONFIG

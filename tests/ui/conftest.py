@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rsctir_hf.ui.settings import parse_settings
-from rsctir_hf.ui.workbench import Workbench
-
-from .tiny_models import save_launch
+from rsctir_hf.ui.server.settings import parse_settings
+from rsctir_hf.ui.server.workbench import Workbench
+from tests.ui.tiny_models import save_launch
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from rsctir_hf.errors import ModelLoadError
-from rsctir_hf.ui.endpoints import Endpoints
-from rsctir_hf.ui.region_tab import RegionHandlers
-from rsctir_hf.ui.search_tab import SearchHandlers
-from rsctir_hf.ui.workbench import Phase, Workbench
-
-from ..tiny_detectors import CLASSES, save_detector
-from .conftest import wait_until_over
+from rsctir_hf.ui.server.endpoints import Endpoints
+from rsctir_hf.ui.server.workbench import Phase, Workbench
+from rsctir_hf.ui.tabs.region_tab import RegionHandlers
+from rsctir_hf.ui.tabs.search_tab import SearchHandlers
+from tests.tiny_detectors import CLASSES, save_detector
+from tests.ui.conftest import wait_until_over
 
 THRESHOLD = 0.1
 

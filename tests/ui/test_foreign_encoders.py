@@ -5,19 +5,18 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from rsctir_hf.ui.about_tab import figures_table
-from rsctir_hf.ui.endpoints import Endpoints
-from rsctir_hf.ui.header import header
 from rsctir_hf.ui.layout import build_app
-from rsctir_hf.ui.picture_tab import PictureHandlers
-from rsctir_hf.ui.region_tab import RegionHandlers
-from rsctir_hf.ui.search_tab import GALLERY, SearchHandlers
-from rsctir_hf.ui.settings import parse_settings
-from rsctir_hf.ui.workbench import Phase, Workbench
-
-from ..foreign_encoders import FOREIGN, save_foreign
-from .conftest import wait_until_over
-from .tiny_models import BANK
+from rsctir_hf.ui.server.endpoints import Endpoints
+from rsctir_hf.ui.server.settings import parse_settings
+from rsctir_hf.ui.server.workbench import Phase, Workbench
+from rsctir_hf.ui.tabs.about_tab import figures_table
+from rsctir_hf.ui.tabs.picture_tab import PictureHandlers
+from rsctir_hf.ui.tabs.region_tab import RegionHandlers
+from rsctir_hf.ui.tabs.search_tab import GALLERY, SearchHandlers
+from rsctir_hf.ui.views.header import header
+from tests.foreign_encoders import FOREIGN, save_foreign
+from tests.ui.conftest import wait_until_over
+from tests.ui.tiny_models import BANK
 
 
 @pytest.fixture(scope="module", params=list(FOREIGN))

@@ -6,15 +6,14 @@ from dataclasses import replace
 import gradio as gr
 import pytest
 
-from rsctir_hf.ui.endpoints import Endpoints
-from rsctir_hf.ui.picture_tab import PictureHandlers
-from rsctir_hf.ui.region_tab import RegionHandlers
-from rsctir_hf.ui.scene_tab import SceneHandlers
-from rsctir_hf.ui.search_tab import GALLERY, OWN, SearchHandlers, Shown, search_message
-from rsctir_hf.ui.workbench import Phase, Status, Workbench
-
-from .bad_uploads import write_bad, write_good
-from .tiny_models import BANK
+from rsctir_hf.ui.server.endpoints import Endpoints
+from rsctir_hf.ui.server.workbench import Phase, Status, Workbench
+from rsctir_hf.ui.tabs.picture_tab import PictureHandlers
+from rsctir_hf.ui.tabs.region_tab import RegionHandlers
+from rsctir_hf.ui.tabs.scene_tab import SceneHandlers
+from rsctir_hf.ui.tabs.search_tab import GALLERY, OWN, SearchHandlers, Shown, search_message
+from tests.ui.bad_uploads import write_bad, write_good
+from tests.ui.tiny_models import BANK
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ from PIL import Image
 from torch import nn
 
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
-
-from ..models.tiny_cmpagl import seeded_model, tiny_config, tiny_processor
+from tests.models.tiny_cmpagl import seeded_model, tiny_config, tiny_processor
 
 BANK = (
     "boats moored beside a pier",

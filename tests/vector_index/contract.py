@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rsctir_hf.entries import BoundingBox, SearchFilter
 from rsctir_hf.errors import IndexMismatchError, QueryError, UnknownItemError
+from rsctir_hf.vector_index.contract import BoundingBox, SearchFilter
 from rsctir_hf.vector_index.recall import measure_recall
 
 CLASSES = ("airport", "harbour", "forest", "farm")

@@ -11,7 +11,6 @@ import torch
 from filelock import FileLock
 from safetensors.torch import save_file
 
-from rsctir_hf.entries import NOT_MEASURED, Recall, noted_recall
 from rsctir_hf.errors import (
     FolderBusyError,
     IndexMismatchError,
@@ -21,13 +20,13 @@ from rsctir_hf.errors import (
 )
 from rsctir_hf.vector_index import folder as folders
 from rsctir_hf.vector_index import opening
+from rsctir_hf.vector_index.contract import NOT_MEASURED, Recall, noted_recall
 from rsctir_hf.vector_index.exact import ExactIndex
 from rsctir_hf.vector_index.folder import LOCK_FILE
 from rsctir_hf.vector_index.hnsw import HNSWIndex
 from rsctir_hf.vector_index.opening import open_index
-
-from ..full_disk import full_disk
-from .contract import unit_vectors
+from tests.full_disk import full_disk
+from tests.vector_index.contract import unit_vectors
 
 # One of two that save at the same time, over and over.
 SAVE_OFTEN = """

@@ -5,14 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from rsctir_hf.entries import SearchFilter
 from rsctir_hf.errors import QueryError, UnknownItemError
+from rsctir_hf.vector_index.contract import SearchFilter
 from rsctir_hf.vector_index.exact import ExactIndex
 from rsctir_hf.vector_index.hnsw import HNSWIndex
 from rsctir_hf.vector_index.opening import open_index
 from rsctir_hf.vector_index.recall import measure_recall
-
-from .contract import VectorIndexContract, fill, unit_vectors
+from tests.vector_index.contract import VectorIndexContract, fill, unit_vectors
 
 
 class InMemory(VectorIndexContract):

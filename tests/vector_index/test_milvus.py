@@ -7,13 +7,12 @@ from itertools import count
 import pytest
 from milvus_lite.server_manager import server_manager_instance
 
-from rsctir_hf.entries import SearchFilter
 from rsctir_hf.errors import IndexMismatchError, IndexUnavailableError, UnsupportedError
-from rsctir_hf.vector_index.conditions import milvus_condition
+from rsctir_hf.vector_index.contract import SearchFilter
+from rsctir_hf.vector_index.filters import milvus_condition
 from rsctir_hf.vector_index.milvus import MilvusIndex
 from rsctir_hf.vector_index.opening import open_index
-
-from .contract import VectorIndexContract, fill, unit_vectors
+from tests.vector_index.contract import VectorIndexContract, fill, unit_vectors
 
 _numbers = count()
 

@@ -9,12 +9,11 @@ import psycopg
 import pytest
 import torch
 
-from rsctir_hf.entries import SearchFilter
 from rsctir_hf.errors import IndexMismatchError, IndexUnavailableError, QueryError, UnsupportedError
+from rsctir_hf.vector_index.contract import SearchFilter
 from rsctir_hf.vector_index.opening import open_index
 from rsctir_hf.vector_index.postgres import PostgresIndex
-
-from .contract import VectorIndexContract, fill, unit_vectors
+from tests.vector_index.contract import VectorIndexContract, fill, unit_vectors
 
 
 @pytest.fixture

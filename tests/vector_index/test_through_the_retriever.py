@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from transformers import CLIPModel
 
-from rsctir_hf.entries import BoundingBox, SearchFilter
 from rsctir_hf.errors import IndexMismatchError, QueryError, UnsupportedError
-from rsctir_hf.gallery import live_search
-from rsctir_hf.retriever import Retriever
+from rsctir_hf.search import session
+from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.vector_index.contract import BoundingBox, SearchFilter
 from rsctir_hf.vector_index.opening import open_index
 
 BANK = ("boats moored beside a pier", "green tennis courts", "many planes", "a river")
@@ -122,7 +122,7 @@ def test_an_index_that_does_not_say_who_made_it_is_refused(tiny_clip, tiny_clip_
 
 
 def test_only_the_best_of_an_approximate_engine_are_reranked(retriever, engine, monkeypatch):
-    monkeypatch.setattr(live_search, "RERANK_POOL", 3)
+    monkeypatch.setattr(session, "RERANK_POOL", 3)
     plain = [hit.item for hit in retriever.search("a river", top_k=3)]
     moved = [hit.item for hit in retriever.search("a river", top_k=3, rerank="smr")]
     if engine == "exact":

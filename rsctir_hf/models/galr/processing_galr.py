@@ -70,7 +70,7 @@ SENTENCE_TRANSFORMERS_FILES: dict[str, Any] = {
 
 
 class ImageRegions(Protocol):
-    """Regions of one picture, in its own pixels (``rsctir_hf.protocols.Regions`` is one)."""
+    """Regions of one picture, in its own pixels (``rsctir_hf.regions.proposer.Regions`` is one)."""
 
     boxes: Any
     scores: Any

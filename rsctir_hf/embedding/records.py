@@ -1,0 +1,179 @@
+"""Pictures to embed, each with an id, and a cheap way to tell that it has not changed.
+
+The pipeline takes anything with the attributes of ``PictureRecord``: files and pictures in memory
+are here, rows of a data set in ``tables``; the tiles of a scene are another case.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from rsctir_hf.embedding.encode import ImageSource
+from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError
+from rsctir_hf.files.pictures import IMAGE_SUFFIXES, list_images
+
+#: A file that changed less than this many seconds ago may change again without a trace in its
+#: times: FAT counts in steps of two seconds.
+SETTLED_AFTER = 2.5
+
+
+class PictureRecord(Protocol):
+    """One picture to embed."""
+
+    @property
+    def id(self) -> str:
+        """What it is called, different from all others."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What is stored beside its vector, by column; the same columns in every record."""
+
+    def stamp(self) -> str:
+        """Return what changes whenever the picture may have, at no cost; empty if nothing does."""
+
+    def load(self) -> bytes | Image.Image:
+        """Return the content of the picture's file, or the picture where it has none.
+
+        Raises:
+            ImageReadError: it cannot be had.
+        """
+
+
+@dataclass(frozen=True)
+class FilePicture:
+    """A picture file.
+
+    Attributes:
+        id: its path within the gallery, with forward slashes.
+        path: where it lies.
+        metadata: see ``PictureRecord``.
+    """
+
+    id: str
+    path: Path
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def stamp(self) -> str:
+        """Return size, time of change and time of the last change of the file's entry.
+
+        The latter is there because a copy may be given the times of another file. Empty for a file
+        that has only just changed (``SETTLED_AFTER``).
+        """
+        try:
+            found = self.path.stat()
+        except OSError:
+            return ""
+        if time.time() - max(found.st_mtime, found.st_ctime) < SETTLED_AFTER:
+            return ""
+        return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+
+    def load(self) -> bytes:
+        """Read the file.
+
+        Raises:
+            ImageReadError: it is gone or may not be read.
+        """
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise ImageReadError(
+                f"{self.id} cannot be read ({error.strerror}). Check that it is still there and "
+                "that you may read it, or leave it out."
+            ) from error
+
+
+@dataclass(frozen=True)
+class HeldPicture:
+    """A picture in memory.
+
+    Attributes:
+        id: see ``PictureRecord``.
+        picture: itself.
+        metadata: see ``PictureRecord``.
+    """
+
+    id: str
+    picture: Image.Image
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def stamp(self) -> str:
+        """Return nothing: pictures in memory are compared by content."""
+        return ""
+
+    def load(self) -> Image.Image:
+        """Return the picture."""
+        return self.picture
+
+
+def source_records(sources: Sequence[ImageSource]) -> tuple[list[PictureRecord], str]:
+    """Turn paths and PIL pictures into records, and return the folder that holds all paths."""
+    paths = {
+        place: os.path.abspath(source)
+        for place, source in enumerate(sources)
+        if not isinstance(source, Image.Image)
+    }
+    root = os.path.commonpath([os.path.dirname(path) for path in paths.values()]) if paths else ""
+    records = list[PictureRecord]()
+    for place, source in enumerate(sources):
+        if isinstance(source, Image.Image):
+            records.append(HeldPicture(f"picture {place}", source))
+        else:
+            path = Path(paths[place])
+            records.append(FilePicture(path.relative_to(root).as_posix(), path))
+    return records, root
+
+
+def folder_pictures(folder: str | Path) -> list[FilePicture]:
+    """List the picture files of a folder and its subfolders, in the order of their names.
+
+    Raises:
+        DataLayoutError: the folder is missing or holds no picture.
+    """
+    root = Path(folder)
+    paths = [Path(str(source)) for source in picture_sources(root)]
+    return [FilePicture(path.relative_to(root).as_posix(), path) for path in paths]
+
+
+def picture_sources(
+    images: str | Path | Image.Image | Iterable[ImageSource],
+) -> Sequence[ImageSource]:
+    """List the pictures of a folder, or pass a sequence on; one picture alone is a list of one.
+
+    Raises:
+        DataLayoutError: the folder is missing or holds no picture.
+        QueryError: the sequence holds something else, by its first element.
+    """
+    if isinstance(images, Image.Image) or (isinstance(images, str | Path) and is_picture(images)):
+        return [images]
+    if not isinstance(images, str | Path):
+        # A lazy sequence, such as an image column, stays one.
+        sources = images if isinstance(images, Sequence) else list(images)
+        _check_first(sources)
+        return sources
+    found = list_images(images)
+    if not found:
+        raise DataLayoutError(
+            f"{images} holds no picture. Looked in it and its subfolders for files ending in "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}. Name the folder that holds the pictures."
+        )
+    return found
+
+
+def is_picture(path: str | Path) -> bool:
+    """Tell whether this is a file that is named like a picture."""
+    file = Path(path).expanduser()
+    return file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+
+
+def _check_first(sources: Sequence[ImageSource]) -> None:
+    if len(sources) and not isinstance(sources[0], str | Path | Image.Image):
+        raise QueryError(
+            f"Pictures are given as a {type(sources[0]).__name__}; expected paths or PIL pictures. "
+            "Of a data set pass its image column (dataset['image']), of arrays "
+            "[Image.fromarray(array) for array in arrays]."
+        )

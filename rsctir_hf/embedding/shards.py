@@ -1,0 +1,147 @@
+"""Shards: Parquet files of embeddings, each written whole or not at all.
+
+A row holds ``id``, ``content_hash``, ``stamp``, ``embedding`` and what else the source says. While
+a run goes on every batch is a file of its own, so that a killed process loses nothing but the
+batches at work; once there are enough of them they are written again as one.
+"""
+
+import logging
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from rsctir_hf.errors import IndexMismatchError
+from rsctir_hf.files.atomic import write_atomically
+
+logger = logging.getLogger(__name__)
+
+SHARD_ROWS = 4096  # 8 MB of 512 numbers each
+SUFFIX = ".parquet"
+#: What ``ShardWriter`` calls a shard; any other name could lead out of the folder.
+SHARD_NAME = re.compile(rf"[0-9]{{8}}-[0-9]{{5}}-[0-9a-f]{{8}}\{SUFFIX}")
+
+Precision = Literal["float32", "float16"]
+
+
+def rows_of(
+    ids: Sequence[str],
+    hashes: Sequence[str],
+    stamps: Sequence[str],
+    *,
+    vectors: Tensor,
+    metadata: Sequence[Mapping[str, Any]],
+    dtype: Precision,
+) -> pa.Table:
+    """Build n rows.
+
+    Args:
+        ids: of n pictures.
+        hashes: of their contents.
+        stamps: of their sources.
+        vectors: (n, D).
+        metadata: n mappings with the same names, which become columns.
+        dtype: ``float32``, or ``float16``, which halves the size.
+    """
+    numbers = vectors.numpy().astype(np.dtype(dtype)).reshape(-1)
+    columns = {
+        "id": pa.array(ids, pa.string()),
+        "content_hash": pa.array(hashes, pa.string()),
+        "stamp": pa.array(stamps, pa.string()),
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(numbers), vectors.shape[1]),
+    }
+    said = {name: pa.array([each[name] for each in metadata]) for name in metadata[0]}
+    return pa.table(columns | said)
+
+
+def vectors_of(rows: pa.Table) -> Tensor:
+    """Return the embeddings of n rows as (n, D) float32."""
+    column = rows.column("embedding").combine_chunks()
+    length = column.type.list_size
+    numbers = column.flatten().to_numpy().astype(np.float32)
+    return torch.from_numpy(numbers.reshape(-1, length))  # (n, D)
+
+
+def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a shard, or some of its columns.
+
+    Raises:
+        IndexMismatchError: it is missing or damaged.
+    """
+    try:
+        # The plain reader of one file: it follows no links and no folders, and guesses nothing.
+        with path.open("rb") as file:  # pyarrow cannot write every name that a file may have
+            shard = pq.ParquetFile(file, page_checksum_verification=True)
+            return shard.read(columns=None if columns is None else list(columns))
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise IndexMismatchError(
+            f"{path} is missing or damaged ({error}). Run rsctir embed again; it embeds anew what "
+            "was in it."
+        ) from error
+
+
+def readable_shards(
+    folder: Path, columns: Sequence[str] | None = None
+) -> Iterator[tuple[Path, pa.Table]]:
+    """Yield name and all or some columns of every shard whose columns are sound, oldest first.
+
+    A damaged one is passed over with a warning: its pictures will be embedded anew.
+    """
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            yield path, read_shard(path, columns)
+        except IndexMismatchError as error:
+            logger.warning("%s", error)
+
+
+class ShardWriter:
+    """Writes rows batch by batch and joins them into shards.
+
+    Args:
+        folder: of the shards, which exists.
+        rank: of this process, part of the names.
+        shard_rows: rows of a full shard; that many are held in memory at most.
+    """
+
+    def __init__(self, folder: Path, *, rank: int = 0, shard_rows: int = SHARD_ROWS) -> None:
+        self._folder, self._rank, self._shard_rows = folder, rank, shard_rows
+        numbers = [int(path.name[:8]) for path in folder.glob(f"[0-9]*{SUFFIX}")]
+        self._next = max(numbers, default=-1) + 1  # names sort by age
+        self._rows: list[pa.Table] = []
+        self._batches: list[Path] = []
+
+    def add(self, rows: pa.Table) -> None:
+        """Write a batch of rows; from then on the end of this process does them no harm.
+
+        Raises:
+            StorageError: it cannot be written; what was written before stays.
+        """
+        # A disk that is waited for after every batch costs more than the batches that a machine
+        # loses when it stops; one that it has half written is passed over by the next run.
+        self._batches.append(self.write(rows, durable=False))
+        self._rows.append(rows)
+        if sum(map(len, self._rows)) >= self._shard_rows:
+            self.write(pa.concat_tables(self._rows, promote_options="default"))
+            for path in self._batches:
+                path.unlink(missing_ok=True)
+            self._rows, self._batches = [], []
+
+    def write(self, rows: pa.Table, *, durable: bool = True) -> Path:
+        """Write rows as one file (see ``write_atomically``) and return its path.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        sink = pa.BufferOutputStream()
+        pq.write_table(rows, sink, write_page_checksum=True)
+        name = f"{self._next:08d}-{self._rank:05d}-{uuid.uuid4().hex[:8]}{SUFFIX}"
+        write_atomically(self._folder / name, sink.getvalue(), durable=durable)
+        self._next += 1
+        return self._folder / name

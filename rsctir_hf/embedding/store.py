@@ -1,0 +1,379 @@
+"""A folder of embeddings: who made it, who may write to it, and which of its shards count.
+
+``embeddings.json`` is replaced in one step at the end of a run and names the shards that hold every
+picture once. Shards it does not name come from a run that was cut short: the next run of the same
+model takes them up and ends with a new ``embeddings.json``; until then the old one holds.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow as pa
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from rsctir_hf.embedding.shards import (
+    SHARD_NAME,
+    SHARD_ROWS,
+    SUFFIX,
+    Precision,
+    ShardWriter,
+    read_shard,
+    readable_shards,
+    vectors_of,
+)
+from rsctir_hf.errors import DataLayoutError, FolderBusyError, IndexMismatchError
+from rsctir_hf.files.atomic import UNFINISHED, parse_json, storage_error, write_atomically
+from rsctir_hf.regions.proposer import DetectorRecord
+
+RECORD_FILE = "embeddings.json"
+SHARDS_FOLDER = "shards"
+FORMAT = 1
+_LOCK_FILE, _HOLDER_FILE = ".lock", ".lock.json"
+
+
+@dataclass(frozen=True)
+class Maker:
+    """All that the numbers of an embedding depend on, besides the picture.
+
+    Attributes:
+        model_id: folder or Hub id of the model.
+        model_revision: commit on the Hub, or None.
+        fingerprint: of the model's weights (``checks.weights_fingerprint``).
+        regions: ``model``, ``none`` or a detector's name.
+        detector: what identifies the detector, if it says more than its name.
+        preprocessing: fingerprint of the image processor's settings.
+        symmetries: views of a picture that are averaged, 1 or 8.
+        dtype: of the stored numbers.
+    """
+
+    model_id: str
+    model_revision: str | None
+    fingerprint: str
+    regions: str
+    detector: DetectorRecord | None
+    preprocessing: str
+    symmetries: int = 1
+    dtype: Precision = "float32"
+
+    def makes_the_same(self, other: "Maker") -> bool:
+        """Tell whether both make the same embeddings; the same model may lie elsewhere."""
+        if (self.detector is None) != (other.detector is None):
+            return False
+        same_regions = (
+            self.detector.finds_the_same(other.detector)
+            if self.detector is not None and other.detector is not None
+            else self.regions == other.regions
+        )
+        return same_regions and self._rest() == other._rest()
+
+    def _rest(self) -> tuple[str | int, ...]:
+        return self.fingerprint, self.preprocessing, self.symmetries, self.dtype
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model_id or 'an unnamed model'} (weights {self.fingerprint}, regions "
+            f"{self.detector or self.regions}, preprocessing {self.preprocessing}, symmetries "
+            f"{self.symmetries}, {self.dtype})"
+        )
+
+
+@dataclass(frozen=True)
+class StoreRecord:
+    """What ``embeddings.json`` says.
+
+    Attributes:
+        maker: of all embeddings here.
+        root: folder that the ids are paths in, or the data set they are rows of.
+        rows: how many pictures there are; None until a run has ended.
+        shards: names of the shards that hold them, in order.
+        format: version of this layout.
+    """
+
+    maker: Maker
+    root: str
+    rows: int | None = None
+    shards: tuple[str, ...] = ()
+    format: int = FORMAT
+
+
+@dataclass
+class Known:
+    """What the shards of a folder hold, without the embeddings.
+
+    Attributes:
+        latest: stamp and content hash of each id's latest row.
+        places: file and row of an embedding of each content.
+    """
+
+    latest: dict[str, tuple[str, str]] = field(default_factory=dict)
+    places: dict[str, tuple[Path, int]] = field(default_factory=dict)
+
+
+class EmbeddingStore:
+    """A folder of embeddings that is written to.
+
+    Args:
+        folder: made if missing.
+        maker: of the embeddings to come.
+        root: see ``StoreRecord``.
+        shard_rows: rows of a full shard.
+    """
+
+    def __init__(
+        self, folder: Path, maker: Maker, *, root: str = "", shard_rows: int = SHARD_ROWS
+    ) -> None:
+        self.folder, self.shards = folder, folder / SHARDS_FOLDER
+        self.maker, self._root, self._shard_rows = maker, root, shard_rows
+        self._last_read: tuple[Path, Tensor] | None = None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing; held by the system, so it ends with the process.
+
+        Raises:
+            FolderBusyError: another process holds it; names that process.
+            StorageError: the folder cannot be written to.
+            IndexMismatchError: the folder holds embeddings of another maker, or something else.
+        """
+        lock = filelock.FileLock(self.folder / _LOCK_FILE)
+        holder = self.folder / _HOLDER_FILE
+        try:
+            self.shards.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise FolderBusyError(
+                f"{self.folder} is being written by {_describe_holder(holder)}. Wait until it has "
+                "ended, or choose another folder."
+            ) from error
+        except OSError as error:
+            raise storage_error(self.folder, error) from error
+        try:
+            write_atomically(holder, json.dumps(_this_process()))
+            self._claim()
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def writer(self, rank: int = 0) -> ShardWriter:
+        """Return a writer of further rows."""
+        return ShardWriter(self.shards, rank=rank, shard_rows=self._shard_rows)
+
+    def known(self) -> Known:
+        """Read what is there, of ended runs and of those that were cut short.
+
+        The embeddings are read too: a shard in which they are damaged must count as missing.
+        """
+        known = Known()
+        for path, rows in readable_shards(self.shards):
+            described = rows.select(["id", "content_hash", "stamp"])
+            cells = zip(*described.to_pydict().values(), strict=True)
+            for row, (each, content, stamp) in enumerate(cells):
+                known.latest[each] = stamp, content
+                known.places[content] = path, row
+        return known
+
+    def vector_at(self, place: tuple[Path, int]) -> Tensor:
+        """Read one embedding (D,); neighbours in a shard cost one reading."""
+        path, row = place
+        if self._last_read is None or self._last_read[0] != path:
+            self._last_read = path, vectors_of(read_shard(path, ("embedding",)))
+        return self._last_read[1][row]
+
+    def finish(self, wanted: set[str]) -> StoreRecord:
+        """Keep each wanted picture's latest row, in full shards, and drop everything else.
+
+        Whatever interrupts this, either the older record holds or the new one, and no row is lost.
+
+        Args:
+            wanted: ids.
+
+        Raises:
+            StorageError: the new shards cannot be written.
+        """
+        latest = self._latest_rows(wanted)
+        recorded = read_record(self.folder).shards
+        rows = sum(map(len, latest.values()))
+        shards = recorded if self._is_final(recorded, rows) else self._rewrite(recorded, latest)
+        record = StoreRecord(self.maker, self._root, rows, tuple(shards))
+        write_record(self.folder, record)
+        for path in self.shards.glob(f"*{SUFFIX}"):
+            if path.name not in shards:
+                path.unlink(missing_ok=True)
+        return record
+
+    def _is_final(self, recorded: Sequence[str], rows: int) -> bool:
+        """Tell whether the shards on record hold just the rows that count."""
+        found = {
+            path.name: len(held) for path, held in readable_shards(self.shards, ("content_hash",))
+        }
+        return set(found) == set(recorded) and sum(found.values()) == rows
+
+    def _rewrite(self, recorded: Sequence[str], latest: Mapping[Path, Sequence[int]]) -> list[str]:
+        """Write the rows that count into full shards, in order; return the names of all shards."""
+        names, waiting, writer = list[str](), list[pa.Table](), self.writer()
+        for path in self._in_order(recorded):
+            if path not in latest:
+                continue
+            rows = read_shard(path)
+            whole = len(rows) == len(latest[path])
+            if whole and len(rows) >= self._shard_rows and not waiting:
+                names.append(path.name)
+                continue
+            waiting.append(rows if whole else rows.take(sorted(latest[path])))
+            if sum(map(len, waiting)) >= self._shard_rows:
+                names.append(writer.write(_joined(waiting)).name)
+                waiting = []
+        if waiting:
+            names.append(writer.write(_joined(waiting)).name)
+        return names
+
+    def _claim(self) -> None:
+        """Check that the folder's embeddings are of this maker, and clear what a crash left."""
+        try:
+            found = read_record(self.folder)
+        except DataLayoutError:
+            if any(self.shards.iterdir()):
+                raise
+            write_record(self.folder, StoreRecord(self.maker, self._root))
+            return
+        if not found.maker.makes_the_same(self.maker):
+            raise IndexMismatchError(
+                f"{self.folder} holds embeddings of {found.maker}; this run would add those of "
+                f"{self.maker}. Choose another folder, or the model and options that made it."
+            )
+        # Pictures that moved are known by their content; other pictures would be dropped.
+        if found.root not in ("", self._root) and Path(found.root).exists():
+            raise IndexMismatchError(
+                f"{self.folder} holds embeddings of the pictures in {found.root}; this run is "
+                f"about {self._root or 'pictures without a folder'}. Choose another folder."
+            )
+        for left in [
+            *self.shards.glob(f"*{UNFINISHED}"),
+            *self.folder.glob(f"*.json.*{UNFINISHED}"),
+        ]:
+            left.unlink(missing_ok=True)
+
+    def _latest_rows(self, wanted: set[str]) -> dict[Path, list[int]]:
+        """Return by shard the rows that count: the latest of each wanted id."""
+        latest: dict[str, tuple[Path, int]] = {}
+        for path, rows in readable_shards(self.shards, ("id",)):
+            for row, each in enumerate(rows["id"].to_pylist()):
+                if each in wanted:
+                    latest[each] = path, row
+        found: dict[Path, list[int]] = {}
+        for path, row in latest.values():
+            found.setdefault(path, []).append(row)
+        return found
+
+    def _in_order(self, recorded: Sequence[str]) -> list[Path]:
+        """List the shards: those on record in its order, then the others by age."""
+        first = [self.shards / name for name in recorded]
+        return first + sorted(set(self.shards.glob(f"*{SUFFIX}")) - set(first))
+
+
+def iterate_embeddings(folder: str | Path) -> Iterator[tuple[pa.Table, Tensor]]:
+    """Yield the rows of each shard and their vectors (n, D) as unit vectors, one shard at a time.
+
+    Raises:
+        DataLayoutError: no embeddings there, or none whose run has come to an end.
+        IndexMismatchError: a shard is missing or damaged.
+    """
+    record = finished_record(Path(folder))
+    for name in record.shards:
+        rows = read_shard(Path(folder) / SHARDS_FOLDER / name)
+        vectors = vectors_of(rows)
+        # float32 is to the last bit what the model gave; half precision has lost the unit length
+        yield rows, vectors if record.maker.dtype == "float32" else normalize(vectors, dim=-1)
+
+
+def finished_record(folder: Path) -> StoreRecord:
+    """Read what a folder of embeddings says about itself.
+
+    Raises:
+        DataLayoutError: no embeddings there, or none whose run has come to an end.
+    """
+    record = read_record(folder)
+    if record.rows is None:
+        raise DataLayoutError(
+            f"The run that fills {folder} has not come to its end. Run the same command again: it "
+            "goes on where it was cut short."
+        )
+    return record
+
+
+def read_record(folder: Path) -> StoreRecord:
+    """Read ``embeddings.json``, of a run that has ended or not.
+
+    Raises:
+        DataLayoutError: there is none, it is damaged, or of another version.
+    """
+    path = folder / RECORD_FILE
+    try:
+        fields = parse_json(path.read_text(encoding="utf-8"))
+        maker = fields.pop("maker")
+        detector = maker.pop("detector")
+        maker = Maker(**maker, detector=DetectorRecord(**detector) if detector else None)
+        record = StoreRecord(maker, **{**fields, "shards": _own_shards(fields["shards"])})
+        if not isinstance(record.root, str) or not isinstance(record.rows, int | None):
+            raise TypeError(f"root {record.root!r} or rows {record.rows!r} is of another kind")
+    except FileNotFoundError as error:
+        raise DataLayoutError(
+            f"{folder} holds no embeddings ({RECORD_FILE} is missing). Make some with: "
+            f"rsctir embed --model MODEL --images FOLDER --output {folder}"
+        ) from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataLayoutError(f"{path} cannot be read ({error}). Embed anew elsewhere.") from error
+    if record.format != FORMAT:
+        raise DataLayoutError(
+            f"{path} has format {record.format}; this version reads {FORMAT}. Embed anew elsewhere."
+        )
+    return record
+
+
+def _own_shards(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of shards, unless one of them could lead elsewhere.
+
+    Raises:
+        ValueError: it is none that ``ShardWriter`` gives.
+    """
+    for name in names:
+        if not SHARD_NAME.fullmatch(name):
+            raise ValueError(f"it names a shard {name!r}")
+    return tuple(names)
+
+
+def write_record(folder: Path, record: StoreRecord) -> None:
+    """Replace ``embeddings.json`` in one step.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    text = json.dumps(asdict(record), indent=1, ensure_ascii=False)
+    write_atomically(folder / RECORD_FILE, text)
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _this_process() -> dict[str, Any]:
+    started = time.strftime("%Y-%m-%d %H:%M:%S")
+    return {"process": os.getpid(), "machine": socket.gethostname(), "since": started}
+
+
+def _describe_holder(holder: Path) -> str:
+    try:
+        found = parse_json(holder.read_text(encoding="utf-8"))
+        return f"process {found['process']} on {found['machine']} since {found['since']}"
+    except (OSError, ValueError, KeyError):  # it has only just begun, or is about to end
+        return "another process"

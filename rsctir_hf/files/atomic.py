@@ -1,0 +1,188 @@
+"""Files and folders that appear whole or not at all, whenever the process is stopped."""
+
+import errno
+import glob
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rsctir_hf.errors import OutputExistsError, RsctirError, StorageError
+
+logger = logging.getLogger(__name__)
+
+#: What the name of an unfinished file ends with, or holds; readers pass over such names.
+UNFINISHED = ".part"
+#: Seconds after which an unfinished file counts as left by a process that was killed.
+STALE = 600
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DEVICES = (Path("/dev"), Path("/dev/fd"))
+
+
+def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) -> None:
+    """Write a file that is there whole or not at all; until then an older one stays.
+
+    A device or pipe is written to as it is: root would replace ``/dev/null`` by a file otherwise.
+
+    Args:
+        path: of the file.
+        content: all of it; text is written as UTF-8.
+        durable: wait until the disk has it, so that the machine may stop as well.
+
+    Raises:
+        StorageError: it cannot be written; nothing of it is left.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    try:
+        if _is_device(path):
+            path.write_bytes(data)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path.parent, f"{path.name}.*{UNFINISHED}")
+        with unfinished.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        _remove(unfinished)
+        raise storage_error(path, error) from error
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield the name of a file to write beside ``path``, and put it in its place at the end.
+
+    After an error the unfinished file is deleted, and what stood at ``path`` is still there. A
+    device or pipe is yielded itself.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    target = Path(path)
+    if _is_device(target):
+        yield target
+        return
+    # Some writers choose the format by the suffix.
+    unfinished = target.with_name(f".{target.stem}.{os.getpid()}{UNFINISHED}{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(target.parent, f".{target.stem}.*{UNFINISHED}{target.suffix}")
+        yield unfinished
+        os.replace(unfinished, target)
+    except RsctirError:  # some are OSErrors as well, and have their own words
+        raise
+    except OSError as error:
+        raise storage_error(target, error) from error
+    finally:
+        _remove(unfinished)
+
+
+@contextmanager
+def replacing_files(folder: str | Path) -> Iterator[Path]:
+    """Yield an empty folder; at the end each file in it takes its place in ``folder``.
+
+    Each file of ``folder`` is the older or the newer one at any moment; what a killed process left
+    is removed by the next.
+
+    Raises:
+        StorageError: it cannot be written; what was in ``folder`` is still there.
+    """
+    target = Path(folder)
+    unfinished = target / f".files{UNFINISHED}"
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        for file in sorted(unfinished.iterdir()):
+            os.replace(file, target / file.name)
+    except OSError as error:
+        raise storage_error(target, error) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Say what could not be written, why, and what to do."""
+    if error.errno in _NO_ROOM:
+        remedy = "Make room there; then run the same command again: what is finished is kept."
+    else:
+        remedy = "Choose a folder that you may write to."
+    return StorageError(f"{path} cannot be written ({error.strerror or error}). {remedy}")
+
+
+@contextmanager
+def new_folder(output: str | Path) -> Iterator[Path]:
+    """Give a folder to write to, which takes its place at ``output`` when all went well.
+
+    Args:
+        output: a path where nothing is, or an empty folder; parents are made.
+
+    Yields:
+        A hidden folder beside it; removed again, with its content, after any exception.
+
+    Raises:
+        OutputExistsError: there is something at ``output``, or a file where a parent would be.
+        StorageError: no folder can be made there.
+    """
+    target = Path(output).expanduser().resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputExistsError(
+            f"{target} exists and is not an empty folder. Choose another output or remove it."
+        )
+    if any(parent.exists() and not parent.is_dir() for parent in target.parents):
+        raise OutputExistsError(f"{target} lies below a file. Choose another output.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    except OSError as error:
+        raise storage_error(target, error) from error
+    try:
+        yield partial
+        partial.chmod(0o755)  # mkdtemp makes a private folder
+        partial.replace(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _is_device(path: Path) -> bool:
+    """Whether there is a device or a pipe, or a name for one that may be a file: /dev/stdout."""
+    return path.parent in _DEVICES or (path.exists() and not (path.is_file() or path.is_dir()))
+
+
+def _remove(unfinished: Path) -> None:
+    """Remove a file that may never have been made."""
+    with suppress(OSError):
+        unfinished.unlink()
+
+
+def _remove_stale(folder: Path, pattern: str) -> None:
+    """Remove what killed processes left of a file; a younger one may still be written."""
+    for left in folder.glob(glob.escape(pattern).replace("[*]", "*")):
+        try:
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink()
+        except OSError:  # another process was faster, or may not: not worth ending for
+            logger.debug("%s is left where it is", left)
+
+
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Return what a JSON text holds.
+
+    Raises:
+        ValueError: it is no JSON, or nested more deeply than Python can follow, for which
+            ``json.loads`` has an error that nobody expects.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

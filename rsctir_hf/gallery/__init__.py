@@ -1,1 +1,0 @@
-"""Galleries: embedding pictures and sentences, finding the nearest, saving what was embedded."""

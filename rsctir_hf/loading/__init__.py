@@ -1,0 +1,1 @@
+"""Models of others: their files, checks of their weights, formats, and refusals of the Hub."""

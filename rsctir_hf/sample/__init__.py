@@ -1,0 +1,59 @@
+"""The built-in gallery: 200 scenes drawn by our own code, and the caption bank.
+
+Both are written by ``python -m drawn_scenes.build`` in a clone of the repository.
+"""
+
+import logging
+from pathlib import Path
+
+from rsctir_hf.errors import DataLayoutError, QueryError
+
+logger = logging.getLogger(__name__)
+
+SCENE_FOLDER = Path(__file__).parent / "scenes"
+BANK_FILE = Path(__file__).parent / "caption_bank.txt"
+COMMENT = "#"
+
+
+def sample_folder() -> Path:
+    """Return the folder of the drawn scenes: 200 JPEGs and ``metadata.jsonl``.
+
+    Raises:
+        DataLayoutError: the package was installed without them.
+    """
+    if not (SCENE_FOLDER / "metadata.jsonl").is_file():
+        raise DataLayoutError(
+            f"No drawn scenes in {SCENE_FOLDER}: expected 200 JPEGs and metadata.jsonl. "
+            "Draw them again in a clone of the repository with: python -m drawn_scenes.build"
+        )
+    return SCENE_FOLDER
+
+
+def read_caption_bank(path: str | Path | None = None) -> list[str]:
+    """Read a caption bank: one sentence a line, blank lines and ``#`` comments skipped.
+
+    Args:
+        path: text file in UTF-8; None takes the bank of the package.
+
+    Returns:
+        The distinct sentences in the order of the file.
+
+    Raises:
+        DataLayoutError: if there is no such file or it is not UTF-8 text.
+        QueryError: if it holds no sentence.
+    """
+    file = BANK_FILE if path is None else Path(path)
+    wanted = "Expected a UTF-8 text file with one caption a line."
+    if not file.is_file():
+        raise DataLayoutError(f"No caption bank at {file}. {wanted}")
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataLayoutError(f"{file} is not UTF-8 text ({error.reason}). {wanted}") from error
+    sentences = [line for line in lines if line and not line.startswith(COMMENT)]
+    if not sentences:
+        raise QueryError(f"The caption bank {file} holds no sentence. {wanted}")
+    distinct = list(dict.fromkeys(sentences))
+    if len(distinct) < len(sentences):
+        logger.info("%s: %d repeated lines left out", file, len(sentences) - len(distinct))
+    return distinct

@@ -1,0 +1,199 @@
+"""The tiles of one scene as vectors, and questions put to them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from rsctir_hf.embedding.encode import ImageSource, Progress
+from rsctir_hf.errors import RasterError
+from rsctir_hf.geo.raster import Raster, TileReader, open_raster
+from rsctir_hf.geo.tiling import Window, heat_map, merge_windows
+from rsctir_hf.scene.answer import SceneAnswer, SceneHit
+from rsctir_hf.scene.plan import OVERLAP, TILE, TilePlan, plan_tiles, window_places
+from rsctir_hf.scene.scene_pass import LEAST_VALID, ScenePass
+from rsctir_hf.search.gallery import Known
+from rsctir_hf.search.hits import Hit
+from rsctir_hf.search.other_queries import check_rerank
+from rsctir_hf.search.query import check_top_k, split_query
+from rsctir_hf.search.retriever import Retriever
+
+TOP_K = 20
+
+
+class SceneIndex:
+    """The tiles of one scene as vectors: embedded once, asked as often as you like.
+
+    Args:
+        retriever: of which model, processor, regions and caption bank are used.
+        raster: the scene.
+        plan: how it was cut.
+        windows: the n windows with enough data.
+        vectors: (n, D) unit vectors.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        raster: Raster,
+        *,
+        plan: TilePlan,
+        windows: Sequence[Window],
+        vectors: Tensor,
+    ) -> None:
+        self.raster, self.plan = raster, plan
+        self.windows, self.vectors = tuple(windows), vectors
+        self.tiles = retriever.with_empty_gallery()
+        addresses = [str(plan.address_of(raster, window)) for window in windows]
+        self.tiles.add(vectors, addresses, Known.of(len(addresses)))
+
+    @classmethod
+    def build(
+        cls,
+        retriever: Retriever,
+        raster: str | Path | Raster,
+        *,
+        tile: int = TILE,
+        overlap: float = OVERLAP,
+        gsd: float | None = None,
+        bands: Sequence[int] | None = None,
+        least_valid: float = LEAST_VALID,
+        batch_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> "SceneIndex":
+        """Embed the windows of a raster.
+
+        Args:
+            retriever: the model that searches.
+            raster: a file, or what ``geo.raster.open_raster`` returned.
+            tile: pixels a side of the tiles that the model sees; twice as many show it twice as
+                much ground.
+            overlap: share of a window that the next one covers too.
+            gsd: metres a pixel of the raster, if its own word is missing or wrong.
+            bands: see ``open_raster``; for a file only.
+            least_valid: windows with a smaller share of pixels that hold data are left out.
+            batch_size: tiles per forward pass; see ``encode.default_batch_size``.
+            progress: called with (windows done, windows in all).
+
+        Raises:
+            RasterError: no raster, damaged, or no window holds enough data.
+            QueryError: options that make no sense.
+        """
+        scene = raster if isinstance(raster, Raster) else open_raster(raster, bands=bands)
+        plan = plan_tiles(scene, retriever.model.config, tile=tile, overlap=overlap, gsd=gsd)
+        done = ScenePass(plan, least_valid, progress)
+        vectors = done.run(retriever, scene, batch_size)
+        if not done.windows:
+            raise RasterError(
+                f"{scene.name} holds nothing to search: none of its {len(plan.windows)} windows "
+                f"has data in {least_valid:.0%} of its pixels. Check its nodata value or mask."
+            )
+        return cls(retriever, scene, plan=plan, windows=done.windows, vectors=vectors)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @property
+    def skipped(self) -> int:
+        """Windows left out, since too few of their pixels hold data."""
+        return len(self.plan.windows) - len(self.windows)
+
+    def search(
+        self,
+        *,
+        text: str | None = None,
+        image: ImageSource | None = None,
+        top_k: int = TOP_K,
+        rerank: str = "none",
+        temperature: float | None = None,
+    ) -> SceneAnswer:
+        """Find the places that suit words, a picture, or both.
+
+        Args:
+            text: words; with ``image`` the query is the mean of the two unit vectors.
+            image: a path or PIL picture.
+            top_k: how many hits, after merging.
+            rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match``.
+            temperature: of SMR; default ``config.smr_temperature``.
+
+        Raises:
+            QueryError: empty query, unknown or impossible rerank.
+            ImageReadError: the query picture cannot be read.
+            UnsupportedError: ``rerank="match"`` and the model cannot judge pairs.
+        """
+        check_top_k(top_k)
+        found = self.tiles.search(
+            text=text, image=image, top_k=len(self), rerank=rerank, temperature=temperature
+        )
+        # by row of ``windows``, which is the tile's id
+        by_row = sorted(found, key=lambda hit: hit.item)
+        scores = np.array([hit.score for hit in by_row], np.float32)
+        order = np.array([-hit.rank for hit in by_row], np.float32)
+        merged = merge_windows(self.windows, order, top_k=top_k)
+        return SceneAnswer(
+            raster=self.raster,
+            hits=tuple(
+                self._hit(rank, by_row[one.best], len(one.members))
+                for rank, one in enumerate(merged, start=1)
+            ),
+            windows=self.windows,
+            scores=scores,
+            heat=heat_map(self.windows, scores, self.raster.size, cell=self.plan.cell),
+            cell=self.plan.cell,
+            warnings=self.plan.warnings,
+            skipped=self.skipped,
+            confident=self.tiles.is_confident(found),
+            text=text,
+            image=Path(image).name if isinstance(image, str | Path) else None,
+        )
+
+    def picture_of(self, window: Window, *, scale: float = 1.0) -> Image.Image:
+        """Return what the model sees of a window, ``scale`` times as large.
+
+        Raises:
+            RasterError: the file is gone or damaged.
+        """
+        width, height = self.plan.size_of(window)
+        with TileReader(self.raster) as reader:
+            shown = reader.read(window, (round(width * scale), round(height * scale))).picture
+        if shown is None:
+            raise RasterError(f"{self.raster.name} has changed: {window.box} holds no data now.")
+        return shown
+
+    def _hit(self, rank: int, tile: Hit, merged: int) -> SceneHit:
+        window = self.windows[tile.item]
+        placed = window_places(self.raster, window)
+        return SceneHit(
+            rank=rank,
+            score=tile.score,
+            window=window,
+            corners=None if placed is None else placed[:4],
+            centre=None if placed is None else placed[4],
+            merged=merged,
+            rerank_score=tile.rerank_score,
+        )
+
+
+def search_scene(
+    retriever: Retriever,
+    raster: str | Path,
+    *,
+    text: str | None = None,
+    image: ImageSource | None = None,
+    top_k: int = TOP_K,
+    rerank: str = "none",
+    **cutting: Any,  # noqa: ANN401 - the options of SceneIndex.build
+) -> SceneAnswer:
+    """Find the places of one raster that suit words, a picture, or both.
+
+    For several queries on one raster keep the ``SceneIndex``. Arguments, options and errors are
+    those of ``SceneIndex.build`` and ``SceneIndex.search``.
+    """
+    check_rerank(rerank)
+    check_top_k(top_k)
+    split_query(None, text, image)  # refuses a query that no scene could answer, before the work
+    index = SceneIndex.build(retriever, raster, **cutting)
+    return index.search(text=text, image=image, top_k=top_k, rerank=rerank)

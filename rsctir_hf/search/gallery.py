@@ -1,0 +1,248 @@
+"""A gallery: pictures, what is known about each, and their vectors, in a vector index."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from rsctir_hf.embedding.encode import ImageSource, Skipped
+from rsctir_hf.embedding.records import picture_sources
+from rsctir_hf.errors import IndexMismatchError, QueryError
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.geo.addresses import read_address
+from rsctir_hf.geo.raster import read_tile
+from rsctir_hf.search.hits import Item
+from rsctir_hf.vector_index.contract import BoundingBox, Entry, Metadata, SearchFilter, VectorIndex
+
+# What the gallery itself notes among the metadata of an entry, and about the index as a whole.
+_PATH, _CAPTION = "path", "caption"
+_ROOT = "root"
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """How many pictures were indexed, and which were skipped and why."""
+
+    indexed: int
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known about n pictures.
+
+    Attributes:
+        captions: what the gallery says about each.
+        metadata: what else is known about each.
+        boxes: where on the Earth each lies.
+    """
+
+    captions: Sequence[str | None]
+    metadata: Sequence[Metadata]
+    boxes: Sequence[BoundingBox | None]
+
+    @classmethod
+    def of(
+        cls,
+        count: int,
+        *,
+        captions: Sequence[str | None] | None = None,
+        metadata: Sequence[Metadata] | None = None,
+        boxes: Sequence[BoundingBox | None] | None = None,
+    ) -> "Known":
+        """Return it for ``count`` pictures, with nothing where nothing is given.
+
+        Raises:
+            QueryError: another number of one of them.
+        """
+        for name, given in (("captions", captions), ("metadata", metadata), ("boxes", boxes)):
+            if given is not None and len(given) != count:
+                raise QueryError(f"Got {len(given)} {name} for {count} pictures.")
+        nothing = [None] * count
+        return cls(
+            nothing if captions is None else captions,
+            [{}] * count if metadata is None else metadata,
+            nothing if boxes is None else boxes,
+        )
+
+    def at(self, rows: Sequence[int]) -> "Known":
+        """Return what is known about some of them."""
+        return Known(
+            [self.captions[row] for row in rows],
+            [self.metadata[row] for row in rows],
+            [self.boxes[row] for row in rows],
+        )
+
+    def noted(self, row: int, path: str | None) -> dict[str, Any]:
+        """Return the metadata of one with its path and caption, where it has them."""
+        own = {_PATH: path, _CAPTION: self.captions[row]}
+        given = {name: value for name, value in own.items() if value is not None}
+        return {**self.metadata[row], **given}
+
+
+def known_pictures(
+    images: str | Path | Image.Image | Iterable[ImageSource],
+    *,
+    captions: Sequence[str | None] | None = None,
+    metadata: Sequence[Metadata] | None = None,
+    boxes: Sequence[BoundingBox | None] | None = None,
+) -> tuple[Sequence[ImageSource], Known]:
+    """Return n pictures, of a file given twice the last, and what is known about each.
+
+    A lazy sequence, such as an image column, stays one, and may hold a picture twice.
+
+    Raises:
+        DataLayoutError: see ``picture_sources``.
+        QueryError: captions, metadata or boxes and pictures differ in number.
+    """
+    sources = picture_sources(images)
+    known = Known.of(len(sources), captions=captions, metadata=metadata, boxes=boxes)
+    if not isinstance(sources, list | tuple):
+        return sources, known
+    once = last_of_each(sources)
+    return [sources[position] for position in once], known.at(once)
+
+
+def last_of_each(sources: Sequence[ImageSource]) -> list[int]:
+    """Return the positions of n pictures without those whose file comes again later."""
+    last = {
+        position if isinstance(source, Image.Image) else os.path.abspath(source): position
+        for position, source in enumerate(sources)
+    }
+    return list(last.values())
+
+
+class PictureGallery:
+    """Pictures in a vector index; grows batch by batch while others search it.
+
+    Args:
+        index: any engine.
+        images: where the pictures lie now, if not where the index says.
+
+    Raises:
+        IndexMismatchError: what the index says of its pictures is damaged.
+    """
+
+    def __init__(self, index: VectorIndex, *, images: str | Path | None = None) -> None:
+        self.index = index
+        self._images = None if images is None else os.path.abspath(images)
+        self._root: str = index.record.get(_ROOT) or ""
+        if not isinstance(self._root, str):
+            raise IndexMismatchError(
+                f"The record of the index in {index.place} is damaged: its {_ROOT} is "
+                f"{self._root!r}, expected a folder. Build the index anew."
+            )
+        self._pictures: dict[int, Image.Image] = {}  # only those that have no file
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def add(self, vectors: Tensor, sources: Sequence[ImageSource], known: "Known") -> None:
+        """Add n pictures; one whose file is in the gallery already takes the place of that.
+
+        Args:
+            vectors: (n, D) unit vectors.
+            sources: where they come from.
+            known: what is known about them.
+        """
+        paths = [None if isinstance(one, Image.Image) else os.path.abspath(one) for one in sources]
+        notes = [known.noted(row, path) for row, path in enumerate(paths)]
+        self._widen_root(path for path in paths if path)
+        held = self._ids_of_paths({path for path in paths if path})
+        once = last_of_each(sources)
+        for rows in (
+            [row for row in once if paths[row] in held],
+            [row for row in once if paths[row] not in held],
+        ):
+            about: dict[str, Any] = {
+                "metadata": [notes[row] for row in rows],
+                "boxes": [known.boxes[row] for row in rows],
+            }
+            if rows and paths[rows[0]] in held:
+                self.index.upsert(vectors[rows], [held[str(paths[row])] for row in rows], **about)
+            elif rows:
+                ids = self.index.add(vectors[rows], **about).tolist()
+                self._keep_pictures(zip(ids, (sources[row] for row in rows), strict=True))
+
+    def items_of(self, ids: Sequence[int] | Tensor) -> list[Item]:
+        """Return what is known about the pictures under ``ids``, with paths as they are now."""
+        return [self._item(entry) for entry in self.index.entries_of(ids)]
+
+    def read(self, item: int) -> Image.Image:
+        """Read one picture again.
+
+        Raises:
+            ImageReadError: its file is gone or damaged; it may be a tile of a raster.
+            IndexMismatchError: the index names a file outside of the folder of its pictures.
+            QueryError: it came from memory, and this is an index that was saved and loaded.
+        """
+        path = self.items_of([item])[0].path
+        if not path and item not in self._pictures:
+            raise QueryError(
+                f"Picture {item} of the index was handed in from memory and is not stored. "
+                "Index picture files to use rerank 'match' after loading."
+            )
+        if path and self._images is None:
+            self._refuse_outside(path)
+        tile = read_address(path) if path else None
+        return read_image(path or self._pictures[item]) if tile is None else read_tile(tile)
+
+    def ids_of(self, image: ImageSource | None) -> list[int]:
+        """Return the id of this very file, if it is in the gallery."""
+        if not isinstance(image, str | Path):
+            return []
+        path = os.path.abspath(image)
+        if self._images is not None:
+            path = os.path.join(self._root, os.path.relpath(path, self._images))
+        return list(self._ids_of_paths({path}).values())
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record of the index, with the folder that holds all pictures: they may move."""
+        return {**self.index.record, _ROOT: self._root}
+
+    def _item(self, entry: Entry) -> Item:
+        more: dict[str, Any] = dict(entry.metadata)
+        path, caption = more.pop(_PATH, None), more.pop(_CAPTION, None)
+        for name, found in ((_PATH, path), (_CAPTION, caption)):
+            if not isinstance(found, str | None):
+                raise IndexMismatchError(
+                    f"The index in {self.index.place} is damaged: the {name} of entry {entry.id} "
+                    f"is {found!r}, expected a text. Build the index anew."
+                )
+        if path and self._images is not None:
+            self._refuse_outside(path)
+            path = os.path.join(self._images, os.path.relpath(path, self._root))
+        return Item(path, caption, more, entry.box)
+
+    def _refuse_outside(self, path: str) -> None:
+        """Raise ``IndexMismatchError`` for a path that leads out of the folder of all pictures.
+
+        Of an index in a folder only: that of a server may be growing at this moment.
+        """
+        if not self._root or self.index.persistent:
+            return
+        if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(self._root)):
+            raise IndexMismatchError(
+                f"The index in {self.index.place} names {path!r}, which is outside of the folder "
+                f"that holds its pictures, {self._root}. Build the index anew from the pictures."
+            )
+
+    def _ids_of_paths(self, paths: set[str]) -> dict[str, int]:
+        """Return the id of each of these paths that is in the gallery."""
+        if not paths or not len(self):
+            return {}
+        found = self.index.ids(SearchFilter({_PATH: paths}))
+        return {str(entry.metadata[_PATH]): entry.id for entry in self.index.entries_of(found)}
+
+    def _keep_pictures(self, pictures: Iterable[tuple[int, ImageSource]]) -> None:
+        self._pictures |= {one: kept for one, kept in pictures if isinstance(kept, Image.Image)}
+
+    def _widen_root(self, paths: Iterable[str]) -> None:
+        """Let the root hold these paths as well."""
+        folders = {os.path.dirname(path) for path in paths} | ({self._root} - {""})
+        self._root = os.path.commonpath(folders) if folders else ""

@@ -1,0 +1,211 @@
+"""One live search: candidates from the index, their order by cosine, and a rerank of it.
+
+The reranks compare candidates with one another. The exact engine scores every picture of the
+gallery, so there all of them are candidates; from any other engine it is the best ``RERANK_POOL``
+by cosine, whose vectors are fetched (our reading of how a rerank is used live: the papers rerank
+the whole matrix of a test set, and what stands below the first thousand hardly comes to the top).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rsctir_hf.embedding.encode import ImageSource
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.search.caption_bank import CaptionBank
+from rsctir_hf.search.gallery import PictureGallery
+from rsctir_hf.search.hits import Hit, best_hits
+from rsctir_hf.search.matcher import LiveMatcher
+from rsctir_hf.search.other_queries import OtherQueries, smr_temperature
+from rsctir_hf.vector_index.contract import SearchFilter, VectorIndex
+from rsctir_hf.vector_index.exact import ExactIndex
+from rsctir_hf.vector_index.nearest import all_scores
+
+RERANK_POOL = 1000
+MAX_OTHER_PICTURES = 2000  # a larger gallery is represented by evenly spaced pictures
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a user asked.
+
+    Attributes:
+        vector: (D,) unit vector.
+        words: the text of it, if any.
+        picture: the picture of it, if any.
+    """
+
+    vector: Tensor
+    words: str | None = None
+    picture: ImageSource | None = None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pictures that a rerank may put in any order.
+
+    Attributes:
+        ids: (G,), ascending unless the index was given them otherwise.
+        vectors: (G, D).
+        scores: (G,) cosine with the query.
+    """
+
+    ids: Tensor
+    vectors: Tensor
+    scores: Tensor
+
+
+def find_candidates(
+    index: VectorIndex, query: Tensor, *, most: int, only: SearchFilter | None
+) -> Candidates:
+    """Return all that pass a filter from the exact engine, else the best ``most`` of them."""
+    if isinstance(index, ExactIndex):
+        if only is None:
+            ids, vectors = index.everything()
+        else:
+            ids = index.ids(only)
+            vectors = index.vectors_of(ids)
+        return Candidates(ids, vectors, all_scores(vectors, query) if len(ids) else torch.zeros(0))
+    _, found = index.search(query[None], most, only=only)
+    ids = found[found >= 0].sort().values
+    vectors = index.vectors_of(ids)
+    return Candidates(ids, vectors, vectors @ query)
+
+
+class LiveSearch:
+    """Answers queries on one gallery with one model, and keeps what the reranks need again.
+
+    Args:
+        model: a ``roles.DualEncoder``.
+        processor: its processor.
+        gallery: the pictures.
+        bank: the sentences.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
+        *,
+        gallery: PictureGallery,
+        bank: CaptionBank,
+    ) -> None:
+        self._model = model
+        self._processor = processor
+        self._gallery = gallery
+        self._bank = bank
+        self._others: dict[str, OtherQueries] = {}
+        self._samples: tuple[Tensor, Tensor] | None = None
+        self._matcher: LiveMatcher | None = None
+
+    def forget(self) -> None:
+        """Forget what was kept; the gallery has changed."""
+        self._others.clear()
+        self._samples = None
+        self._matcher = None  # it keeps pictures by their id
+
+    def pictures(
+        self,
+        query: Query,
+        *,
+        rerank: str,
+        temperature: float | None,
+        top_k: int,
+        only: SearchFilter | None = None,
+    ) -> list[Hit]:
+        """Return the best pictures; see ``Retriever.search``."""
+        index, describe = self._gallery.index, self._gallery.items_of
+        if rerank == "none":
+            scores, ids = index.search(query.vector[None], top_k, only=only)
+            return best_hits(scores[0], None, ids=ids[0], describe=describe, top_k=top_k)
+        found = find_candidates(index, query.vector, most=max(RERANK_POOL, top_k), only=only)
+        if not len(found.ids):
+            return []
+        if rerank == "match" and query.words is not None:
+            reranked = self._match().rerank_pictures(
+                found.scores, query.words, ids=found.ids, read=self._gallery.read
+            )
+        else:
+            kind = "text" if query.words else "image"
+            reranked = self._other_queries(kind, found).rerank(
+                found.scores,
+                rerank=rerank,
+                temperature=smr_temperature(self._model, temperature),
+                left_out=self._bank.rows_of(query.words)
+                if query.words
+                else self._own_rows(query.picture),
+            )
+        return best_hits(found.scores, reranked, ids=found.ids, describe=describe, top_k=top_k)
+
+    def captions(
+        self, query: Query, *, rerank: str, temperature: float | None, top_k: int
+    ) -> list[Hit]:
+        """Return the sentences that suit a picture best; see ``Retriever.caption_candidates``."""
+        bank = self._bank.vectors(self._model, self._processor)
+        scores = bank @ query.vector
+        reranked = None
+        if rerank == "match" and query.picture is not None:
+            reranked = self._match().rerank_captions(
+                scores, read_image(query.picture), captions=self._bank.sentences
+            )
+        elif rerank != "none":
+            sentences = Candidates(torch.arange(len(bank)), bank, scores)
+            reranked = self._other_queries("caption", sentences).rerank(
+                scores,
+                rerank=rerank,
+                temperature=smr_temperature(self._model, temperature),
+                left_out=self._own_rows(query.picture),
+            )
+        return best_hits(
+            scores,
+            reranked,
+            ids=torch.arange(len(bank)),
+            describe=lambda rows: [self._bank.items[row] for row in rows],
+            top_k=top_k,
+        )
+
+    def _other_queries(self, kind: str, found: Candidates) -> OtherQueries:
+        """Return what stands in for other queries, kept while the candidates are the same.
+
+        Args:
+            kind: ``text`` (bank against pictures), ``image`` (pictures against pictures) or
+                ``caption`` (pictures against bank).
+            found: the candidates.
+        """
+        kept = self._others.get(kind)
+        if kept is not None and kept.candidates is found.vectors:
+            return kept
+        if kind == "text":
+            others = OtherQueries(self._bank.vectors(self._model, self._processor), found.vectors)
+        else:
+            ids, vectors = self._other_pictures()
+            own = _places_of(ids, found.ids) if kind == "image" else None
+            others = OtherQueries(vectors, found.vectors, own_candidates=own)
+        self._others[kind] = others
+        return others
+
+    def _other_pictures(self) -> tuple[Tensor, Tensor]:
+        """Return ids (P,) and vectors (P, D) of pictures that stand in for picture queries."""
+        if self._samples is None:
+            ids = self._gallery.index.ids(most=MAX_OTHER_PICTURES)
+            self._samples = ids, self._gallery.index.vectors_of(ids)
+        return self._samples
+
+    def _own_rows(self, picture: ImageSource | None) -> list[int]:
+        """Return the rows of the other pictures that are the query picture itself, by its file."""
+        own = torch.tensor(self._gallery.ids_of(picture), dtype=torch.int64)
+        return torch.isin(self._other_pictures()[0], own).nonzero().flatten().tolist()
+
+    def _match(self) -> LiveMatcher:
+        if self._matcher is None:
+            self._matcher = LiveMatcher(self._model, self._processor)
+        return self._matcher
+
+
+def _places_of(wanted: Tensor, ids: Tensor) -> Sequence[int]:
+    """Return where each of ``wanted`` stands in ``ids``, or -1."""
+    place = {one: position for position, one in enumerate(ids.tolist())}
+    return [place.get(one, -1) for one in wanted.tolist()]

@@ -1,0 +1,1 @@
+"""Training a retrieval model: recipe, sets, start, trainer, teachers and report."""

@@ -1,0 +1,154 @@
+"""Interrupted training: how it ends, and where it goes on.
+
+``Trainer`` writes a checkpoint file by file into its final place, so a process that was killed, or
+ran out of disk, leaves one that looks like any other. Here a checkpoint counts when the files that
+``Trainer`` reads are there and can be read to their end.
+"""
+
+import logging
+import os
+import re
+import signal
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from rsctir_hf.errors import ModelLoadError
+from rsctir_hf.files.atomic import parse_json
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE = "trainer_state.json"  # the last that Trainer writes
+PICKLED = ("optimizer.pt", "scheduler.pt")
+_NAME = re.compile(r"checkpoint-(\d+)")
+_WORDS = {"true": True, "false": False}
+
+
+def resume_point(folder: Path, asked: str | bool | None) -> str | None:
+    """Return the checkpoint that training goes on from, or None to begin.
+
+    Args:
+        folder: of the run.
+        asked: a checkpoint folder, or true for the last whole one of this run. Broken ones are
+            passed over with a warning; where none is left, training begins anew.
+
+    Raises:
+        ModelLoadError: a checkpoint that was named is not whole.
+    """
+    wanted = _WORDS.get(asked.lower(), asked) if isinstance(asked, str) else asked
+    if not wanted:
+        return None
+    if isinstance(wanted, str):
+        if fault := checkpoint_fault(Path(wanted)):
+            raise ModelLoadError(
+                f"{wanted} is no whole checkpoint: {fault}. Name another, or say true for the last "
+                "whole one of the run."
+            )
+        return wanted
+    for checkpoint in checkpoints_of(folder):
+        fault = checkpoint_fault(checkpoint)
+        if fault is None:
+            logger.info("Training goes on from %s", checkpoint)
+            return str(checkpoint)
+        logger.warning("%s is passed over: %s", checkpoint, fault)
+    logger.warning("%s holds no whole checkpoint; training begins anew", folder)
+    return None
+
+
+def checkpoints_of(folder: Path) -> list[Path]:
+    """Return the checkpoint folders of a run, whole or not, latest step first."""
+    found = folder.glob("checkpoint-*") if folder.is_dir() else iter(())
+    steps = {path: _NAME.fullmatch(path.name) for path in found if path.is_dir()}
+    numbered = {path: int(match[1]) for path, match in steps.items() if match}
+    return sorted(numbered, key=numbered.__getitem__, reverse=True)
+
+
+def checkpoint_fault(checkpoint: Path) -> str | None:
+    """Say what keeps a checkpoint from being resumed; None if nothing does."""
+    try:
+        parse_json((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+        weights = sorted(checkpoint.glob("*.safetensors"))
+        if not weights:
+            return "it holds no weights"
+        for file in weights:
+            with safe_open(file, framework="pt"):  # compares the file's length with its header
+                pass
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except (OSError, ValueError, SafetensorError) as error:
+        return f"a file is cut short or damaged ({error})"
+    random_states = sorted(checkpoint.glob("rng_state*.pth"))
+    if not random_states:
+        return "rng_state.pth is missing"
+    for pickled in (*(checkpoint / name for name in PICKLED), *random_states):
+        if not zipfile.is_zipfile(pickled):  # its table of contents stands at the end
+            return f"{pickled.name} is {'cut short' if pickled.exists() else 'missing'}"
+    return None
+
+
+class LogAtCheckpoints(TrainerCallback):
+    """Logs the loss whenever a checkpoint is written.
+
+    The logged loss is the mean since the last log, and a checkpoint does not hold the sum so far:
+    only where both fall together has a resumed run the same curve as an uninterrupted one.
+    """
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401 (the callback signature of transformers)
+    ) -> None:
+        """Ask for a log where a checkpoint is asked for."""
+        control.should_log = control.should_log or control.should_save
+
+    on_epoch_end = on_step_end
+
+
+class StopWhenTold(TrainerCallback):
+    """Ends training with a checkpoint after the step at work, when SIGTERM says so.
+
+    Attributes:
+        told: whether the signal has come.
+    """
+
+    def __init__(self) -> None:
+        self.told = False
+        self._process = os.getpid()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen for the length of a ``with`` block; only a main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, self._note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401 (the callback signature of transformers)
+    ) -> None:
+        """Save and stop, if told to."""
+        if self.told:
+            control.should_save = control.should_training_stop = True
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a loader's worker, forked while we listen
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.told = True

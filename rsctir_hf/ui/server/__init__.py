@@ -1,0 +1,1 @@
+"""What stands behind the page: settings, models, galleries, limits, sessions."""

@@ -1,0 +1,157 @@
+"""What the app is launched with: flags first, then environment variables, then the defaults."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from rsctir_hf.errors import MissingDependencyError
+from rsctir_hf.hub.space import (
+    DEFAULT_MODEL,
+    DEFAULT_REGION_MODEL,
+    HUB_GALLERY,
+    SAMPLE_GALLERY,
+    SWITCH,
+)
+from rsctir_hf.regions.proposer import MODEL_REGIONS
+
+
+@dataclass(frozen=True)
+class AppSettings:
+    """Everything a launch decides; visitors cannot change any of it.
+
+    Attributes:
+        model: model directory or Hub id that searches.
+        region_model: model that draws region graphs where ``model`` has none; None switches the
+            tab off in that case.
+        regions: what a GaLR model, whichever of the two it is, takes its regions from: ``model``,
+            ``none``, or the folder or Hub id of an object detector.
+        region_threshold: least score of a detector's regions; None is the detector's default.
+        gallery: ``sample`` (drawn scenes), a folder of pictures, or a Hub data set id.
+        fall_back: show the drawn scenes, and say so, where ``gallery`` cannot be opened.
+        split: split of a Hub data set.
+        bank: text file of sentences, one a line, or None for the one that ships.
+        device: torch device of the models.
+        trust_remote_code: let a Hub model run the code in its repository.
+        host: address to listen on; None is loopback (or ``GRADIO_SERVER_NAME``).
+        port: port to listen on; None is the first free one from 7860 (or ``GRADIO_SERVER_PORT``).
+        open_browser: open the page once the server is up.
+        mcp: offer the endpoints as tools of a Model Context Protocol server too.
+        on_space: the app runs on a Hugging Face Space, behind its proxy.
+    """
+
+    model: str = DEFAULT_MODEL
+    region_model: str | None = DEFAULT_REGION_MODEL
+    regions: str = MODEL_REGIONS
+    region_threshold: float | None = None
+    gallery: str = SAMPLE_GALLERY
+    fall_back: bool = False
+    split: str = "test"
+    bank: Path | None = None
+    device: str = "cpu"
+    trust_remote_code: bool = False
+    host: str | None = None
+    port: int | None = None
+    open_browser: bool = False
+    mcp: bool = False
+    on_space: bool = False
+
+
+def parse_settings(
+    arguments: Sequence[str], environ: Mapping[str, str], *, root: Path
+) -> AppSettings:
+    """Read the launch settings.
+
+    Args:
+        arguments: command line without the program's name.
+        environ: environment variables: those of ``VARIABLES``, and ``SPACE_ID``, which a Space
+            sets: it makes ``HUB_GALLERY`` the default gallery.
+        root: folder that the default checkpoints lie below.
+
+    Raises:
+        SystemExit: an unknown flag, a value of the wrong kind, or a package that is not there
+            (argparse prints which).
+    """
+    parser = _parser(environ, root)
+    given = vars(parser.parse_args(list(arguments)))
+    given["mcp"] = given["mcp"] or _switched_on(environ, "RSCTIR_MCP", parser)
+    if given["mcp"] and find_spec("mcp") is None:
+        parser.error(str(MissingDependencyError("mcp", "mcp")))
+    given["region_model"] = given["region_model"] or None
+    chosen = given.pop("gallery")
+    on_space = bool(environ.get("SPACE_ID"))
+    gallery = chosen or (HUB_GALLERY if on_space else SAMPLE_GALLERY)
+    return AppSettings(
+        gallery=gallery, fall_back=on_space and not chosen, on_space=on_space, **given
+    )
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 2**16:
+        raise argparse.ArgumentTypeError(f"{text} is no port; expected 1 to 65535")
+    return port
+
+
+def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="app.py", description="Search remote-sensing pictures by words and by picture."
+    )
+    add = parser.add_argument
+    model = environ.get("RSCTIR_MODEL", str(root / DEFAULT_MODEL))
+    region_model = environ.get("RSCTIR_REGION_MODEL", str(root / DEFAULT_REGION_MODEL))
+    add("--model", default=model, help="model directory or Hub id [RSCTIR_MODEL]")
+    add(
+        "--region-model",
+        default=region_model,
+        help="used for region graphs if the model has none; '' for none [RSCTIR_REGION_MODEL]",
+    )
+    add(
+        "--regions",
+        default=environ.get("RSCTIR_REGIONS") or MODEL_REGIONS,
+        help=f"regions of a GaLR model: '{MODEL_REGIONS}' (the default: its own), or the folder or "
+        "Hub id of an object detector, such as checkpoints/overhead-rsod [RSCTIR_REGIONS]",
+    )
+    add(
+        "--region-threshold",
+        type=float,
+        default=environ.get("RSCTIR_REGION_THRESHOLD") or None,
+        help="least score, 0 to 1, of a detector's regions [RSCTIR_REGION_THRESHOLD]",
+    )
+    add(
+        "--gallery",
+        default=environ.get("RSCTIR_GALLERY"),
+        help=f"'{SAMPLE_GALLERY}' (the default: drawn scenes), a folder, or a Hub data set id: "
+        f"{HUB_GALLERY} brings 1,093 photographs from the network [RSCTIR_GALLERY]",
+    )
+    add(
+        "--split",
+        default=environ.get("RSCTIR_GALLERY_SPLIT", "test"),
+        help="split of a Hub data set [RSCTIR_GALLERY_SPLIT]",
+    )
+    bank = environ.get("RSCTIR_BANK")
+    add(
+        "--bank",
+        type=Path,
+        default=Path(bank) if bank else None,
+        help="caption bank, one sentence a line [RSCTIR_BANK]",
+    )
+    add("--device", default=environ.get("RSCTIR_DEVICE", "cpu"), help="[RSCTIR_DEVICE]")
+    add("--trust-remote-code", action="store_true", help="run code that a Hub model brings along")
+    add("--host", default=None, help="address to listen on (default: loopback)")
+    add("--port", type=_port, default=None, help="port (default: first free from 7860)")
+    add("--open-browser", action="store_true", help="open the page in a browser")
+    add(
+        "--mcp",
+        action="store_true",
+        help="offer the searches as tools to language models, at /gradio_api/mcp/ [RSCTIR_MCP=1]",
+    )
+    return parser
+
+
+def _switched_on(environ: Mapping[str, str], name: str, parser: argparse.ArgumentParser) -> bool:
+    value = environ.get(name, "")
+    if value.lower() not in SWITCH:
+        parser.error(f"{name} is {value!r}; expected 1 or 0.")
+    return SWITCH[value.lower()]

@@ -1,0 +1,275 @@
+"""What one launch serves: the model, the gallery and its index, made ready in the background.
+
+The page is up before the model is. ``Workbench.status`` says at any time how far things are, and
+a search waits until there is something to search.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from PIL import Image
+
+from rsctir_hf.embedding.encode import Skipped
+from rsctir_hf.embedding.roles import RegionGraphModel
+from rsctir_hf.errors import (
+    DataLayoutError,
+    ModelLoadError,
+    QueryError,
+    RegionsError,
+    RsctirError,
+    UnsupportedError,
+)
+from rsctir_hf.hub.space import SAMPLE_GALLERY
+from rsctir_hf.regions.detector import choose_regions
+from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
+from rsctir_hf.sample import read_caption_bank
+from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.ui.server.settings import AppSettings
+from rsctir_hf.ui.server.shown_gallery import Gallery, open_gallery
+from rsctir_hf.ui.views.model_facts import ModelFacts, describe_model
+from rsctir_hf.ui.views.uploads import without_folders
+
+logger = logging.getLogger(__name__)
+
+LoadRetriever = Callable[..., Retriever]
+
+#: Begins the line of the log that says that gallery and caption bank are embedded.
+READY = "Gallery and caption bank are ready"
+#: Seconds a search waits for the model and the first pictures.
+PATIENCE = 180.0
+_OTHER_MODEL = " Launch with --model or RSCTIR_MODEL to use another model."
+_OTHER_REGIONS = (
+    " Launch with --regions and --region-threshold, or RSCTIR_REGIONS and RSCTIR_REGION_THRESHOLD, "
+    "to use other regions."
+)
+_BLANK_SIDE = 32  # pixels of a picture that nobody sees
+_STRIDE = 10  # neighbours in a gallery are often alike
+
+
+class Phase(StrEnum):
+    """Where the launch stands."""
+
+    WAITING = "waiting"
+    MODEL = "loading the model"
+    GALLERY = "opening the gallery"
+    INDEXING = "indexing"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far the launch is.
+
+    Attributes:
+        phase: the current step.
+        done: pictures indexed.
+        total: pictures to index.
+        seconds_left: estimate for the rest of the indexing; None before there is one.
+        message: what went wrong, when it failed.
+        skipped: pictures that could not be read.
+    """
+
+    phase: Phase = Phase.WAITING
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+    message: str = ""
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will change."""
+        return self.phase in (Phase.READY, Phase.FAILED)
+
+
+class Workbench:
+    """Holds what was launched.
+
+    Args:
+        settings: the launch settings.
+        load: makes a retriever from a model directory or id; tests hand in their own.
+        bank: sentences for captions and reranking; default: the file in the settings, else the
+            bank that ships.
+    """
+
+    def __init__(
+        self,
+        settings: AppSettings,
+        *,
+        load: LoadRetriever = Retriever.from_pretrained,
+        bank: Sequence[str] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.status = Status()
+        self.gallery: Gallery | None = None
+        self.gallery_note = ""  # why the gallery is not the one that was launched
+        self.facts: ModelFacts | None = None
+        self._load = load
+        self._bank = bank
+        self._retriever: Retriever | None = None
+        self._region_retriever: Retriever | None = None
+        self._usable = threading.Event()
+        self._started = threading.Lock()
+        self._loading_regions = threading.Lock()
+
+    @property
+    def model_name(self) -> str:
+        """Last part of the model's directory or id."""
+        return Path(self.settings.model).name or self.settings.model
+
+    @property
+    def model_address(self) -> str:
+        """Hub id of the model, or the last two parts of its directory."""
+        return "/".join(Path(self.settings.model).parts[-2:])
+
+    def start(self) -> None:
+        """Begin loading and indexing in the background; a second call does nothing."""
+        if self._started.acquire(blocking=False):
+            threading.Thread(target=self._prepare, name="rsctir-prepare", daemon=True).start()
+
+    def retriever(self, patience: float = PATIENCE) -> Retriever:
+        """Return the retriever once pictures can be searched.
+
+        Raises:
+            RsctirError: loading failed, or it takes longer than ``patience`` seconds.
+        """
+        self.start()
+        if not self._usable.wait(patience):
+            raise QueryError("The model is still loading. Try again in a moment.")
+        if self._retriever is None or self.status.phase is Phase.FAILED:
+            raise ModelLoadError(self.status.message)
+        return self._retriever
+
+    def region_retriever(self) -> Retriever:
+        """Return a retriever whose model shows region graphs, loading it on first use.
+
+        Raises:
+            RsctirError: no such model was launched, or it cannot be loaded.
+        """
+        main = self.retriever()
+        if isinstance(main.model, RegionGraphModel):
+            return main
+        if self.settings.region_model is None:
+            raise UnsupportedError(
+                "The model that was launched has no region graph. Launch with --region-model "
+                "naming a GaLR model."
+            )
+        with self._loading_regions:
+            if self._region_retriever is None:
+                self._region_retriever = self._load_retriever(self.settings.region_model)
+        return self._region_retriever
+
+    def personal_retriever(self) -> Retriever:
+        """Return an empty retriever on the same model, for one visitor's own pictures."""
+        return self.retriever().with_empty_gallery()
+
+    def _prepare(self) -> None:
+        try:
+            self._make_ready()
+        except RsctirError as error:
+            logger.error("%s", error)
+            remedy = _OTHER_MODEL if isinstance(error, ModelLoadError) else ""
+            self._fail(without_folders(error) + remedy)
+        except Exception as error:  # the thread's last line of defence: the page must say so
+            logger.exception("Preparing the app failed")
+            self._fail(f"{type(error).__name__}: {without_folders(error)}")
+        finally:
+            self._usable.set()
+
+    def _make_ready(self) -> None:
+        self.status = Status(Phase.MODEL)
+        retriever = self._load_retriever(self.settings.model)
+        self.facts = describe_model(retriever.model, self.settings.model)
+        self.status = Status(Phase.GALLERY)
+        self.gallery = self._open_gallery()
+        self._retriever = retriever
+        self._index(retriever, self.gallery)
+
+    def _open_gallery(self) -> Gallery:
+        try:
+            return open_gallery(self.settings.gallery, split=self.settings.split)
+        except RsctirError as error:
+            if not self.settings.fall_back:
+                raise
+            logger.warning("%s", error)
+            self.gallery_note = (
+                f"{self.settings.gallery} could not be loaded, so the drawn scenes are shown "
+                "instead. Restart the app to try again, or set RSCTIR_GALLERY to another gallery."
+            )
+        return open_gallery(SAMPLE_GALLERY)
+
+    def _load_retriever(self, model: str) -> Retriever:
+        """Load a model; one with region graphs takes the launch's regions wherever it is used."""
+        loaded = self._load(
+            model,
+            device=self.settings.device,
+            trust_remote_code=self.settings.trust_remote_code,
+            bank=self._sentences(),
+        )
+        if not isinstance(loaded.model, RegionGraphModel):
+            return loaded
+        regions = self._regions()
+        if regions == MODEL_REGIONS:
+            return loaded
+        return Retriever(
+            loaded.model,
+            loaded.processor,
+            model_id=loaded.model_id,
+            revision=loaded.revision,
+            bank=loaded.bank,
+            regions=regions,
+        )
+
+    def _regions(self) -> str | RegionProposer:
+        try:
+            return choose_regions(
+                self.settings.regions,
+                self.settings.region_threshold,
+                device=self.settings.device,
+                trust_remote_code=self.settings.trust_remote_code,
+            )
+        except RsctirError as error:
+            raise RegionsError(f"{error}{_OTHER_REGIONS}") from error
+
+    def _sentences(self) -> Sequence[str]:
+        if self._bank is None:
+            self._bank = read_caption_bank(self.settings.bank)
+        return self._bank
+
+    def _index(self, retriever: Retriever, gallery: Gallery) -> None:
+        began = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            left = (time.monotonic() - began) / max(done, 1) * (total - done)
+            self.status = Status(Phase.INDEXING, done, total, left)
+            if done:
+                self._usable.set()
+
+        self.status = Status(Phase.INDEXING, 0, len(gallery.paths))
+        made = retriever.index(spread(gallery.paths), progress=report)
+        if not made.indexed:
+            raise DataLayoutError(
+                f"None of the {len(gallery.paths)} pictures of {gallery.name} can be read: "
+                f"{made.skipped[0].reason} Change --gallery or RSCTIR_GALLERY."
+            )
+        self.status = Status(
+            Phase.READY, made.indexed, len(gallery.paths), skipped=tuple(made.skipped)
+        )
+        # Embeds the caption bank before anyone asks for it; any picture will do.
+        retriever.caption_candidates(Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE)), top_k=1)
+        seconds = time.monotonic() - began
+        logger.info("%s: %d pictures in %.1f s", READY, made.indexed, seconds)
+
+    def _fail(self, message: str) -> None:
+        self.status = replace(self.status, phase=Phase.FAILED, message=message)
+
+
+def spread(paths: Sequence[Path]) -> list[Path]:
+    """Return the pictures in an order whose first ones already span the whole gallery."""
+    return [path for start in range(_STRIDE) for path in paths[start::_STRIDE]]

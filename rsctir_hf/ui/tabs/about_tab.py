@@ -1,0 +1,108 @@
+"""The tab *About*: what the models are, what was measured, how to use them, whom to cite."""
+
+from typing import Any
+
+import gradio as gr
+
+from rsctir_hf.hub.space import HUB_GALLERY
+from rsctir_hf.ui.server.workbench import Workbench
+from rsctir_hf.ui.views.cards import escape
+from rsctir_hf.ui.views.model_facts import ModelFacts
+from rsctir_hf.ui.views.results import RERANK_NAMES
+
+_WHAT = """
+### What you see
+A picture and a sentence are each turned into one vector; near vectors belong together. That is
+all a search needs: it works in both directions, and for pictures never described by anyone.
+
+- **CMPAGL-style**, from the published description of Sun, Zhao, Liu and Kaup (2024), whose code
+  was never released: a windowed transformer with one more window that holds the whole picture,
+  and a second stage that reads picture and sentence together (*Match*).
+- **GaLR** (Yuan et al., 2022): a global view of the picture corrected by a graph of its regions.
+  How regions are denoised and tied (DREA) is *our reading*; the authors' code for it is not public.
+- **SMR** (*our reading*) and **MR** reorder results. They ask how well each picture fits many other
+  sentences, and move down the pictures that fit everything.
+"""
+_CAVEATS = """
+*mR* is the mean of six recalls (the right answer among the first 1, 5 and 10, both ways), in
+percent. Read it with care: in these benchmarks sentences repeat between pictures, so even a perfect
+model stays well below 100, and ties are counted at their expected value. The models were trained
+on aerial photographs of cities and countryside in daylight with English captions; expect less on
+radar, night, clouds, other scales and other languages. Drawn scenes are drawings: how well a model
+does on them says little about how well it does on photographs.
+"""
+_CODE = """from rsctir_hf import Retriever
+finder = Retriever.from_pretrained("{model}"); finder.index("pictures")
+print(finder.search("boats beside a pier", top_k=5))"""
+_CLIENT = """from gradio_client import Client
+client = Client("http://127.0.0.1:7860")
+client.predict("boats beside a pier", api_name="/text_to_image")"""
+_READ_ONLY: dict[str, Any] = {"language": "python", "interactive": False, "wrap_lines": True}
+_OTHER_PICTURES = f"""### Other pictures
+The person who starts the app chooses the gallery:
+
+- `python app.py --gallery {HUB_GALLERY}`: 1,093 photographs of the RSICD test split, fetched from
+  the Hugging Face Hub once;
+- `python app.py --gallery my_pictures`: a folder of your own.
+"""
+_LICENCE = """
+### Licence and citations
+Code and drawn scenes: Apache-2.0. The weights that come with it are for research only; their
+cards name the terms of what they were trained on. Pictures of other galleries belong to their
+owners.
+
+- Z. Yuan et al., *Remote Sensing Cross-Modal Text-Image Retrieval Based on Global and Local
+  Information*, IEEE TGRS 2022, arXiv:2204.09860 (GaLR, MR).
+- Z. Sun, M. Zhao, G. Liu, A. Kaup, *Cross-Modal Pre-Aligned Method with Global and Local
+  Information for Remote-Sensing Image and Text Retrieval*, IEEE TGRS 2024, arXiv:2411.14704
+  (CMPAGL, SMR).
+- B. Qu, X. Li, D. Tao, X. Lu, *Deep Semantic Understanding of High Resolution Remote Sensing
+  Image*, CITS 2016 (UCM-Captions, Sydney-Captions).
+- X. Lu, B. Wang, X. Zheng, X. Li, *Exploring Models and Data for Remote Sensing Image Caption
+  Generation*, IEEE TGRS 2017, doi:10.1109/TGRS.2017.2776321 (RSICD).
+
+Your pictures stay on the machine that runs this page, are shown to you alone and are deleted
+after a day. Nothing is reported to anyone.
+"""
+
+
+def figures_table(facts: ModelFacts | None) -> str:
+    """Return the measured figures of a model as an HTML table, or that there are none."""
+    if facts is None:
+        return '<p class="rs-note">The model is not loaded yet.</p>'
+    trained = f"<p>Trained on {escape(facts.training_images)}.</p>" if facts.training_images else ""
+    head = f"<p><strong>{escape(facts.name)}</strong>, {facts.size}.</p>{trained}"
+    if not facts.figures:
+        note = "No results file lies beside this model: it was not evaluated."
+        return f'{head}<p class="rs-note">{note}</p>'
+    rows = "".join(
+        f"<tr><td>{escape(figure.data)}</td><td>{escape(_rerank_name(figure.rerank))}</td>"
+        f"<td>{figure.value:.1f}</td></tr>"
+        for figure in facts.figures
+    )
+    return (
+        f'{head}<table class="rs-table"><thead><tr><th scope="col">Data</th><th scope="col">Rerank'
+        f'</th><th scope="col">mR (%)</th></tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _rerank_name(rerank: str) -> str:
+    return RERANK_NAMES.get(rerank, rerank)
+
+
+def build_about_tab(bench: Workbench) -> gr.HTML:
+    """Lay the tab out; return the place of the figures, which are known once the model is."""
+    with gr.Row(elem_classes="rs-split rs-about"):
+        with gr.Column(scale=3, min_width=300):
+            gr.Markdown(_WHAT)
+            gr.Markdown("### Measured")
+            figures = gr.HTML(figures_table(bench.facts), elem_id="rs-figures")
+            gr.Markdown(_CAVEATS)
+        with gr.Column(scale=2, min_width=300):
+            gr.Markdown("### Three lines of Python")
+            code = _CODE.format(model=bench.model_address)
+            gr.Code(code, label="The library", **_READ_ONLY)
+            gr.Code(_CLIENT, label="This page", **_READ_ONLY)
+            gr.Markdown(_OTHER_PICTURES)
+            gr.Markdown(_LICENCE)
+    return figures

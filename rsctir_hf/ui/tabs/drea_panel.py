@@ -1,0 +1,92 @@
+"""One picture's region graph under DREA's four switches, side by side as small drawings."""
+
+from typing import Any
+
+import networkx as nx
+from PIL import Image
+
+from rsctir_hf.regions.drea import drea_graphs
+from rsctir_hf.regions.graph import RegionGraph, to_networkx
+from rsctir_hf.ui.views.cards import escape
+from rsctir_hf.ui.views.figures import DROPPED, EDGE, KEPT, GraphView, centre_of, corners_of
+from rsctir_hf.ui.views.uploads import CARD_SIDE, encode_picture
+
+_LEAST_WEIGHT = 0.3  # ties below this share of a graph's strongest are neither drawn nor counted
+_NAMES = {"plain": "Plain", "denoise": "Denoise", "enhanced": "Enhanced", "both": "Both"}
+_NOTE = (
+    "Denoise leaves out regions that repeat another one; Enhanced strengthens the ties of regions "
+    f"that stand out. Ties below {_LEAST_WEIGHT:.0%} of a drawing's strongest are not counted."
+)
+
+
+def compare_switches(
+    picture: Image.Image,
+    found: RegionGraph,
+    config: Any,  # noqa: ANN401 - the configuration of the model that found it
+) -> str:
+    """Return four small drawings with a line each on what the switch does, as HTML.
+
+    Args:
+        picture: RGB.
+        found: its region graph (B = 1).
+        config: of that model; its ``drea`` names the switch it was built with.
+    """
+    image = encode_picture(picture, 2 * CARD_SIDE)
+    scale = (picture.width / config.image_size, picture.height / config.image_size)
+    figures = []
+    for drea, found_so in drea_graphs(found, config).items():
+        graph = to_networkx(found_so)
+        name = _NAMES[drea] + (" (the model's own)" if drea == config.drea else "")
+        figures.append(
+            f"<figure><figcaption><strong>{escape(name)}</strong> {escape(in_words(graph))}"
+            f"</figcaption>{_drawing(image, picture.size, graph, scale)}</figure>"
+        )
+    return f'<div class="rs-four">{"".join(figures)}</div><p class="rs-note">{_NOTE}</p>'
+
+
+def in_words(graph: nx.Graph) -> str:
+    """Count a graph's regions and ties, as "14 regions, 6 left out; 31 ties, strongest #1–#3"."""
+    kept = sum(node["kept"] for node in graph.nodes.values())
+    dropped = len(graph) - kept
+    regions = f"{kept} {'region' if kept == 1 else 'regions'}"
+    regions += f", {dropped} left out" if dropped else ""
+    ties = GraphView(len(graph), _LEAST_WEIGHT).edges(graph)
+    if not ties:
+        return f"{regions}; no ties"
+    first, second, _ = max(ties, key=lambda tie: tie[2])
+    numbers = graph.nodes[first]["number"], graph.nodes[second]["number"]
+    count = f"{len(ties)} {'tie' if len(ties) == 1 else 'ties'}"
+    return f"{regions}; {count}, strongest #{numbers[0]}–#{numbers[1]}"  # noqa: RUF001
+
+
+def _drawing(image: str, size: tuple[int, int], graph: nx.Graph, scale: tuple[float, float]) -> str:
+    """Return picture, boxes and ties as SVG in pixels of the picture (W, H)."""
+    width, height = size
+    unit = max(size) / CARD_SIDE  # about a screen pixel
+    ties = "".join(
+        _line(graph.nodes[first], graph.nodes[second], share, scale, unit)
+        for first, second, share in GraphView(len(graph), _LEAST_WEIGHT).edges(graph)
+    )
+    boxes = "".join(_box(node, scale, unit) for node in graph.nodes.values())
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(in_words(graph))}">'
+        f'<image href="{image}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
+        f"{boxes}{ties}</svg>"
+    )
+
+
+def _line(first: dict, second: dict, share: float, scale: tuple[float, float], unit: float) -> str:
+    (xa, ya), (xb, yb) = centre_of(first, scale), centre_of(second, scale)
+    return (
+        f'<line x1="{xa:.1f}" y1="{ya:.1f}" x2="{xb:.1f}" y2="{yb:.1f}" stroke="{EDGE}" '
+        f'stroke-width="{(0.5 + 3 * share) * unit:.2f}" opacity="{0.3 + 0.6 * share:.2f}"/>'
+    )
+
+
+def _box(node: dict, scale: tuple[float, float], unit: float) -> str:
+    x1, y1, x2, y2 = corners_of(node, scale)
+    dash = "" if node["kept"] else f' stroke-dasharray="{3 * unit:.1f}"'
+    return (
+        f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" fill="none" '
+        f'stroke="{KEPT if node["kept"] else DROPPED}" stroke-width="{1.6 * unit:.2f}"{dash}/>'
+    )

@@ -1,0 +1,128 @@
+"""The tab *Picture*: a picture in, sentences and similar pictures out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gradio as gr
+from PIL import Image
+
+from rsctir_hf.errors import ImageReadError, RsctirError
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.ui.server.events import MODEL, PRIVATE, Trigger, item_of
+from rsctir_hf.ui.server.workbench import Workbench
+from rsctir_hf.ui.tabs.search_tab import RERANK_HELP, Shown, rerank_choices
+from rsctir_hf.ui.views.cards import heading, notice
+from rsctir_hf.ui.views.results import (
+    MATCH,
+    NO_RERANK,
+    NOT_CONFIDENT,
+    caption_results,
+    picture_results,
+)
+from rsctir_hf.ui.views.samples import SELECT_ITEM, build_picture_chooser
+from rsctir_hf.ui.views.uploads import read_upload, without_folders
+
+CAPTIONS, SIMILAR = 5, 12
+_WELCOME = notice(
+    "info",
+    "Give a picture",
+    "The sentences that fit it best and the pictures most like it appear here.",
+)
+
+
+def for_pictures(rerank: str) -> str:
+    """Return how picture-to-picture results are ordered; *Match* needs a sentence on one side."""
+    return NO_RERANK if rerank == MATCH else rerank
+
+
+class PictureHandlers:
+    """What the events of the tab call."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+
+    def describe(self, path: str | None, rerank: str) -> tuple[str, str]:
+        """Return a message and the sentences that fit the picture best."""
+        if not path:
+            return _WELCOME, ""
+        try:
+            retriever = self.bench.retriever()
+            hits = retriever.caption_candidates(read_upload(path), top_k=CAPTIONS, rerank=rerank)
+        except RsctirError as error:
+            return refused(error), ""
+        message = "" if retriever.is_confident(hits) else NOT_CONFIDENT
+        sentences = caption_results(hits, rerank=rerank)
+        return message, heading("Sentences that fit best") + sentences
+
+    def similar(self, path: str | None, rerank: str) -> tuple[str, Shown]:
+        """Return the pictures of the gallery that are most like this one."""
+        if not path:
+            return "", Shown()
+        try:
+            picture = read_upload(path)
+            order = for_pictures(rerank)
+            hits = self.bench.retriever().search(image=picture, top_k=SIMILAR, rerank=order)
+        except RsctirError:
+            return "", Shown()  # ``describe`` says what is wrong
+        gallery = self.bench.gallery
+        shown = Shown(tuple(hits), order, gallery)
+        cards = picture_results(hits, gallery, rerank=order, label="Similar pictures")
+        return heading("Most similar pictures in the gallery") + cards, shown
+
+    def take_result(self, shown: Shown, event: gr.EventData) -> Image.Image | None:
+        """Return the similar picture that was clicked, as the next query."""
+        path = item_of(event, shown.hits).path
+        return read_image(path) if path else None
+
+
+def refused(error: RsctirError) -> str:
+    """Say why there is no answer for a picture."""
+    unreadable = isinstance(error, ImageReadError)
+    title = "This picture cannot be used" if unreadable else "There is no answer"
+    return notice("error", title, without_folders(error))
+
+
+@dataclass(frozen=True)
+class PictureTab:
+    """What others refer to: components, and what binds the answers for the picture to a trigger."""
+
+    picture: gr.Image
+    rerank: gr.Radio
+    samples: gr.HTML
+    answer: Callable[[Trigger], None]
+
+
+def build_picture_tab(bench: Workbench) -> PictureTab:
+    """Lay the tab out and bind its events; call inside ``gr.Tab``."""
+    handlers = PictureHandlers(bench)
+    shown = gr.State(Shown())
+    with gr.Row(elem_classes="rs-split"):
+        with gr.Column(scale=2, min_width=300):
+            chooser = build_picture_chooser(
+                bench, "rs-picture", alt_text="The picture you gave", height=320
+            )
+            rerank = gr.Radio(
+                rerank_choices(can_match=False),
+                value=NO_RERANK,
+                label="Rerank",
+                info=RERANK_HELP,
+                elem_id="rs-picture-rerank",
+            )
+        with gr.Column(scale=3, min_width=300):
+            message = gr.HTML(_WELCOME, elem_id="rs-picture-message")
+            sentences = gr.HTML("", elem_id="rs-captions")
+    with gr.Column():
+        grid = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-similar-results")
+
+    def answer(trigger: Trigger) -> None:
+        # Similar pictures first: sentences may have to wait until the caption bank is embedded.
+        asked = [chooser.picture, rerank]
+        trigger(handlers.similar, asked, [grid, shown], **MODEL).then(
+            handlers.describe, asked, [message, sentences], **MODEL
+        )
+
+    taken = grid.select(handlers.take_result, shown, chooser.picture, **PRIVATE)
+    asking: tuple[Trigger, ...] = (*chooser.given, rerank.input, taken.success)
+    for trigger in asking:
+        answer(trigger)
+    return PictureTab(chooser.picture, rerank, chooser.samples, answer)

@@ -1,0 +1,329 @@
+"""The tab *Region graph*: what a model looks at within a picture, and how it ties it together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import networkx as nx
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+from PIL import Image
+from plotly.graph_objects import Figure
+from torch_geometric.data import Data
+
+from rsctir_hf.embedding.encode import picture_region_graph
+from rsctir_hf.errors import RsctirError
+from rsctir_hf.regions.contribution import Contributions
+from rsctir_hf.regions.global_window import GlobalWindowModel
+from rsctir_hf.regions.graph import (
+    NODE_COLUMNS,
+    RegionGraph,
+    explained,
+    node_columns,
+    node_table,
+    to_data,
+    to_graphml,
+    to_networkx,
+    to_node_link_json,
+)
+from rsctir_hf.ui.server.events import MODEL, REDRAW, Trigger
+from rsctir_hf.ui.server.own_pictures import FORGET_AFTER
+from rsctir_hf.ui.server.workbench import Workbench
+from rsctir_hf.ui.tabs.denoising import own_threshold, with_threshold
+from rsctir_hf.ui.tabs.drea_panel import compare_switches
+from rsctir_hf.ui.tabs.effect import effect_sentence, measure_effect
+from rsctir_hf.ui.tabs.picture_tab import refused
+from rsctir_hf.ui.tabs.whole_panel import look_at_whole
+from rsctir_hf.ui.views.cards import escape, notice
+from rsctir_hf.ui.views.figures import GraphView, graph_sentence, region_figure
+from rsctir_hf.ui.views.samples import build_picture_chooser
+from rsctir_hf.ui.views.uploads import read_upload, without_folders
+
+MOST_REGIONS = 20
+_WELCOME = notice(
+    "info",
+    "Give a picture",
+    "The regions the model looks at and the ties between them are drawn over it.",
+)
+_LEGEND = (
+    "Solid boxes with round numbers are in the graph; dotted ones with square numbers were left "
+    "out as repetition, point at a number for the reason. Thicker lines are stronger ties."
+)
+_SIGNS = (
+    " Blue with + speaks for your words: without that region the score is lower. Orange with − "  # noqa: RUF001
+    "speaks against them."
+)
+
+
+@dataclass(frozen=True)
+class GraphShown:
+    """The region graph one visitor looks at; lives in that visitor's state.
+
+    Attributes:
+        picture: the RGB picture.
+        found: its region graph as the model returned it.
+        config: the configuration of that model.
+        names: the class name behind each label number; empty where none is known.
+        words: the query whose result is explained; may be empty.
+        effect: what the regions contribute to the score with these words; None without words.
+    """
+
+    picture: Image.Image
+    found: RegionGraph
+    config: Any
+    names: Sequence[str] = ()
+    words: str = ""
+    effect: Contributions | None = None
+
+    @property
+    def input_side(self) -> int:
+        """Side in pixels of the square model input that ``found`` lies in."""
+        return int(self.config.image_size)
+
+    def data(self, min_similarity: float) -> Data:
+        """Return the graph under a threshold, with labels and, where measured, contributions."""
+        found = with_threshold(self.found, self.config, min_similarity=min_similarity)
+        data = to_data(found, label_names=self.names)
+        return data if self.effect is None else explained(data, self.effect, words=self.words)
+
+
+class RegionHandlers:
+    """What the events of the tab call."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+
+    def find_regions(self, path: str | None) -> tuple[str, GraphShown | None, Any, Any, Any]:
+        """Return message, graph, slider at the model's threshold, and both comparisons closed."""
+        nothing = (None, gr.skip(), gr.skip(), gr.skip())
+        if not path:
+            return _WELCOME, *nothing
+        try:
+            picture = read_upload(path)
+            retriever = self.bench.region_retriever()
+            found, names = picture_region_graph(
+                retriever.model, retriever.processor, picture, retriever.regions
+            )
+            searching = self.bench.retriever().model
+        except RsctirError as error:
+            return refused(error), *nothing
+        shown = GraphShown(picture, found, retriever.model.config, names)
+        four = gr.update(open=False, visible=hasattr(shown.config, "drea"))
+        whole = gr.update(open=False, visible=isinstance(searching, GlobalWindowModel))
+        return "", shown, _threshold_slider(shown.config), four, whole
+
+    def explain(self, shown: GraphShown | None, words: str | None) -> tuple[str, GraphShown | None]:
+        """Return a message, and the graph with what its regions do to the score with the words."""
+        words = " ".join("".join(c if c.isprintable() else " " for c in words or "").split())
+        if shown is None or not words:
+            return "", shown and replace(shown, words="", effect=None)
+        try:
+            effect = measure_effect(
+                self.bench.retriever(), shown.picture, shown.found, words,
+                input_side=shown.input_side,
+            )  # fmt: skip
+        except RsctirError as error:
+            refusal = notice("warning", "No contributions", without_folders(error))
+            return refusal, replace(shown, words="", effect=None)
+        return "", replace(shown, words=words, effect=effect)
+
+    def draw(
+        self, shown: GraphShown | None, alike: float, most_regions: float, least_weight: float
+    ) -> tuple[Figure | None, str, str, Any, Any, str | None, str | None]:
+        """Return figure, sentence, legend, table, panel and the files to download of a graph."""
+        if shown is None:
+            return None, "", "", gr.skip(), gr.update(visible=False), None, None
+        data, view = shown.data(alike), GraphView(int(most_regions), least_weight)
+        graph = to_networkx(data)
+        figure = region_figure(shown.picture, graph, view, input_side=shown.input_side)
+        own = own_threshold(shown.config) in (None, alike)
+        said = _sentences(graph_sentence(graph, view, own=own), effect_of=graph)
+        legend = note(_LEGEND + ("" if shown.effect is None else _SIGNS + self._who_is_asked()))
+        table = {"headers": node_columns(data), "data": node_table(data)}
+        as_json = write_file("region_graph.json", to_node_link_json(data))
+        as_graphml = write_file("region_graph.graphml", to_graphml(data))
+        return figure, said, legend, table, gr.update(visible=True), as_json, as_graphml
+
+    def _who_is_asked(self) -> str:
+        """Tell the models apart where one searches and another finds the regions."""
+        finder, region_model = self.bench.region_retriever(), self.bench.settings.region_model
+        if finder is self.bench.retriever() or region_model is None:
+            return ""
+        graph_of = f"{escape(Path(region_model).name)}, the region model"
+        if not isinstance(finder.regions, str):
+            graph_of = f"{escape(Path(finder.regions.name).name)}, a detector, in {graph_of}"
+        return (
+            f" The boxes are of {graph_of}; score and "
+            f"contributions are of {escape(self.bench.model_name)}, which searches."
+        )
+
+    def compare(self, shown: GraphShown | None) -> str:
+        """Draw the graph under each DREA switch."""
+        return "" if shown is None else compare_switches(shown.picture, shown.found, shown.config)
+
+    def look(self, shown: GraphShown | None) -> str:
+        """Draw the global windows of the model that searches."""
+        if shown is None:
+            return ""
+        try:
+            return look_at_whole(self.bench.retriever(), shown.picture)
+        except RsctirError as error:
+            return refused(error)
+
+
+def _threshold_slider(config: Any) -> Any:  # noqa: ANN401 - a gradio update
+    """Put the slider at the model's own threshold; hide it where the model drops nothing."""
+    own = own_threshold(config)
+    if own is None:
+        return gr.update(visible=False)
+    info = f"The model's own is {own:.2f}. Moving it shows a variant; searches stay as they are."
+    return gr.update(value=own, info=info, visible=True)
+
+
+def _sentences(about_graph: str, *, effect_of: nx.Graph) -> str:
+    """Lead with what the regions did for the result, where words were given."""
+    if "words" not in effect_of.graph:
+        return f'<p class="rs-lead">{about_graph}</p>'
+    effect = escape(effect_sentence(effect_of))
+    return f'<p class="rs-lead">{effect}</p>{note(about_graph)}'
+
+
+def note(text: str) -> str:
+    """Return a text in small print."""
+    return f'<p class="rs-note">{text}</p>'
+
+
+def write_file(name: str, text: str) -> str:
+    """Put a text into gradio's cache, which serves it and deletes it after a day."""
+    return save_bytes_to_cache(text.encode("utf-8"), name, get_upload_folder())
+
+
+@dataclass(frozen=True)
+class RegionTab:
+    """What others refer to: components, and what binds the drawing of the graph to a trigger."""
+
+    picture: gr.Image
+    samples: gr.HTML
+    words: gr.Textbox
+    answer: Callable[[Trigger], None]
+
+
+@dataclass(frozen=True)
+class _Controls:
+    """What decides how a graph is drawn."""
+
+    alike: gr.Slider
+    most: gr.Slider
+    least: gr.Slider
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Where a graph is shown."""
+
+    whole: gr.Column
+    sentence: gr.HTML
+    figure: gr.Plot
+    legend: gr.HTML
+    table: gr.Dataframe
+    as_json: gr.DownloadButton
+    as_graphml: gr.DownloadButton
+
+
+def build_region_tab(bench: Workbench) -> RegionTab:
+    """Lay the tab out and bind its events; call inside ``gr.Tab``."""
+    handlers = RegionHandlers(bench)
+    shown = gr.State(None, time_to_live=FORGET_AFTER)
+    with gr.Row(elem_classes="rs-split"):
+        with gr.Column(scale=2, min_width=300):
+            chooser = build_picture_chooser(
+                bench,
+                "rs-region-picture",
+                alt_text="The picture whose regions are shown",
+                height=260,
+            )
+            words = gr.Textbox(
+                label="Explain for these words (optional)",
+                placeholder="a bridge over a river",
+                info="What each region does to the score of the picture with these words.",
+                lines=1,
+                max_lines=1,
+                submit_btn=True,
+                elem_id="rs-region-words",
+            )
+            unexplained = gr.HTML("")
+            controls = _build_controls()
+        with gr.Column(scale=3, min_width=300):
+            message = gr.HTML(_WELCOME, elem_id="rs-region-message")
+            panel = _build_panel()
+            with panel.whole:
+                four, switches = _build_on_demand("Compare the four DREA settings", "rs-drea")
+                window, views = _build_on_demand("How the model sees the whole picture", "rs-whole")
+
+    drawn = [
+        panel.figure, panel.sentence, panel.legend, panel.table, panel.whole,
+        panel.as_json, panel.as_graphml,
+    ]  # fmt: skip
+    sliders = [controls.alike, controls.most, controls.least]
+    draw = (handlers.draw, [shown, *sliders], drawn)
+    explain = (handlers.explain, [shown, words], [unexplained, shown])
+    found = [message, shown, controls.alike, four, window]
+
+    def answer(trigger: Trigger) -> None:
+        trigger(handlers.find_regions, chooser.picture, found, **MODEL).then(
+            *explain, **MODEL
+        ).then(*draw, **REDRAW)
+
+    for trigger in chooser.given:
+        answer(trigger)
+    words.submit(*explain, **MODEL).then(*draw, **REDRAW)
+    for slider in sliders:
+        slider.release(*draw, **REDRAW)
+    four.expand(handlers.compare, shown, switches, **REDRAW)
+    window.expand(handlers.look, shown, views, **MODEL)
+    return RegionTab(chooser.picture, chooser.samples, words, answer)
+
+
+def _build_controls() -> _Controls:
+    alike = gr.Slider(
+        0,
+        1,
+        value=1,
+        step=0.01,
+        label="Leave out regions more alike than this",
+        elem_id="rs-alike",
+        visible=False,
+    )
+    most = gr.Slider(
+        1, MOST_REGIONS, value=MOST_REGIONS, step=1, label="Regions shown, salient first"
+    )
+    least = gr.Slider(
+        0, 1, value=0.3, step=0.05, label="Hide ties below this share of the strongest"
+    )
+    return _Controls(alike, most, least)
+
+
+def _build_panel() -> _Panel:
+    with gr.Column(visible=False) as whole:
+        sentence = gr.HTML("", elem_id="rs-region-sentence")
+        figure = gr.Plot(show_label=False, elem_id="rs-region-figure", container=False)
+        legend = gr.HTML("")
+        table = gr.Dataframe(
+            headers=list(NODE_COLUMNS),
+            label="Regions (pixels of the model input)",
+            interactive=False,
+            elem_id="rs-region-table",
+        )
+        with gr.Row():
+            as_json = gr.DownloadButton("Download JSON", size="sm", elem_id="rs-json")
+            as_graphml = gr.DownloadButton("Download GraphML", size="sm")
+    return _Panel(whole, sentence, figure, legend, table, as_json, as_graphml)
+
+
+def _build_on_demand(title: str, elem_id: str) -> tuple[gr.Accordion, gr.HTML]:
+    """Place what is computed only once its accordion is opened."""
+    with gr.Accordion(title, open=False, elem_id=elem_id) as accordion:
+        content = gr.HTML("")
+    return accordion, content

@@ -1,0 +1,1 @@
+"""What the page shows: cards, figures, tables."""

@@ -1,0 +1,228 @@
+"""The region graph as a plotly figure over its picture, and as a sentence."""
+
+from dataclasses import dataclass
+
+import networkx as nx
+import plotly.graph_objects as go
+from PIL import Image
+
+from rsctir_hf.ui.views.uploads import DETAIL_SIDE, encode_picture
+
+KEPT, DROPPED, EDGE = "#ffd166", "#c3ccd1", "#4cc9f0"
+ADDS, TAKES = "#5b9dff", "#ff8a4c"  # blue and orange: told apart by colour-blind readers too
+NOTICEABLE = 0.005  # a smaller contribution reads 0.00
+_BASE_WIDTH, _MORE_WIDTH = 0.8, 6.0  # pixels of the weakest and above it of the strongest edge
+_VARIANT = ("With this threshold the region model would look at", "leave")
+_LABEL_INK = "#10222b"
+
+
+@dataclass(frozen=True)
+class GraphView:
+    """What of a region graph is shown.
+
+    Attributes:
+        most_regions: show this many regions at most, the most salient first.
+        least_weight: hide edges below this share (0..1) of the strongest edge.
+    """
+
+    most_regions: int
+    least_weight: float = 0.0
+
+    def nodes(self, graph: nx.Graph) -> list[int]:
+        """Return the nodes shown, the most salient first."""
+        by_salience = sorted(graph, key=lambda node: -graph.nodes[node]["salience"])
+        return by_salience[: self.most_regions]
+
+    def edges(self, graph: nx.Graph) -> list[tuple[int, int, float]]:
+        """Return the edges shown between kept regions, with weights as a share of the strongest."""
+        shown = set(self.nodes(graph))
+        kept = {node for node in shown if graph.nodes[node]["kept"]}
+        found = [(a, b, w) for a, b, w in graph.edges(data="weight") if {a, b} <= kept and w > 0]
+        strongest = max((weight for _, _, weight in found), default=1.0)
+        shares = [(a, b, weight / strongest) for a, b, weight in found]
+        return [edge for edge in shares if edge[2] >= self.least_weight]
+
+
+def region_figure(
+    picture: Image.Image, graph: nx.Graph, view: GraphView, *, input_side: int
+) -> go.Figure:
+    """Draw boxes, numbered regions and weighted edges over the picture.
+
+    Args:
+        picture: RGB, (W, H) pixels.
+        graph: of ``regions.graph.to_networkx``; corners in pixels of the model input.
+        view: what of it is shown.
+        input_side: side of the square model input in pixels.
+
+    Returns:
+        A figure whose axes are the pixels of the picture.
+    """
+    width, height = picture.size
+    scale = (width / input_side, height / input_side)
+    figure = go.Figure()
+    figure.add_layout_image(
+        source=encode_picture(picture, DETAIL_SIDE),
+        xref="x", yref="y", x=0, y=0, sizex=width, sizey=height,
+        sizing="stretch", layer="below",
+    )  # fmt: skip
+    for first, second, share in view.edges(graph):
+        figure.add_trace(_edge(graph, first, second, share, scale))
+    nodes = view.nodes(graph)
+    for node in nodes:
+        figure.add_trace(_box(graph.nodes[node], scale))
+    for node in nodes:
+        if sign_colour(graph.nodes[node]) in (ADDS, TAKES):
+            figure.add_annotation(_contribution(graph.nodes[node], scale))
+    figure.add_trace(_centres(graph, nodes, scale))
+    _lay_out(figure, width, height)
+    return figure
+
+
+def graph_sentence(graph: nx.Graph, view: GraphView, *, own: bool = True) -> str:
+    """Say in one or two sentences what the graph shows and what it does for the result.
+
+    Args:
+        graph: of ``regions.graph.to_networkx``.
+        view: what of it is shown.
+        own: it is the model's own graph, not a variant under another threshold.
+    """
+    kept = [node for node in graph if graph.nodes[node]["kept"]]
+    dropped = len(graph) - len(kept)
+    looks, leaves = ("The region model looks at", "leaves") if own else _VARIANT
+    text = (
+        f"{looks} {len(kept)} {'region' if len(kept) == 1 else 'regions'} of this picture"
+        f"{f' and {leaves} {dropped} out as repetition' if dropped else ''}; what they show "
+        "corrects that model's overall embedding of the picture, so that small objects count."
+    )
+    edges = view.edges(graph)
+    if not edges:
+        return text
+    first, second, _ = max(edges, key=lambda edge: edge[2])
+    numbers = graph.nodes[first]["number"], graph.nodes[second]["number"]
+    return f"{text} The strongest tie is between #{numbers[0]} and #{numbers[1]}."
+
+
+def sign_colour(node: dict) -> str:
+    """Return the colour of a region: what it does to a score, else in the graph or left out.
+
+    A region that the graph leaves out can move the score of a model that uses the boxes alone.
+    """
+    contribution = node.get("contribution", 0.0)
+    if abs(contribution) < NOTICEABLE:
+        return KEPT if node["kept"] else DROPPED
+    return ADDS if contribution > 0 else TAKES
+
+
+def signed(contribution: float, digits: int = 2) -> str:
+    """Write a contribution with its sign, a true minus."""
+    return f"{round(contribution, digits) + 0.0:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def corners_of(node: dict, scale: tuple[float, float]) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 of a region; ``scale`` leads from the model input's pixels."""
+    across, down = scale
+    return node["x1"] * across, node["y1"] * down, node["x2"] * across, node["y2"] * down
+
+
+def centre_of(node: dict, scale: tuple[float, float]) -> tuple[float, float]:
+    """Return x, y of a region's middle; see ``corners_of``."""
+    x1, y1, x2, y2 = corners_of(node, scale)
+    return (x1 + x2) / 2, (y1 + y2) / 2
+
+
+def _edge(
+    graph: nx.Graph, first: int, second: int, share: float, scale: tuple[float, float]
+) -> go.Scatter:
+    (xa, ya), (xb, yb) = (centre_of(graph.nodes[node], scale) for node in (first, second))
+    return go.Scatter(
+        x=[xa, xb],
+        y=[ya, yb],
+        mode="lines",
+        line={"color": EDGE, "width": _BASE_WIDTH + _MORE_WIDTH * share},
+        opacity=0.35 + 0.6 * share,
+        hoverinfo="skip",
+    )
+
+
+def _box(node: dict, scale: tuple[float, float]) -> go.Scatter:
+    x1, y1, x2, y2 = corners_of(node, scale)
+    kept = node["kept"]
+    return go.Scatter(
+        x=[x1, x2, x2, x1, x1],
+        y=[y1, y1, y2, y2, y1],
+        mode="lines",
+        line={
+            "color": sign_colour(node),
+            "width": 2 if kept else 1.5,
+            "dash": "solid" if kept else "dot",
+        },
+        hoverinfo="skip",
+        **_tint(node),
+    )
+
+
+def _tint(node: dict) -> dict[str, str]:
+    """Fill a region that moves the score, so that it is seen at a glance."""
+    colour = sign_colour(node)
+    return {"fill": "toself", "fillcolor": f"{colour}30"} if colour in (ADDS, TAKES) else {}
+
+
+def _centres(graph: nx.Graph, nodes: list[int], scale: tuple[float, float]) -> go.Scatter:
+    records = [graph.nodes[node] for node in nodes]
+    centres = [centre_of(record, scale) for record in records]
+    return go.Scatter(
+        x=[x for x, _ in centres],
+        y=[y for _, y in centres],
+        mode="markers+text",
+        text=[str(record["number"]) for record in records],
+        textfont={"color": _LABEL_INK, "size": 11},
+        marker={
+            "size": [20 if record["kept"] else 16 for record in records],
+            "color": [sign_colour(record) for record in records],
+            "symbol": ["circle" if record["kept"] else "square" for record in records],
+            "line": {"color": _LABEL_INK, "width": 1},
+            "opacity": 1,
+        },
+        customdata=[_hover(record) for record in records],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _contribution(node: dict, scale: tuple[float, float]) -> go.layout.Annotation:
+    """Write a region's contribution below its number."""
+    x, y = centre_of(node, scale)
+    return go.layout.Annotation(
+        x=x,
+        y=y,
+        yshift=-19,
+        text=f"<b>{signed(node['contribution'])}</b>",
+        showarrow=False,
+        bgcolor=_LABEL_INK,
+        borderpad=2,
+        font={"color": sign_colour(node), "size": 11},
+    )
+
+
+def _hover(node: dict) -> str:
+    lines = [f"<b>#{node['number']} {node.get('label', '')}</b>"]
+    lines.append(f"score {node['score']:.2f} · salience {node['salience']:.2f}")
+    if "contribution" in node:
+        verb = "adds to" if node["contribution"] > 0 else "takes from"
+        lines.append(f"{verb} the result's score: {signed(node['contribution'], 3)}")
+    if not node["kept"]:
+        lines.append(f"left out: {node.get('dropped', 'repeats another region')}")
+    return "<br>".join(lines)
+
+
+def _lay_out(figure: go.Figure, width: int, height: int) -> None:
+    hidden = {"visible": False, "fixedrange": True}
+    figure.update_layout(
+        xaxis={**hidden, "range": [0, width], "constrain": "domain"},
+        yaxis={**hidden, "range": [height, 0], "scaleanchor": "x", "constrain": "domain"},
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        showlegend=False,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hoverlabel={"bgcolor": "#10222b", "font": {"color": "#ffffff"}},
+        height=520,
+    )

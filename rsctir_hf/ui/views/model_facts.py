@@ -1,0 +1,114 @@
+"""What the page says about a model: its name, size and measured figures, from its own files."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctir_hf.data.benchmarks import BENCHMARKS
+from rsctir_hf.files.atomic import parse_json
+from rsctir_hf.search.matcher import PairMatcher
+
+logger = logging.getLogger(__name__)
+
+_RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured mean recall (percent).
+
+    Attributes:
+        value: mR, the mean of R@1, 5 and 10 in both directions.
+        data: data set and split.
+        rerank: ``none``, ``smr``, ``mr`` or ``match``.
+    """
+
+    value: float
+    data: str
+    rerank: str
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the badge and the About page show of a model.
+
+    Attributes:
+        name: last part of its directory or id.
+        parameters: number of parameters.
+        figures: measured figures, the one without reranking on the test split first.
+        training_images: what it was trained on, in words; may be empty.
+        can_match: it judges picture and sentence together (reranking ``match``).
+    """
+
+    name: str
+    parameters: int
+    figures: tuple[Figure, ...]
+    training_images: str
+    can_match: bool
+
+    @property
+    def size(self) -> str:
+        """The number of parameters in words, for example ``34 M parameters``."""
+        if self.parameters < 1e6:
+            return f"{self.parameters:,} parameters"
+        return f"{self.parameters / 1e6:.0f} M parameters"
+
+    @property
+    def quality(self) -> str:
+        """The first figure in words, or that there is none."""
+        if not self.figures:
+            return "not evaluated"
+        best = self.figures[0]
+        return f"mR {best.value:.1f} on {best.data}"
+
+
+def describe_model(model: Any, model_id: str) -> ModelFacts:  # noqa: ANN401 - any dual encoder
+    """Collect what is known of a loaded model.
+
+    Args:
+        model: the model.
+        model_id: directory or Hub id it came from.
+    """
+    return ModelFacts(
+        name=Path(model_id).name or type(model).__name__,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        figures=read_figures(Path(model_id)),
+        training_images=getattr(model.config, "training_images", "") or "",
+        can_match=isinstance(model, PairMatcher),
+    )
+
+
+def read_figures(folder: Path) -> tuple[Figure, ...]:
+    """Read the measured figures beside a model; none where there is no readable results file."""
+    file = folder / _RESULTS
+    if not file.is_file():
+        return ()
+    try:
+        found = list(_walk(parse_json(file.read_text(encoding="utf-8")), ""))
+    except ValueError as error:
+        logger.warning("%s cannot be read: %s", file, error)
+        return ()
+    unique = dict.fromkeys(found)
+    return tuple(sorted(unique, key=lambda f: ("test" not in f.data, f.rerank != "none")))
+
+
+def _walk(node: object, key: str) -> Iterator[Figure]:
+    """Find every report in a results file: a mapping with ``mR`` at its top level."""
+    if isinstance(node, Mapping):
+        value = node.get("mR")
+        if isinstance(value, int | float) and "rerank" in node:
+            data = " ".join(filter(None, (_title(node.get("data")), str(node.get("split") or key))))
+            yield Figure(float(value), data, str(node["rerank"]))
+        for name, child in node.items():
+            yield from _walk(child, name)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _walk(child, key)
+
+
+def _title(data: object) -> str:
+    """Name a data set as papers do, where it is one of theirs."""
+    name = Path(str(data)).name if data else ""
+    return BENCHMARKS[name].title if name in BENCHMARKS else name

@@ -1,0 +1,115 @@
+"""From hits of the retriever to what is shown: cards, facts, JSON records."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rsctir_hf.files.pictures import picture_size
+from rsctir_hf.search.retriever import Hit
+from rsctir_hf.ui.server.shown_gallery import Gallery, PictureRecord
+from rsctir_hf.ui.views.cards import Card, card_grid, detail, moved_in_words, notice, sentence_list
+from rsctir_hf.ui.views.uploads import DETAIL_SIDE, picture_uri
+
+NO_RERANK = "none"
+MATCH = "match"
+RERANK_NAMES = {"none": "None", "smr": "SMR", "mr": "MR", "match": "Match"}
+
+NOT_CONFIDENT = notice(
+    "warning",
+    "No confident match",
+    "Nothing in this collection fits well. These are the nearest results all the same.",
+)
+
+
+def picture_results(
+    hits: Sequence[Hit], gallery: Gallery | None, *, rerank: str, label: str
+) -> str:
+    """Show picture hits as a grid of cards."""
+    return card_grid([_card(hit, _record(hit, gallery), rerank) for hit in hits], label=label)
+
+
+def caption_results(hits: Sequence[Hit], *, rerank: str) -> str:
+    """Show caption hits as a list."""
+    return sentence_list([_card(hit, PictureRecord(), rerank) for hit in hits])
+
+
+def picture_detail(hit: Hit, gallery: Gallery | None, *, rerank: str) -> str:
+    """Show one picture large, with what is known of it."""
+    record, path = _record(hit, gallery), hit.path or ""
+    facts = [("File", Path(path).name), ("Similarity", f"{hit.score:.3f} (cosine)")]
+    if rerank != NO_RERANK:
+        facts.append(("Before reranking", f"rank {hit.rank_before}, now {hit.rank}"))
+    if record.category:
+        facts.append(("Scene type", record.category.replace("_", " ")))
+    size = picture_size(path)
+    if size:
+        facts.append(("Size", f"{size[0]} x {size[1]} pixels"))
+        invented = gallery is not None and gallery.drawn
+        facts.extend(_place(record, size, invented=invented))
+    if len(record.captions) > 1:
+        facts.append(("Also described as", " ".join(record.captions[1:3])))
+    return detail(picture_uri(path, DETAIL_SIDE), _title(hit, record), facts)
+
+
+def hit_record(
+    hit: Hit, gallery: Gallery | None, *, rerank: str, with_images: bool = False
+) -> dict[str, Any]:
+    """Return a hit as JSON-ready values, without the folders of this server."""
+    record = _record(hit, gallery)
+    values: dict[str, Any] = {
+        "rank": hit.rank,
+        "score": round(hit.score, 6),
+        "caption": hit.caption or (record.captions[0] if record.captions else None),
+    }
+    if hit.path is not None:
+        values |= {"item": hit.item, "file": Path(hit.path).name}
+    if rerank != NO_RERANK:
+        values |= {"rank_before": hit.rank_before, "rerank_score": hit.rerank_score}
+    if with_images and hit.path is not None:
+        values["image"] = picture_uri(hit.path)
+    return values
+
+
+def _record(hit: Hit, gallery: Gallery | None) -> PictureRecord:
+    return gallery.record(hit.path) if gallery and hit.path else PictureRecord()
+
+
+def _title(hit: Hit, record: PictureRecord) -> str:
+    if record.captions:
+        return record.captions[0]
+    return hit.caption or (Path(hit.path).name if hit.path else f"picture {hit.item}")
+
+
+def _card(hit: Hit, record: PictureRecord, rerank: str) -> Card:
+    title, file = _title(hit, record), Path(hit.path).name if hit.path else ""
+    return Card(
+        title=title,
+        subtitle="" if file == title else file,
+        picture=picture_uri(hit.path) if hit.path else "",
+        score=hit.score,
+        rank=hit.rank,
+        moved=None if rerank == NO_RERANK else hit.rank_before - hit.rank,
+    )
+
+
+def _place(
+    record: PictureRecord, size: tuple[int, int], *, invented: bool
+) -> list[tuple[str, str]]:
+    centre = record.centre(size)
+    if centre is None:
+        return []
+    system = f" ({record.crs})" if record.crs else ""
+    made_up = ", a made-up place" if invented else ""
+    return [("Centre", f"x {centre[0]:.6g}, y {centre[1]:.7g}{system}{made_up}")]
+
+
+def describe_moves(hits: Sequence[Hit]) -> str:
+    """Say in one sentence what reranking did to a list of hits."""
+    moved = [hit for hit in hits if hit.rank != hit.rank_before]
+    if not moved:
+        return "Reranking left every result in its place."
+    most = max(moved, key=lambda hit: abs(hit.rank_before - hit.rank))
+    return (
+        f"Reranking moved {len(moved)} of {len(hits)} results; the result now on rank {most.rank} "
+        f"went {moved_in_words(most.rank_before - most.rank)}."
+    )

@@ -1,0 +1,97 @@
+"""How a visitor gives a picture: an upload, the clipboard, or a sample of the launched gallery."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+from PIL import Image
+
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.ui.server.events import PRIVATE, Trigger, item_of
+from rsctir_hf.ui.server.shown_gallery import Gallery
+from rsctir_hf.ui.server.workbench import Workbench
+from rsctir_hf.ui.views.cards import escape
+from rsctir_hf.ui.views.uploads import picture_input, picture_uri
+
+SAMPLES = 8
+_SAMPLE_SIDE = 160
+SELECT_ITEM = """
+element.addEventListener('click', (event) => {
+  const card = event.target.closest('[data-item]');
+  if (card) trigger('select', {item: Number(card.dataset.item)});
+});
+"""
+
+
+def sample_paths(gallery: Gallery | None, count: int = SAMPLES) -> tuple[Path, ...]:
+    """Return ``count`` pictures at even steps through the gallery."""
+    paths = gallery.paths if gallery else ()
+    step = max(len(paths) // count, 1)
+    return tuple(paths[step // 2 :: step][:count])
+
+
+def sample_strip(gallery: Gallery | None) -> str:
+    """Return the strip as HTML; empty before the gallery is open."""
+    return _strip(sample_paths(gallery), gallery)
+
+
+def _strip(paths: Sequence[Path], gallery: Gallery | None) -> str:
+    if gallery is None or not paths:
+        return ""
+    buttons = []
+    for item, path in enumerate(paths):
+        record = gallery.record(str(path))
+        words = escape(record.captions[0] if record.captions else path.name)
+        buttons.append(
+            f'<button type="button" class="rs-sample" data-item="{item}" title="{words}">'
+            f'<img src="{picture_uri(str(path), _SAMPLE_SIDE)}" alt="{words}"></button>'
+        )
+    return f'<div class="rs-samples" role="group" aria-label="Samples">{"".join(buttons)}</div>'
+
+
+@dataclass(frozen=True)
+class PictureChooser:
+    """Where a visitor gives a picture.
+
+    Attributes:
+        picture: the input.
+        samples: the strip below it, empty until ``layout`` fills it with an open gallery.
+        given: what to bind an answer to. Not ``picture.change``, which also comes when a handler
+            sets the picture, and comes twice if that happens while its tab is not shown.
+    """
+
+    picture: gr.Image
+    samples: gr.HTML
+    given: tuple[Trigger, ...]
+
+
+def build_picture_chooser(
+    bench: Workbench, elem_id: str, *, alt_text: str, height: int
+) -> PictureChooser:
+    """Place a picture input and, below it, a strip of samples that fill it when clicked.
+
+    Args:
+        bench: what was launched.
+        elem_id: of the input; the strip's ends in ``-samples``.
+        alt_text: what the picture is, for screen readers.
+        height: of the input in pixels.
+    """
+    picture = picture_input(
+        "Your picture",
+        sources=["upload", "clipboard"],
+        height=height,
+        elem_id=elem_id,
+        alt_text=alt_text,
+        buttons=["fullscreen"],
+    )
+    gr.HTML('<p class="rs-note">Or choose a sample from the gallery</p>')
+    samples = gr.HTML("", js_on_load=SELECT_ITEM, elem_id=f"{elem_id}-samples")
+
+    def take_sample(event: gr.EventData) -> Image.Image:
+        return read_image(item_of(event, sample_paths(bench.gallery)))
+
+    taken = samples.select(take_sample, None, picture, **PRIVATE)
+    # When a picture is cleared, ``input`` comes while the old one is still its value.
+    settled = picture.input(None, js="() => {}")
+    return PictureChooser(picture, samples, (settled.then, taken.success))

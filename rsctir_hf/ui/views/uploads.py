@@ -1,0 +1,122 @@
+"""Pictures on their way to and from the browser."""
+
+import base64
+import io
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio import processing_utils
+from gradio.data_classes import ImageData
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from rsctir_hf.errors import ImageReadError, QueryError
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.ui.server.limits import MAX_PICTURE_PIXELS
+
+CARD_SIDE = 300
+DETAIL_SIDE = 900
+_JPEG_QUALITY = 82
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\s,;:'\"]+/)+([^/\s,;:'\"]+)")
+# Shown for a file that vanished or broke after it was indexed.
+_PLACEHOLDER = (
+    "data:image/svg+xml;utf8,"
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 4 3'>"
+    "<rect width='4' height='3' fill='%23889'/></svg>"
+)
+
+
+def picture_input(label: str, **options: Any) -> gr.Image:  # noqa: ANN401 - gradio's own
+    """Place an image input that hands on the uploaded file as it is.
+
+    ``gr.Image`` opens the upload before the handler runs, so that a damaged file becomes an error
+    without words. Here the path goes through and ``pictures.read_image`` says what is wrong; a
+    path that is no upload does not. One method is replaced on the instance: a subclass would make
+    gradio write a stub file beside this one.
+
+    Args:
+        label: of the input.
+        options: for ``gr.Image``.
+    """
+    picture = gr.Image(label=label, type="filepath", format="png", **options)
+    opened = picture.preprocess
+
+    def hand_on(payload: ImageData | None) -> Any:  # noqa: ANN401 - a path or None
+        if payload is not None and payload.path is not None:
+            return payload.path if is_upload(payload.path) else None
+        return opened(payload)
+
+    picture.preprocess = hand_on  # type: ignore[method-assign]
+    return picture
+
+
+def is_upload(path: str) -> bool:
+    """Tell whether a file lies in gradio's cache, where uploads are put.
+
+    Gradio looks at the path that a client names only where the client also says that it names a
+    file (``meta`` of ``FileData``), so that any file of the server could be named without this.
+    """
+    return Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve())
+
+
+def fetch_nothing() -> None:
+    """Let gradio, in this process, fetch no address that a client names in the place of a file.
+
+    It does so before a handler runs, refuses some private networks alone, and reads any amount.
+    """
+    processing_utils.async_ssrf_protected_download = _refuse_address
+
+
+async def _refuse_address(url: str, cache_dir: str) -> str:
+    raise gr.Error("Addresses are not fetched. Upload the file instead.", print_exception=False)
+
+
+def uploaded(path: str) -> Path:
+    """Return the path of an upload.
+
+    Raises:
+        QueryError: it is none.
+    """
+    if not is_upload(path):
+        raise QueryError(f"{Path(path).name} is no upload. Give the file in the box for it.")
+    return Path(path)
+
+
+def read_upload(path: str) -> Image.Image:
+    """Read a visitor's picture.
+
+    Raises:
+        ImageReadError: see ``pictures.read_image``; or more than ``MAX_PICTURE_PIXELS``.
+    """
+    return read_image(path, max_pixels=MAX_PICTURE_PIXELS)
+
+
+@lru_cache(maxsize=512)
+def picture_uri(path: str, side: int = CARD_SIDE) -> str:
+    """Return a picture as a JPEG data URI of at most ``side`` pixels a side.
+
+    Any format that ``read_image`` knows is shown, also those that browsers do not (TIFF, CMYK,
+    16-bit), and no folder of the server has to be opened to visitors.
+    """
+    try:
+        picture = read_image(path)
+    except ImageReadError:
+        return _PLACEHOLDER
+    return encode_picture(picture, side)
+
+
+def encode_picture(picture: Image.Image, side: int) -> str:
+    """Return an RGB picture as a JPEG data URI of at most ``side`` pixels a side."""
+    small = picture.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=_JPEG_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def without_folders(text: object) -> str:
+    """Return a message or an error's text without the folders of this server in it."""
+    return _FOLDERS.sub(r"\1", str(text))

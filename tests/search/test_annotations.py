@@ -1,0 +1,40 @@
+"""What a metadata.jsonl beside the pictures says of them, good and damaged."""
+
+import json
+
+import pytest
+
+from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.search.annotations import read_annotations
+
+
+def test_caption_metadata_and_box_are_read_for_the_pictures_that_are_named(tmp_path):
+    row = {"file_name": "a.png", "captions": ["a\u2028pier"], "year": 2020, "made": [1]}
+    row["bounding_box"] = [8, 53, 9, 54]
+    text = json.dumps(row, ensure_ascii=False)
+    (tmp_path / "metadata.jsonl").write_text(text + "\n\n", encoding="utf-8")
+    known = read_annotations(tmp_path, [tmp_path / "a.png", tmp_path / "b.png"])
+    assert known.captions == ["a\u2028pier", None]  # a line ends with a line feed and nothing else
+    assert known.metadata == [{"year": 2020}, {}]
+    assert known.boxes[0].corners == (8, 53, 9, 54)
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "captions": "a field"}')
+    assert read_annotations(tmp_path, [tmp_path / "a.png"]).captions == ["a field"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xcf{}",
+        b"{",
+        b"[]",
+        b'{"file_name": 3}',
+        b"[" * 50_000,
+        b'{"file_name": "a.png", "captions": [3]}',
+        b'{"file_name": "a.png", "captions": {}, "caption": 3}',
+        b'{"file_name": "a.png", "bounding_box": [%s, 0, 9, 9]}' % (b"9" * 999),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path, line):
+    (tmp_path / "metadata.jsonl").write_bytes(line)
+    with pytest.raises(DataLayoutError, match=r"metadata\.jsonl"):
+        read_annotations(tmp_path, [])

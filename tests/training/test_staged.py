@@ -1,0 +1,183 @@
+"""Resumed runs equal uninterrupted ones; freezing, learning rates and averaging by module."""
+
+import itertools
+
+import pytest
+import torch
+
+from rsctir_hf.loading.checks import weights_fingerprint
+from rsctir_hf.training.callbacks import AVERAGE_FILE
+from rsctir_hf.training.resumption import checkpoint_fault
+from tests.tiny_training import (
+    StopAt,
+    curve,
+    make_trainer,
+    stream_of,
+    tiny_processor,
+    tiny_rows,
+)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return tiny_rows()
+
+
+@pytest.fixture(scope="module")
+def processor(rows):
+    return tiny_processor(rows)
+
+
+@pytest.mark.parametrize("sets", [1, 2, "stream"])
+@pytest.mark.parametrize("step", [4, 6])  # within an epoch of three steps, and at its end
+def test_a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_one(
+    step, sets, tmp_path, rows, processor
+):
+    if sets == 2:  # batches of 4, 4 and 2 rows in an order drawn for each epoch
+        rows = {"ucm": rows[:4], "rsicd": rows[4:]}
+        validation = {name: part[:3] for name, part in rows.items()}
+    else:
+        validation = {"ucm": rows[:4]}
+        rows = stream_of(len(rows)) if sets == "stream" else rows
+    # Both steps lie before the pictures get their own size, the second one directly.
+    options = {"validation": validation, "low_resolution": 32, "low_resolution_epochs": 2}
+    whole = make_trainer(tmp_path / "whole", rows, processor, **options)
+    whole.train()
+    make_trainer(tmp_path / "cut", rows, processor, callbacks=[StopAt(step)], **options).train()
+    resumed = make_trainer(tmp_path / "cut", rows, processor, **options)
+    torch.manual_seed(99)  # whatever state the new process starts in
+    resumed.train(resume_from_checkpoint=str(tmp_path / "cut" / f"checkpoint-{step}"))
+    assert curve(resumed)[-3:] == curve(whole)[-3:]
+    for (name, left), (_, right) in zip(
+        whole.model.named_parameters(), resumed.model.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(left, right, msg=name)
+    for name, value in whole.average.weights.items():
+        torch.testing.assert_close(value, resumed.average.weights[name], msg=name)
+
+
+def test_a_curve_logged_every_few_steps_goes_on_as_if_nothing_had_been(
+    tmp_path,
+    rows,
+    processor,
+):
+    # Logs at 5 and 10, checkpoints at 4 and 8: the mean over steps 1 to 5 would be cut at 4.
+    options = {"logging_steps": 5, "save_steps": 4, "num_train_epochs": 4}
+    whole = make_trainer(tmp_path / "whole", rows, processor, **options)
+    whole.train()
+    cut = make_trainer(tmp_path / "cut", rows, processor, callbacks=[StopAt(8)], **options)
+    cut.train()
+    (tmp_path / "cut" / "checkpoint-8" / "trainer_state.json").unlink()
+    resumed = make_trainer(tmp_path / "cut", rows, processor, **options)
+    resumed.train(resume_from_checkpoint="true")
+    assert curve(resumed) == curve(whole)
+    assert weights_fingerprint(resumed.model) == weights_fingerprint(whole.model)
+
+
+def test_the_average_is_whole_before_the_checkpoint_counts(
+    tmp_path,
+    rows,
+    processor,
+    monkeypatch,
+):
+    trainer = make_trainer(tmp_path, rows, processor, max_steps=2)
+
+    def stop(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.average, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert checkpoint_fault(tmp_path / "checkpoint-2") == "trainer_state.json is missing"
+
+
+def test_frozen_modules_do_not_move_until_their_epoch(tmp_path, rows, processor):
+    trainer = make_trainer(
+        tmp_path, rows, processor, frozen_epochs={"text_model": 2}, callbacks=[StopAt(6)]
+    )
+    before = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    trainer.train()
+    after = dict(trainer.model.named_parameters())
+    assert all(
+        torch.equal(value, after[name])
+        for name, value in before.items()
+        if name.startswith("text_model")
+    )
+    assert not torch.equal(before["text_projection.linear.weight"],
+                           after["text_projection.linear.weight"])  # fmt: skip
+    trainer = make_trainer(tmp_path / "b", rows, processor, frozen_epochs={"text_model": 2})
+    trainer.train()
+    name = "text_model.encoder.layer.0.output.dense.weight"
+    assert not torch.equal(before[name], dict(trainer.model.named_parameters())[name])
+
+
+def test_learning_rate_factors_reach_their_modules_and_decay_spares_biases(
+    tmp_path, rows, processor
+):
+    trainer = make_trainer(
+        tmp_path, rows, processor, lr_factors={"text_model": 0.1}, weight_decay=0.05
+    )
+    trainer.create_optimizer()
+    names = {id(value): name for name, value in trainer.model.named_parameters()}
+    groups = trainer.optimizer.param_groups
+    seen = [names[id(value)] for group in groups for value in group["params"]]
+    assert sorted(seen) == sorted(names.values())
+    for group, value in itertools.chain.from_iterable(
+        [(group, value) for value in group["params"]] for group in groups
+    ):
+        name = names[id(value)]
+        assert group["lr"] == pytest.approx(1e-3 if name.startswith("text_model.") else 1e-2)
+        spared = "bias" in name or "norm" in name.lower()
+        assert group["weight_decay"] == (0.0 if spared else 0.05), name
+
+
+def test_evaluation_uses_the_average_and_gives_the_weights_back(tmp_path, rows, processor):
+    trainer = make_trainer(tmp_path, rows, processor)
+    trainer.train()
+    averaged = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    expected = trainer.evaluate()
+    for value in trainer.model.parameters():
+        value.data.normal_()
+    raw = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    assert trainer.evaluate() == expected
+    assert all(torch.equal(raw[name], value) for name, value in trainer.model.named_parameters())
+    trainer.average = None
+    assert trainer.evaluate() != expected
+    trainer.model.load_state_dict(averaged, strict=False)
+    assert trainer.evaluate() == expected
+
+
+def test_checkpoints_hold_the_average_in_the_order_it_was_saved(tmp_path, rows, processor):
+    trainer = make_trainer(tmp_path, rows, processor)
+    trainer.model.to(memory_format=torch.channels_last)
+    trainer.train()
+    assert (tmp_path / "checkpoint-2" / AVERAGE_FILE).is_file()
+
+
+def test_best_by_validation_is_loaded_with_its_average(tmp_path, rows, processor):
+    trainer = make_trainer(
+        tmp_path,
+        rows,
+        processor,
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+        metric_for_best_model="mR",
+        greater_is_better=True,
+    )
+    trainer.train()
+    scores = [entry["eval_mR"] for entry in trainer.state.log_history if "eval_mR" in entry]
+    assert trainer.best_epoch == 1 + scores.index(max(scores))
+    for average in (trainer.average, None):
+        trainer.average = average
+        assert trainer.evaluate()["eval_mR"] == pytest.approx(max(scores))
+
+
+def test_a_run_that_loads_no_best_state_ends_with_its_last_average_and_names_no_epoch(
+    tmp_path, rows, processor
+):
+    trainer = make_trainer(tmp_path, rows, processor)
+    trainer.train()
+    last = [entry["eval_mR"] for entry in trainer.state.log_history if "eval_mR" in entry][-1]
+    assert trainer.best_epoch is None
+    trainer.average = None
+    assert trainer.evaluate()["eval_mR"] == pytest.approx(last)

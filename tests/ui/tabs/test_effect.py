@@ -1,0 +1,112 @@
+"""What the regions did for a result, in one sentence that is true to the numbers."""
+
+import networkx as nx
+import pytest
+import torch
+
+from rsctir_hf.errors import UnsupportedError
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.regions.contribution import NodeMaskingModel
+from rsctir_hf.regions.graph import to_networkx
+from rsctir_hf.regions.proposer import Regions
+from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.ui.tabs.effect import effect_sentence, measure_effect
+from rsctir_hf.ui.tabs.region_tab import GraphShown
+from tests.ui.tiny_models import BANK, OnlyEmbeds
+
+
+def explained_graph(*contributions, **facts):
+    made = nx.Graph(words="a pier", whole=0.41, **facts)
+    for node, value in enumerate(contributions):
+        made.add_node(node, number=node + 1, kept=True, contribution=value)
+    return made
+
+
+def one_within_another(picture):
+    """Propose three regions of which each lower threshold keeps fewer, the faint ones first."""
+    boxes = torch.tensor([[28.0, 28, 36, 36], [24, 24, 40, 40], [8, 8, 56, 56]])
+    return Regions(boxes, torch.tensor([0.9, 0.8, 0.7]))
+
+
+one_within_another.name = "one within another"
+
+
+def test_the_region_that_moves_the_score_most_is_named_with_both_scores():
+    assert effect_sentence(explained_graph(0.02, 0.06, -0.03)) == (
+        "For “a pier”, leaving out region #2 lowers the score from 0.41 to 0.35."
+    )
+
+
+def test_a_region_that_speaks_against_the_words_raises_the_score_when_left_out():
+    graph = explained_graph(0.02, -0.05)
+    graph.nodes[1]["label"] = "structure"
+    sentence = effect_sentence(graph)
+    assert "region #2 (structure) raises the score from 0.41 to 0.46" in sentence
+
+
+def test_small_moves_are_said_to_be_small_and_all_regions_together_are_told():
+    sentence = effect_sentence(explained_graph(0.004, -0.01, without_any=0.33))
+    assert sentence == (
+        "For “a pier”, no single region moves the score of 0.41 by more than 0.01; "
+        "without any region it would be 0.33."
+    )
+
+
+def test_a_region_counts_where_the_model_that_made_the_result_used_it():
+    graph = explained_graph(0.2, 0.05, 0.3, without_any=0.3)
+    graph.nodes[0]["kept"] = False  # by the region model, which did not make the result
+    del graph.nodes[2]["contribution"]  # not used for the result
+    assert effect_sentence(graph) == (
+        "For “a pier”, leaving out region #1 lowers the score from 0.41 to 0.21; "
+        "without any region it would be 0.30."
+    )
+    del graph.nodes[0]["contribution"]
+    # One region is left: without it is without any.
+    assert effect_sentence(graph) == (
+        "For “a pier”, leaving out region #2 lowers the score from 0.41 to 0.36."
+    )
+
+
+@pytest.mark.parametrize("role", ["retriever", "region_retriever"])
+def test_the_slider_leaves_the_sentence_as_it_is(bench, role):
+    galr, picture = bench.region_retriever(), read_image(bench.gallery.paths[2])
+    finder = Retriever(galr.model, galr.processor, regions=one_within_another)
+    config, found = galr.model.config, finder.dense_region_graph(picture)
+    asked = finder if role == "region_retriever" else bench.retriever()
+    effect = measure_effect(asked, picture, found, BANK[0], input_side=config.image_size)
+    shown = GraphShown(picture, found, config, words=BANK[0], effect=effect)
+    graphs = [to_networkx(shown.data(alike)) for alike in (-1.0, config.denoise_similarity, 1.0)]
+    kept = [sum(node["kept"] for node in graph.nodes.values()) for graph in graphs]
+    assert kept[0] < kept[2] == 3
+    assert len({effect_sentence(graph) for graph in graphs}) == 1
+
+
+def test_a_picture_without_regions_gets_its_score():
+    for graph in (explained_graph(), explained_graph(without_any=0.41)):
+        assert effect_sentence(graph) == (
+            "For “a pier”, the score is 0.41, and there is no region to leave out."
+        )
+
+
+@pytest.mark.parametrize("role", ["retriever", "region_retriever"])
+def test_the_model_that_made_the_result_is_asked(bench, role):
+    asked = getattr(bench, role)()
+    picture = read_image(bench.gallery.paths[2])
+    found = bench.region_retriever().dense_region_graph(picture)
+    side = bench.region_retriever().model.config.image_size
+    effect = measure_effect(asked, picture, found, BANK[0], input_side=side)
+    asked_alone = asked.with_empty_gallery()
+    asked_alone.index([picture])
+    hit = asked_alone.search(BANK[0], top_k=1)[0]
+    assert float(effect.whole[0]) == pytest.approx(hit.score, abs=1e-5)
+    assert effect.numbers.tolist() == (found.mask[0].nonzero().flatten() + 1).tolist()
+    assert (effect.without_any is not None) == isinstance(asked.model, NodeMaskingModel)
+
+
+def test_a_model_that_can_leave_nothing_out_is_refused(bench):
+    picture = read_image(bench.gallery.paths[2])
+    found = bench.region_retriever().dense_region_graph(picture)
+    asked = bench.retriever()
+    plain = Retriever(OnlyEmbeds(asked.model), asked.processor)
+    with pytest.raises(UnsupportedError, match="cannot leave out"):
+        measure_effect(plain, picture, found, BANK[0], input_side=64)
