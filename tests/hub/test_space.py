@@ -7,13 +7,13 @@ import pytest
 pytest.importorskip("gradio", reason="the app needs the extra 'app'")
 
 from gradio_client import Client
-from tests.hub.conftest import ROOT
 
 from rsctir_hf.cli.deploy_space import deploy_space
 from rsctir_hf.errors import DataLayoutError, QueryError
-from rsctir_hf.hub.space import copy_space, space_parts
+from rsctir_hf.hub.space import VARIABLES, copy_space, space_parts
 from rsctir_hf.ui.server import settings
 from tests.app_server import running_app
+from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODELS = {"checkpoints/cmpagl-rs", "checkpoints/galr-rs"}
@@ -105,11 +105,11 @@ def test_a_dry_run_lists_the_files_and_uploads_nothing(space, capsys):
 
 def test_the_readme_lists_the_environment_variables_of_the_app():
     listed = re.findall(r"^\| `(RSCTIR_\w+)` \|", README, flags=re.MULTILINE)
-    assert tuple(listed) == settings.VARIABLES
+    assert tuple(listed) == VARIABLES
 
 
 def test_every_variable_that_the_settings_read_is_named_and_in_the_help():
-    source = (ROOT / "rsctir_hf" / "ui" / "settings.py").read_text(encoding="utf-8")
-    assert set(re.findall(r"RSCTIR_[A-Z_]*[A-Z]", source)) == set(settings.VARIABLES)
+    source = (ROOT / "rsctir_hf" / "ui" / "server" / "settings.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"RSCTIR_[A-Z_]*[A-Z]", source)) == set(VARIABLES)
     shown = settings._parser({}, ROOT).format_help()
-    assert [name for name in settings.VARIABLES if name not in shown] == []
+    assert [name for name in VARIABLES if name not in shown] == []
