@@ -9,7 +9,7 @@ The folder holds pictures and ``metadata.jsonl``: {"file_name": ..., "captions":
 import sys
 from pathlib import Path
 
-from rsctir_hf import Retriever
+from rsctir_hf import Encoder
 from rsctir_hf.data import load_captioned_folder
 from rsctir_hf.evaluation import report_on, similarity_matrix
 from rsctir_hf.sample import sample_folder
@@ -21,10 +21,10 @@ print(f"{len(rows)} pictures of {folder.name}\n\n| Model | Rerank | R@1 | mR | 9
 print("| --- | --- | --- | --- | --- |")
 
 for name in models:
-    loaded = Retriever.from_pretrained(name)
-    scores = similarity_matrix(loaded.model, loaded.processor, rows)  # pictures are embedded once
+    encoder = Encoder.from_pretrained(name)
+    scores = similarity_matrix(encoder, rows)  # pictures are embedded once
     for rerank in ("none", "smr", "mr"):
-        report = report_on(scores, loaded.model, loaded.processor, rerank=rerank)
+        report = report_on(scores, encoder, rerank=rerank)
         low, high = report.interval
         print(
             f"| {Path(name).name} | {rerank} | {report.metrics['t2i_R@1']:.1f} from text "

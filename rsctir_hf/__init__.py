@@ -2,8 +2,8 @@
 
 Importing this package registers both model families and the detector with transformers' Auto
 classes, so ``AutoModel``, ``AutoModelForObjectDetection`` and ``pipeline`` load them without
-``trust_remote_code``. The services (``Retriever``, ``evaluate_retrieval``, ``load_benchmark``,
-``load_detector``) load on first use.
+``trust_remote_code``. The services (``Encoder``, ``Retriever``, ``evaluate_retrieval``,
+``load_benchmark``, ``load_detector``) load on first use.
 """
 
 from importlib import import_module
@@ -32,6 +32,7 @@ except PackageNotFoundError:  # run from a checkout that was never installed
 
 #: Public names that need more than the models, with the module each comes from.
 _LAZY_NAMES = {
+    "Encoder": "rsctir_hf.embedding.encoder",
     "Hit": "rsctir_hf.search.hits",
     "Retriever": "rsctir_hf.search.retriever",
     "evaluate_retrieval": "rsctir_hf.evaluation",
@@ -43,6 +44,7 @@ __all__ = [
     "CMPAGLConfig",
     "CMPAGLModel",
     "CMPAGLProcessor",
+    "Encoder",
     "GaLRConfig",
     "GaLRModel",
     "GaLRProcessor",

@@ -1,4 +1,4 @@
-"""The one evaluation harness: a model, its processor and a captioned data set in, a report out.
+"""The one evaluation harness: an encoder and a captioned data set in, a report out.
 
 Works with any dual encoder and any sequence of rows ``{"image": picture, "captions": [str, ...]}``.
 Each distinct caption is embedded once and its column copied, so equal captions have exactly equal
@@ -12,26 +12,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import Distribution
 from itertools import islice
-from typing import Any
+from typing import Any, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rsctir_hf.embedding.encode import (
-    MODEL_REGIONS,
-    ImageSource,
-    Progress,
-    detector_record,
-    embed_images,
-    embed_texts,
-    input_side,
-    regions_name,
-)
+from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.embedding.roles import BatchOptions, PictureSource
 from rsctir_hf.errors import DataLayoutError, ImageReadError
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.files.sentences import normalise_caption
 from rsctir_hf.metrics import bootstrap_interval, directional_metrics, recall_by_picture
-from rsctir_hf.regions.proposer import DetectorRecord, RegionProposer
+from rsctir_hf.regions.proposer import DetectorRecord
 from rsctir_hf.reranking import SMR_TEMPERATURE, multivariate_rerank, smr
 from rsctir_hf.search.caption_bank import CaptionBank
 from rsctir_hf.search.matcher import (
@@ -43,7 +35,7 @@ from rsctir_hf.search.matcher import (
 )
 from rsctir_hf.search.other_queries import OtherQueries, check_rerank, smr_temperature
 
-#: What validation chooses from (``run_report``); a weight of 0 would mean "never chosen".
+#: What validation chooses from (``training.report``); a weight of 0 would mean "never chosen".
 SMR_TEMPERATURES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3)
 MATCH_WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 LIBRARIES = ("torch", "torchvision", "transformers", "timm", "datasets", "numpy", "rsctir_hf")
@@ -164,62 +156,45 @@ def results_json(results: Mapping[str, Any]) -> str:
 
 
 def evaluate_retrieval(
-    model: nn.Module,
-    processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
+    encoder: Encoder,
     dataset: Rows,
     *,
     rerank: str = "none",
     temperature: float | None = None,
     bank: Sequence[str] | None = None,
-    batch_size: int | None = None,
-    progress: Progress | None = None,
-    regions: str | RegionProposer = MODEL_REGIONS,
     symmetries: int = 1,
+    **options: Unpack[BatchOptions],
 ) -> RetrievalReport:
     """Score a dual encoder on a captioned data set in both directions.
 
     Args:
-        model: a ``roles.DualEncoder``; its training mode is restored afterwards.
-        processor: its processor.
+        encoder: its model's training mode is restored afterwards.
         dataset: B rows with ``image`` and ``captions``.
         rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match`` (two stages).
         temperature: of SMR; default ``config.smr_temperature``.
         bank: sentences for the live form of SMR and MR; the query's own sentence is left out.
-        batch_size: pictures per forward pass; None: ``encode.default_batch_size``.
-        progress: called with (done, total) pictures.
-        regions: ``model``, ``none`` or a proposer.
         symmetries: 1, or 8 to average the vectors of each picture's turned and mirrored views
-            (``embedding.encode.embed_images``). ``rerank="match"`` takes its candidates from
-            those vectors and judges each pair on the picture as it is.
+            (``Encoder.images``). ``rerank="match"`` takes its candidates from those vectors and
+            judges each pair on the picture as it is.
+        options: see ``BatchOptions``.
 
     Raises:
         QueryError: unknown ``rerank`` or number of ``symmetries``.
-        UnsupportedError: ``rerank="match"`` with a model that cannot judge pairs, or a proposer
-            for a model that takes no regions.
-        RegionsError: no such regions.
+        UnsupportedError: ``rerank="match"`` with a model that cannot judge pairs.
         ImageReadError: a picture cannot be read.
         DataLayoutError: no rows, or a row without captions.
     """
     check_rerank(rerank)
     if rerank == "match":
-        require_matcher(model)
-    data = similarity_matrix(
-        model,
-        processor,
-        dataset,
-        batch_size=batch_size,
-        progress=progress,
-        regions=regions,
-        symmetries=symmetries,
-    )
+        require_matcher(encoder.model)
+    data = similarity_matrix(encoder, dataset, symmetries=symmetries, **options)
     return report_on(
         data,
-        model,
-        processor,
+        encoder,
         rerank=rerank,
         temperature=temperature,
         bank=CaptionBank(bank) if bank else None,
-        probabilities=match_probabilities(model, processor, dataset, data=data)
+        probabilities=match_probabilities(encoder, dataset, data=data)
         if rerank == "match"
         else None,
     )
@@ -227,8 +202,7 @@ def evaluate_retrieval(
 
 def report_on(
     data: SimilarityData,
-    model: nn.Module,
-    processor: Any,  # noqa: ANN401
+    encoder: Encoder,
     *,
     rerank: str = "none",
     temperature: float | None = None,
@@ -239,8 +213,7 @@ def report_on(
 
     Args:
         data: what ``similarity_matrix`` returned.
-        model: the model that embedded it.
-        processor: its processor, for the sentences of the bank.
+        encoder: what embedded it.
         rerank: as in ``evaluate_retrieval``.
         temperature: of SMR; default ``config.smr_temperature``.
         bank: sentences for the live form of SMR and MR.
@@ -253,15 +226,15 @@ def report_on(
     check_rerank(rerank)
     if (rerank == "match") != (probabilities is not None):
         raise ValueError(f"rerank is {rerank!r}; probabilities go with 'match' and nothing else.")
-    tau = smr_temperature(model, temperature) if rerank == "smr" else None
-    weight = None if probabilities is None else match_weight(model)
+    tau = smr_temperature(encoder.model, temperature) if rerank == "smr" else None
+    weight = None if probabilities is None else match_weight(encoder.model)
     if weight is None or probabilities is None:
         scores = rerank_matrix(data, rerank, temperature=tau)
     else:
         scores = two_stage_scores(data.similarity, probabilities, weight=weight)
     banked = None
     if bank is not None and rerank in ("smr", "mr"):
-        others = OtherQueries(bank.vectors(model, processor), data.image_vectors)
+        others = OtherQueries(bank.vectors(encoder), data.image_vectors)
         t2i = _alone(data, bank, others, rerank=rerank, temperature=tau)
         banked = directional_metrics(scores[0], t2i, data.image_of_caption)
     owners = data.image_of_caption
@@ -283,7 +256,7 @@ def report_on(
         bank_size=len(bank.sentences) if banked and bank is not None else 0,
         regions=data.regions,
         detector=data.detector,
-        image_size=input_side(model),
+        image_size=encoder.input_side,
         interval=bootstrap_interval(per_image, caption_counts),
         caption_counts=caption_counts.tolist(),
         per_image=per_image.tolist(),
@@ -292,14 +265,7 @@ def report_on(
 
 
 def similarity_matrix(
-    model: nn.Module,
-    processor: Any,  # noqa: ANN401
-    dataset: Rows,
-    *,
-    batch_size: int | None = None,
-    progress: Progress | None = None,
-    regions: str | RegionProposer = MODEL_REGIONS,
-    symmetries: int = 1,
+    encoder: Encoder, dataset: Rows, *, symmetries: int = 1, **options: Unpack[BatchOptions]
 ) -> SimilarityData:
     """Embed a data set once and compare every picture with every caption.
 
@@ -312,15 +278,9 @@ def similarity_matrix(
     """
     captions: list[list[str]] = []
     total = len(dataset)
-    embedded = embed_images(
-        model,
-        processor,
-        _pictures(dataset, captions),
-        batch_size=batch_size,
-        progress=progress and (lambda done, _: progress(done, total)),
-        regions=regions,
-        symmetries=symmetries,
-    )
+    if progress := options.get("progress"):
+        options["progress"] = lambda done, _: progress(done, total)
+    embedded = encoder.images(_pictures(dataset, captions), symmetries=symmetries, **options)
     if embedded.skipped:
         first = embedded.skipped[0]
         raise ImageReadError(
@@ -339,7 +299,7 @@ def similarity_matrix(
     ids = {key: number for number, key in enumerate(distinct_captions)}
     caption_ids = torch.tensor([ids[normalise_caption(caption)] for caption in flat])
     counts = torch.tensor([len(row) for row in captions])
-    text_vectors = embed_texts(model, processor, list(distinct_captions.values()))
+    text_vectors = encoder.texts(list(distinct_captions.values()))
     distinct = embedded.vectors @ text_vectors.T  # (B, U)
     return SimilarityData(
         similarity=distinct[:, caption_ids],  # (B, C)
@@ -350,8 +310,8 @@ def similarity_matrix(
         text_vectors=text_vectors,
         image_vectors=embedded.vectors,
         symmetries=symmetries,
-        regions=regions_name(model, regions),
-        detector=detector_record(model, regions),
+        regions=encoder.region_source.name,
+        detector=encoder.region_source.detector,
     )
 
 
@@ -365,12 +325,7 @@ def rerank_matrix(data: SimilarityData, rerank: str, *, temperature: float | Non
 
 
 def match_probabilities(
-    model: nn.Module,
-    processor: Any,  # noqa: ANN401
-    dataset: Rows,
-    *,
-    data: SimilarityData,
-    top_k: int = MATCH_TOP_K,
+    encoder: Encoder, dataset: Rows, *, data: SimilarityData, top_k: int = MATCH_TOP_K
 ) -> Scores:
     """Judge the ``top_k`` distinct captions of each picture and pictures of each caption.
 
@@ -378,7 +333,7 @@ def match_probabilities(
         Probabilities for image-to-text and text-to-image, (B, C) each, 0 outside the top k.
     """
     # One batch of decoded pictures at a time is in memory.
-    states = image_states(model, processor, (read_image(row["image"]) for row in dataset))
+    states = image_states(encoder, (read_image(row["image"]) for row in dataset))
     distinct = data.image_vectors @ data.text_vectors.T  # (B, U)
     images, sentences = distinct.shape
     captions_of = distinct.topk(min(top_k, sentences), dim=1).indices  # (B, K)
@@ -388,7 +343,7 @@ def match_probabilities(
     pairs = (i2t | t2i).nonzero()  # (P, 2)
     judged = torch.zeros_like(distinct)
     judged[pairs[:, 0], pairs[:, 1]] = pair_probabilities(
-        model, processor, states, data.distinct_captions, pairs=pairs
+        encoder, states, data.distinct_captions, pairs=pairs
     )
     return (judged * i2t)[:, data.caption_ids], (judged * t2i)[:, data.caption_ids]
 
@@ -414,7 +369,7 @@ def library_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **installed}
 
 
-def _pictures(dataset: Rows, captions: list[list[str]]) -> Iterator[ImageSource]:
+def _pictures(dataset: Rows, captions: list[list[str]]) -> Iterator[PictureSource]:
     """Yield the pictures and collect the captions on the way, so each row is decoded once."""
     for position in range(len(dataset)):
         try:

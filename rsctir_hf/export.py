@@ -20,7 +20,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rsctir_hf.embedding.encode import evaluating, image_inputs, tokenize, unit_vectors
+from rsctir_hf.embedding.encode import evaluating, tokenize, unit_vectors
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import MissingDependencyError, UnsupportedError
 from rsctir_hf.files.atomic import new_folder
 from rsctir_hf.loading.checks import weights_fingerprint
@@ -77,23 +78,15 @@ def require_onnx() -> None:
             raise MissingDependencyError(package, "onnx")
 
 
-def export_onnx(
-    model: nn.Module,
-    processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
-    output: str | Path,
-    *,
-    name: str = "",
-) -> OnnxExport:
+def export_onnx(encoder: Encoder, output: str | Path) -> OnnxExport:
     """Write both towers, the processor's files, ``onnx.json`` and a README that says how to run it.
 
     The files are run once with onnxruntime, on other pictures and sentences than the traced ones
     and another number of them, and compared with the model.
 
     Args:
-        model: a ``roles.DualEncoder``.
-        processor: its processor.
+        encoder: what is written; its id is recorded.
         output: a folder that does not exist yet, or is empty; whole at the end, or not there.
-        name: id or folder of the model, to be recorded.
 
     Raises:
         MissingDependencyError: onnx, onnxruntime or onnxscript is not installed.
@@ -101,14 +94,14 @@ def export_onnx(
         OutputExistsError: there is something at ``output``.
     """
     require_onnx()
-    with new_folder(output) as folder, evaluating(model):
+    with new_folder(output) as folder, evaluating(encoder.model):
         export = OnnxExport(
-            model=name,
-            fingerprint=weights_fingerprint(model),
-            image=_export_images(model, processor, folder),
-            text=_export_texts(model, processor, folder),
+            model=encoder.id,
+            fingerprint=weights_fingerprint(encoder.model),
+            image=_export_images(encoder, folder),
+            text=_export_texts(encoder, folder),
         )
-        processor.save_pretrained(folder)
+        encoder.processor.save_pretrained(folder)
         manifest = json.dumps(asdict(export), indent=2)
         (folder / MANIFEST_FILE).write_text(f"{manifest}\n", encoding="utf-8")
         own_code = any(folder.glob("*.py"))
@@ -116,18 +109,19 @@ def export_onnx(
     return export
 
 
-def _export_images(model: nn.Module, processor: Any, folder: Path) -> Tower:  # noqa: ANN401
+def _export_images(encoder: Encoder, folder: Path) -> Tower:
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randint(256, (_TRACED + _CHECKED, 8, 8, 3), generator=generator)
     pictures = [
         Image.fromarray(cells.to(torch.uint8).numpy()).resize((_SIDE, _SIDE)) for cells in coarse
     ]
-    traced = image_inputs(model, processor, pictures[:_TRACED])
-    others = image_inputs(model, processor, pictures[_TRACED:])
-    return _export(model, "get_image_features", traced, others, file=folder / IMAGE_FILE)
+    traced = encoder.inputs(pictures[:_TRACED])
+    others = encoder.inputs(pictures[_TRACED:])
+    return _export(encoder.model, "get_image_features", traced, others, file=folder / IMAGE_FILE)
 
 
-def _export_texts(model: nn.Module, processor: Any, folder: Path) -> Tower:  # noqa: ANN401
+def _export_texts(encoder: Encoder, folder: Path) -> Tower:
+    model, processor = encoder.model, encoder.processor
     traced = dict(tokenize(model, processor, _SENTENCES[:_TRACED]))
     others = dict(tokenize(model, processor, _SENTENCES[:_CHECKED]))
     alone = tokenize(model, processor, [_SHORT])["input_ids"]

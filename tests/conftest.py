@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from rsctir_hf.cli.main import main
+from rsctir_hf.embedding.encoder import Encoder
 from tests.tiers import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
 
 WORDS = ("a", "the", "boats", "moored", "beside", "pier", "green", "tennis", "courts", "airport")
@@ -138,6 +139,11 @@ def tiny_clip(tiny_clip_processor):
     vision = small | {"image_size": 32, "patch_size": 8}
     config = CLIPConfig(projection_dim=16, text_config=text, vision_config=vision)
     return CLIPModel(config).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_clip, tiny_clip_processor):
+    return Encoder(tiny_clip, tiny_clip_processor)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from transformers import AutoModel, AutoModelForObjectDetection, AutoProcessor
 from benchmarks import detector_map
 from rsctir_hf.cli.sources import open_rows
 from rsctir_hf.detection.detection_evaluation import evaluate_detection
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.hub.push import write_card
 from rsctir_hf.loading.checks import weights_fingerprint
@@ -45,7 +46,7 @@ def test_shipped_weights_score_on_ucm_validation_as_their_record_says(name, deve
     expected = next(
         r for r in recorded["validation"] if (r["data"], r["rerank"]) == ("ucm", "none")
     )
-    report = evaluate_retrieval(model, processor, rows, rerank="none")
+    report = evaluate_retrieval(Encoder(model, processor), rows, rerank="none")
     for key, value in report.metrics.items():
         assert value == pytest.approx(expected[key], abs=TOLERANCE), key
 
@@ -55,8 +56,7 @@ def test_shipped_weights_score_on_the_drawn_scenes_as_their_results_file_says(na
     folder = checkpoint(name)
     recorded = json.loads((ROOT / "results" / f"{name}_drawn.json").read_text())
     report = evaluate_retrieval(
-        AutoModel.from_pretrained(folder),
-        AutoProcessor.from_pretrained(folder),
+        Encoder(AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)),
         open_rows("sample", split=""),
         rerank=recorded["rerank"],
         bank=read_caption_bank(),

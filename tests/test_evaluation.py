@@ -20,17 +20,17 @@ from rsctir_hf.files.sentences import number_captions
 from rsctir_hf.metrics import bootstrap_interval, retrieval_metrics
 
 
-def test_training_and_evaluation_agree_on_what_one_sentence_is(tiny_clip, tiny_clip_processor):
+def test_training_and_evaluation_agree_on_what_one_sentence_is(tiny_encoder):
     texts = ["boats, planes", "boats planes", "Boats , planes .", "boats  planes."]
     rows = [{"image": Image.new("RGB", (40, 40)), "captions": texts}]
-    data = similarity_matrix(tiny_clip, tiny_clip_processor, rows)
+    data = similarity_matrix(tiny_encoder, rows)
     numbers, distinct = number_captions([[text] for text in texts])
     assert data.caption_ids.tolist() == [number for (number,) in numbers] == [0, 1, 0, 1]
     assert len(data.distinct_captions) == distinct == 2
 
 
-def test_equal_sentences_share_one_id_and_one_score(tiny_clip, tiny_clip_processor, captioned_rows):
-    data = similarity_matrix(tiny_clip, tiny_clip_processor, captioned_rows)
+def test_equal_sentences_share_one_id_and_one_score(tiny_encoder, captioned_rows):
+    data = similarity_matrix(tiny_encoder, captioned_rows)
     assert data.image_of_caption.tolist() == [0, 0, 1, 1, 2, 2, 2, 3]
     assert data.caption_ids[1] == data.caption_ids[3]  # "Many boats." and "many boats"
     assert torch.equal(data.similarity[:, 1], data.similarity[:, 3])
@@ -38,9 +38,9 @@ def test_equal_sentences_share_one_id_and_one_score(tiny_clip, tiny_clip_process
     assert len(data.distinct_captions) == 7
 
 
-def test_report_equals_the_metrics_of_the_matrix(tiny_clip, tiny_clip_processor, captioned_rows):
-    data = similarity_matrix(tiny_clip, tiny_clip_processor, captioned_rows)
-    report = evaluate_retrieval(tiny_clip, tiny_clip_processor, captioned_rows)
+def test_report_equals_the_metrics_of_the_matrix(tiny_encoder, captioned_rows):
+    data = similarity_matrix(tiny_encoder, captioned_rows)
+    report = evaluate_retrieval(tiny_encoder, captioned_rows)
     expected = retrieval_metrics(data.similarity, data.image_of_caption)
     assert report.metrics == pytest.approx(expected)
     assert report.caption_aware["mR"] >= report.metrics["mR"]
@@ -48,8 +48,8 @@ def test_report_equals_the_metrics_of_the_matrix(tiny_clip, tiny_clip_processor,
     assert (report.images, report.captions, report.distinct_captions) == (4, 8, 7)
 
 
-def test_report_is_json_with_the_metrics_on_top(tiny_clip, tiny_clip_processor, captioned_rows):
-    report = evaluate_retrieval(tiny_clip, tiny_clip_processor, captioned_rows)
+def test_report_is_json_with_the_metrics_on_top(tiny_encoder, captioned_rows):
+    report = evaluate_retrieval(tiny_encoder, captioned_rows)
     named = report.with_source(model="org/x", data="folder", split="test", seed=3)
     written = json.loads(json.dumps(named.to_dict()))
     assert written["mR"] == report.metrics["mR"]
@@ -61,12 +61,10 @@ def test_report_is_json_with_the_metrics_on_top(tiny_clip, tiny_clip_processor, 
 
 @pytest.mark.parametrize("rerank", ["smr", "mr"])
 def test_rerank_is_reported_on_the_full_matrix_and_with_the_bank(
-    tiny_clip, tiny_clip_processor, captioned_rows, rerank
+    tiny_encoder, captioned_rows, rerank
 ):
     bank = ["a river", "tennis courts", "many planes", "boats beside the pier"]
-    report = evaluate_retrieval(
-        tiny_clip, tiny_clip_processor, captioned_rows, rerank=rerank, bank=bank
-    )
+    report = evaluate_retrieval(tiny_encoder, captioned_rows, rerank=rerank, bank=bank)
     assert report.bank_size == 4
     assert set(report.bank_metrics) == set(report.metrics)
     assert report.bank_metrics["i2t_R@1"] == report.metrics["i2t_R@1"]
@@ -74,21 +72,24 @@ def test_rerank_is_reported_on_the_full_matrix_and_with_the_bank(
 
 
 @pytest.mark.parametrize(("rerank", "judged"), [("match", False), ("none", True)])
-def test_a_report_is_of_the_rerank_that_it_names(
-    tiny_clip, tiny_clip_processor, captioned_rows, rerank, judged
-):
-    data = similarity_matrix(tiny_clip, tiny_clip_processor, captioned_rows)
+def test_a_report_is_of_the_rerank_that_it_names(tiny_encoder, captioned_rows, rerank, judged):
+    data = similarity_matrix(tiny_encoder, captioned_rows)
     probabilities = (torch.zeros_like(data.similarity),) * 2 if judged else None
     with pytest.raises(ValueError, match="go with 'match'"):
-        report_on(data, tiny_clip, tiny_clip_processor, rerank=rerank, probabilities=probabilities)
+        report_on(
+            data,
+            tiny_encoder,
+            rerank=rerank,
+            probabilities=probabilities,
+        )
     with pytest.raises(QueryError, match="bogus"):
-        report_on(data, tiny_clip, tiny_clip_processor, rerank="bogus")
+        report_on(data, tiny_encoder, rerank="bogus")
 
 
-def test_training_mode_is_given_back(tiny_clip, tiny_clip_processor, captioned_rows):
+def test_training_mode_is_given_back(tiny_encoder, tiny_clip, captioned_rows):
     tiny_clip.train()
     try:
-        evaluate_retrieval(tiny_clip, tiny_clip_processor, captioned_rows)
+        evaluate_retrieval(tiny_encoder, captioned_rows)
         assert tiny_clip.training
     finally:
         tiny_clip.eval()
@@ -105,7 +106,7 @@ def test_judged_candidates_stay_ahead_of_the_others():
     assert i2t.argsort(descending=True).tolist() == [[1, 0, 2]]
 
 
-def test_bad_input_is_named(tiny_clip, tiny_clip_processor, captioned_rows, tmp_path):
+def test_bad_input_is_named(tiny_encoder, captioned_rows, tmp_path):
     broken = tmp_path / "broken.png"
     broken.touch()
     picture = Image.new("RGB", (8, 8))
@@ -121,7 +122,7 @@ def test_bad_input_is_named(tiny_clip, tiny_clip_processor, captioned_rows, tmp_
     ]
     for rows, options, error, message in cases:
         with pytest.raises(error, match=message):
-            evaluate_retrieval(tiny_clip, tiny_clip_processor, rows, **options)
+            evaluate_retrieval(tiny_encoder, rows, **options)
 
 
 def noise_rows(captioned_rows):
@@ -133,7 +134,7 @@ def noise_rows(captioned_rows):
 
 @pytest.mark.parametrize("rerank", ["none", "smr", "mr"])
 def test_with_eight_symmetries_turned_pictures_get_the_same_report(
-    tiny_clip, tiny_clip_processor, captioned_rows, rerank
+    tiny_encoder, captioned_rows, rerank
 ):
     rows = noise_rows(captioned_rows)
     turns = (Image.Transpose.ROTATE_90, Image.Transpose.TRANSPOSE, Image.Transpose.FLIP_LEFT_RIGHT)
@@ -143,7 +144,7 @@ def test_with_eight_symmetries_turned_pictures_get_the_same_report(
     other.append(rows[3])
     matrices = {
         count: [
-            similarity_matrix(tiny_clip, tiny_clip_processor, found, symmetries=count).similarity
+            similarity_matrix(tiny_encoder, found, symmetries=count).similarity
             for found in (rows, other)
         ]
         for count in (1, 8)
@@ -152,17 +153,15 @@ def test_with_eight_symmetries_turned_pictures_get_the_same_report(
     assert (matrices[1][0] - matrices[1][1]).abs().max() > 1e-3
     assert (matrices[8][0] - matrices[1][0]).abs().max() > 1e-3
     reports = [
-        evaluate_retrieval(tiny_clip, tiny_clip_processor, found, rerank=rerank, symmetries=8)
+        evaluate_retrieval(tiny_encoder, found, rerank=rerank, symmetries=8)
         for found in (rows, other)
     ]
     assert reports[0].symmetries == 8
     assert reports[0].metrics == pytest.approx(reports[1].metrics)
 
 
-def test_the_interval_can_be_remade_from_the_written_report(
-    tiny_clip, tiny_clip_processor, captioned_rows
-):
-    report = evaluate_retrieval(tiny_clip, tiny_clip_processor, noise_rows(captioned_rows))
+def test_the_interval_can_be_remade_from_the_written_report(tiny_encoder, captioned_rows):
+    report = evaluate_retrieval(tiny_encoder, noise_rows(captioned_rows))
     written = json.loads(results_json(report.to_dict()))
     captions = torch.tensor(written["caption_counts"])
     rows = torch.tensor(written["per_image"], dtype=torch.float64)

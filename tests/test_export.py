@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 
 from rsctir_hf import export as exporting
-from rsctir_hf.embedding.encode import embed_images, embed_texts
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import MissingDependencyError, OutputExistsError, UnsupportedError
 from rsctir_hf.export import export_onnx
 from rsctir_hf.models.galr import GaLRConfig
@@ -49,7 +48,7 @@ def exported(request, tmp_path_factory):
     torch.manual_seed(0)
     model, processor = MAKERS[request.param]()
     folder = tmp_path_factory.mktemp(request.param) / "onnx"
-    report = export_onnx(model.eval(), processor, folder, name=f"tiny {request.param}")
+    report = export_onnx(Encoder(model.eval(), processor, id=f"tiny {request.param}"), folder)
     return model, processor, folder, report
 
 
@@ -68,8 +67,8 @@ def run_readme(folder, texts, images):
 def test_the_readme_s_own_lines_give_the_vectors_of_pytorch(exported, count):
     model, processor, folder, _ = exported
     found = run_readme(folder, TEXTS[:count], pictures(count))
-    texts = embed_texts(model, processor, TEXTS[:count]).numpy()
-    images = embed_images(model, processor, pictures(count)).vectors.numpy()
+    texts = Encoder(model, processor).texts(TEXTS[:count]).numpy()
+    images = Encoder(model, processor).images(pictures(count)).vectors.numpy()
     np.testing.assert_allclose(found["text_vectors"], texts, atol=1e-3)
     np.testing.assert_allclose(found["image_vectors"], images, atol=1e-3)
     assert found["cosines"].shape == (count, count)
@@ -126,7 +125,7 @@ class Drifting(Undoable):
 def test_a_network_that_onnx_cannot_hold_leaves_nothing_behind(tmp_path, kind, words):
     model, processor = tiny_clip()
     with pytest.raises(UnsupportedError, match=words):
-        export_onnx(kind(model.eval()), processor, tmp_path / "onnx")
+        export_onnx(Encoder(kind(model.eval()), processor), tmp_path / "onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -157,14 +156,14 @@ def test_a_gru_reads_sentences_alike_packed_or_not():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cmpagl-rs", "galr-rs"])
 def test_shipped_checkpoints_give_the_same_vectors_in_onnx(name, tmp_path):
-    loaded = load_dual_encoder(ROOT / "checkpoints" / name)
+    loaded = Encoder.from_pretrained(ROOT / "checkpoints" / name)
     drawn = sorted((ROOT / "rsctir_hf" / "drawn" / "scenes").glob("*.jpg"))[:40:8]
     assert len(drawn) == 5
-    report = export_onnx(loaded.model, loaded.processor, tmp_path / "onnx")
+    report = export_onnx(loaded, tmp_path / "onnx")
     assert max(report.image.largest_difference, report.text.largest_difference) < 1e-4
     images = [Image.open(file).convert("RGB") for file in drawn]
     found = run_readme(tmp_path / "onnx", TEXTS, images)
-    expected = embed_images(loaded.model, loaded.processor, images).vectors.numpy()
+    expected = loaded.images(images).vectors.numpy()
     np.testing.assert_allclose(found["image_vectors"], expected, atol=1e-3)
-    expected = embed_texts(loaded.model, loaded.processor, TEXTS).numpy()
+    expected = loaded.texts(TEXTS).numpy()
     np.testing.assert_allclose(found["text_vectors"], expected, atol=1e-3)

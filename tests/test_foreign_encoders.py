@@ -7,8 +7,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from rsctir_hf.embedding.encode import embed_image, embed_texts
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import UnsupportedError
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.search.retriever import Retriever
@@ -25,22 +24,22 @@ def folder(request, tmp_path_factory):
 
 @torch.no_grad()
 def test_vectors_are_those_that_transformers_compares(folder, picture):
-    loaded = load_dual_encoder(folder)
+    loaded = Encoder.from_pretrained(folder)
     # What model cards of each family say: SigLIP's and Siglip2's texts all have one length.
     masked = {} if loaded.model.config.model_type == "clip" else {"padding": "max_length"}
     words = {"padding": True, "max_length": LONGEST, "truncation": True} | masked
     inputs = loaded.processor(text=list(BANK), images=picture, return_tensors="pt", **words)
     theirs = loaded.model(**inputs)
-    ours = embed_texts(loaded.model, loaded.processor, BANK)
+    ours = loaded.texts(BANK)
     torch.testing.assert_close(ours, F.normalize(theirs.text_embeds, dim=-1))
-    image = embed_image(loaded.model, loaded.processor, picture)
+    image = loaded.image(picture)
     torch.testing.assert_close(image, F.normalize(theirs.image_embeds, dim=-1)[0])
 
 
 def test_a_text_has_the_same_vector_in_any_company_and_is_cut_where_the_model_ends(folder):
-    loaded = load_dual_encoder(folder)
-    alone = embed_texts(loaded.model, loaded.processor, ["a river"])
-    among = embed_texts(loaded.model, loaded.processor, [TOO_LONG, "a river", *BANK])
+    loaded = Encoder.from_pretrained(folder)
+    alone = loaded.texts(["a river"])
+    among = loaded.texts([TOO_LONG, "a river", *BANK])
     torch.testing.assert_close(among[1], alone[0])
     assert torch.isfinite(among).all()
 
@@ -80,10 +79,8 @@ def test_what_only_our_families_can_do_is_refused_with_the_remedy(folder, pictur
 
 @pytest.mark.parametrize("rerank", ["none", "smr", "mr"])
 def test_evaluation_reports_what_it_reports_of_our_own(folder, captioned_rows, rerank):
-    loaded = load_dual_encoder(folder)
-    report = evaluate_retrieval(
-        loaded.model, loaded.processor, captioned_rows, rerank=rerank, bank=BANK, symmetries=8
-    )
+    loaded = Encoder.from_pretrained(folder)
+    report = evaluate_retrieval(loaded, captioned_rows, rerank=rerank, bank=BANK, symmetries=8)
     assert 0 <= report.metrics["mR"] <= 100
     assert (report.images, report.captions) == (4, 8)
     assert report.regions == "none"

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the clone, for d
 
 from drawn_scenes.build import build_gallery
 from rsctir_hf.allocation import keep_freed_memory
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import told_in_one_line
 from rsctir_hf.hub.push import write_card
 from rsctir_hf.loading.checks import weights_fingerprint
@@ -78,8 +79,9 @@ def main(arguments: list[str]) -> None:
 
     # What is scored from here on is what is stored: weights rounded to half precision.
     model.half().float().eval()
-    judged = judge(model, processor, data.validation, regions=regions)
-    choose_on_validation(model, processor, judged)
+    encoder = Encoder(model, processor, regions)
+    judged = judge(encoder, data.validation)
+    choose_on_validation(encoder, judged)
     model.config.training_images = "; before that ".join(
         filter(None, [data.describe(), seen_before])
     )
@@ -96,7 +98,7 @@ def main(arguments: list[str]) -> None:
         "training_sets": data.counts,
         "seen_before": seen_before,
         "validation": validation_reports(
-            model, processor, judged, bank=read_caption_bank(), source=source
+            encoder, judged, bank=read_caption_bank(), source=source
         ),
         "log": trainer.state.log_history,
     }

@@ -10,8 +10,9 @@ import typer
 from rsctir_hf.cli.options import Device, Model, RegionsOption, Threshold, Trust
 from rsctir_hf.cli.output import Bar, list_skipped
 from rsctir_hf.cli.sources import named_pictures
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.pipeline import embed_pictures
+from rsctir_hf.embedding.store import EmbeddingStore
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.regions.proposer import MODEL_REGIONS
@@ -61,19 +62,16 @@ def embed(
     device = device_of_this_process(device)
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     pictures, root = named_pictures(images, split=split)
-    loaded = load_dual_encoder(model, device=device, trust_remote_code=trust)
+    encoder = Encoder.from_pretrained(model, device=device, trust_remote_code=trust, regions=chosen)
+    made_by = encoder.provenance(symmetries=symmetries, dtype=dtype.value)
     first = os.environ.get("RANK", "0") == "0"
     with Bar("embedding") as bar:
         report = embed_pictures(
-            loaded,
+            encoder,
             pictures,
-            output,
-            root=root,
-            regions=chosen,
-            symmetries=symmetries,
+            EmbeddingStore(output, made_by, root=root),
             batch_size=batch_size,
             workers=workers,
-            dtype=dtype.value,
             progress=bar.show if first else None,
         )
     if not first:

@@ -18,7 +18,7 @@ from rsctir_hf.cli.options import (
 )
 from rsctir_hf.cli.output import Bar, write_report
 from rsctir_hf.cli.sources import open_rows, read_bank
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.regions.detector import choose_regions
@@ -57,20 +57,20 @@ def evaluate(  # noqa: PLR0913 - an argument is an option of the command
     """Score a model on a captioned data set: R@1, R@5, R@10 both ways, and their mean mR."""
     chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
     rows = open_rows(data, split=split, benchmark=benchmark)
-    loaded = load_dual_encoder(model, device=device, trust_remote_code=trust, revision=revision)
+    encoder = Encoder.from_pretrained(
+        model, device=device, trust_remote_code=trust, revision=revision, regions=chosen
+    )
     with Bar("embedding") as bar:
         report = evaluate_retrieval(
-            loaded.model,
-            loaded.processor,
+            encoder,
             rows,
             rerank=rerank.value,
             temperature=temperature,
             bank=read_bank(bank) if rerank in (Rerank.SMR, Rerank.MR) else None,
-            progress=bar.show,
-            regions=chosen,
             symmetries=symmetries,
+            progress=bar.show,
         )
-    found = loaded.revision or f"weights:{weights_fingerprint(loaded.model)}"
+    found = encoder.revision or f"weights:{weights_fingerprint(encoder.model)}"
     named = report.with_source(
         model=model, model_revision=found, data=benchmark or data, split=split, seed=seed
     )

@@ -28,7 +28,7 @@ from rsctir_hf.cli.options import (
 )
 from rsctir_hf.cli.output import Bar, list_skipped, print_hits
 from rsctir_hf.cli.sources import picture_folder, query_hint, read_bank, read_filter
-from rsctir_hf.embedding.provenance import own_regions, read_manifest
+from rsctir_hf.embedding.provenance import own_regions, read_provenance
 from rsctir_hf.embedding.records import picture_sources
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.geo.raster import read_bands
@@ -184,7 +184,7 @@ def search(  # noqa: PLR0913 - as above
     hint = query_hint(text, image)
     only = read_filter(where, bbox)
     opened = open_index(place, must_exist=True)
-    made_with = read_manifest(opened.record, opened.place)
+    made_with = read_provenance(opened.record, opened.place)
     if regions is None:
         found_by = made_with.detector
         regions = found_by.source if found_by else own_regions(made_with, opened.place)
@@ -200,9 +200,10 @@ def search(  # noqa: PLR0913 - as above
         bank=read_bank(bank),
         regions=chosen,
     )
-    hits = retriever.search(text=text, image=image, top_k=top_k, rerank=rerank.value, only=only)
-    query = {"text": text, "image": str(image) if image else None, "rerank": rerank.value}
-    print_hits(hits, retriever, query={**query, "hint": hint}, as_json=as_json)
+    query, beside = (image, None) if text is None else (text, image)
+    hits = retriever.search(query, image=beside, top_k=top_k, rerank=rerank.value, only=only)
+    asked = {"text": text, "image": str(image) if image else None, "rerank": rerank.value}
+    print_hits(hits, retriever, query={**asked, "hint": hint}, as_json=as_json)
 
 
 def caption(

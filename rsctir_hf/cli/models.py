@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rsctir_hf.cli.options import Model, Trust
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.export import export_onnx, require_onnx
 from rsctir_hf.loading.open_clip import DEFAULT_TOKENIZER, import_open_clip, towers
 
@@ -67,8 +67,8 @@ def export(
 ) -> None:
     """Write both towers of a model as files that run without PyTorch."""
     require_onnx()  # before a long load
-    loaded = load_dual_encoder(model, trust_remote_code=trust)
-    written = export_onnx(loaded.model, loaded.processor, output, name=model)
+    encoder = Encoder.from_pretrained(model, trust_remote_code=trust)
+    written = export_onnx(encoder, output)
     for tower in (written.image, written.text):
         inputs = ", ".join(
             f"{name} {' x '.join(map(str, shape))}" for name, (_, shape) in tower.inputs.items()

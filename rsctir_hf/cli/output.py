@@ -9,10 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rsctir_hf.embedding.encode import detector_record, regions_name
 from rsctir_hf.evaluation import RetrievalReport, library_versions, results_json
 from rsctir_hf.files.atomic import write_atomically
-from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.search.retriever import Hit, Retriever, Skipped
 
 
@@ -89,12 +87,12 @@ def place_of(hit: Hit) -> str:
 
 def describe_retriever(retriever: Retriever) -> dict[str, Any]:
     """Return what decides the hits besides the query: model, revision, regions and versions."""
-    detector = detector_record(retriever.model, retriever.regions)
+    made_by = retriever.encoder.made_by
     return {
-        "model": retriever.model_id,
-        "model_revision": retriever.revision or f"weights:{weights_fingerprint(retriever.model)}",
-        "regions": regions_name(retriever.model, retriever.regions),
-        "detector": asdict(detector) if detector else None,
+        "model": made_by.model_id,
+        "model_revision": made_by.model_revision or f"weights:{made_by.fingerprint}",
+        "regions": made_by.regions,
+        "detector": asdict(made_by.detector) if made_by.detector else None,
         "versions": library_versions(),
     }
 

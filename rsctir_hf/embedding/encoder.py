@@ -1,65 +1,287 @@
-"""Load a dual encoder and its processor from a folder or the Hub, or say clearly why not."""
+"""The encoder: a model with its processor and regions, loaded from a folder or the Hub.
 
+It is what makes vectors. Nobody else hands its parts around.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor
 
-from rsctir_hf.embedding.roles import DualEncoder
-from rsctir_hf.errors import ModelLoadError
-from rsctir_hf.loading.checks import check_device, load_part, load_weights
+from rsctir_hf.embedding.encode import (
+    EmbeddedImages,
+    default_batch_size,
+    embed_inputs,
+    embed_prepared,
+    embed_texts,
+    evaluating,
+    on_device,
+)
+from rsctir_hf.embedding.prepare import (
+    Preparation,
+    PreparedImages,
+    RegionSource,
+    picture_inputs,
+    region_source,
+)
+from rsctir_hf.embedding.provenance import Precision, Provenance
+from rsctir_hf.embedding.read_ahead import read_ahead
+from rsctir_hf.embedding.roles import (
+    BatchOptions,
+    DualEncoder,
+    PictureSource,
+    Processor,
+    Progress,
+    RegionGraphModel,
+)
+from rsctir_hf.errors import ModelLoadError, UnsupportedError
+from rsctir_hf.files.pictures import read_image
+from rsctir_hf.loading.checks import check_device, load_part, load_weights, weights_fingerprint
 from rsctir_hf.loading.hub_files import find_model_files
+from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
+from rsctir_hf.regions.sanitize import label_names
+
+SENTENCES_AT_ONCE = 64
+#: Settings of an image processor that say where its code lies, which differs between copies.
+_NOT_PIXELS = frozenset(("auto_map", "processor_class"))
+
+
+class LoadOptions(TypedDict, total=False):
+    """How a model is loaded.
+
+    Attributes:
+        device: where the model runs; default: the CPU.
+        trust_remote_code: run Python code that comes with the model. Not needed for the families
+            of this package.
+        revision: branch, tag or commit on the Hub; default: its main branch.
+        regions: see ``Encoder``.
+    """
+
+    device: str
+    trust_remote_code: bool
+    revision: str | None
+    regions: str | RegionProposer
 
 
 @dataclass(frozen=True)
-class LoadedModel:
+class Encoder:
     """A dual encoder ready to run.
 
     Attributes:
-        model: in evaluation mode and float32.
-        processor: its processor.
-        model_id: the folder or Hub id it came from.
-        revision: the commit on the Hub, or None for a folder.
+        model: a ``roles.DualEncoder``; its training mode is restored after each call.
+        processor: makes its inputs.
+        regions: ``model`` (the model's own), ``none``, or a proposer whose regions are handed in,
+            such as ``regions.detector.load_detector`` gives.
+        id: folder or Hub id the model came from, recorded with its vectors.
+        revision: commit on the Hub, or None.
+
+    Raises:
+        RegionsError: no such regions.
+        UnsupportedError: a proposer for a model that takes no regions.
     """
 
     model: nn.Module
-    processor: Any
-    model_id: str
-    revision: str | None
+    processor: Processor
+    regions: str | RegionProposer = MODEL_REGIONS
+    id: str = ""
+    revision: str | None = None
 
+    def __post_init__(self) -> None:
+        _ = self.region_source  # refuses what the model cannot take, before any work
 
-def load_dual_encoder(
-    source: str | Path,
-    *,
-    device: str = "cpu",
-    trust_remote_code: bool = False,
-    revision: str | None = None,
-) -> LoadedModel:
-    """Load a model and its processor.
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **options: Unpack[LoadOptions]) -> "Encoder":
+        """Load a model folder, or an id on the Hub, with its processor, in float32.
 
-    Args:
-        source: a model folder, or an id on the Hub.
-        device: where the model runs.
-        trust_remote_code: run Python code that comes with the model. Not needed for the
-            families of this package.
-        revision: branch, tag or commit on the Hub; default: its main branch.
+        Raises:
+            ModelLoadError: nothing there, files missing, damaged or not fitting each other, weights
+                as pickles only, a model of a newer version or that is no dual encoder, no such
+                device here, or the Hub refuses or cannot be reached.
+            RegionsError, UnsupportedError: see the class.
+        """
+        device, trust = options.get("device", "cpu"), options.get("trust_remote_code", False)
+        check_device(device)
+        files = find_model_files(source, revision=options.get("revision"))
+        model = load_weights(AutoModel, files, "model", trust_remote_code=trust)
+        processor = load_part(AutoProcessor, files, "processor", trust_remote_code=trust)
+        if not isinstance(model, DualEncoder) or not hasattr(processor, "tokenizer"):
+            raise ModelLoadError(
+                f"{files.name!r} is a {type(model).__name__} with a {type(processor).__name__}. "
+                "Expected a dual encoder: a model with get_image_features and get_text_features "
+                "(CMPAGL, GaLR, CLIP, SigLIP) and a processor for pictures and text."
+            )
+        ready = cast(nn.Module, model).eval().to(device)
+        regions = options.get("regions", MODEL_REGIONS)
+        return cls(ready, processor, regions, files.name, files.revision)
 
-    Raises:
-        ModelLoadError: nothing there, files missing, damaged or not fitting each other, weights as
-            pickles only, a model of a newer version or that is no dual encoder, no such device
-            here, or the Hub refuses or cannot be reached.
-    """
-    check_device(device)
-    files = find_model_files(source, revision=revision)
-    model = load_weights(AutoModel, files, "model", trust_remote_code=trust_remote_code)
-    processor = load_part(AutoProcessor, files, "processor", trust_remote_code=trust_remote_code)
-    if not isinstance(model, DualEncoder) or not hasattr(processor, "tokenizer"):
-        raise ModelLoadError(
-            f"{files.name!r} is a {type(model).__name__} with a {type(processor).__name__}. "
-            "Expected a dual encoder: a model with get_image_features and get_text_features "
-            "(CMPAGL, GaLR, CLIP, SigLIP) and a processor for pictures and text."
+    @cached_property
+    def region_source(self) -> RegionSource:
+        """Where the regions come from, checked against the model."""
+        return region_source(self.model, self.regions)
+
+    @property
+    def config(self) -> Any:  # noqa: ANN401 - each family has its own
+        """The model's configuration."""
+        return self.model.config
+
+    @property
+    def input_side(self) -> int | None:
+        """The side in pixels of the model's input; None where the configuration does not say."""
+        vision = getattr(self.config, "vision_config", None)
+        return getattr(self.config, "image_size", None) or getattr(vision, "image_size", None)
+
+    @property
+    def made_by(self) -> Provenance:
+        """What the vectors of this encoder depend on."""
+        return self.provenance()
+
+    def provenance(self, *, symmetries: int = 1, dtype: Precision = "float32") -> Provenance:
+        """Describe what stored vectors depend on; see ``Provenance``."""
+        settings = self.processor.image_processor.to_dict()
+        kept = {name: value for name, value in settings.items() if name not in _NOT_PIXELS}
+        described = json.dumps(kept, sort_keys=True, default=str)
+        return Provenance(
+            model_id=self.id,
+            model_revision=self.revision,
+            fingerprint=weights_fingerprint(self.model),
+            regions=self.region_source.name,
+            detector=self.region_source.detector,
+            preprocessing=hashlib.blake2b(described.encode(), digest_size=8).hexdigest(),
+            symmetries=symmetries,
+            dtype=dtype,
         )
-    ready = cast(nn.Module, model).eval().to(device)
-    return LoadedModel(ready, processor, files.name, files.revision)
+
+    def inputs(self, pictures: Sequence[Image.Image]) -> dict[str, Tensor]:
+        """Turn B RGB pictures into the tensors of ``get_image_features``, where the model runs.
+
+        Raises:
+            RegionsError, UnsupportedError: see ``RegionSource.find``.
+        """
+        found = self.region_source.find(pictures)
+        return on_device(self.model, picture_inputs(self.processor, pictures, found))
+
+    def images(
+        self,
+        images: Iterable[PictureSource],
+        *,
+        symmetries: int = 1,
+        **options: Unpack[BatchOptions],
+    ) -> EmbeddedImages:
+        """Embed pictures; those that cannot be read or looked at are skipped and listed.
+
+        Args:
+            images: n paths or PIL pictures; a lazy iterable is read a few batches ahead. A proposer
+                looks at each view that is embedded, in the caller's thread.
+            symmetries: 1 embeds each picture as it is. 8 embeds all its turned and mirrored views
+                and averages their unit vectors, scaled to unit length again, which takes 8 times as
+                long; then a picture and its turned copy have the same vector.
+            options: see ``BatchOptions``.
+
+        Raises:
+            QueryError: ``symmetries`` is neither 1 nor 8.
+            RegionsError: a proposer's answer has no sense.
+        """
+        return EmbeddedImages.joined(
+            list(self.image_batches(images, symmetries=symmetries, **options))
+        )
+
+    def image_batches(
+        self,
+        images: Iterable[PictureSource],
+        *,
+        symmetries: int = 1,
+        **options: Unpack[BatchOptions],
+    ) -> Iterator[EmbeddedImages]:
+        """Yield what ``images`` returns batch by batch, so that a caller can show it early."""
+        prepare = self.preparation(symmetries)
+        total = len(images) if isinstance(images, Sequence) else 0
+        progress, done = options.get("progress"), 0
+        size = options.get("batch_size") or default_batch_size(self.model)
+        for first, count, prepared in read_ahead(
+            partial(_prepare_chunk, prepare),
+            _numbered_chunks(images, size),
+            workers=prepare.workers(options.get("workers")),
+        ):
+            done += count
+            yield EmbeddedImages(
+                embed_prepared(self.model, prepared),
+                tuple(first + place for place in prepared.kept),
+                prepared.skipped,
+            )
+            if progress is not None:
+                progress(done, total)
+
+    def preparation(self, symmetries: int = 1) -> Preparation:
+        """Return what makes model inputs of pictures, ahead of the model."""
+        return Preparation(self.processor, self.region_source, symmetries)
+
+    def image(self, image: PictureSource) -> Tensor:
+        """Embed one picture, which must be usable, as a unit vector (D,) float32 on the CPU.
+
+        Raises:
+            ImageReadError: it cannot be read.
+            RegionsError, UnsupportedError: see ``RegionSource.find``.
+        """
+        return embed_inputs(self.model, self.inputs([read_image(image)]))[0]
+
+    def texts(
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = SENTENCES_AT_ONCE,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Embed sentences as unit vectors (C, D) float32 on the CPU, in the order given."""
+        return embed_texts(
+            self.model, self.processor, texts, batch_size=batch_size, progress=progress
+        )
+
+    def region_graph(self, image: PictureSource) -> tuple[Any, list[str]]:
+        """Return the region graph (B = 1) the model reasons over, and the names of its labels.
+
+        Raises:
+            ImageReadError: the picture cannot be read.
+            RegionsError: a proposer's answer has no sense.
+            UnsupportedError: the model has no region graph, or the detector cannot look at the
+                picture.
+        """
+        if not isinstance(self.model, RegionGraphModel):
+            raise UnsupportedError(
+                f"{type(self.model).__name__} has no region graph. Use a GaLR model."
+            )
+        pictures = [read_image(image)]
+        found = self.region_source.find(pictures)
+        with evaluating(self.model):
+            inputs = on_device(self.model, picture_inputs(self.processor, pictures, found))
+            graph = self.model.get_region_graph(**inputs)
+        return graph, label_names(getattr(self.config, "region_labels", ()), found)
+
+
+def _numbered_chunks(
+    images: Iterable[PictureSource], size: int
+) -> Iterator[tuple[int, list[PictureSource]]]:
+    """Yield the pictures ``size`` at a time, each chunk with the position of its first picture."""
+    remaining, first = iter(images), 0
+    while chunk := list(islice(remaining, size)):
+        yield first, chunk
+        first += len(chunk)
+
+
+def _prepare_chunk(
+    prepare: Preparation, chunk: tuple[int, list[PictureSource]]
+) -> tuple[int, int, PreparedImages]:
+    """Return position, number and model inputs of a chunk."""
+    first, sources = chunk
+    names = [
+        str(source) if isinstance(source, str | Path) else f"picture {position}"
+        for position, source in enumerate(sources, start=first)
+    ]
+    return first, len(sources), prepare(sources, names)

@@ -10,37 +10,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import pyarrow as pa
 import torch
 from PIL import Image
 from torch import nn
 
-from rsctir_hf.embedding.encode import (
-    EmbeddedImages,
-    ImageSource,
-    Progress,
-    default_batch_size,
-    detector_record,
-    embed_image_batches,
-    embed_prepared,
-    regions_name,
-)
-from rsctir_hf.embedding.encoder import LoadedModel
+from rsctir_hf.embedding.encode import EmbeddedImages, default_batch_size, embed_prepared
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.prepare import Preparation, PreparedImages, Skipped
-from rsctir_hf.embedding.processes import Rank, joined_processes
+from rsctir_hf.embedding.processes import Process, joined_processes
 from rsctir_hf.embedding.read_ahead import read_ahead
 from rsctir_hf.embedding.records import PictureRecord, source_records
-from rsctir_hf.embedding.shards import SHARD_ROWS, Precision, rows_of
-from rsctir_hf.embedding.store import EmbeddingStore, Known, Maker, iterate_embeddings
+from rsctir_hf.embedding.roles import BatchOptions, PictureSource, Progress
+from rsctir_hf.embedding.shards import rows_of
+from rsctir_hf.embedding.store import EmbeddingStore, StoredRows, iterate_embeddings
 from rsctir_hf.errors import ImageReadError, QueryError, StorageError
-from rsctir_hf.loading.checks import weights_fingerprint
-from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
 
 _HASH_BYTES = 16
-#: Settings of an image processor that say where its code lies, which differs between copies.
-_NOT_PIXELS = frozenset(("auto_map", "processor_class"))
 
 
 @dataclass(frozen=True)
@@ -88,46 +76,11 @@ class _Batch:
     skipped: list[Skipped]
 
 
-def made_by(
-    loaded: LoadedModel,
-    *,
-    regions: str | RegionProposer = MODEL_REGIONS,
-    symmetries: int = 1,
-    dtype: Precision = "float32",
-) -> Maker:
-    """Describe what embeddings of a model depend on.
-
-    Raises:
-        RegionsError, UnsupportedError: see ``prepare.regions_name``.
-    """
-    settings = loaded.processor.image_processor.to_dict()
-    kept = {name: value for name, value in settings.items() if name not in _NOT_PIXELS}
-    described = json.dumps(kept, sort_keys=True, default=str)
-    return Maker(
-        model_id=loaded.model_id,
-        model_revision=loaded.revision,
-        fingerprint=weights_fingerprint(loaded.model),
-        regions=regions_name(loaded.model, regions),
-        detector=detector_record(loaded.model, regions),
-        preprocessing=_digest(described.encode())[:_HASH_BYTES],
-        symmetries=symmetries,
-        dtype=dtype,
-    )
-
-
 def embed_pictures(
-    loaded: LoadedModel,
+    encoder: Encoder,
     pictures: Sequence[PictureRecord],
-    folder: str | Path,
-    *,
-    root: str = "",
-    regions: str | RegionProposer = MODEL_REGIONS,
-    symmetries: int = 1,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    dtype: Precision = "float32",
-    shard_rows: int = SHARD_ROWS,
-    progress: Progress | None = None,
+    store: EmbeddingStore,
+    **options: Unpack[BatchOptions],
 ) -> EmbeddingReport:
     """Embed pictures into a folder, which afterwards holds exactly those that could be read.
 
@@ -136,68 +89,56 @@ def embed_pictures(
     held in memory.
 
     Args:
-        loaded: a dual encoder with its processor (``encoder.load_dual_encoder``).
+        encoder: makes the vectors.
         pictures: all pictures, in the same order in every process.
-        folder: made if missing, on a disk that all processes share;
-            ``dataset_rows.load_embeddings`` opens it.
-        root: folder that the ids are paths in, or data set that they are rows of.
-        regions: see ``encode.embed_images``.
-        symmetries: see ``encode.embed_images``.
-        batch_size: see ``encode.embed_images``.
-        workers: see ``encode.embed_images``.
-        dtype: of the stored numbers.
-        shard_rows: rows of a full shard.
-        progress: called with (done, total) of what this process must look at.
+        store: of ``encoder.provenance(...)``; its folder lies on a disk that all processes share
+            and is opened by ``dataset_rows.load_embeddings``.
+        options: see ``BatchOptions``; progress counts what this process must look at.
 
     Raises:
         QueryError: two pictures have one id.
         IndexMismatchError: the folder holds embeddings of another model or other options.
         FolderBusyError: another run is writing there.
         StorageError: no space or no permission; what is finished is kept.
-        RegionsError, UnsupportedError: see ``encode.embed_images``.
+        RegionsError: see ``Encoder.images``.
     """
     ids = {picture.id for picture in pictures}
     if len(ids) != len(pictures):
         raise QueryError(
             f"{len(pictures)} pictures have {len(ids)} different ids. Give each its own id."
         )
-    maker = made_by(loaded, regions=regions, symmetries=symmetries, dtype=dtype)
     run = _Run(
-        model=loaded.model,
-        preparation=Preparation(
-            loaded.model, loaded.processor, regions=regions, symmetries=symmetries
-        ),
-        store=EmbeddingStore(Path(folder), maker, root=root, shard_rows=shard_rows),
-        batch_size=batch_size or default_batch_size(loaded.model),
-        workers=workers,
-        progress=progress,
+        model=encoder.model,
+        preparation=encoder.preparation(store.made_by.symmetries),
+        store=store,
+        batch_size=options.get("batch_size") or default_batch_size(encoder.model),
+        workers=options.get("workers"),
+        progress=options.get("progress"),
     )
-    with joined_processes() as rank:
-        if rank.number:
-            return run.help(pictures, rank)
-        with run.store.locked():
-            return run.lead(pictures, ids, rank)
+    with joined_processes() as process:
+        if process.rank:
+            return run.run_worker(pictures, process)
+        with store.locked():
+            return run.run_main(pictures, ids, process)
 
 
-def image_batches(
-    loaded: LoadedModel,
-    sources: Sequence[ImageSource],
+def stored_batches(
+    encoder: Encoder,
+    sources: Sequence[PictureSource],
     folder: str | Path | None,
-    *,
-    batch_size: int | None = None,
-    progress: Progress | None = None,
-    regions: str | RegionProposer = MODEL_REGIONS,
+    **options: Unpack[BatchOptions],
 ) -> Iterator[EmbeddedImages]:
     """Yield pictures as vectors, batch by batch, or shard by shard of a folder that keeps them.
 
-    The arguments are those of ``embed_pictures``.
+    Raises:
+        IndexMismatchError, FolderBusyError, StorageError: see ``embed_pictures``.
     """
-    options: dict[str, Any] = {"batch_size": batch_size, "progress": progress, "regions": regions}
     if folder is None:
-        yield from embed_image_batches(loaded.model, loaded.processor, sources, **options)
+        yield from encoder.image_batches(sources, **options)
         return
     records, root = source_records(sources)
-    report = embed_pictures(loaded, records, folder, root=root, **options)
+    store = EmbeddingStore(Path(folder), encoder.made_by, root=root)
+    report = embed_pictures(encoder, records, store, **options)
     place_of = {record.id: place for place, record in enumerate(records)}
     yield EmbeddedImages(torch.zeros(0, 0), (), report.skipped)
     for rows, vectors in iterate_embeddings(folder):
@@ -215,9 +156,11 @@ class _Run:
     workers: int | None
     progress: Progress | None
 
-    def lead(self, pictures: Sequence[PictureRecord], ids: set[str], rank: Rank) -> EmbeddingReport:
+    def run_main(
+        self, pictures: Sequence[PictureRecord], ids: set[str], process: Process
+    ) -> EmbeddingReport:
         """Embed this process's share, wait for the others, and put the shards together."""
-        found = self.help(pictures, rank)
+        found = self.run_worker(pictures, process)
         missing = {each.path for each in found.skipped}
         record = self.store.finish(ids - missing)
         if record.rows != len(ids - missing):
@@ -227,11 +170,11 @@ class _Run:
             )
         return EmbeddingReport(record.rows, found.embedded, found.reused, found.skipped)
 
-    def help(self, pictures: Sequence[PictureRecord], rank: Rank) -> EmbeddingReport:
+    def run_worker(self, pictures: Sequence[PictureRecord], process: Process) -> EmbeddingReport:
         """Embed this process's share; return what all processes did."""
-        rank.gather(None)  # the folder is there, and nobody has written to it
-        embedded, reused, skipped = self.embed(rank.share(pictures), rank.number)
-        parts = rank.gather((embedded, reused, tuple(skipped)))
+        process.gather(None)  # the folder is there, and nobody has written to it
+        embedded, reused, skipped = self.embed(process.share(pictures), process.rank)
+        parts = process.gather((embedded, reused, tuple(skipped)))
         return EmbeddingReport(
             rows=0,
             embedded=sum(part[0] for part in parts),
@@ -258,7 +201,7 @@ class _Run:
                 self.progress(done, len(changed))
         return embedded, len(pictures) - embedded - len(skipped), skipped
 
-    def new_rows(self, batch: _Batch, known: Known) -> pa.Table | None:
+    def new_rows(self, batch: _Batch, known: StoredRows) -> pa.Table | None:
         """Run the model on a batch's fresh pictures; return the rows that are not stored yet."""
         computed = embed_prepared(self.model, batch.prepared)
         vectors = dict(
@@ -280,11 +223,13 @@ class _Run:
             [each.stamp for each in new],
             vectors=torch.stack([vectors[place] for place in sorted(vectors)]),
             metadata=[each.picture.metadata for each in new],
-            dtype=self.store.maker.dtype,
+            dtype=self.store.made_by.dtype,
         )
 
 
-def _changed(pictures: Sequence[PictureRecord], known: Known) -> list[tuple[PictureRecord, str]]:
+def _changed(
+    pictures: Sequence[PictureRecord], known: StoredRows
+) -> list[tuple[PictureRecord, str]]:
     """Return the pictures that are not known to be stored as they are, with their stamps."""
     changed = []
     for picture in pictures:
@@ -297,7 +242,7 @@ def _changed(pictures: Sequence[PictureRecord], known: Known) -> list[tuple[Pict
 
 
 def _load(
-    pictures: Sequence[tuple[PictureRecord, str]], *, known: Known, preparation: Preparation
+    pictures: Sequence[tuple[PictureRecord, str]], *, known: StoredRows, preparation: Preparation
 ) -> _Batch:
     """Read a batch of pictures; make those with unknown content model inputs."""
     loaded, contents, skipped = list[_Loaded](), list[bytes | Image.Image](), list[Skipped]()

@@ -3,7 +3,7 @@
 This is the half of embedding that can run in threads, ahead of the model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from rsctir_hf.embedding.read_ahead import default_workers
-from rsctir_hf.embedding.roles import RegionGraphModel
+from rsctir_hf.embedding.roles import Processor, RegionGraphModel
 from rsctir_hf.errors import ImageReadError, RegionsError, UnsupportedError
 from rsctir_hf.files.pictures import first_symmetries, read_image, turned
 from rsctir_hf.regions.proposer import (
@@ -34,45 +34,68 @@ class Skipped:
     reason: str
 
 
-def regions_name(model: nn.Module, regions: str | RegionProposer = MODEL_REGIONS) -> str:
-    """Name the regions that embeddings of ``model`` use: ``model``, ``none`` or a detector's name.
+@dataclass(frozen=True)
+class RegionSource:
+    """Where the regions of every picture come from, checked against the model once.
 
-    This is what indexes and results record, beside ``detector_record``. A model without a region
-    branch has none.
+    Attributes:
+        name: what indexes and results record: ``model``, ``none`` or a proposer's name.
+        proposer: finds the regions that are handed in; None where nobody does.
+        left_out: no region is handed in to a model that would propose its own.
+    """
+
+    name: str
+    proposer: RegionProposer | None = None
+    left_out: bool = False
+
+    @property
+    def detector(self) -> DetectorRecord | None:
+        """What identifies the detector.
+
+        A proposer of the user's own may do without a ``record``: then its name is all there is.
+        """
+        return self.proposer.record if isinstance(self.proposer, RecordedProposer) else None
+
+    def find(self, pictures: Iterable[Image.Image]) -> list[Regions] | None:
+        """Return the regions to hand in with B pictures; None: the model proposes its own.
+
+        Raises:
+            RegionsError: a proposer's answer has no sense.
+            UnsupportedError: a detector cannot look at one of them.
+        """
+        if self.proposer is not None:
+            return propose(self.proposer, pictures)
+        if self.left_out:
+            return [Regions(torch.zeros(0, 4), torch.zeros(0)) for _ in pictures]
+        return None
+
+
+def region_source(model: nn.Module, regions: str | RegionProposer = MODEL_REGIONS) -> RegionSource:
+    """Check that a model can use regions: ``model`` (its own), ``none``, or a proposer's.
+
+    A model without a region branch has none, whichever of the two words is given.
 
     Raises:
         RegionsError: another word than ``model`` or ``none``, or no name of its own.
         UnsupportedError: a proposer for a model that takes no regions.
     """
-    if regions in (MODEL_REGIONS, NO_REGIONS):
-        return str(regions) if _uses_regions(model) else NO_REGIONS
+    config = getattr(model, "config", None)
+    has_branch = isinstance(model, RegionGraphModel) and getattr(config, "use_regions", True)
+    if isinstance(regions, str) and regions in (MODEL_REGIONS, NO_REGIONS):
+        left_out = regions == NO_REGIONS and has_branch
+        return RegionSource(regions if has_branch else NO_REGIONS, left_out=left_out)
     name = getattr(regions, "name", "")
     if isinstance(regions, str) or not callable(regions) or name in ("", MODEL_REGIONS, NO_REGIONS):
         raise RegionsError(
             f"regions is {regions!r}; expected 'model', 'none' or a proposer with a name of its "
             "own, such as regions.detector.load_detector(ID_OR_FOLDER) gives."
         )
-    source = getattr(model.config, "region_source", MODEL_REGIONS)
-    if not _uses_regions(model) or source != MODEL_REGIONS:
+    if not has_branch or getattr(config, "region_source", MODEL_REGIONS) != MODEL_REGIONS:
         raise UnsupportedError(
             f"{type(model).__name__} takes no regions of {name}: it has no region branch, or one "
             "for precomputed nodes. Use regions 'model', or a GaLR model with regions."
         )
-    return name
-
-
-def detector_record(
-    model: nn.Module, regions: str | RegionProposer = MODEL_REGIONS
-) -> DetectorRecord | None:
-    """Return what identifies the detector behind ``regions_name``; None where there is none.
-
-    A proposer of the user's own may do without a ``record``: then its name is all there is.
-
-    Raises:
-        RegionsError, UnsupportedError: see ``regions_name``.
-    """
-    regions_name(model, regions)
-    return regions.record if isinstance(regions, RecordedProposer) else None
+    return RegionSource(name, proposer=regions)
 
 
 @dataclass(frozen=True)
@@ -95,25 +118,16 @@ class Preparation:
     """Turns pictures into model inputs; the half of embedding that runs ahead of the model.
 
     Args:
-        model: whose ``embed_prepared`` will embed them.
-        processor: its processor.
-        regions: see ``embed_images``.
-        symmetries: see ``embed_images``.
+        processor: of the model.
+        regions: what is handed in with the pictures.
+        symmetries: see ``Encoder.images``.
 
     Raises:
-        QueryError, RegionsError, UnsupportedError: see ``embed_images``.
+        QueryError: ``symmetries`` is neither 1 nor 8.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        processor: Any,  # noqa: ANN401
-        *,
-        regions: str | RegionProposer = MODEL_REGIONS,
-        symmetries: int = 1,
-    ) -> None:
-        regions_name(model, regions)  # refuses what no picture could be embedded with
-        self._model, self._processor, self._regions = model, processor, regions
+    def __init__(self, processor: Processor, regions: RegionSource, symmetries: int = 1) -> None:
+        self._processor, self._regions = processor, regions
         self._shown = first_symmetries(symmetries)
 
     def workers(self, wanted: int | None) -> int:
@@ -121,7 +135,7 @@ class Preparation:
 
         A proposer may be a network of its own, which nobody promised to be safe in threads.
         """
-        if not isinstance(self._regions, str):
+        if self._regions.proposer is not None:
             return 0
         return default_workers() if wanted is None else wanted
 
@@ -136,7 +150,7 @@ class Preparation:
         for place, (source, name) in enumerate(zip(sources, names, strict=True)):
             try:
                 picture = read_image(source, name=name)
-                found.append(self._propose(picture))
+                found.append(self._regions_of_views(picture))
                 pictures.append(picture)
                 kept.append(place)
             except ImageReadError as error:
@@ -144,50 +158,23 @@ class Preparation:
             except UnsupportedError as error:
                 skipped.append(Skipped(path=name, reason=f"{name}: {error}"))
         views = [
-            self._view(pictures, [each[view] for each in found if each], symmetry)
+            picture_inputs(
+                self._processor,
+                [turned(picture, symmetry) for picture in pictures],
+                [each[view] for each in found if each] or None,
+            )
             for view, symmetry in enumerate(self._shown if pictures else ())
         ]
         return PreparedImages(tuple(views), tuple(kept), tuple(skipped))
 
-    def _propose(self, picture: Image.Image) -> list[Regions]:
-        """Return what a proposer finds in each view of a picture; nothing without a proposer."""
-        if isinstance(self._regions, str):
-            return []
-        return propose(self._regions, (turned(picture, symmetry) for symmetry in self._shown))
-
-    def _view(
-        self,
-        pictures: Sequence[Image.Image],
-        found: Sequence[Regions],
-        symmetry: Image.Transpose | None,
-    ) -> dict[str, Tensor]:
-        seen = [turned(picture, symmetry) for picture in pictures]
-        handed_in = found or regions_to_hand_in(self._model, seen, self._regions)
-        return inputs_with(self._processor, seen, handed_in)
+    def _regions_of_views(self, picture: Image.Image) -> list[Regions]:
+        """Return what to hand in with each view of a picture; nothing where the model proposes."""
+        return self._regions.find([turned(picture, symmetry) for symmetry in self._shown]) or []
 
 
-def regions_to_hand_in(
-    model: nn.Module, pictures: Sequence[Image.Image], regions: str | RegionProposer
-) -> list[Regions] | None:
-    """Return the regions to hand in with each of B pictures; None: the model proposes its own."""
-    name = regions_name(model, regions)
-    if not isinstance(regions, str):
-        return propose(regions, pictures)
-    if name == NO_REGIONS and regions_name(model) != NO_REGIONS:
-        return [Regions(boxes=torch.zeros(0, 4), scores=torch.zeros(0))] * len(pictures)
-    return None
-
-
-def inputs_with(
-    processor: Any,  # noqa: ANN401
-    pictures: Sequence[Image.Image],
-    handed_in: Sequence[Regions] | None,
+def picture_inputs(
+    processor: Processor, pictures: Sequence[Image.Image], regions: Sequence[Regions] | None
 ) -> dict[str, Tensor]:
     """Turn B RGB pictures, and regions that were found already, into tensors on the CPU."""
-    given = {} if handed_in is None else {"regions": handed_in}
+    given = {} if regions is None else {"regions": regions}
     return dict(processor(images=list(pictures), return_tensors="pt", **given))
-
-
-def _uses_regions(model: nn.Module) -> bool:
-    config = getattr(model, "config", None)
-    return isinstance(model, RegionGraphModel) and getattr(config, "use_regions", True)

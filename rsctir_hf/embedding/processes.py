@@ -16,20 +16,20 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Rank:
+class Process:
     """Which of the processes this is.
 
     Attributes:
-        number: from 0.
+        rank: its number, from 0.
         count: of all processes, on all machines.
     """
 
-    number: int = 0
+    rank: int = 0
     count: int = 1
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return every ``count``-th item from this rank's number on."""
-        return items[self.number :: self.count]
+        """Return every ``count``-th item from this process's rank on."""
+        return items[self.rank :: self.count]
 
     def gather(self, found: Any) -> list[Any]:  # noqa: ANN401 - whatever pickles
         """Wait for all processes and return what each of them found."""
@@ -41,15 +41,15 @@ class Rank:
 
 
 @contextlib.contextmanager
-def joined_processes() -> Iterator[Rank]:
+def joined_processes() -> Iterator[Process]:
     """Join the processes that the environment names (RANK, WORLD_SIZE and where they meet)."""
     if distributed.is_available() and distributed.is_initialized():
-        yield Rank(distributed.get_rank(), distributed.get_world_size())
+        yield Process(distributed.get_rank(), distributed.get_world_size())
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
         distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
         try:
-            yield Rank(distributed.get_rank(), distributed.get_world_size())
+            yield Process(distributed.get_rank(), distributed.get_world_size())
         finally:
             distributed.destroy_process_group()
     else:
-        yield Rank()
+        yield Process()

@@ -1,42 +1,73 @@
-"""What an index says about itself: which model made it, from which regions, where its files lie.
+"""What made some vectors: which model, from which regions and settings.
 
-It stands in the record of the index (``contract.VectorIndex.record``), whatever engine keeps that.
+A folder of embeddings and the record of an index (``contract.VectorIndex.record``) both hold it, so
+that vectors of two models never meet.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rsctir_hf.errors import IndexMismatchError
 from rsctir_hf.regions.proposer import MODEL_REGIONS, NO_REGIONS, DetectorRecord
 
+Precision = Literal["float32", "float16"]
+
 
 @dataclass(frozen=True)
-class Manifest:
-    """Describes what made an index.
+class Provenance:
+    """All that the numbers of an embedding depend on, besides the picture.
 
     Attributes:
         model_id: folder or Hub id of the model.
         model_revision: commit on the Hub, or None.
-        fingerprint: of the model's weights.
+        fingerprint: of the model's weights (``checks.weights_fingerprint``).
         regions: ``model``, ``none`` or a detector's name.
-        detector: what identifies the detector; None where there is none or it said no more than
-            its name, and in indexes of before detectors were recorded.
+        detector: what identifies the detector; None where there is none or it says no more than
+            its name.
+        preprocessing: fingerprint of the image processor's settings.
+        symmetries: views of a picture that are averaged, 1 or 8.
+        dtype: of the stored numbers.
     """
 
     model_id: str
     model_revision: str | None
     fingerprint: str
     regions: str
-    detector: DetectorRecord | None = None
+    detector: DetectorRecord | None
+    preprocessing: str
+    symmetries: int = 1
+    dtype: Precision = "float32"
+
+    def same_model(self, other: "Provenance") -> bool:
+        """Tell whether the same weights and regions made both; they may lie elsewhere."""
+        if self.detector is not None and other.detector is not None:
+            same_regions = self.detector.finds_the_same(other.detector)
+        else:
+            same_regions = (self.regions, self.detector) == (other.regions, other.detector)
+        return self.fingerprint == other.fingerprint and same_regions
+
+    def makes_the_same(self, other: "Provenance") -> bool:
+        """Tell whether both make the same embeddings, to the number."""
+        return self.same_model(other) and self._settings() == other._settings()
 
     def noted_in(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the record of an index with this noted in it."""
         return {**record, **asdict(self)}
 
+    def _settings(self) -> tuple[str | int, ...]:
+        return self.preprocessing, self.symmetries, self.dtype
 
-def read_manifest(record: Mapping[str, Any], place: str | Path) -> Manifest:
+    def __str__(self) -> str:
+        return (
+            f"{self.model_id or 'an unnamed model'} (weights {self.fingerprint}, regions "
+            f"{self.detector or self.regions}, preprocessing {self.preprocessing}, symmetries "
+            f"{self.symmetries}, {self.dtype})"
+        )
+
+
+def read_provenance(record: Mapping[str, Any], place: str | Path) -> Provenance:
     """Read what the record of an index says.
 
     Args:
@@ -52,60 +83,44 @@ def read_manifest(record: Mapping[str, Any], place: str | Path) -> Manifest:
             "URI where a server keeps it."
         )
     try:
-        detector = record.get("detector")
-        return Manifest(
-            model_id=record["model_id"],
-            model_revision=record["model_revision"],
-            fingerprint=record["fingerprint"],
-            regions=record["regions"],
-            detector=None if detector is None else DetectorRecord(**detector),
-        )
+        fields = {name: record[name] for name in Provenance.__dataclass_fields__}
+        if fields["detector"] is not None:
+            fields["detector"] = DetectorRecord(**fields["detector"])
+        return Provenance(**fields)
     except (TypeError, KeyError, AttributeError) as error:
         raise IndexMismatchError(
             f"The record of the index in {place} is damaged ({error}). Build the index anew."
         ) from error
 
 
-def own_regions(manifest: Manifest, place: str | Path) -> str:
+def own_regions(made_by: Provenance, place: str | Path) -> str:
     """Return the regions of an index where they need no detector: ``model`` or ``none``.
 
     Raises:
         IndexMismatchError: it was made with a detector; says how to hand that in.
     """
-    if manifest.regions not in (MODEL_REGIONS, NO_REGIONS):
+    if made_by.regions not in (MODEL_REGIONS, NO_REGIONS):
         raise IndexMismatchError(
-            f"The index in {place} was made with the regions of {_regions_of(manifest)}. Load "
-            "that detector and hand it in: regions=load_detector(ID_OR_FOLDER, threshold=...)."
+            f"The index in {place} was made with the regions of "
+            f"{made_by.detector or made_by.regions}. Load that detector and hand it in: "
+            "regions=load_detector(ID_OR_FOLDER, threshold=...)."
         )
-    return manifest.regions
+    return made_by.regions
 
 
-def check_same_maker(manifest: Manifest, here: Manifest, place: str | Path) -> None:
+def check_same_model(made_by: Provenance, here: Provenance, place: str | Path) -> None:
     """Refuse an index that other weights or other regions made than those at hand.
 
     Args:
-        manifest: of the index.
-        here: what the model and regions at hand would note.
+        made_by: of the index.
+        here: of the model and regions at hand.
         place: folder or server of the index, for the message.
 
     Raises:
         IndexMismatchError: names both.
     """
-    if manifest.fingerprint == here.fingerprint and _same_regions(manifest, here):
-        return
-    raise IndexMismatchError(
-        f"The index in {place} was made with {manifest.model_id or 'an unnamed model'} "
-        f"(weights {manifest.fingerprint}, regions {_regions_of(manifest)}); the model at hand "
-        f"is {here.model_id or 'unnamed'} (weights {here.fingerprint}, regions "
-        f"{_regions_of(here)}). Build the index anew or load the model and regions that made it."
-    )
-
-
-def _same_regions(one: Manifest, other: Manifest) -> bool:
-    if one.detector is not None and other.detector is not None:
-        return one.detector.finds_the_same(other.detector)
-    return (one.regions, one.detector) == (other.regions, other.detector)
-
-
-def _regions_of(manifest: Manifest) -> str:
-    return manifest.regions if manifest.detector is None else str(manifest.detector)
+    if not made_by.same_model(here):
+        raise IndexMismatchError(
+            f"The index in {place} was made with {made_by}; the model at hand is {here}. Build the "
+            "index anew or load the model and regions that made it."
+        )

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from rsctir_hf.embedding.encode import ImageSource
+from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError
 from rsctir_hf.files.pictures import IMAGE_SUFFIXES, list_images
 
@@ -110,7 +110,7 @@ class HeldPicture:
         return self.picture
 
 
-def source_records(sources: Sequence[ImageSource]) -> tuple[list[PictureRecord], str]:
+def source_records(sources: Sequence[PictureSource]) -> tuple[list[PictureRecord], str]:
     """Turn paths and PIL pictures into records, and return the folder that holds all paths."""
     paths = {
         place: os.path.abspath(source)
@@ -140,8 +140,8 @@ def folder_pictures(folder: str | Path) -> list[FilePicture]:
 
 
 def picture_sources(
-    images: str | Path | Image.Image | Iterable[ImageSource],
-) -> Sequence[ImageSource]:
+    images: str | Path | Image.Image | Iterable[PictureSource],
+) -> Sequence[PictureSource]:
     """List the pictures of a folder, or pass a sequence on; one picture alone is a list of one.
 
     Raises:
@@ -170,7 +170,7 @@ def is_picture(path: str | Path) -> bool:
     return file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
 
 
-def _check_first(sources: Sequence[ImageSource]) -> None:
+def _check_first(sources: Sequence[PictureSource]) -> None:
     if len(sources) and not isinstance(sources[0], str | Path | Image.Image):
         raise QueryError(
             f"Pictures are given as a {type(sources[0]).__name__}; expected paths or PIL pictures. "

@@ -10,7 +10,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from rsctir_hf.embedding.provenance import Precision
 from rsctir_hf.errors import IndexMismatchError
 from rsctir_hf.files.atomic import write_atomically
 
@@ -27,8 +28,6 @@ SHARD_ROWS = 4096  # 8 MB of 512 numbers each
 SUFFIX = ".parquet"
 #: What ``ShardWriter`` calls a shard; any other name could lead out of the folder.
 SHARD_NAME = re.compile(rf"[0-9]{{8}}-[0-9]{{5}}-[0-9a-f]{{8}}\{SUFFIX}")
-
-Precision = Literal["float32", "float16"]
 
 
 def rows_of(

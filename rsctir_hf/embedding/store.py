@@ -20,11 +20,11 @@ import pyarrow as pa
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from rsctir_hf.embedding.provenance import Provenance, read_provenance
 from rsctir_hf.embedding.shards import (
     SHARD_NAME,
     SHARD_ROWS,
     SUFFIX,
-    Precision,
     ShardWriter,
     read_shard,
     readable_shards,
@@ -32,7 +32,6 @@ from rsctir_hf.embedding.shards import (
 )
 from rsctir_hf.errors import DataLayoutError, FolderBusyError, IndexMismatchError
 from rsctir_hf.files.atomic import UNFINISHED, parse_json, storage_error, write_atomically
-from rsctir_hf.regions.proposer import DetectorRecord
 
 RECORD_FILE = "embeddings.json"
 SHARDS_FOLDER = "shards"
@@ -41,64 +40,18 @@ _LOCK_FILE, _HOLDER_FILE = ".lock", ".lock.json"
 
 
 @dataclass(frozen=True)
-class Maker:
-    """All that the numbers of an embedding depend on, besides the picture.
-
-    Attributes:
-        model_id: folder or Hub id of the model.
-        model_revision: commit on the Hub, or None.
-        fingerprint: of the model's weights (``checks.weights_fingerprint``).
-        regions: ``model``, ``none`` or a detector's name.
-        detector: what identifies the detector, if it says more than its name.
-        preprocessing: fingerprint of the image processor's settings.
-        symmetries: views of a picture that are averaged, 1 or 8.
-        dtype: of the stored numbers.
-    """
-
-    model_id: str
-    model_revision: str | None
-    fingerprint: str
-    regions: str
-    detector: DetectorRecord | None
-    preprocessing: str
-    symmetries: int = 1
-    dtype: Precision = "float32"
-
-    def makes_the_same(self, other: "Maker") -> bool:
-        """Tell whether both make the same embeddings; the same model may lie elsewhere."""
-        if (self.detector is None) != (other.detector is None):
-            return False
-        same_regions = (
-            self.detector.finds_the_same(other.detector)
-            if self.detector is not None and other.detector is not None
-            else self.regions == other.regions
-        )
-        return same_regions and self._rest() == other._rest()
-
-    def _rest(self) -> tuple[str | int, ...]:
-        return self.fingerprint, self.preprocessing, self.symmetries, self.dtype
-
-    def __str__(self) -> str:
-        return (
-            f"{self.model_id or 'an unnamed model'} (weights {self.fingerprint}, regions "
-            f"{self.detector or self.regions}, preprocessing {self.preprocessing}, symmetries "
-            f"{self.symmetries}, {self.dtype})"
-        )
-
-
-@dataclass(frozen=True)
 class StoreRecord:
     """What ``embeddings.json`` says.
 
     Attributes:
-        maker: of all embeddings here.
+        made_by: what made all embeddings here.
         root: folder that the ids are paths in, or the data set they are rows of.
         rows: how many pictures there are; None until a run has ended.
         shards: names of the shards that hold them, in order.
         format: version of this layout.
     """
 
-    maker: Maker
+    made_by: Provenance
     root: str
     rows: int | None = None
     shards: tuple[str, ...] = ()
@@ -106,7 +59,7 @@ class StoreRecord:
 
 
 @dataclass
-class Known:
+class StoredRows:
     """What the shards of a folder hold, without the embeddings.
 
     Attributes:
@@ -123,16 +76,16 @@ class EmbeddingStore:
 
     Args:
         folder: made if missing.
-        maker: of the embeddings to come.
+        made_by: what makes the embeddings to come.
         root: see ``StoreRecord``.
         shard_rows: rows of a full shard.
     """
 
     def __init__(
-        self, folder: Path, maker: Maker, *, root: str = "", shard_rows: int = SHARD_ROWS
+        self, folder: Path, made_by: Provenance, *, root: str = "", shard_rows: int = SHARD_ROWS
     ) -> None:
         self.folder, self.shards = folder, folder / SHARDS_FOLDER
-        self.maker, self._root, self._shard_rows = maker, root, shard_rows
+        self.made_by, self._root, self._shard_rows = made_by, root, shard_rows
         self._last_read: tuple[Path, Tensor] | None = None
 
     @contextlib.contextmanager
@@ -142,7 +95,7 @@ class EmbeddingStore:
         Raises:
             FolderBusyError: another process holds it; names that process.
             StorageError: the folder cannot be written to.
-            IndexMismatchError: the folder holds embeddings of another maker, or something else.
+            IndexMismatchError: the folder holds embeddings made otherwise, or something else.
         """
         lock = filelock.FileLock(self.folder / _LOCK_FILE)
         holder = self.folder / _HOLDER_FILE
@@ -168,12 +121,12 @@ class EmbeddingStore:
         """Return a writer of further rows."""
         return ShardWriter(self.shards, rank=rank, shard_rows=self._shard_rows)
 
-    def known(self) -> Known:
+    def known(self) -> StoredRows:
         """Read what is there, of ended runs and of those that were cut short.
 
         The embeddings are read too: a shard in which they are damaged must count as missing.
         """
-        known = Known()
+        known = StoredRows()
         for path, rows in readable_shards(self.shards):
             described = rows.select(["id", "content_hash", "stamp"])
             cells = zip(*described.to_pydict().values(), strict=True)
@@ -204,7 +157,7 @@ class EmbeddingStore:
         recorded = read_record(self.folder).shards
         rows = sum(map(len, latest.values()))
         shards = recorded if self._is_final(recorded, rows) else self._rewrite(recorded, latest)
-        record = StoreRecord(self.maker, self._root, rows, tuple(shards))
+        record = StoreRecord(self.made_by, self._root, rows, tuple(shards))
         write_record(self.folder, record)
         for path in self.shards.glob(f"*{SUFFIX}"):
             if path.name not in shards:
@@ -238,18 +191,18 @@ class EmbeddingStore:
         return names
 
     def _claim(self) -> None:
-        """Check that the folder's embeddings are of this maker, and clear what a crash left."""
+        """Check what made the folder's embeddings, and clear what a crash left."""
         try:
             found = read_record(self.folder)
         except DataLayoutError:
             if any(self.shards.iterdir()):
                 raise
-            write_record(self.folder, StoreRecord(self.maker, self._root))
+            write_record(self.folder, StoreRecord(self.made_by, self._root))
             return
-        if not found.maker.makes_the_same(self.maker):
+        if not found.made_by.makes_the_same(self.made_by):
             raise IndexMismatchError(
-                f"{self.folder} holds embeddings of {found.maker}; this run would add those of "
-                f"{self.maker}. Choose another folder, or the model and options that made it."
+                f"{self.folder} holds embeddings of {found.made_by}; this run would add those of "
+                f"{self.made_by}. Choose another folder, or the model and options that made it."
             )
         # Pictures that moved are known by their content; other pictures would be dropped.
         if found.root not in ("", self._root) and Path(found.root).exists():
@@ -293,7 +246,7 @@ def iterate_embeddings(folder: str | Path) -> Iterator[tuple[pa.Table, Tensor]]:
         rows = read_shard(Path(folder) / SHARDS_FOLDER / name)
         vectors = vectors_of(rows)
         # float32 is to the last bit what the model gave; half precision has lost the unit length
-        yield rows, vectors if record.maker.dtype == "float32" else normalize(vectors, dim=-1)
+        yield rows, vectors if record.made_by.dtype == "float32" else normalize(vectors, dim=-1)
 
 
 def finished_record(folder: Path) -> StoreRecord:
@@ -320,10 +273,8 @@ def read_record(folder: Path) -> StoreRecord:
     path = folder / RECORD_FILE
     try:
         fields = parse_json(path.read_text(encoding="utf-8"))
-        maker = fields.pop("maker")
-        detector = maker.pop("detector")
-        maker = Maker(**maker, detector=DetectorRecord(**detector) if detector else None)
-        record = StoreRecord(maker, **{**fields, "shards": _own_shards(fields["shards"])})
+        made_by = read_provenance(fields.pop("made_by"), folder)
+        record = StoreRecord(made_by, **{**fields, "shards": _own_shards(fields["shards"])})
         if not isinstance(record.root, str) or not isinstance(record.rows, int | None):
             raise TypeError(f"root {record.root!r} or rows {record.rows!r} is of another kind")
     except FileNotFoundError as error:

@@ -5,23 +5,30 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from PIL import Image
 from torch import Tensor
 
-from rsctir_hf.embedding.encode import Progress, Skipped
-from rsctir_hf.embedding.encoder import LoadedModel
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.pipeline import embed_pictures
+from rsctir_hf.embedding.prepare import Skipped
 from rsctir_hf.embedding.records import FilePicture
-from rsctir_hf.embedding.store import iterate_embeddings
+from rsctir_hf.embedding.roles import Progress
+from rsctir_hf.embedding.store import EmbeddingStore, iterate_embeddings
 from rsctir_hf.errors import DataLayoutError, QueryError, RasterError
 from rsctir_hf.geo.addresses import TileAddress
 from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster, list_rasters, open_raster, read_tile
 from rsctir_hf.geo.tiling import Window
-from rsctir_hf.scene.plan import OVERLAP, TILE, TilePlan, plan_tiles, window_box
-from rsctir_hf.scene.scene_pass import LEAST_VALID, ScenePass
-from rsctir_hf.search.gallery import Known
+from rsctir_hf.scene.plan import (
+    LEAST_VALID,
+    CuttingOptions,
+    TilePlan,
+    plan_tiles,
+    window_box,
+)
+from rsctir_hf.scene.scene_pass import ScenePass
+from rsctir_hf.search.gallery import PictureNotes
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.vector_index.contract import BoundingBox
 
@@ -116,13 +123,9 @@ def index_rasters(
     folder: str | Path,
     *,
     embeddings: str | Path | None = None,
-    tile: int = TILE,
-    overlap: float = OVERLAP,
-    gsd: float | None = None,
-    bands: Sequence[int] | None = None,
-    least_valid: float = LEAST_VALID,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    **cutting: Unpack[CuttingOptions],
 ) -> ArchiveReport:
     """Add the tiles of every raster below a folder to a retriever's gallery.
 
@@ -136,13 +139,9 @@ def index_rasters(
         folder: of the rasters, searched with its subfolders.
         embeddings: folder that keeps the vectors (``embedding.pipeline``): a run that was cut short
             goes on there, and rasters that have not changed are not read again.
-        tile: see ``SceneIndex.build``, likewise the next five.
-        overlap: see there.
-        gsd: see there.
-        bands: see there.
-        least_valid: see there.
-        batch_size: see there.
+        batch_size: tiles per forward pass; see ``encode.default_batch_size``.
         progress: called with (tiles done, tiles in all).
+        cutting: see ``CuttingOptions``.
 
     Raises:
         DataLayoutError: the folder is missing or holds no raster.
@@ -153,20 +152,20 @@ def index_rasters(
     planned: list[_Planned] = []
     for file in rasters_of(folder):
         try:
-            raster = open_raster(file.resolve(), bands=bands)
-            config = retriever.model.config
-            plan = plan_tiles(raster, config, tile=tile, overlap=overlap, gsd=gsd)
+            raster = open_raster(file.resolve(), bands=cutting.get("bands"))
+            plan = plan_tiles(raster, retriever.encoder.config, **cutting)
             planned.append(_Planned(raster, plan))
         except (RasterError, QueryError) as error:
             skipped.append(Skipped(str(file), f"{file}: {error}"))
-    run = _Run(retriever, planned, skipped, least_valid, batch_size, progress)
+    least_valid = cutting.get("least_valid", LEAST_VALID)
+    run = _Run(retriever.encoder, planned, skipped, least_valid, batch_size, progress)
     indexed: dict[str, int] = defaultdict(int)
     parts = run.at_once() if embeddings is None else run.kept(Path(folder), Path(embeddings))
     for one, windows, vectors in parts:
         retriever.add(
             vectors,
             [str(one.address(window)) for window in windows],
-            Known(
+            PictureNotes(
                 [None] * len(windows),
                 [one.metadata(window) for window in windows],
                 [one.box(window) for window in windows],
@@ -203,7 +202,7 @@ def rasters_of(folder: str | Path) -> list[Path]:
 class _Run:
     """One pass over planned rasters; what is left out is noted in ``skipped``."""
 
-    retriever: Retriever
+    encoder: Encoder
     planned: Sequence[_Planned]
     skipped: list[Skipped]
     least_valid: float
@@ -217,7 +216,7 @@ class _Run:
             passing = ScenePass(one.plan, self.least_valid, _further(self.progress, done, total))
             done += len(one.plan.windows)
             try:
-                vectors = passing.run(self.retriever, one.raster, self.batch_size)
+                vectors = passing.run(self.encoder, one.raster, self.batch_size)
             except RasterError as error:
                 self.skipped.append(Skipped(one.raster.path, str(error)))
                 continue
@@ -232,13 +231,11 @@ class _Run:
             for one in self.planned
             for window in one.plan.windows
         ]
-        of = self.retriever
+        store = EmbeddingStore(embeddings, self.encoder.made_by, root=str(root.resolve()))
         report = embed_pictures(
-            LoadedModel(of.model, of.processor, of.model_id, of.revision),
+            self.encoder,
             [record for _, _, record in tiles],
-            embeddings,
-            root=str(root.resolve()),
-            regions=of.regions,
+            store,
             batch_size=self.batch_size,
             progress=self.progress,
         )

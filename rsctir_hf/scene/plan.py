@@ -2,8 +2,9 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -15,12 +16,34 @@ from rsctir_hf.geo.resolution import check_gsd, gsd_warning, training_gsd, worki
 from rsctir_hf.geo.tiling import Size, Window, tile_windows
 
 TILE, OVERLAP = 224, 0.25
+#: A window with a smaller share of pixels that hold data is not searched.
+LEAST_VALID = 0.3
 _LEAST_TILE, _LEAST_SIDE = 32, 8  # pixels of a tile, and of the raster under it
 _CELLS_A_SIDE = 4  # cells of the heat map along a window: at overlap 0.25 windows end between cells
 _NO_SCALE = (
     "How large its pixels are on the ground is not known, so it is searched as it is. Give the "
     "ground sample distance (gsd, metres a pixel) to search at the scale the model learned."
 )
+
+
+class CuttingOptions(TypedDict, total=False):
+    """How a raster is cut and read.
+
+    Attributes:
+        tile: pixels a side of the tiles that the model sees; twice as many show it twice as much
+            ground. Default: ``TILE``.
+        overlap: share of a window that the next one covers too. Default: ``OVERLAP``.
+        gsd: metres a pixel of the raster, if its own word is missing or wrong.
+        bands: see ``geo.raster.open_raster``.
+        least_valid: windows with a smaller share of pixels that hold data are left out. Default:
+            ``LEAST_VALID``.
+    """
+
+    tile: int
+    overlap: float
+    gsd: float | None
+    bands: Sequence[int] | None
+    least_valid: float
 
 
 @dataclass(frozen=True)
@@ -60,23 +83,19 @@ class TilePlan:
 def plan_tiles(
     raster: Raster,
     config: Any,  # noqa: ANN401 - of any model
-    *,
-    tile: int = TILE,
-    overlap: float = OVERLAP,
-    gsd: float | None = None,
+    **cutting: Unpack[CuttingOptions],
 ) -> TilePlan:
     """Lay out the windows of a raster for a model.
 
     Args:
         raster: the scene.
         config: of the model, for the ground sample distances it was trained on.
-        tile: pixels a side of the tiles.
-        overlap: share of a window that the next one covers too.
-        gsd: metres a pixel of the raster, if its own word is missing or wrong.
+        cutting: see ``CuttingOptions``.
 
     Raises:
         QueryError: options that make no sense.
     """
+    tile, gsd = cutting.get("tile", TILE), cutting.get("gsd")
     check_gsd(gsd)
     if tile < _LEAST_TILE:
         raise QueryError(f"The tile is {tile} pixels a side; expected {_LEAST_TILE} or more.")
@@ -93,7 +112,7 @@ def plan_tiles(
         if working > learned:
             warning = f"{warning or ''} {_enlarged(tile * working, tile * learned)}".strip()
     return TilePlan(
-        windows=tuple(tile_windows(raster.size, side, overlap=overlap)),
+        windows=tuple(tile_windows(raster.size, side, overlap=cutting.get("overlap", OVERLAP))),
         side=side,
         tile=tile,
         gsd=working,

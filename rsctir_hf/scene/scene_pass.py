@@ -7,15 +7,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rsctir_hf.embedding.encode import Progress, default_batch_size, embed_image_batches
+from rsctir_hf.embedding.encode import default_batch_size
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.read_ahead import read_ahead
+from rsctir_hf.embedding.roles import Progress
 from rsctir_hf.geo.raster import Raster, Tile, TileReader
 from rsctir_hf.geo.tiling import Window
 from rsctir_hf.scene.plan import TilePlan
-from rsctir_hf.search.retriever import Retriever
-
-#: A window with a smaller share of pixels that hold data is not searched.
-LEAST_VALID = 0.3
 
 
 class ScenePass:
@@ -35,16 +33,12 @@ class ScenePass:
         self._plan, self._least, self._progress = plan, least_valid, progress
         self._tried: list[int] = []  # places in the plan of the windows that hold data
 
-    def run(self, retriever: Retriever, raster: Raster, batch_size: int | None) -> Tensor:
+    def run(self, encoder: Encoder, raster: Raster, batch_size: int | None) -> Tensor:
         """Return the vectors (n, D) of the windows that hold data; these are in ``windows``."""
         parts, embedded = [], 0
-        ahead = 2 * (batch_size or default_batch_size(retriever.model))
-        for batch in embed_image_batches(
-            retriever.model,
-            retriever.processor,
-            self._pictures(raster, ahead=ahead),
-            batch_size=batch_size,
-            regions=retriever.regions,
+        ahead = 2 * (batch_size or default_batch_size(encoder.model))
+        for batch in encoder.image_batches(
+            self._pictures(raster, ahead=ahead), batch_size=batch_size
         ):
             self.windows += [self._plan.windows[self._tried[at]] for at in batch.kept]
             parts += [batch.vectors] if batch.kept else []

@@ -2,20 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from rsctir_hf.embedding.encode import ImageSource, Progress
+from rsctir_hf.embedding.roles import PictureSource, Progress
 from rsctir_hf.errors import RasterError
 from rsctir_hf.geo.raster import Raster, TileReader, open_raster
 from rsctir_hf.geo.tiling import Window, heat_map, merge_windows
 from rsctir_hf.scene.answer import SceneAnswer, SceneHit
-from rsctir_hf.scene.plan import OVERLAP, TILE, TilePlan, plan_tiles, window_places
-from rsctir_hf.scene.scene_pass import LEAST_VALID, ScenePass
-from rsctir_hf.search.gallery import Known
+from rsctir_hf.scene.plan import (
+    LEAST_VALID,
+    CuttingOptions,
+    TilePlan,
+    plan_tiles,
+    window_places,
+)
+from rsctir_hf.scene.scene_pass import ScenePass
+from rsctir_hf.search.gallery import PictureNotes
 from rsctir_hf.search.hits import Hit
 from rsctir_hf.search.other_queries import check_rerank
 from rsctir_hf.search.query import check_top_k, split_query
@@ -48,7 +54,7 @@ class SceneIndex:
         self.windows, self.vectors = tuple(windows), vectors
         self.tiles = retriever.with_empty_gallery()
         addresses = [str(plan.address_of(raster, window)) for window in windows]
-        self.tiles.add(vectors, addresses, Known.of(len(addresses)))
+        self.tiles.add(vectors, addresses, PictureNotes.of(len(addresses)))
 
     @classmethod
     def build(
@@ -56,36 +62,30 @@ class SceneIndex:
         retriever: Retriever,
         raster: str | Path | Raster,
         *,
-        tile: int = TILE,
-        overlap: float = OVERLAP,
-        gsd: float | None = None,
-        bands: Sequence[int] | None = None,
-        least_valid: float = LEAST_VALID,
         batch_size: int | None = None,
         progress: Progress | None = None,
+        **cutting: Unpack[CuttingOptions],
     ) -> "SceneIndex":
         """Embed the windows of a raster.
 
         Args:
             retriever: the model that searches.
             raster: a file, or what ``geo.raster.open_raster`` returned.
-            tile: pixels a side of the tiles that the model sees; twice as many show it twice as
-                much ground.
-            overlap: share of a window that the next one covers too.
-            gsd: metres a pixel of the raster, if its own word is missing or wrong.
-            bands: see ``open_raster``; for a file only.
-            least_valid: windows with a smaller share of pixels that hold data are left out.
             batch_size: tiles per forward pass; see ``encode.default_batch_size``.
             progress: called with (windows done, windows in all).
+            cutting: see ``CuttingOptions``; bands are for a file only.
 
         Raises:
             RasterError: no raster, damaged, or no window holds enough data.
             QueryError: options that make no sense.
         """
-        scene = raster if isinstance(raster, Raster) else open_raster(raster, bands=bands)
-        plan = plan_tiles(scene, retriever.model.config, tile=tile, overlap=overlap, gsd=gsd)
+        scene = raster
+        if not isinstance(scene, Raster):
+            scene = open_raster(scene, bands=cutting.get("bands"))
+        least_valid = cutting.get("least_valid", LEAST_VALID)
+        plan = plan_tiles(scene, retriever.encoder.config, **cutting)
         done = ScenePass(plan, least_valid, progress)
-        vectors = done.run(retriever, scene, batch_size)
+        vectors = done.run(retriever.encoder, scene, batch_size)
         if not done.windows:
             raise RasterError(
                 f"{scene.name} holds nothing to search: none of its {len(plan.windows)} windows "
@@ -105,7 +105,7 @@ class SceneIndex:
         self,
         *,
         text: str | None = None,
-        image: ImageSource | None = None,
+        image: PictureSource | None = None,
         top_k: int = TOP_K,
         rerank: str = "none",
         temperature: float | None = None,
@@ -125,8 +125,9 @@ class SceneIndex:
             UnsupportedError: ``rerank="match"`` and the model cannot judge pairs.
         """
         check_top_k(top_k)
+        query, image = (image, None) if text is None else (text, image)
         found = self.tiles.search(
-            text=text, image=image, top_k=len(self), rerank=rerank, temperature=temperature
+            query, image=image, top_k=len(self), rerank=rerank, temperature=temperature
         )
         # by row of ``windows``, which is the tile's id
         by_row = sorted(found, key=lambda hit: hit.item)
@@ -182,7 +183,7 @@ def search_scene(
     raster: str | Path,
     *,
     text: str | None = None,
-    image: ImageSource | None = None,
+    image: PictureSource | None = None,
     top_k: int = TOP_K,
     rerank: str = "none",
     **cutting: Any,  # noqa: ANN401 - the options of SceneIndex.build
@@ -194,6 +195,6 @@ def search_scene(
     """
     check_rerank(rerank)
     check_top_k(top_k)
-    split_query(None, text, image)  # refuses a query that no scene could answer, before the work
+    split_query(text, image)  # refuses a query that no scene could answer, before the work
     index = SceneIndex.build(retriever, raster, **cutting)
     return index.search(text=text, image=image, top_k=top_k, rerank=rerank)

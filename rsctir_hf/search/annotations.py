@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rsctir_hf.embedding.encode import ImageSource
+from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.files.atomic import parse_json
-from rsctir_hf.search.gallery import Known
+from rsctir_hf.search.gallery import PictureNotes
 from rsctir_hf.vector_index.contract import BoundingBox, Scalar
 
 ANNOTATIONS_FILE = "metadata.jsonl"
@@ -24,7 +24,7 @@ _CAPTION, _CAPTIONS = "caption", "captions"
 _OWN_KEYS = {_NAME, _BOX, _CAPTION, _CAPTIONS}
 
 
-def read_annotations(folder: Path, pictures: Sequence[ImageSource]) -> Known:
+def read_annotations(folder: Path, pictures: Sequence[PictureSource]) -> PictureNotes:
     """Read what is said of pictures by every ``metadata.jsonl`` in a folder and its subfolders.
 
     Args:
@@ -45,7 +45,7 @@ def read_annotations(folder: Path, pictures: Sequence[ImageSource]) -> Known:
                     f"with {_NAME!r} and, if at all, {_BOX!r} as four degrees."
                 ) from error
     found = [rows.get(os.path.abspath(str(picture)), {}) for picture in pictures]
-    return Known(
+    return PictureNotes(
         [row.get("caption") for row in found],
         [row.get("metadata", {}) for row in found],
         [row.get("box") for row in found],

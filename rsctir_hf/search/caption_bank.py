@@ -1,11 +1,10 @@
 """The caption bank: sentences that caption pictures and stand in for other people's queries."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from rsctir_hf.embedding.encode import embed_texts
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.sentences import normalise_caption
 from rsctir_hf.search.hits import Item
@@ -26,7 +25,7 @@ class CaptionBank:
         """Return the rows that hold this sentence, as ``sentences.normalise_caption`` compares."""
         return self._rows.get(normalise_caption(sentence), [])
 
-    def vectors(self, model: nn.Module, processor: Any) -> Tensor:  # noqa: ANN401
+    def vectors(self, encoder: Encoder) -> Tensor:
         """Return the sentences as unit vectors (C, D), embedded at the first call.
 
         Raises:
@@ -38,5 +37,5 @@ class CaptionBank:
                 "sentences that ship, or pass bank=[...], or --bank FILE with one sentence a line."
             )
         if self._vectors is None:
-            self._vectors = embed_texts(model, processor, self.sentences)
+            self._vectors = encoder.texts(self.sentences)
         return self._vectors

@@ -9,8 +9,9 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from rsctir_hf.embedding.encode import ImageSource, Skipped
+from rsctir_hf.embedding.prepare import Skipped
 from rsctir_hf.embedding.records import picture_sources
+from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.errors import IndexMismatchError, QueryError
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.geo.addresses import read_address
@@ -32,7 +33,7 @@ class IndexReport:
 
 
 @dataclass(frozen=True)
-class Known:
+class PictureNotes:
     """What is known about n pictures.
 
     Attributes:
@@ -53,7 +54,7 @@ class Known:
         captions: Sequence[str | None] | None = None,
         metadata: Sequence[Metadata] | None = None,
         boxes: Sequence[BoundingBox | None] | None = None,
-    ) -> "Known":
+    ) -> "PictureNotes":
         """Return it for ``count`` pictures, with nothing where nothing is given.
 
         Raises:
@@ -69,9 +70,9 @@ class Known:
             nothing if boxes is None else boxes,
         )
 
-    def at(self, rows: Sequence[int]) -> "Known":
+    def at(self, rows: Sequence[int]) -> "PictureNotes":
         """Return what is known about some of them."""
-        return Known(
+        return PictureNotes(
             [self.captions[row] for row in rows],
             [self.metadata[row] for row in rows],
             [self.boxes[row] for row in rows],
@@ -84,13 +85,13 @@ class Known:
         return {**self.metadata[row], **given}
 
 
-def known_pictures(
-    images: str | Path | Image.Image | Iterable[ImageSource],
+def noted_pictures(
+    images: str | Path | Image.Image | Iterable[PictureSource],
     *,
     captions: Sequence[str | None] | None = None,
     metadata: Sequence[Metadata] | None = None,
     boxes: Sequence[BoundingBox | None] | None = None,
-) -> tuple[Sequence[ImageSource], Known]:
+) -> tuple[Sequence[PictureSource], PictureNotes]:
     """Return n pictures, of a file given twice the last, and what is known about each.
 
     A lazy sequence, such as an image column, stays one, and may hold a picture twice.
@@ -100,14 +101,14 @@ def known_pictures(
         QueryError: captions, metadata or boxes and pictures differ in number.
     """
     sources = picture_sources(images)
-    known = Known.of(len(sources), captions=captions, metadata=metadata, boxes=boxes)
+    notes = PictureNotes.of(len(sources), captions=captions, metadata=metadata, boxes=boxes)
     if not isinstance(sources, list | tuple):
-        return sources, known
+        return sources, notes
     once = last_of_each(sources)
-    return [sources[position] for position in once], known.at(once)
+    return [sources[position] for position in once], notes.at(once)
 
 
-def last_of_each(sources: Sequence[ImageSource]) -> list[int]:
+def last_of_each(sources: Sequence[PictureSource]) -> list[int]:
     """Return the positions of n pictures without those whose file comes again later."""
     last = {
         position if isinstance(source, Image.Image) else os.path.abspath(source): position
@@ -141,16 +142,16 @@ class PictureGallery:
     def __len__(self) -> int:
         return len(self.index)
 
-    def add(self, vectors: Tensor, sources: Sequence[ImageSource], known: "Known") -> None:
+    def add(self, vectors: Tensor, sources: Sequence[PictureSource], notes: PictureNotes) -> None:
         """Add n pictures; one whose file is in the gallery already takes the place of that.
 
         Args:
             vectors: (n, D) unit vectors.
             sources: where they come from.
-            known: what is known about them.
+            notes: what is known about them.
         """
         paths = [None if isinstance(one, Image.Image) else os.path.abspath(one) for one in sources]
-        notes = [known.noted(row, path) for row, path in enumerate(paths)]
+        metadata = [notes.noted(row, path) for row, path in enumerate(paths)]
         self._widen_root(path for path in paths if path)
         held = self._ids_of_paths({path for path in paths if path})
         once = last_of_each(sources)
@@ -159,8 +160,8 @@ class PictureGallery:
             [row for row in once if paths[row] not in held],
         ):
             about: dict[str, Any] = {
-                "metadata": [notes[row] for row in rows],
-                "boxes": [known.boxes[row] for row in rows],
+                "metadata": [metadata[row] for row in rows],
+                "boxes": [notes.boxes[row] for row in rows],
             }
             if rows and paths[rows[0]] in held:
                 self.index.upsert(vectors[rows], [held[str(paths[row])] for row in rows], **about)
@@ -191,7 +192,7 @@ class PictureGallery:
         tile = read_address(path) if path else None
         return read_image(path or self._pictures[item]) if tile is None else read_tile(tile)
 
-    def ids_of(self, image: ImageSource | None) -> list[int]:
+    def ids_of(self, image: PictureSource | None) -> list[int]:
         """Return the id of this very file, if it is in the gallery."""
         if not isinstance(image, str | Path):
             return []
@@ -239,7 +240,7 @@ class PictureGallery:
         found = self.index.ids(SearchFilter({_PATH: paths}))
         return {str(entry.metadata[_PATH]): entry.id for entry in self.index.entries_of(found)}
 
-    def _keep_pictures(self, pictures: Iterable[tuple[int, ImageSource]]) -> None:
+    def _keep_pictures(self, pictures: Iterable[tuple[int, PictureSource]]) -> None:
         self._pictures |= {one: kept for one, kept in pictures if isinstance(kept, Image.Image)}
 
     def _widen_root(self, paths: Iterable[str]) -> None:

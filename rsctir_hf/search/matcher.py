@@ -14,7 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rsctir_hf.embedding.encode import evaluating, image_inputs, tokenize
+from rsctir_hf.embedding.encode import device_of, evaluating, tokenize
+from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.embedding.prepare import picture_inputs
 from rsctir_hf.errors import UnsupportedError
 
 MATCH_TOP_K = 16
@@ -75,22 +77,18 @@ def require_matcher(model: nn.Module) -> None:
 
 
 def image_states(
-    model: nn.Module,
-    processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
-    pictures: Iterable[Image.Image],
-    *,
-    batch_size: int = 16,
+    encoder: Encoder, pictures: Iterable[Image.Image], *, batch_size: int = 16
 ) -> Tensor:
     """Compute what the fusion encoder needs of B pictures: tokens (B, T, hidden) on the CPU.
 
     A matcher without ``get_image_tokens`` gets the pixels (B, 3, H, W) themselves. A lazy iterable
     is read one batch at a time.
     """
-    parts, remaining = [], iter(pictures)
+    parts, remaining, model = [], iter(pictures), encoder.model
     with evaluating(model):
         while batch := list(islice(remaining, batch_size)):
-            inputs = image_inputs(model, processor, batch)
-            pixels = inputs["pixel_values"]
+            inputs = picture_inputs(encoder.processor, batch, None)
+            pixels = inputs["pixel_values"].to(device_of(model))
             if isinstance(model, ImageTokenEncoder):
                 pixels = cast(ImageTokenEncoder, model).get_image_tokens(pixels)
             parts.append(pixels.cpu())
@@ -98,8 +96,7 @@ def image_states(
 
 
 def pair_probabilities(
-    model: nn.Module,
-    processor: Any,  # noqa: ANN401
+    encoder: Encoder,
     states: Tensor,
     texts: Sequence[str],
     *,
@@ -109,13 +106,13 @@ def pair_probabilities(
     """Return the probability (P,) that each pair belongs together, float32 on the CPU.
 
     Args:
-        model: a ``PairMatcher``.
-        processor: its processor.
+        encoder: of a ``PairMatcher``.
         states: what ``image_states`` returned for B pictures.
         texts: C sentences.
         pairs: (P, 2) int64: a row of ``states`` and a position in ``texts``.
         batch_size: pairs per forward pass.
     """
+    model = encoder.model
     require_matcher(model)
     # Sentences of like length share a batch, so that little padding is computed, and all pairs
     # of a sentence stand together, so that its side is computed once.
@@ -128,7 +125,7 @@ def pair_probabilities(
         for chunk in torch.tensor(order, dtype=torch.int64).split(batch_size):
             sentences, place = pairs[chunk, 1].unique(return_inverse=True)
             tokens = tokenize(
-                model, processor, [texts[position] for position in sentences.tolist()]
+                model, encoder.processor, [texts[position] for position in sentences.tolist()]
             )
             judged[chunk] = _judge(model, tokens, states[pairs[chunk, 0]], place=place)
     return judged  # (P,)
@@ -149,7 +146,7 @@ def _judge(
         states: what ``image_states`` returned, a row for each pair.
         place: (P,) int64, a row of ``tokens`` for each pair.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     tokens, states, place = tokens.to(device), states.to(device), place.to(device)
     if isinstance(model, ImageTokenEncoder) and isinstance(model, TextStateMatcher):
         logits = model.match_logits(
@@ -167,17 +164,15 @@ class LiveMatcher:
     """Second stage of a live search: judges the best candidates of one query.
 
     Args:
-        model: a ``PairMatcher``.
-        processor: its processor.
+        encoder: of a ``PairMatcher``.
 
     Raises:
         UnsupportedError: the model cannot judge pairs.
     """
 
-    def __init__(self, model: nn.Module, processor: Any) -> None:  # noqa: ANN401
-        require_matcher(model)
-        self._model = model
-        self._processor = processor
+    def __init__(self, encoder: Encoder) -> None:
+        require_matcher(encoder.model)
+        self._encoder = encoder
         self._states: OrderedDict[int, Tensor] = OrderedDict()
 
     def rerank_pictures(
@@ -194,7 +189,7 @@ class LiveMatcher:
         best = scores.topk(min(MATCH_TOP_K, len(scores))).indices.tolist()
         states = torch.stack([self._state_of(item, read) for item in ids[best].tolist()])
         pairs = torch.stack([torch.arange(len(best)), torch.zeros(len(best), dtype=torch.int64)], 1)
-        judged = pair_probabilities(self._model, self._processor, states, [text], pairs=pairs)
+        judged = pair_probabilities(self._encoder, states, [text], pairs=pairs)
         return self._add(scores, best, judged)
 
     def rerank_captions(
@@ -202,21 +197,21 @@ class LiveMatcher:
     ) -> Tensor:
         """Return cosine + weight * probability (C,) for one picture; only the top k are judged."""
         best = scores.topk(min(MATCH_TOP_K, len(scores))).indices.tolist()
-        states = image_states(self._model, self._processor, [picture])
+        states = image_states(self._encoder, [picture])
         pairs = torch.tensor([[0, caption] for caption in best])
-        judged = pair_probabilities(self._model, self._processor, states, captions, pairs=pairs)
+        judged = pair_probabilities(self._encoder, states, captions, pairs=pairs)
         return self._add(scores, best, judged)
 
     def _add(self, scores: Tensor, best: list[int], judged: Tensor) -> Tensor:
         reranked = scores.clone()
-        reranked[best] += match_weight(self._model) * judged
+        reranked[best] += match_weight(self._encoder.model) * judged
         return reranked
 
     def _state_of(self, item: int, read: Callable[[int], Image.Image]) -> Tensor:
         """What the fusion encoder needs of one picture, kept for the next query."""
         state = self._states.pop(item, None)
         if state is None:
-            state = image_states(self._model, self._processor, [read(item)])[0]
+            state = image_states(self._encoder, [read(item)])[0]
         self._states[item] = state
         while len(self._states) > _KEPT_STATES:
             self._states.popitem(last=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from rsctir_hf.embedding.encode import ImageSource
+from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.errors import QueryError
 
 MAX_QUERY_WORDS = 40
@@ -76,32 +76,24 @@ def describe_query(text: str, *, max_words: int = MAX_QUERY_WORDS) -> str | None
 
 
 def split_query(
-    query: str | Path | Image.Image | None, text: str | None, image: ImageSource | None
-) -> tuple[str | None, ImageSource | None]:
-    """Tell text from picture; a bare ``str`` is text, a ``Path`` or PIL picture an image.
+    query: str | Path | Image.Image | None, image: PictureSource | None = None
+) -> tuple[str | None, PictureSource | None]:
+    """Tell words from picture: a bare ``str`` is words, a ``Path`` or PIL picture an image.
 
     Raises:
-        QueryError: nothing was asked for, two things for one, or an empty text.
+        QueryError: nothing was asked for, two pictures, or an empty text.
     """
     if isinstance(query, str):
-        _refuse_second("text", text)
-        text = query
-    elif query is not None:
-        _refuse_second("image", image)
-        image = query
-    if text is None and image is None:
-        raise QueryError("There is no query. Give a text, a picture, or both.")
-    if text is not None:
-        describe_query(text)
-    return text, image
-
-
-def _refuse_second(kind: str, given: object) -> None:
-    if given is not None:
+        describe_query(query)
+        return query, image
+    if query is not None and image is not None:
         raise QueryError(
-            f"The query is {kind} already and {kind}= was given too. Give one text, one picture, "
+            "The query is a picture already and image= was given too. Give one text, one picture, "
             "or one of each."
         )
+    if query is None and image is None:
+        raise QueryError("There is no query. Give a text, a picture, or both.")
+    return None, image if query is None else query
 
 
 def check_top_k(top_k: Any) -> None:  # noqa: ANN401 - it may come from anywhere

@@ -9,42 +9,31 @@ other the best thousand by cosine (``search.session``).
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 import rsctir_hf.regions as region_views
-from rsctir_hf.embedding.encode import (
-    MODEL_REGIONS,
-    ImageSource,
-    Progress,
-    Skipped,
-    detector_record,
-    embed_image,
-    embed_texts,
-    evaluating,
-    image_inputs,
-    picture_region_graph,
-    regions_name,
-)
-from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
-from rsctir_hf.embedding.pipeline import image_batches
-from rsctir_hf.embedding.provenance import Manifest, check_same_maker, own_regions, read_manifest
+from rsctir_hf.embedding.encode import evaluating
+from rsctir_hf.embedding.encoder import Encoder, LoadOptions
+from rsctir_hf.embedding.pipeline import stored_batches
+from rsctir_hf.embedding.prepare import Skipped
+from rsctir_hf.embedding.provenance import check_same_model, own_regions, read_provenance
+from rsctir_hf.embedding.roles import BatchOptions, PictureSource
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.pictures import read_image
-from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.regions.contribution import Contributions, region_contributions
-from rsctir_hf.regions.proposer import RegionProposer, Regions
+from rsctir_hf.regions.proposer import Regions
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.caption_bank import CaptionBank
-from rsctir_hf.search.gallery import IndexReport, Known, PictureGallery, known_pictures
+from rsctir_hf.search.gallery import IndexReport, PictureGallery, PictureNotes, noted_pictures
 from rsctir_hf.search.hits import Hit, Item
 from rsctir_hf.search.other_queries import check_rerank
 from rsctir_hf.search.query import check_top_k, describe_query, split_query
-from rsctir_hf.search.session import LiveSearch, Query
+from rsctir_hf.search.session import Query, SearchSession
 from rsctir_hf.vector_index.contract import BoundingBox, Metadata, SearchFilter, VectorIndex
 from rsctir_hf.vector_index.opening import open_index
 
@@ -57,37 +46,23 @@ class Retriever:
     """Searches a gallery with any dual encoder.
 
     Args:
-        model, processor: a ``roles.DualEncoder`` and what makes its inputs.
-        model_id: folder or Hub id, recorded in saved indexes.
-        revision: commit on the Hub, likewise.
+        encoder: embeds pictures and queries. What it says of model and regions is recorded in
+            saved indexes, and fixed: a gallery holds vectors of one kind.
         bank: captions for ``caption_candidates``, SMR and MR; default: those that ship.
-        regions: ``model``, ``none`` or a proposer, such as ``regions.detector.load_detector``
-            gives; recorded in saved indexes, and fixed: a gallery holds one kind of regions.
         index: what holds the vectors; by default a new one of the exact engine.
 
     Raises:
-        RegionsError: no such regions.
-        UnsupportedError: a proposer for a model that takes no regions.
         IndexMismatchError: ``index`` was made with another model or other regions.
     """
 
     def __init__(
         self,
-        model: nn.Module,
-        processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
+        encoder: Encoder,
         *,
-        model_id: str = "",
-        revision: str | None = None,
         bank: Sequence[str] | CaptionBank | None = None,
-        regions: str | RegionProposer = MODEL_REGIONS,
         index: VectorIndex | None = None,
     ) -> None:
-        self.model = model.eval()
-        self.processor = processor
-        self.model_id = model_id
-        self.revision = revision
-        regions_name(model, regions)  # refuses what the model cannot take, before any work
-        self._regions = regions
+        self.encoder = encoder
         sentences = read_caption_bank() if bank is None else bank
         self._bank = sentences if isinstance(sentences, CaptionBank) else CaptionBank(sentences)
         self._open_gallery(open_index(EXACT_ENGINE) if index is None else index)
@@ -97,35 +72,21 @@ class Retriever:
         cls,
         source: str | Path,
         *,
-        device: str = "cpu",
-        trust_remote_code: bool = False,
         bank: Sequence[str] | None = None,
-        regions: str | RegionProposer = MODEL_REGIONS,
         engine: str = EXACT_ENGINE,
-        revision: str | None = None,
+        **options: Unpack[LoadOptions],
     ) -> "Retriever":
-        """Load a model folder, or a Hub id at a branch, tag or commit (``revision``).
+        """Load a model folder, or a Hub id.
 
         ``engine`` holds the vectors: ``exact``, ``hnsw`` or the URI of a server; see
         ``vector_index.opening``.
 
         Raises:
-            ModelLoadError, RegionsError, UnsupportedError: see ``load_dual_encoder`` and the class.
+            ModelLoadError, RegionsError, UnsupportedError: see ``Encoder.from_pretrained``.
             IndexMismatchError, MissingDependencyError, IndexUnavailableError: see ``open_index``.
         """
-        index = open_index(engine)
-        loaded = load_dual_encoder(
-            source, device=device, trust_remote_code=trust_remote_code, revision=revision
-        )
-        return cls(
-            loaded.model,
-            loaded.processor,
-            model_id=loaded.model_id,
-            revision=loaded.revision,
-            bank=bank,
-            regions=regions,
-            index=index,
-        )
+        index = open_index(engine)  # before the long load
+        return cls(Encoder.from_pretrained(source, **options), bank=bank, index=index)
 
     @classmethod
     def load(
@@ -134,10 +95,8 @@ class Retriever:
         *,
         model: str | Path | None = None,
         images: str | Path | None = None,
-        device: str = "cpu",
-        trust_remote_code: bool = False,
         bank: Sequence[str] | None = None,
-        regions: str | RegionProposer | None = None,
+        **options: Unpack[LoadOptions],
     ) -> "Retriever":
         """Load a saved index together with the model that made it.
 
@@ -146,10 +105,8 @@ class Retriever:
             model: where that model lies now, if not where the index says. By default it is the
                 very commit of the Hub that made the index.
             images: where the pictures lie now, if not where the index says.
-            device: where the model runs.
-            trust_remote_code: see ``load_dual_encoder``.
             bank: captions.
-            regions: those the index was made with; needed where a detector found them.
+            options: see ``LoadOptions``; regions are needed where a detector found them.
 
         Raises:
             ModelLoadError: the model cannot be loaded.
@@ -159,24 +116,14 @@ class Retriever:
         index = folder
         if isinstance(index, str | Path):
             index = open_index(index, must_exist=True)
-        manifest = read_manifest(index.record, index.place)
-        if regions is None:
-            regions = own_regions(manifest, index.place)
-        retriever = cls.from_pretrained(
-            model or manifest.model_id,
-            device=device,
-            trust_remote_code=trust_remote_code,
-            bank=bank,
-            regions=regions,
-            revision=None if model else manifest.model_revision,
-        )
+        made_by = read_provenance(index.record, index.place)
+        if model is None:
+            options.setdefault("revision", made_by.model_revision)
+        if "regions" not in options:
+            options["regions"] = own_regions(made_by, index.place)
+        retriever = cls.from_pretrained(model or made_by.model_id, bank=bank, **options)
         retriever._open_gallery(index, images=images)
         return retriever
-
-    @property
-    def regions(self) -> str | RegionProposer:
-        """Where the regions of every picture come from."""
-        return self._regions
 
     @property
     def items(self) -> Sequence[Item]:
@@ -195,31 +142,23 @@ class Retriever:
 
     def with_empty_gallery(self) -> "Retriever":
         """Return another retriever on the same model and embedded bank, with nothing indexed."""
-        return Retriever(
-            self.model,
-            self.processor,
-            bank=self._bank,
-            model_id=self.model_id,
-            revision=self.revision,
-            regions=self.regions,
-        )
+        return Retriever(self.encoder, bank=self._bank)
 
     def __len__(self) -> int:
         return len(self._gallery)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self)} pictures, {self.model_id or 'unnamed'}>"
+        return f"<{type(self).__name__} of {len(self)} pictures, {self.encoder.id or 'unnamed'}>"
 
     def index(
         self,
-        images: str | Path | Image.Image | Iterable[ImageSource],
+        images: str | Path | Image.Image | Iterable[PictureSource],
         *,
         captions: Sequence[str | None] | None = None,
         metadata: Sequence[Metadata] | None = None,
         boxes: Sequence[BoundingBox | None] | None = None,
-        batch_size: int | None = None,
         embeddings: str | Path | None = None,
-        progress: Progress | None = None,
+        **options: Unpack[BatchOptions],
     ) -> IndexReport:
         """Add pictures to the gallery; they can be searched batch by batch as they come in.
 
@@ -231,9 +170,8 @@ class Retriever:
             captions: what the gallery says about each of them, shown with the hits.
             metadata: what else is known about each, plain values by name, for filters.
             boxes: where on the Earth each lies, likewise.
-            batch_size: pictures per forward pass; see ``encode.default_batch_size``.
             embeddings: folder that keeps the vectors, so that only what is new is embedded.
-            progress: called with (done, total).
+            options: see ``BatchOptions``.
 
         Raises:
             DataLayoutError: the folder is missing or holds no picture.
@@ -241,43 +179,35 @@ class Retriever:
             IndexMismatchError: ``embeddings`` are of another model or other pictures.
             IndexUnavailableError: the server that keeps the index does not answer.
         """
-        sources, known = known_pictures(images, captions=captions, metadata=metadata, boxes=boxes)
+        sources, notes = noted_pictures(images, captions=captions, metadata=metadata, boxes=boxes)
         skipped, indexed = list[Skipped](), 0
-        for batch in image_batches(
-            LoadedModel(self.model, self.processor, self.model_id, self.revision),
-            sources,
-            embeddings,
-            batch_size=batch_size,
-            progress=progress,
-            regions=self.regions,
-        ):
+        for batch in stored_batches(self.encoder, sources, embeddings, **options):
             skipped += batch.skipped
             if batch.kept:
                 kept = [sources[position] for position in batch.kept]
-                self.add(batch.vectors, kept, known.at(batch.kept))
+                self.add(batch.vectors, kept, notes.at(batch.kept))
                 indexed += len(batch.kept)
         self.finish_adding()
         return IndexReport(indexed, tuple(skipped))
 
-    def add(self, vectors: Tensor, images: Sequence[ImageSource], known: Known) -> None:
+    def add(self, vectors: Tensor, images: Sequence[PictureSource], notes: PictureNotes) -> None:
         """Add n pictures whose unit vectors (n, D) are there already; then ``finish_adding``."""
         if self.engine.persistent and not self.engine.record:
-            self._note_maker()
-        self._gallery.add(vectors, images, known)
+            self._note_provenance()
+        self._gallery.add(vectors, images, notes)
         self._search.forget()
 
     def finish_adding(self) -> None:
         """Make what was added durable where a server keeps it; elsewhere ``save`` does."""
         if self.engine.persistent:
-            self._note_maker()
+            self._note_provenance()
             self.engine.save()
 
     def search(
         self,
         query: str | Path | Image.Image | None = None,
         *,
-        text: str | None = None,
-        image: ImageSource | None = None,
+        image: PictureSource | None = None,
         top_k: int = 5,
         rerank: str = "none",
         temperature: float | None = None,
@@ -286,9 +216,9 @@ class Retriever:
         """Find pictures by words, by picture, or by both.
 
         Args:
-            query: shorthand: a ``str`` is text, a ``Path`` or PIL picture is an image.
-            text: words; with a picture the query is the mean of the two unit vectors.
-            image: a path or PIL picture.
+            query: a ``str`` is words, a ``Path`` or PIL picture is a picture.
+            image: a picture beside the words, as a path or PIL picture: then the query is the mean
+                of the two unit vectors.
             top_k: how many hits.
             rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match``: the model's fusion encoder
                 judges the first 16 with the text.
@@ -307,7 +237,7 @@ class Retriever:
         """
         check_rerank(rerank)
         check_top_k(top_k)
-        words, picture = split_query(query, text, image)
+        words, picture = split_query(query, image)
         if len(self) == 0:
             raise QueryError("Nothing is indexed yet. Call index() with a folder of pictures.")
         if rerank == "match" and words is None:
@@ -325,7 +255,7 @@ class Retriever:
 
     def caption_candidates(
         self,
-        image: ImageSource,
+        image: PictureSource,
         *,
         top_k: int = 5,
         rerank: str = "none",
@@ -340,7 +270,7 @@ class Retriever:
         """
         check_rerank(rerank)
         check_top_k(top_k)
-        self._bank.vectors(self.model, self.processor)  # refuses an empty bank before any work
+        self._bank.vectors(self.encoder)  # refuses an empty bank before any work
         return self._search.captions(
             Query(self._embed_query(None, image), picture=image),
             rerank=rerank,
@@ -350,39 +280,46 @@ class Retriever:
 
     def is_confident(self, hits: Sequence[Hit]) -> bool:
         """Tell whether the best cosine reaches ``config.confident_score`` (True where unset)."""
-        threshold = getattr(self.model.config, "confident_score", None)
+        threshold = getattr(self.encoder.config, "confident_score", None)
         if threshold is None:
             return True
         return bool(hits) and max(hit.score for hit in hits) >= threshold
 
-    def region_graph(self, image: ImageSource) -> Any:  # noqa: ANN401 - PyG's Data
+    def region_graph(self, image: PictureSource) -> Any:  # noqa: ANN401 - PyG's Data
         """Return ``regions.graph.to_data`` of ``dense_region_graph``, with its errors."""
-        graph, names = picture_region_graph(self.model, self.processor, image, self.regions)
+        graph, names = self.encoder.region_graph(image)
         return region_views.to_data(graph, label_names=names)
 
     def contributions(
-        self, image: ImageSource, query: str | Path | Image.Image, *, regions: Regions | None = None
+        self,
+        image: PictureSource,
+        query: str | Path | Image.Image,
+        *,
+        regions: Regions | None = None,
     ) -> Contributions:
         """Return what each region adds to the score of ``image`` with words or a picture.
 
         ``regions``, in pixels of the picture, are for a model without regions of its own. Raises
         as ``region_contributions`` and ``search`` do.
         """
-        picture, asked = read_image(image), self._embed_query(*split_query(query, None, None))
-        with evaluating(self.model):
-            inputs = image_inputs(self.model, self.processor, [picture], self.regions)
+        picture, asked = read_image(image), self._embed_query(*split_query(query, None))
+        with evaluating(self.encoder.model):
             return region_contributions(
-                self.model, inputs, asked, regions=regions, picture_size=picture.size
+                self.encoder.model,
+                self.encoder.inputs([picture]),
+                asked,
+                regions=regions,
+                picture_size=picture.size,
             )
 
-    def dense_region_graph(self, image: ImageSource) -> Any:  # noqa: ANN401 - the model's output
+    def dense_region_graph(self, image: PictureSource) -> Any:  # noqa: ANN401 - the model's output
         """Return the region graph the model reasons over, for one picture (B = 1).
 
         Raises:
             UnsupportedError: the model has none, or the detector cannot look at the picture.
             ImageReadError: the picture cannot be read.
         """
-        return picture_region_graph(self.model, self.processor, image, self.regions)[0]
+        return self.encoder.region_graph(image)[0]
 
     def save(self, folder: str | Path) -> None:
         """Write the index below ``folder``; an older one there stays whole until the end.
@@ -391,7 +328,7 @@ class Retriever:
             UnsupportedError: a server keeps the index; what was indexed is there already.
             FolderBusyError: another process saves there, or has saved there since this was loaded.
         """
-        self._note_maker()
+        self._note_provenance()
         self.engine.save(Path(folder))
 
     def load_index(self, folder: str | Path, *, images: str | Path | None = None) -> None:
@@ -406,38 +343,26 @@ class Retriever:
             MissingDependencyError, IndexUnavailableError: see ``open_index``.
         """
         index = open_index(folder, must_exist=True)
-        read_manifest(index.record, index.place)
+        read_provenance(index.record, index.place)
         self._open_gallery(index, images=images)
 
     def _open_gallery(self, index: VectorIndex, *, images: str | Path | None = None) -> None:
         """Search ``index`` from now on, unless another model made it (``IndexMismatchError``)."""
         if index.record or len(index):
             place = index.place
-            check_same_maker(read_manifest(index.record, place), self._manifest(), place)
+            check_same_model(read_provenance(index.record, place), self.encoder.made_by, place)
         self._gallery = PictureGallery(index, images=images)
-        self._search = LiveSearch(
-            self.model, self.processor, gallery=self._gallery, bank=self._bank
-        )
+        self._search = SearchSession(self.encoder, gallery=self._gallery, bank=self._bank)
 
-    def _note_maker(self) -> None:
+    def _note_provenance(self) -> None:
         """Note in the index what made it, and which folder holds its pictures."""
-        self.engine.record = self._manifest().noted_in(self._gallery.record)
+        self.engine.record = self.encoder.made_by.noted_in(self._gallery.record)
 
-    def _manifest(self) -> Manifest:
-        """Describe what makes the vectors."""
-        return Manifest(
-            model_id=self.model_id,
-            model_revision=self.revision,
-            fingerprint=weights_fingerprint(self.model),
-            regions=regions_name(self.model, self.regions),
-            detector=detector_record(self.model, self.regions),
-        )
-
-    def _embed_query(self, text: str | None, image: ImageSource | None) -> Tensor:
+    def _embed_query(self, text: str | None, image: PictureSource | None) -> Tensor:
         """Return one unit vector (D,): of the text, the picture, or the mean of both."""
         vectors = []
         if text is not None:
-            vectors.append(embed_texts(self.model, self.processor, [text])[0])
+            vectors.append(self.encoder.texts([text])[0])
         if image is not None:
-            vectors.append(embed_image(self.model, self.processor, image, regions=self.regions))
+            vectors.append(self.encoder.image(image))
         return F.normalize(torch.stack(vectors).mean(dim=0), dim=0)

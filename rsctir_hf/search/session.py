@@ -8,12 +8,12 @@ the whole matrix of a test set, and what stands below the first thousand hardly 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rsctir_hf.embedding.encode import ImageSource
+from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.search.caption_bank import CaptionBank
 from rsctir_hf.search.gallery import PictureGallery
@@ -40,7 +40,7 @@ class Query:
 
     vector: Tensor
     words: str | None = None
-    picture: ImageSource | None = None
+    picture: PictureSource | None = None
 
 
 @dataclass(frozen=True)
@@ -75,26 +75,17 @@ def find_candidates(
     return Candidates(ids, vectors, vectors @ query)
 
 
-class LiveSearch:
+class SearchSession:
     """Answers queries on one gallery with one model, and keeps what the reranks need again.
 
     Args:
-        model: a ``roles.DualEncoder``.
-        processor: its processor.
+        encoder: embeds queries and sentences.
         gallery: the pictures.
         bank: the sentences.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        processor: Any,  # noqa: ANN401 - processors share no base with a usable signature
-        *,
-        gallery: PictureGallery,
-        bank: CaptionBank,
-    ) -> None:
-        self._model = model
-        self._processor = processor
+    def __init__(self, encoder: Encoder, *, gallery: PictureGallery, bank: CaptionBank) -> None:
+        self._encoder = encoder
         self._gallery = gallery
         self._bank = bank
         self._others: dict[str, OtherQueries] = {}
@@ -133,7 +124,7 @@ class LiveSearch:
             reranked = self._other_queries(kind, found).rerank(
                 found.scores,
                 rerank=rerank,
-                temperature=smr_temperature(self._model, temperature),
+                temperature=smr_temperature(self._encoder.model, temperature),
                 left_out=self._bank.rows_of(query.words)
                 if query.words
                 else self._own_rows(query.picture),
@@ -144,7 +135,7 @@ class LiveSearch:
         self, query: Query, *, rerank: str, temperature: float | None, top_k: int
     ) -> list[Hit]:
         """Return the sentences that suit a picture best; see ``Retriever.caption_candidates``."""
-        bank = self._bank.vectors(self._model, self._processor)
+        bank = self._bank.vectors(self._encoder)
         scores = bank @ query.vector
         reranked = None
         if rerank == "match" and query.picture is not None:
@@ -156,7 +147,7 @@ class LiveSearch:
             reranked = self._other_queries("caption", sentences).rerank(
                 scores,
                 rerank=rerank,
-                temperature=smr_temperature(self._model, temperature),
+                temperature=smr_temperature(self._encoder.model, temperature),
                 left_out=self._own_rows(query.picture),
             )
         return best_hits(
@@ -179,7 +170,7 @@ class LiveSearch:
         if kept is not None and kept.candidates is found.vectors:
             return kept
         if kind == "text":
-            others = OtherQueries(self._bank.vectors(self._model, self._processor), found.vectors)
+            others = OtherQueries(self._bank.vectors(self._encoder), found.vectors)
         else:
             ids, vectors = self._other_pictures()
             own = _places_of(ids, found.ids) if kind == "image" else None
@@ -194,14 +185,14 @@ class LiveSearch:
             self._samples = ids, self._gallery.index.vectors_of(ids)
         return self._samples
 
-    def _own_rows(self, picture: ImageSource | None) -> list[int]:
+    def _own_rows(self, picture: PictureSource | None) -> list[int]:
         """Return the rows of the other pictures that are the query picture itself, by its file."""
         own = torch.tensor(self._gallery.ids_of(picture), dtype=torch.int64)
         return torch.isin(self._other_pictures()[0], own).nonzero().flatten().tolist()
 
     def _match(self) -> LiveMatcher:
         if self._matcher is None:
-            self._matcher = LiveMatcher(self._model, self._processor)
+            self._matcher = LiveMatcher(self._encoder)
         return self._matcher
 
 

@@ -15,9 +15,8 @@ from typing import Any
 import torch
 import yaml
 from torch import Tensor
-from transformers import PreTrainedModel, ProcessorMixin
 
-from rsctir_hf.embedding.encode import embed_texts
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.evaluation import (
     MATCH_WEIGHTS,
     SMR_TEMPERATURES,
@@ -31,7 +30,6 @@ from rsctir_hf.evaluation import (
 )
 from rsctir_hf.files.atomic import write_atomically
 from rsctir_hf.metrics import directional_metrics
-from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
 from rsctir_hf.reranking import smr
 from rsctir_hf.search.caption_bank import CaptionBank
 from rsctir_hf.search.matcher import PairMatcher
@@ -85,45 +83,34 @@ class Judged:
     probabilities: Scores | None
 
 
-def judge(
-    model: PreTrainedModel,
-    processor: ProcessorMixin,
-    validation: Mapping[str, Any],
-    *,
-    regions: str | RegionProposer = MODEL_REGIONS,
-) -> dict[str, Judged]:
+def judge(encoder: Encoder, validation: Mapping[str, Any]) -> dict[str, Judged]:
     """Embed every validation set, and judge the best pairs if the model can.
 
     Args:
-        model: the trained model, in evaluation mode.
-        processor: its processor.
+        encoder: the trained model.
         validation: name of a set -> its validation rows.
-        regions: ``model``, ``none`` or a proposer.
     """
     judged = {}
     for name, rows in validation.items():
-        data = similarity_matrix(model, processor, rows, regions=regions)
-        matches = isinstance(model, PairMatcher)
-        found = match_probabilities(model, processor, rows, data=data) if matches else None
+        data = similarity_matrix(encoder, rows)
+        matches = isinstance(encoder.model, PairMatcher)
+        found = match_probabilities(encoder, rows, data=data) if matches else None
         judged[name] = Judged(data, found)
     return judged
 
 
-def choose_on_validation(
-    model: PreTrainedModel, processor: ProcessorMixin, validation: Mapping[str, Judged]
-) -> None:
+def choose_on_validation(encoder: Encoder, validation: Mapping[str, Judged]) -> None:
     """Choose SMR temperature, match weight and confidence threshold; write them to the config.
 
     Temperature and weight are those with the best mR, averaged over the validation sets. The
     threshold is made from the sentences of all sets together, each within its own gallery.
 
     Args:
-        model: the trained model, in evaluation mode.
-        processor: its processor.
+        encoder: the trained model.
         validation: name of a set -> what ``judge`` made of it.
     """
     sets = [judged.data for judged in validation.values()]
-    config = model.config
+    config = encoder.config
     config.smr_temperature = best_on_average(
         SMR_TEMPERATURES,
         lambda tau: [
@@ -131,7 +118,7 @@ def choose_on_validation(
             for data in sets
         ],
     )
-    off_topic = embed_texts(model, processor, OFF_TOPIC)
+    off_topic = encoder.texts(OFF_TOPIC)
     config.confident_score = confident_score(
         torch.cat([(data.image_vectors @ data.text_vectors.T).amax(dim=0) for data in sets]),
         torch.cat([(data.image_vectors @ off_topic.T).amax(dim=0) for data in sets]),
@@ -178,8 +165,7 @@ def confident_score(on_topic: Tensor, off_topic: Tensor) -> float:
 
 
 def validation_reports(
-    model: PreTrainedModel,
-    processor: ProcessorMixin,
+    encoder: Encoder,
     validation: Mapping[str, Judged],
     *,
     bank: Sequence[str],
@@ -188,8 +174,7 @@ def validation_reports(
     """Report on every validation set without rerank and with each rerank the model offers.
 
     Args:
-        model: the finished model.
-        processor: its processor.
+        encoder: the finished model.
         validation: name of a set -> what ``judge`` made of it.
         bank: sentences for the live form of SMR and MR.
         source: names for the reports: model, split, seed; ``data`` is the name of the set.
@@ -200,8 +185,7 @@ def validation_reports(
         for rerank in ("none", "smr", "mr", *(["match"] if judged.probabilities else [])):
             report = report_on(
                 judged.data,
-                model,
-                processor,
+                encoder,
                 rerank=rerank,
                 bank=sentences,
                 probabilities=judged.probabilities if rerank == "match" else None,

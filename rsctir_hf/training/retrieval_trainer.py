@@ -7,7 +7,7 @@ uninterrupted one.
 
 from collections.abc import Mapping
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,9 @@ from rsctir_hf.data.augmentation import Augmentation
 from rsctir_hf.data.collator import EpochView, RetrievalCollator, RowDrawer, TeacherLogits
 from rsctir_hf.data.sampler import CaptionAwareSampler
 from rsctir_hf.data.stream import StreamedTable, StreamView
-from rsctir_hf.embedding.encode import regions_name
+from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.embedding.prepare import region_source
+from rsctir_hf.embedding.roles import Processor
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.losses import (
     distillation_loss,
@@ -63,7 +65,7 @@ class RetrievalTrainer(AveragingTrainer):
         regions: str | RegionProposer = MODEL_REGIONS,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
-        regions_name(model, regions)  # refuses what the model cannot take, before any work
+        region_source(model, regions)  # refuses what the model cannot take, before any work
         self.validation_rows = validation_rows
         self.regions = regions
         self.view = training_view(train_rows, args)
@@ -185,14 +187,11 @@ class RetrievalTrainer(AveragingTrainer):
             are several, ``eval_NAME_mR`` and so on beside them.
         """
         sets = self.validation_rows if eval_dataset is None else eval_dataset
+        encoder = Encoder(self.model, cast(Processor, self.processing_class), self.regions)
         with self.averaged_weights():
             scores = {
                 name: evaluate_retrieval(
-                    self.model,
-                    self.processing_class,
-                    rows,
-                    batch_size=self.args.per_device_eval_batch_size,
-                    regions=self.regions,
+                    encoder, rows, batch_size=self.args.per_device_eval_batch_size
                 ).metrics
                 for name, rows in sets.items()
             }

@@ -13,7 +13,7 @@ from transformers import (
     ProcessorMixin,
 )
 
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import RecipeError
 from rsctir_hf.loading.hub_files import find_model_files
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
@@ -53,14 +53,14 @@ def build_model(
 
 def go_on_from(source: str, *, family: str) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Load a trained model and its processor."""
-    loaded = load_dual_encoder(source)
+    loaded = Encoder.from_pretrained(source)
     model = cast(PreTrainedModel, loaded.model)
     if model.config.model_type != family:
         raise RecipeError(
             f"initial_model {source} is of family {model.config.model_type!r}, but the recipe's "
             f"family is {family!r}."
         )
-    return model, loaded.processor
+    return model, cast(ProcessorMixin, loaded.processor)
 
 
 def build_cmpagl(

@@ -18,11 +18,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
 
 from rsctir_hf.data.collator import picture_source
-from rsctir_hf.embedding.encode import embed_images, embed_texts
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.files.atomic import replacing
 from rsctir_hf.files.sentences import normalise_caption
@@ -98,14 +96,14 @@ def ask_teachers(
     data = hashlib.sha256(json.dumps([captions, picture_marks(train)]).encode()).hexdigest()
     found = []
     for source in sources:
-        loaded = load_dual_encoder(source)
-        model = cast(PreTrainedModel, loaded.model)
-        mark = hashlib.sha256(f"{weights_fingerprint(model)} {data}".encode()).hexdigest()[:16]
+        teacher = Encoder.from_pretrained(source)
+        asked = f"{weights_fingerprint(teacher.model)} {data}"
+        mark = hashlib.sha256(asked.encode()).hexdigest()[:16]
         file = folder / CACHE / f"{mark}.safetensors"
         if not file.is_file():
             logger.info("%s looks at the training data", source)
             vectors = embed_training_data(
-                model, loaded.processor, train, list(sentences.values()), batch_size=batch_size
+                teacher, train, list(sentences.values()), batch_size=batch_size
             )
             with replacing(file) as unfinished:
                 save_file(vectors, unfinished)
@@ -134,8 +132,7 @@ def undecoded(table: datasets.Dataset) -> Iterable[Mapping[str, Any]]:
 
 
 def embed_training_data(
-    model: Any,  # noqa: ANN401
-    processor: Any,  # noqa: ANN401
+    teacher: Encoder,
     train: Mapping[str, datasets.Dataset],
     sentences: Sequence[str],
     *,
@@ -145,14 +142,12 @@ def embed_training_data(
     cells = chain.from_iterable(undecoded(table) for table in train.values())
     total = sum(len(table) for table in train.values())
     bar = tqdm(cells, total=total, desc="teacher", unit="picture")
-    pictures = embed_images(
-        model, processor, (picture_source(cell) for cell in bar), batch_size=batch_size
-    )
+    pictures = teacher.images((picture_source(cell) for cell in bar), batch_size=batch_size)
     if pictures.skipped:
         skipped = pictures.skipped[0]
         raise ImageReadError(f"{skipped.path}: {skipped.reason} A teacher needs every picture.")
     return {
         IMAGES: pictures.vectors,
-        TEXTS: embed_texts(model, processor, sentences),
-        SCALE: model.logit_scale.detach().float().exp().reshape(1),
+        TEXTS: teacher.texts(sentences),
+        SCALE: cast(Any, teacher.model).logit_scale.detach().float().exp().reshape(1),
     }

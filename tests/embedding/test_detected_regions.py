@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rsctir_hf.embedding.encode import detector_record, embed_images, image_inputs, regions_name
+from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.embedding.prepare import region_source
 from rsctir_hf.errors import IndexMismatchError, RegionsError, UnsupportedError
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.files.pictures import SYMMETRIES, turned
@@ -98,14 +99,14 @@ BAD_REGIONS = {
 def test_no_regions_whatever_they_are_bring_a_nan_into_an_embedding(galr, pictures, kind):
     boxes, scores = BAD_REGIONS[kind]
     given = Given(boxes, scores)
-    vectors = embed_images(*galr, pictures, regions=given).vectors
+    vectors = Encoder(*galr, regions=given).images(pictures).vectors
     assert vectors.isfinite().all()
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(4))
-    graph = Retriever(*galr, regions=given).dense_region_graph(pictures[0])
+    graph = Retriever(Encoder(*galr, regions=given)).dense_region_graph(pictures[0])
     assert graph.adjacency.isfinite().all() and graph.salience.isfinite().all()
     left = {"one": 1, "partly outside": 2, "one NaN score": 1, "10,000": 5}.get(kind, 0)
     assert int(graph.mask.sum()) == left  # this GaLR has 5 nodes
-    nothing = embed_images(*galr, pictures, regions="none").vectors
+    nothing = Encoder(*galr, regions="none").images(pictures).vectors
     assert torch.equal(vectors, nothing) == (left == 0)
 
 
@@ -129,13 +130,13 @@ def test_nodes_of_a_graph_carry_the_detectors_class_names(galr, pictures):
             labels = ("overpass", "aircraft", "overpass")
             return Regions(boxes=boxes, scores=torch.tensor([0.9, 0.8, 0.7]), labels=labels)
 
-    graph = Retriever(*galr, regions=Names()).region_graph(pictures[0])
+    graph = Retriever(Encoder(*galr, regions=Names())).region_graph(pictures[0])
     assert graph.names == ["overpass", "aircraft", "overpass"]
 
 
 def test_a_graph_and_its_names_come_from_one_look_at_the_picture(galr, pictures):
     given = Given([[4.0, 4, 30, 30], [1, 1, 20, 20]], [0.9, 0.8], labels=(7, 3))
-    graph = Retriever(*galr, regions=given).region_graph(pictures[0])
+    graph = Retriever(Encoder(*galr, regions=given)).region_graph(pictures[0])
     assert graph.names == ["7", "3"] and len(given.seen) == 1
 
 
@@ -145,10 +146,10 @@ def test_a_picture_that_the_detector_cannot_look_at_is_skipped_alone(
 ):
     narrow = Image.new("RGB", (4, 400))
     given = [pictures[0], narrow, pictures[1]]
-    found = embed_images(*galr, given, regions=detector, symmetries=symmetries)
+    found = Encoder(*galr, regions=detector).images(given, symmetries=symmetries)
     assert found.kept == (0, 2)
     assert [skip.path for skip in found.skipped] == ["picture 1"]
-    alone = embed_images(*galr, pictures[:2], regions=detector, symmetries=symmetries).vectors
+    alone = Encoder(*galr, regions=detector).images(pictures[:2], symmetries=symmetries).vectors
     torch.testing.assert_close(found.vectors, alone)
 
 
@@ -157,7 +158,7 @@ def test_an_index_goes_on_after_a_picture_the_detector_cannot_look_at(
 ):
     narrow = tmp_path / "narrow.png"
     Image.new("RGB", (4, 400)).save(narrow)
-    retriever = Retriever(*galr, regions=detector)
+    retriever = Retriever(Encoder(*galr, regions=detector))
     report = retriever.index([pictures[0], narrow, pictures[1]])
     assert report.indexed == len(retriever) == 2
     assert report.skipped[0].path == str(narrow)
@@ -176,28 +177,28 @@ def test_ten_thousand_regions_are_the_five_strongest_of_them(galr, pictures):
     boxes, scores = many(10_000)
     strongest = Given(boxes[-5:], scores[-5:])
     torch.testing.assert_close(
-        embed_images(*galr, pictures, regions=Given(boxes, scores)).vectors,
-        embed_images(*galr, pictures, regions=strongest).vectors,
+        Encoder(*galr, regions=Given(boxes, scores)).images(pictures).vectors,
+        Encoder(*galr, regions=strongest).images(pictures).vectors,
     )
 
 
 def test_regions_that_do_not_belong_together_are_named(galr, pictures):
     with pytest.raises(RegionsError, match=r"given gave boxes \(1, 4\), scores \(2,\)"):
-        embed_images(*galr, pictures, regions=Given([[4.0, 4, 30, 30]], [0.7, 0.6]))
+        Encoder(*galr, regions=Given([[4.0, 4, 30, 30]], [0.7, 0.6])).images(pictures)
 
 
 def test_boxes_reach_the_model_in_its_own_pixels(galr, tmp_path):
     folder = save_detector(tmp_path / "d", change=always_this_box(0.5, 0.25, 0.5, 0.25))
     detector = load_detector(folder, threshold=0.0, max_regions=1)
     picture = Image.new("RGB", (32, 128), "red")
-    inputs = image_inputs(*galr, [picture], detector)
+    inputs = Encoder(*galr, regions=detector).inputs([picture])
     # the model's input has 64 x 64 px: from 1/4 to 3/4 across, from 1/8 to 3/8 down
     assert inputs["region_boxes"][0, 0].tolist() == pytest.approx([16, 8, 48, 24], abs=1e-2)
 
 
 def test_a_detector_changes_the_vectors_and_always_in_the_same_way(galr, detector, pictures):
     first, second, own, nothing = (
-        embed_images(*galr, pictures, regions=regions).vectors
+        Encoder(*galr, regions=regions).images(pictures).vectors
         for regions in (detector, detector, "model", "none")
     )
     assert torch.equal(first, second)
@@ -209,25 +210,25 @@ def test_of_eight_symmetries_a_proposer_sees_each_view_and_its_boxes_belong_to_t
 ):
     views = [turned(picture, symmetry) for symmetry in SYMMETRIES]
     given = Given([[0.0, 0, 12, 9]], [0.9])
-    embed_images(*galr, [picture], regions=given, symmetries=8)
+    Encoder(*galr, regions=given).images([picture], symmetries=8)
     assert [view.tobytes() for view in given.seen] == [view.tobytes() for view in views]
     assert [view.size for view in given.seen] == [view.size for view in views]
     for regions in (given, detector):
-        each = embed_images(*galr, views, regions=regions).vectors
+        each = Encoder(*galr, regions=regions).images(views).vectors
         mean = each.mean(dim=0) / each.mean(dim=0).norm()
-        found = embed_images(*galr, [picture], regions=regions, symmetries=8).vectors[0]
+        found = Encoder(*galr, regions=regions).images([picture], symmetries=8).vectors[0]
         torch.testing.assert_close(found, mean, atol=1e-5, rtol=0)
         assert (each - each[0]).abs().max() > 1e-4
 
 
 def test_a_report_names_the_detector_and_what_identifies_it(galr, detector, pictures):
     rows = [{"image": p, "captions": [text]} for p, text in zip(pictures, BANK, strict=True)]
-    report = evaluate_retrieval(*galr, rows, regions=detector)
+    report = evaluate_retrieval(Encoder(*galr, regions=detector), rows)
     assert report.regions == detector.name and report.detector == detector.record
     written = json.loads(json.dumps(report.to_dict()))["detector"]
     assert written["source"] == detector.name and written["threshold"] == 0.1
     assert written["fingerprint"] == detector.record.fingerprint
-    own = evaluate_retrieval(*galr, rows)
+    own = evaluate_retrieval(Encoder(*galr), rows)
     assert own.regions == "model" and own.detector is None
 
 
@@ -273,7 +274,7 @@ def test_an_index_of_own_regions_is_refused_with_a_detector(
         made = Retriever.from_pretrained(galr_folder, regions=regions)
         made.index(pictures)
         made.save(tmp_path / regions)
-        assert Retriever.load(tmp_path / regions).regions == regions
+        assert Retriever.load(tmp_path / regions).encoder.regions == regions
         with pytest.raises(IndexMismatchError, match=rf"regions {regions}\).*score 0.1 or more"):
             Retriever.load(tmp_path / regions, regions=detector)
 
@@ -317,7 +318,7 @@ def test_a_damaged_entry_is_named(indexed, detector):
 
 def test_a_gallery_keeps_its_kind_of_regions(galr):
     with pytest.raises(AttributeError):
-        Retriever(*galr).regions = "none"
+        Retriever(Encoder(*galr)).encoder.regions = "none"
 
 
 def test_regions_that_do_not_exist_are_refused(galr, pictures):
@@ -327,8 +328,8 @@ def test_regions_that_do_not_exist_are_refused(galr, pictures):
     nameless.name = ""
     for regions in ("detr", "", None, reserved, nameless, object()):
         for call in (
-            lambda regions=regions: Retriever(*galr, regions=regions),
-            lambda regions=regions: embed_images(*galr, pictures, regions=regions),
+            lambda regions=regions: Retriever(Encoder(*galr, regions=regions)),
+            lambda regions=regions: Encoder(*galr, regions=regions).images(pictures),
         ):
             with pytest.raises(RegionsError, match="expected 'model', 'none' or a proposer"):
                 call()
@@ -338,15 +339,15 @@ def test_a_model_that_takes_no_regions_refuses_a_detector(
     tiny_clip, tiny_clip_processor, galr, detector, monkeypatch
 ):
     with pytest.raises(UnsupportedError, match="CLIPModel takes no regions"):
-        Retriever(tiny_clip, tiny_clip_processor, regions=detector)
-    assert regions_name(tiny_clip, "model") == regions_name(tiny_clip, "none") == "none"
+        Retriever(Encoder(tiny_clip, tiny_clip_processor, regions=detector))
+    assert region_source(tiny_clip, "model").name == region_source(tiny_clip, "none").name == "none"
     precomputed = GaLRConfig(**galr[0].config.to_dict() | {"region_source": "precomputed"})
     monkeypatch.setattr(galr[0], "config", precomputed)
     with pytest.raises(UnsupportedError, match="precomputed nodes"):
-        Retriever(*galr, regions=detector)
+        Retriever(Encoder(*galr, regions=detector))
     monkeypatch.undo()
-    assert detector_record(galr[0], detector) == detector.record
-    assert detector_record(galr[0], Given([], [])) is None
+    assert region_source(galr[0], detector).detector == detector.record
+    assert region_source(galr[0], Given([], [])).detector is None
 
 
 def forget_detector(folder):

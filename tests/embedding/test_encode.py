@@ -5,79 +5,74 @@ import torch
 from PIL import Image
 from torch import nn
 
-from rsctir_hf.embedding.encode import embed_images, embed_texts, evaluating, regions_name
+from rsctir_hf.embedding.encode import evaluating
+from rsctir_hf.embedding.prepare import region_source
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.pictures import SYMMETRIES, turned
 
 
-def test_pictures_become_unit_vectors_in_the_order_given(
-    tiny_clip, tiny_clip_processor, picture_folder
-):
+def test_pictures_become_unit_vectors_in_the_order_given(tiny_encoder, picture_folder):
     paths = sorted(picture_folder.iterdir())
-    found = embed_images(tiny_clip, tiny_clip_processor, paths, batch_size=3)
-    alone = embed_images(tiny_clip, tiny_clip_processor, [paths[4]])
+    found = tiny_encoder.images(paths, batch_size=3)
+    alone = tiny_encoder.images([paths[4]])
     assert found.kept == tuple(range(len(paths)))
     assert found.vectors.shape == (len(paths), 16)
     torch.testing.assert_close(found.vectors.norm(dim=1), torch.ones(len(paths)))
     torch.testing.assert_close(found.vectors[4], alone.vectors[0], atol=1e-5, rtol=0)
 
 
-def test_averaged_vectors_are_the_means_of_eight_views_whichever_way_up(
-    tiny_clip, tiny_clip_processor, picture
-):
+def test_averaged_vectors_are_the_means_of_eight_views_whichever_way_up(tiny_encoder, picture):
     views = [turned(picture, symmetry) for symmetry in SYMMETRIES]
-    each = embed_images(tiny_clip, tiny_clip_processor, views).vectors
+    each = tiny_encoder.images(views).vectors
     mean = each.mean(dim=0) / each.mean(dim=0).norm()
-    found = embed_images(tiny_clip, tiny_clip_processor, views, batch_size=3, symmetries=8).vectors
+    found = tiny_encoder.images(views, batch_size=3, symmetries=8).vectors
     assert (each - each[0]).abs().max() > 1e-3
     torch.testing.assert_close(found, mean.expand(8, -1), atol=1e-5, rtol=0)
-    once = embed_images(tiny_clip, tiny_clip_processor, views, symmetries=1).vectors
+    once = tiny_encoder.images(views, symmetries=1).vectors
     assert torch.equal(once, each)
 
 
 @pytest.mark.parametrize("count", [0, 2, 9])
-def test_other_numbers_of_symmetries_are_refused(tiny_clip, tiny_clip_processor, count):
+def test_other_numbers_of_symmetries_are_refused(tiny_encoder, count):
     with pytest.raises(QueryError, match=f"symmetries is {count}; expected 1 .* or 8"):
-        embed_images(tiny_clip, tiny_clip_processor, [], symmetries=count)
+        tiny_encoder.images([], symmetries=count)
 
 
-def test_unreadable_pictures_are_skipped_and_listed(tiny_clip, tiny_clip_processor, picture_folder):
+def test_unreadable_pictures_are_skipped_and_listed(tiny_encoder, picture_folder):
     (picture_folder / "empty.png").touch()
     (picture_folder / "text.png").write_text("no picture")
     paths = [picture_folder / name for name in ("empty.png", "red.png", "text.png", "blue.png")]
-    found = embed_images(tiny_clip, tiny_clip_processor, paths, batch_size=2)
+    found = tiny_encoder.images(paths, batch_size=2)
     assert found.kept == (1, 3)
     assert len(found.vectors) == 2
     assert [skipped.path for skipped in found.skipped] == [str(paths[0]), str(paths[2])]
     assert "0 bytes" in found.skipped[0].reason
 
 
-def test_a_batch_without_a_readable_picture_does_no_harm(tiny_clip, tiny_clip_processor, tmp_path):
+def test_a_batch_without_a_readable_picture_does_no_harm(tiny_encoder, tmp_path):
     (tmp_path / "a.png").touch()
     for count in (1, 8):
-        found = embed_images(tiny_clip, tiny_clip_processor, [tmp_path / "a.png"], symmetries=count)
+        found = tiny_encoder.images([tmp_path / "a.png"], symmetries=count)
         assert len(found.vectors) == 0
         assert len(found.skipped) == 1
 
 
-def test_sentences_keep_their_order_whatever_their_length(tiny_clip, tiny_clip_processor):
+def test_sentences_keep_their_order_whatever_their_length(tiny_encoder):
     texts = ["a very many boats beside the river", "pier", "green tennis courts", "pier"]
-    together = embed_texts(tiny_clip, tiny_clip_processor, texts, batch_size=2)
+    together = tiny_encoder.texts(texts, batch_size=2)
     for text, vector in zip(texts, together, strict=True):
-        alone = embed_texts(tiny_clip, tiny_clip_processor, [text])[0]
+        alone = tiny_encoder.texts([text])[0]
         torch.testing.assert_close(vector, alone, atol=1e-5, rtol=0)
 
 
-def test_a_very_long_sentence_is_cut_to_the_models_window(tiny_clip, tiny_clip_processor):
-    assert embed_texts(tiny_clip, tiny_clip_processor, ["boats " * 10_000]).shape == (1, 16)
+def test_a_very_long_sentence_is_cut_to_the_models_window(tiny_encoder):
+    assert tiny_encoder.texts(["boats " * 10_000]).shape == (1, 16)
 
 
-def test_progress_is_told_done_and_total(tiny_clip, tiny_clip_processor):
+def test_progress_is_told_done_and_total(tiny_encoder):
     told = []
     pictures = [Image.new("RGB", (8, 8))] * 5
-    embed_images(
-        tiny_clip, tiny_clip_processor, pictures, batch_size=2, progress=lambda *x: told.append(x)
-    )
+    tiny_encoder.images(pictures, batch_size=2, progress=lambda *x: told.append(x))
     assert told == [(2, 5), (4, 5), (5, 5)]
 
 
@@ -92,4 +87,4 @@ def test_each_module_gets_its_own_mode_back():
 
 
 def test_a_model_without_region_branch_uses_no_regions(tiny_clip):
-    assert regions_name(tiny_clip) == "none"
+    assert region_source(tiny_clip).name == "none"

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from rsctir_hf.embedding import shards, store
 from rsctir_hf.embedding.dataset_rows import load_embeddings
-from rsctir_hf.embedding.encoder import LoadedModel
-from rsctir_hf.embedding.pipeline import embed_pictures, made_by
+from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.embedding.pipeline import embed_pictures
 from rsctir_hf.embedding.store import EmbeddingStore
 from rsctir_hf.errors import DataLayoutError, FolderBusyError, StorageError
 from tests.full_disk import full_disk
@@ -73,11 +73,17 @@ PICTURES = [Drawn(number) for number in range(COUNT)]
 @pytest.fixture
 def loaded(tmp_path, tiny_clip_processor):
     model = Projection(tmp_path / "log", seconds=0.01)
-    return LoadedModel(model, tiny_clip_processor, "projection", None)
+    return Encoder(model, tiny_clip_processor, id="projection", revision=None)
 
 
 def run(loaded, folder, pictures=PICTURES, **options):
-    return embed_pictures(loaded, pictures, folder, batch_size=BATCH, shard_rows=20, **options)
+    return embed_pictures(
+        loaded,
+        pictures,
+        EmbeddingStore(folder, loaded.made_by, shard_rows=20),
+        batch_size=BATCH,
+        **options,
+    )
 
 
 def asked(tmp_path):
@@ -106,7 +112,7 @@ def vectors_in(folder):
 def check_whole(loaded, folder, tmp_path):
     """The folder holds what an undisturbed run makes, and nothing else."""
     undisturbed = tmp_path / "undisturbed"
-    quiet = LoadedModel(Projection(), loaded.processor, "projection", None)
+    quiet = Encoder(Projection(), loaded.processor, id="projection", revision=None)
     run(quiet, undisturbed)
     found, expected = vectors_in(folder), vectors_in(undisturbed)
     assert found.keys() == expected.keys()
@@ -265,8 +271,8 @@ def memory(entry):
 
 def test_memory_is_bounded_by_a_shard_not_by_the_gallery(tmp_path, tiny_clip_processor):
     length = 16384  # 64 KB a picture
-    loaded = LoadedModel(Projection(length=length), tiny_clip_processor, "wide", None)
-    made_by(loaded)
+    loaded = Encoder(Projection(length=length), tiny_clip_processor, id="wide", revision=None)
+    loaded.provenance()
 
     def embed(count):
         pictures = [Drawn(number) for number in range(count)]
@@ -302,7 +308,7 @@ def test_two_processes_of_accelerate_launch_share_the_work(tmp_path, picture_fol
 
 
 def test_ranks_leave_the_parts_of_a_run_to_one_another(loaded, tmp_path):
-    maker = made_by(loaded)
+    maker = loaded.provenance()
     place = EmbeddingStore(tmp_path / "out", maker, shard_rows=4)
     with place.locked():
         writers = [place.writer(rank) for rank in (0, 1)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import datasets
 import numpy as np
@@ -13,11 +14,10 @@ from PIL import Image
 
 from rsctir_hf.embedding import pipeline, shards, store
 from rsctir_hf.embedding.dataset_rows import load_embeddings, table_pictures
-from rsctir_hf.embedding.encode import embed_images
-from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
-from rsctir_hf.embedding.pipeline import embed_pictures, made_by
+from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.embedding.pipeline import embed_pictures
 from rsctir_hf.embedding.records import FilePicture, folder_pictures, source_records
-from rsctir_hf.embedding.store import iterate_embeddings, read_record
+from rsctir_hf.embedding.store import EmbeddingStore, iterate_embeddings, read_record
 from rsctir_hf.errors import (
     DataLayoutError,
     IndexMismatchError,
@@ -31,7 +31,7 @@ SIDE = 24
 
 @pytest.fixture
 def loaded(tiny_clip, tiny_clip_processor):
-    return LoadedModel(tiny_clip, tiny_clip_processor, "tiny-clip", None)
+    return Encoder(tiny_clip, tiny_clip_processor, id="tiny-clip", revision=None)
 
 
 @pytest.fixture
@@ -57,7 +57,9 @@ def draw(path, number):
 
 def run(loaded, gallery, output, **options):
     options = {"batch_size": 5, "root": str(gallery)} | options
-    return embed_pictures(loaded, folder_pictures(gallery), output, **options)
+    return embed_pictures(
+        loaded, folder_pictures(gallery), EmbeddingStore(output, loaded.made_by), **options
+    )
 
 
 def vectors_by_id(output):
@@ -74,15 +76,15 @@ def test_shards_open_as_a_data_set_with_the_vectors_of_embed_images(loaded, gall
     assert (report.rows, report.embedded, report.reused, report.skipped) == (12, 12, 0, ())
     assert rows.features["embedding"].length == 16
     paths = [picture.path for picture in pictures]
-    expected = embed_images(loaded.model, loaded.processor, paths, batch_size=5, workers=0).vectors
+    expected = loaded.images(paths, batch_size=5, workers=0).vectors
     assert torch.equal(torch.tensor(rows["embedding"]), expected)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_threads_change_nothing_to_the_last_bit(loaded, gallery, workers):
     paths = [picture.path for picture in folder_pictures(gallery)] + [gallery / "missing.png"]
-    alone = embed_images(loaded.model, loaded.processor, paths, batch_size=4, workers=0)
-    found = embed_images(loaded.model, loaded.processor, paths, batch_size=4, workers=workers)
+    alone = loaded.images(paths, batch_size=4, workers=0)
+    found = loaded.images(paths, batch_size=4, workers=workers)
     assert torch.equal(found.vectors, alone.vectors)
     assert (found.kept, found.skipped) == (alone.kept, alone.skipped)
 
@@ -112,7 +114,7 @@ def test_only_new_and_changed_pictures_are_embedded_and_deleted_ones_drop_out(
     assert np.array_equal(after["renamed.png"], before["00.png"])
     assert np.array_equal(after["06.png"], before["06.png"])
     assert not np.allclose(after["03.png"], before["03.png"])
-    whole = embed_images(loaded.model, loaded.processor, [gallery / "03.png"]).vectors[0]
+    whole = loaded.images([gallery / "03.png"]).vectors[0]
     np.testing.assert_allclose(after["03.png"], whole.numpy(), atol=1e-6)
 
 
@@ -164,7 +166,7 @@ def test_unreadable_pictures_are_listed_and_have_no_row(loaded, gallery, tmp_pat
 def test_a_file_that_goes_away_during_the_run_is_listed(loaded, gallery, tmp_path):
     pictures = folder_pictures(gallery)
     pictures[2].path.unlink()
-    report = embed_pictures(loaded, pictures, tmp_path / "out")
+    report = embed_pictures(loaded, pictures, EmbeddingStore(tmp_path / "out", loaded.made_by))
     assert [each.path for each in report.skipped] == [pictures[2].id]
     assert "No such file" in report.skipped[0].reason
 
@@ -200,7 +202,7 @@ def test_what_a_source_says_becomes_columns(loaded, gallery, tmp_path):
         )
         for number, picture in enumerate(folder_pictures(gallery))
     ]
-    embed_pictures(loaded, pictures, tmp_path / "out", batch_size=5)
+    embed_pictures(loaded, pictures, EmbeddingStore(tmp_path / "out", loaded.made_by), batch_size=5)
     rows = load_embeddings(tmp_path / "out")
     assert rows[7]["window"] == [0, 7, SIDE, SIDE]
     assert set(rows["scene"]) == {"a.tif"}
@@ -209,10 +211,14 @@ def test_what_a_source_says_becomes_columns(loaded, gallery, tmp_path):
 def test_rows_of_a_data_set_are_known_by_their_content(loaded, gallery, tmp_path):
     paths = [str(picture.path) for picture in folder_pictures(gallery)]
     table = datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image())
-    report = embed_pictures(loaded, table_pictures(table), tmp_path / "out")
+    report = embed_pictures(
+        loaded, table_pictures(table), EmbeddingStore(tmp_path / "out", loaded.made_by)
+    )
     assert load_embeddings(tmp_path / "out")["id"] == [str(row) for row in range(12)]
     less = table.select(range(6))
-    again = embed_pictures(loaded, table_pictures(less), tmp_path / "out")
+    again = embed_pictures(
+        loaded, table_pictures(less), EmbeddingStore(tmp_path / "out", loaded.made_by)
+    )
     assert (report.embedded, again.embedded, again.rows) == (12, 0, 6)
     with pytest.raises(DataLayoutError, match="expected one called 'image'"):
         table_pictures(table.rename_column("image", "picture"))
@@ -232,11 +238,11 @@ def test_embeddings_of_another_maker_are_refused_by_both_names(
 ):
     run(loaded, gallery, tmp_path / "out")
     before = vectors_by_id(tmp_path / "out")
-    maker = made_by(loaded)
+    maker = loaded.made_by
     changed = {"model": {"fingerprint": "f" * 16, "model_id": "another"}}.get(other)
     changed = changed or {other: 8 if other == "symmetries" else "float16"}
-    here = store.Maker(**{**vars(maker), **changed})
-    monkeypatch.setattr("rsctir_hf.embedding.pipeline.made_by", lambda *_, **__: here)
+    here = replace(maker, **changed)
+    monkeypatch.setattr(Encoder, "made_by", here)
     with pytest.raises(IndexMismatchError) as caught:
         run(loaded, gallery, tmp_path / "out")
     assert str(maker) in str(caught.value) and str(here) in str(caught.value)
@@ -257,17 +263,17 @@ def test_the_same_model_may_lie_elsewhere(loaded, gallery, tmp_path, monkeypatch
     run(loaded, gallery, tmp_path / "out")
     place = {"AutoProcessor": "owner/clip--processing.Processor"}
     monkeypatch.setattr(loaded.processor.image_processor, "auto_map", place, raising=False)
-    elsewhere = LoadedModel(loaded.model, loaded.processor, "owner/clip", "abc")
+    elsewhere = Encoder(loaded.model, loaded.processor, id="owner/clip", revision="abc")
     assert run(elsewhere, gallery, tmp_path / "out").embedded == 0
-    before = made_by(loaded).preprocessing
+    before = loaded.provenance().preprocessing
     monkeypatch.setattr(loaded.processor.image_processor, "image_std", [0.4, 0.5, 0.5])
-    assert made_by(loaded).preprocessing != before
+    assert loaded.provenance().preprocessing != before
 
 
 def test_two_pictures_of_one_id_are_refused(loaded, gallery, tmp_path):
     picture = folder_pictures(gallery)[0]
     with pytest.raises(QueryError, match="2 pictures have 1 different ids"):
-        embed_pictures(loaded, [picture, picture], tmp_path / "out")
+        embed_pictures(loaded, [picture, picture], EmbeddingStore(tmp_path / "out", loaded.made_by))
 
 
 def test_what_is_no_folder_of_embeddings_is_named(loaded, gallery, tmp_path):
@@ -317,7 +323,7 @@ def test_a_shard_whose_numbers_alone_are_damaged_is_named_and_mended_too(loaded,
 
 
 def test_no_picture_at_all_is_an_empty_folder_of_embeddings(loaded, tmp_path):
-    assert embed_pictures(loaded, [], tmp_path / "out").rows == 0
+    assert embed_pictures(loaded, [], EmbeddingStore(tmp_path / "out", loaded.made_by)).rows == 0
     with pytest.raises(DataLayoutError, match="no picture could be read"):
         load_embeddings(tmp_path / "out")
 
@@ -341,7 +347,7 @@ def test_an_index_by_way_of_a_folder_finds_the_same_and_embeds_only_what_is_new(
     loaded, gallery, tmp_path, settled, monkeypatch
 ):
     def indexed(embeddings):
-        retriever = Retriever(loaded.model, loaded.processor, model_id="tiny-clip", bank=())
+        retriever = Retriever(Encoder(loaded.model, loaded.processor, id="tiny-clip"), bank=())
         report = retriever.index(gallery, embeddings=embeddings, batch_size=5)
         return retriever, report
 
@@ -371,23 +377,28 @@ def test_pictures_in_memory_are_known_by_their_content(loaded, gallery, tmp_path
         batches = list(pipeline.image_batches(loaded, given, tmp_path / "out"))
         vectors = torch.cat([batch.vectors for batch in batches if batch.kept])
         places = [place for batch in batches for place in batch.kept]
-        expected = embed_images(loaded.model, loaded.processor, given).vectors[places]
+        expected = loaded.images(given).vectors[places]
         torch.testing.assert_close(vectors, expected, atol=1e-6, rtol=0)
-    assert embed_pictures(loaded, source_records(pictures)[0], tmp_path / "out").embedded == 0
+    assert (
+        embed_pictures(
+            loaded, source_records(pictures)[0], EmbeddingStore(tmp_path / "out", loaded.made_by)
+        ).embedded
+        == 0
+    )
 
 
 @pytest.fixture(scope="module")
 def galr(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     save_models(folder)
-    return load_dual_encoder(folder / "galr")
+    return Encoder.from_pretrained(folder / "galr")
 
 
 def test_regions_and_symmetries_are_those_of_embed_images(galr, gallery, tmp_path):
     paths = [picture.path for picture in folder_pictures(gallery)]
     for name, options in (("none", {"regions": "none"}), ("views", {"symmetries": 8})):
         run(galr, gallery, tmp_path / name, **options)
-        expected = embed_images(galr.model, galr.processor, paths, batch_size=5, **options).vectors
+        expected = galr.images(paths, batch_size=5, **options).vectors
         [(_, found)] = list(iterate_embeddings(tmp_path / name))
         assert torch.equal(found, expected)
 
@@ -401,28 +412,28 @@ def test_embeddings_with_other_regions_are_refused_by_both_names(galr, gallery, 
 @pytest.mark.parametrize("fields", [{"root": 2.5}, {"root": None}, {"rows": "many"}])
 def test_a_record_of_another_kind_is_refused(loaded, gallery, tmp_path, fields):
     folder = tmp_path / "out"
-    embed_pictures(loaded, folder_pictures(gallery), folder)
+    embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
     said = json.loads((folder / "embeddings.json").read_text())
     (folder / "embeddings.json").write_text(json.dumps(said | fields))
     with pytest.raises(DataLayoutError, match="of another kind"):
-        embed_pictures(loaded, folder_pictures(gallery), folder)
+        embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere.parquet", "/etc/passwd", "x.parquet", 3, ["a"]])
 def test_a_record_cannot_name_shards_elsewhere(loaded, gallery, tmp_path, name):
     folder = tmp_path / "embeddings"
-    embed_pictures(loaded, folder_pictures(gallery), folder)
+    embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
     said = json.loads((folder / "embeddings.json").read_text())
     (folder / "embeddings.json").write_text(json.dumps(said | {"shards": [name]}))
     with pytest.raises(DataLayoutError, match=r"embeddings\.json cannot be read"):
         load_embeddings(folder)
     with pytest.raises(DataLayoutError, match=r"embeddings\.json cannot be read"):
-        embed_pictures(loaded, folder_pictures(gallery), folder)
+        embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
 
 
 def test_a_shard_that_is_gone_is_named(loaded, gallery, tmp_path):
     folder = tmp_path / "embeddings"
-    embed_pictures(loaded, folder_pictures(gallery), folder)
+    embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
     (shard,) = (folder / "shards").iterdir()
     shard.unlink()
     with pytest.raises(DataLayoutError, match=f"{shard.name} is missing"):
@@ -432,5 +443,7 @@ def test_a_shard_that_is_gone_is_named(loaded, gallery, tmp_path):
 def test_a_folder_whose_name_is_no_text_is_written_and_read(loaded, gallery, tmp_path):
     folder = tmp_path / "\udcff"
     for _ in range(2):
-        report = embed_pictures(loaded, folder_pictures(gallery), folder)
+        report = embed_pictures(
+            loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by)
+        )
     assert (report.rows, report.reused) == (12, 12)

@@ -11,8 +11,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from transformers import CLIPModel
 
-from rsctir_hf.embedding.encode import embed_texts
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import ModelLoadError, OutputExistsError, QueryError, UnsupportedError
 from rsctir_hf.loading.open_clip import (
     config_of,
@@ -52,19 +51,21 @@ def folder(original, tmp_path_factory):
 
 @torch.no_grad()
 def test_the_folder_loads_and_embeds_as_open_clip_does(folder, original):
-    loaded = load_dual_encoder(folder)
+    loaded = Encoder.from_pretrained(folder)
     pixels = torch.randn(3, 3, 32, 32)
     found = loaded.model.get_image_features(pixels).pooler_output
     torch.testing.assert_close(found, original.encode_image(pixels), rtol=0, atol=1e-5)
     tokens = open_clip.SimpleTokenizer(context_length=24)(SENTENCES)
     wanted = F.normalize(original.encode_text(tokens), dim=-1)
-    found = embed_texts(loaded.model, loaded.processor, SENTENCES)
+    found = loaded.texts(SENTENCES)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
     assert loaded.model.logit_scale.item() == pytest.approx(original.logit_scale.item())
 
 
 def test_the_processor_cuts_and_scales_pictures_as_open_clip_does(folder, original, picture):
-    ours = load_dual_encoder(folder).processor(images=picture, return_tensors="pt")["pixel_values"]
+    ours = Encoder.from_pretrained(folder).processor(images=picture, return_tensors="pt")[
+        "pixel_values"
+    ]
     theirs = open_clip.image_transform(32, is_train=False)(picture)
     assert ours.shape == (1, 3, 32, 32)
     assert (ours[0] - theirs).abs().mean() < 0.02  # another library resizes

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from tests import miniature
 from tests.loopback_hub.conftest import TEXTS
 
@@ -39,7 +39,7 @@ def local(pushed, image):
 
     @torch.no_grad()
     def vectors(folder):
-        loaded = load_dual_encoder(folder)
+        loaded = Encoder.from_pretrained(folder)
         picture = miniature.draw_picture(0, side=64)
         inputs = loaded.processor(images=[picture], text=list(TEXTS), return_tensors="pt")
         return loaded.model(**inputs)

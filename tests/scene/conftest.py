@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.search.retriever import Retriever
 from tests.geo.rasters import write
 
@@ -18,7 +19,7 @@ def fields(across=6, down=5, bands=3, seed=0):
 
 @pytest.fixture
 def retriever(tiny_clip, tiny_clip_processor):
-    return Retriever(tiny_clip, tiny_clip_processor, bank=BANK)
+    return Retriever(Encoder(tiny_clip, tiny_clip_processor), bank=BANK)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_a_raster_over_the_antimeridian_is_indexed_on_both_sides(retriever, fold
     across = rasterio.Affine(1e-5, 0, 180 - 42e-5, 0, -1e-5, 10)
     write(folder / "far_east.tif", fields(3, 1, seed=2), crs="EPSG:4326", transform=across)
     for kept in (None, tmp_path / "kept"):
-        archived = Retriever(retriever.model, retriever.processor)
+        archived = Retriever(retriever.encoder)
         index_rasters(archived, folder, embeddings=kept, **CUT)
         assert len(archived) == 17
         for box, columns in (((179, 9, 180, 11), {0}), ((-180, 9, -179, 11), {32, 64})):
@@ -82,7 +82,7 @@ def test_what_is_kept_is_not_read_again_and_gives_the_same_answers(
     for file in folder.rglob("*.tif"):
         os.utime(file, (1e9, 1e9))
     monkeypatch.setattr(records, "SETTLED_AFTER", -1)
-    first = Retriever(retriever.model, retriever.processor)
+    first = Retriever(retriever.encoder)
     report = index_rasters(first, folder, embeddings=tmp_path / "kept", **CUT)
     assert (report.rasters, report.tiles) == (2, 14)
     assert any("blank.tif: 4 of 4 tiles left out" in skip.reason for skip in report.skipped)
@@ -90,7 +90,7 @@ def test_what_is_kept_is_not_read_again_and_gives_the_same_answers(
     assert found == pytest.approx(dict(expected))
     read = []
     monkeypatch.setattr(archive, "read_tile", lambda tile, **_: read.append(tile) or no_data(tile))
-    second = Retriever(retriever.model, retriever.processor)
+    second = Retriever(retriever.encoder)
     index_rasters(second, folder, embeddings=tmp_path / "kept", **CUT)
     assert len(second) == 14
     assert {tile.path.rsplit("/", 1)[-1] for tile in read} == {"blank.tif"}
@@ -111,12 +111,12 @@ def test_indexing_again_replaces_instead_of_adding(retriever, folder):
 
 
 def test_a_saved_index_reads_its_tiles_after_the_rasters_moved(
-    retriever, folder, tmp_path, tiny_clip, tiny_clip_processor
+    retriever, folder, tmp_path, tiny_encoder
 ):
     index_rasters(retriever, folder, **CUT)
     retriever.save(tmp_path / "index")
     folder.rename(tmp_path / "moved")
-    other = Retriever(tiny_clip, tiny_clip_processor, bank=BANK)
+    other = Retriever(tiny_encoder, bank=BANK)
     other.load_index(tmp_path / "index", images=tmp_path / "moved")
     hit = other.search("a river", top_k=1)[0]
     tile = other._gallery.read(hit.item)

@@ -165,9 +165,9 @@ def test_text_and_picture_together_ask_for_the_mean(retriever, scene_file):
 def test_a_model_that_knows_its_threshold_says_when_nothing_fits(retriever, scene_file):
     index = SceneIndex.build(retriever, scene_file, **CUT)
     assert index.search(text="a river").confident
-    retriever.model.config.confident_score = 2.0
+    retriever.encoder.model.config.confident_score = 2.0
     assert not index.search(text="a river").confident
-    del retriever.model.config.confident_score
+    del retriever.encoder.model.config.confident_score
 
 
 def test_geojson_and_heat_map_lie_on_the_scene(tmp_path, retriever, scene_file):

@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 from transformers import BertConfig, BertTokenizer
 
-from rsctir_hf.embedding.encode import embed_images, embed_texts, regions_name
+from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.embedding.prepare import region_source
 from rsctir_hf.errors import QueryError
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
@@ -76,13 +77,13 @@ def test_galr_is_evaluated_with_its_own_regions_without_and_with_a_detectors(gal
     model, processor = galr
     vectors = []
     for regions, name in (("model", "model"), ("none", "none"), (WholePicture(), "left-half")):
-        assert regions_name(model, regions) == name
-        vectors.append(embed_images(model, processor, pictures, regions=regions).vectors)
-        report = evaluate_retrieval(model, processor, rows_of(pictures), regions=regions)
+        assert region_source(model, regions).name == name
+        vectors.append(Encoder(model, processor, regions=regions).images(pictures).vectors)
+        report = evaluate_retrieval(Encoder(model, processor, regions=regions), rows_of(pictures))
         assert report.regions == name
         turned = [p.transpose(Image.Transpose.ROTATE_90) for p in pictures]
         averaged = [
-            embed_images(model, processor, given, regions=regions, symmetries=8).vectors
+            Encoder(model, processor, regions=regions).images(given, symmetries=8).vectors
             for given in (pictures, turned)
         ]
         torch.testing.assert_close(*averaged, atol=1e-5, rtol=0)
@@ -91,25 +92,25 @@ def test_galr_is_evaluated_with_its_own_regions_without_and_with_a_detectors(gal
 
 
 def test_galr_answers_words_it_does_not_know(galr, pictures):
-    retriever = Retriever(*galr, bank=BANK)
+    retriever = Retriever(Encoder(*galr), bank=BANK)
     retriever.index(pictures)
     for query in ("🚢🌊", "码头", "zeppelin", "boats " * 300):
         hits = retriever.search(query, rerank="smr")
         assert len(hits) == 4
         assert all(abs(hit.score) <= 1.001 for hit in hits)
     # one sentence without known words beside another one
-    assert embed_texts(*galr, ["🚢", "a river"]).isfinite().all()
+    assert Encoder(*galr).texts(["🚢", "a river"]).isfinite().all()
 
 
 def test_galr_shows_its_region_graph(galr, pictures):
-    graph = Retriever(*galr).dense_region_graph(pictures[0])
+    graph = Retriever(Encoder(*galr)).dense_region_graph(pictures[0])
     assert graph.boxes.shape[-1] == 4
     assert graph.adjacency.shape[0] == 1
 
 
 def test_galr_gives_its_region_graph_to_pyg(galr, pictures):
     torch_geometric = pytest.importorskip("torch_geometric")
-    retriever = Retriever(*galr)
+    retriever = Retriever(Encoder(*galr))
     dense, data = retriever.dense_region_graph(pictures[0]), retriever.region_graph(pictures[0])
     assert isinstance(data, torch_geometric.data.Data)
     assert data.num_nodes == int(dense.mask.sum()) > 0
@@ -119,7 +120,7 @@ def test_galr_gives_its_region_graph_to_pyg(galr, pictures):
 
 @pytest.mark.parametrize("regions", ["model", "none", WholePicture()])
 def test_contributions_of_galrs_own_regions_explain_the_score_of_a_hit(galr, pictures, regions):
-    retriever = Retriever(*galr, regions=regions)
+    retriever = Retriever(Encoder(*galr, regions=regions))
     retriever.index(pictures)
     hit = retriever.search("a river", top_k=1)[0]
     found = retriever.contributions(pictures[hit.item], "a river")
@@ -133,7 +134,7 @@ def test_contributions_of_galrs_own_regions_explain_the_score_of_a_hit(galr, pic
 
 
 def test_contributions_to_cmpagl_are_of_boxes_in_pixels_of_the_picture(cmpagl, pictures):
-    retriever = Retriever(*cmpagl, bank=BANK)
+    retriever = Retriever(Encoder(*cmpagl), bank=BANK)
     retriever.index(pictures)
     wide = pictures[0].resize((96, 48))
     regions = WholePicture()(wide)
@@ -152,7 +153,7 @@ def test_contributions_to_cmpagl_are_of_boxes_in_pixels_of_the_picture(cmpagl, p
 
 def test_cmpagl_searches_in_two_stages(cmpagl, pictures):
     model, processor = cmpagl
-    retriever = Retriever(model, processor, bank=BANK)
+    retriever = Retriever(Encoder(model, processor), bank=BANK)
     retriever.index(pictures)
     for hits, texts in (
         (retriever.search("a river", rerank="match"), ["a river"] * 4),
@@ -180,7 +181,7 @@ def test_pictures_are_read_one_batch_at_a_time_for_matching(cmpagl, pictures, mo
 
     monkeypatch.setattr(model, "get_image_tokens", spy)
     lazy = (read.append(number) or picture for number, picture in enumerate(pictures))
-    states = image_states(model, processor, lazy, batch_size=2)
+    states = image_states(Encoder(model, processor), lazy, batch_size=2)
     assert seen == [2, 4] and len(states) == 4
     read.clear()
     seen.clear()
@@ -188,7 +189,7 @@ def test_pictures_are_read_one_batch_at_a_time_for_matching(cmpagl, pictures, mo
         "rsctir_hf.evaluation.read_image", lambda p: read.append(p) or p.convert("RGB")
     )
     many = rows_of(pictures) * 5
-    evaluate_retrieval(model, processor, many, rerank="match")
+    evaluate_retrieval(Encoder(model, processor), many, rerank="match")
     assert seen == [16, 20]
 
 
@@ -196,7 +197,7 @@ def test_a_sentence_is_encoded_once_for_all_its_pairs_beside_those_of_its_length
     cmpagl, pictures, monkeypatch
 ):
     model, processor = cmpagl
-    states = image_states(model, processor, pictures)
+    states = image_states(Encoder(model, processor), pictures)
     pairs = torch.cartesian_prod(torch.arange(4), torch.arange(4))
     expected = []
     for picture, text in pairs.tolist():
@@ -211,7 +212,7 @@ def test_a_sentence_is_encoded_once_for_all_its_pairs_beside_those_of_its_length
         "_text_states",
         lambda self, ids, *rest: encoded.append(tuple(ids.shape)) or whole(self, ids, *rest),
     )
-    found = pair_probabilities(model, processor, states, BANK, pairs=pairs, batch_size=8)
+    found = pair_probabilities(Encoder(model, processor), states, BANK, pairs=pairs, batch_size=8)
     torch.testing.assert_close(found, torch.cat(expected), atol=1e-6, rtol=1e-5)
     # The shortest two of 2 words, then those of 3 and 4, each between [CLS] and [SEP].
     assert encoded == [(2, 4), (2, 6)]
@@ -224,7 +225,7 @@ def test_a_match_weight_that_was_never_chosen_counts_as_one(cmpagl, monkeypatch,
 
 
 def test_cmpagl_is_evaluated_in_two_stages(cmpagl, pictures):
-    report = evaluate_retrieval(*cmpagl, rows_of(pictures), rerank="match")
+    report = evaluate_retrieval(Encoder(*cmpagl), rows_of(pictures), rerank="match")
     assert report.match_weight == 0.5
     assert report.regions == "none"
     assert 0 <= report.metrics["mR"] <= 100
@@ -241,6 +242,8 @@ def test_pairs_are_judged_on_the_picture_as_it_is_whatever_the_symmetries(
         lambda self, pixel_values: judged.append(pixel_values) or states(self, pixel_values),
     )
     for symmetries in (1, 8):
-        evaluate_retrieval(*cmpagl, rows_of(pictures), rerank="match", symmetries=symmetries)
+        evaluate_retrieval(
+            Encoder(*cmpagl), rows_of(pictures), rerank="match", symmetries=symmetries
+        )
     assert len(judged) == 2
     assert torch.equal(*judged)

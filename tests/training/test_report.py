@@ -25,11 +25,10 @@ def test_the_confident_score_lies_midway_between_on_topic_and_off_topic_sentence
     assert confident_score(steps + 0.5, steps) == pytest.approx((0.55 + 0.95) / 2)
 
 
-def test_choices_are_written_to_the_configuration(tiny_clip, tiny_clip_processor, captioned_rows):
+def test_choices_are_written_to_the_configuration(tiny_encoder, tiny_clip, captioned_rows):
     choose_on_validation(
-        tiny_clip,
-        tiny_clip_processor,
-        judge(tiny_clip, tiny_clip_processor, {"ucm": captioned_rows}),
+        tiny_encoder,
+        judge(tiny_encoder, {"ucm": captioned_rows}),
     )
     assert tiny_clip.config.smr_temperature > 0
     assert -1 <= tiny_clip.config.confident_score <= 1
@@ -43,7 +42,7 @@ def test_the_value_that_is_best_on_average_is_chosen_and_the_first_of_equals():
 
 
 def test_the_temperature_is_chosen_on_all_sets_and_not_on_the_first(
-    tiny_clip, tiny_clip_processor, captioned_rows, monkeypatch
+    tiny_encoder, captioned_rows, monkeypatch
 ):
     asked = []
     monkeypatch.setattr(
@@ -52,13 +51,14 @@ def test_the_temperature_is_chosen_on_all_sets_and_not_on_the_first(
     )
     sets = {"ucm": captioned_rows, "rsicd": captioned_rows[:2]}
     choose_on_validation(
-        tiny_clip, tiny_clip_processor, judge(tiny_clip, tiny_clip_processor, sets)
+        tiny_encoder,
+        judge(tiny_encoder, sets),
     )
     assert asked == [8, 4] * len(SMR_TEMPERATURES)
 
 
 def test_confidence_comes_from_the_sentences_of_all_sets_each_in_its_own_gallery(
-    tiny_clip, tiny_clip_processor, captioned_rows, monkeypatch
+    tiny_encoder, captioned_rows, monkeypatch
 ):
     lengths = []
     monkeypatch.setattr(
@@ -67,18 +67,17 @@ def test_confidence_comes_from_the_sentences_of_all_sets_each_in_its_own_gallery
     )
     sets = {"ucm": captioned_rows, "rsicd": captioned_rows[:2]}
     choose_on_validation(
-        tiny_clip, tiny_clip_processor, judge(tiny_clip, tiny_clip_processor, sets)
+        tiny_encoder,
+        judge(tiny_encoder, sets),
     )
     assert lengths == [(7 + 3, 2 * len(OFF_TOPIC))]  # distinct sentences: "many boats" twice
 
 
-def test_there_is_a_report_for_each_set_and_rerank(tiny_clip, tiny_clip_processor, captioned_rows):
+def test_there_is_a_report_for_each_set_and_rerank(tiny_encoder, captioned_rows):
     reports = validation_reports(
-        tiny_clip,
-        tiny_clip_processor,
+        tiny_encoder,
         judge(
-            tiny_clip,
-            tiny_clip_processor,
+            tiny_encoder,
             {"ucm": captioned_rows, "rsicd": captioned_rows[:2]},
         ),
         bank=["a river", "a pier"],

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import DataLayoutError, RecipeError
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.search.retriever import Retriever
@@ -90,7 +90,7 @@ def test_every_recipe_trains_saves_and_can_be_searched_with(recipe, run, tmp_pat
     assert config["training_images"].count(" pictures") == starts * len(results["training_sets"])
     assert bool(results["seen_before"]) == (starts == 2)
     assert results["seen_before"] in config["training_images"]
-    assert results["weights"] == weights_fingerprint(load_dual_encoder(final).model)
+    assert results["weights"] == weights_fingerprint(Encoder.from_pretrained(final).model)
     assert (final / "README.md").is_file()
     retriever = Retriever.from_pretrained(str(final))
     pictures = miniature.write_pictures(tmp_path / "gallery", ["a.png", "b.png"])

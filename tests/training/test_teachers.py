@@ -4,7 +4,7 @@ import datasets
 import pytest
 import torch
 
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.training import teachers
 from rsctir_hf.training.recipe_args import ModelArguments
@@ -48,7 +48,7 @@ def test_teachers_see_what_the_models_see(train, sources, tmp_path):
     captions = [train["ucm"][1]["captions"][0], train["rsicd"][2]["captions"][1]]
     found = teachers([1, 6], captions)  # rows are counted through: the third of RSICD
     for source, logits in zip(sources, found, strict=True):
-        loaded = load_dual_encoder(source)
+        loaded = Encoder.from_pretrained(source)
         pictures = [train["ucm"][1]["image"], train["rsicd"][2]["image"]]
         inputs = loaded.processor(images=pictures, text=captions, return_tensors="pt")
         with torch.no_grad():

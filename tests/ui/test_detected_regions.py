@@ -50,17 +50,17 @@ def test_class_names_are_shown_at_the_boxes_in_the_table_and_in_the_files(with_d
 
 def test_only_a_galr_model_takes_the_regions_and_takes_them_everywhere(with_detector):
     bench = Workbench(with_detector)
-    assert bench.retriever().regions == "model"
-    assert bench.region_retriever().regions.record.threshold == THRESHOLD
+    assert bench.retriever().encoder.regions == "model"
+    assert bench.region_retriever().encoder.regions.record.threshold == THRESHOLD
     alone = Workbench(replace(with_detector, model=with_detector.region_model))
     assert alone.retriever() is alone.region_retriever()
-    assert alone.retriever().regions.record.threshold == THRESHOLD
+    assert alone.retriever().encoder.regions.record.threshold == THRESHOLD
     wait_until_over(alone)
     assert alone.status.phase is Phase.READY
     path = alone.gallery.paths[2]
     best = alone.retriever().search(path)[0]
     assert Path(best.path) == path and best.score == pytest.approx(1.0, abs=1e-5)
-    assert alone.personal_retriever().regions is alone.retriever().regions
+    assert alone.personal_retriever().encoder.regions is alone.retriever().encoder.regions
 
 
 WRONG = [

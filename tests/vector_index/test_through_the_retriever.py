@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from transformers import CLIPModel
 
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import IndexMismatchError, QueryError, UnsupportedError
 from rsctir_hf.search import session
 from rsctir_hf.search.retriever import Retriever
@@ -38,8 +39,8 @@ def retriever(clip_folder, picture_folder, engine):
 
 
 @pytest.fixture
-def exact(tiny_clip, tiny_clip_processor, picture_folder):
-    made = Retriever(tiny_clip, tiny_clip_processor, bank=BANK)
+def exact(tiny_encoder, picture_folder):
+    made = Retriever(tiny_encoder, bank=BANK)
     made.index(sorted(picture_folder.iterdir()))
     return made
 
@@ -96,29 +97,29 @@ def test_a_picture_indexed_again_takes_its_own_place(retriever, picture_folder):
 
 
 def test_another_model_and_other_regions_are_refused_with_both_names(
-    retriever, engine, tiny_clip, tiny_clip_processor, tmp_path
+    retriever, engine, tiny_encoder, tiny_clip, tiny_clip_processor, tmp_path
 ):
     place = engine
     if not retriever.engine.persistent:
         place = tmp_path / "index"
         retriever.save(place)
     torch.manual_seed(1)
-    other = Retriever(CLIPModel(tiny_clip.config), tiny_clip_processor, model_id="other")
+    other = Retriever(Encoder(CLIPModel(tiny_clip.config), tiny_clip_processor, id="other"))
     with pytest.raises(IndexMismatchError, match=r"made with .*tiny-clip.*at hand is other"):
         other.load_index(place)
     if retriever.engine.persistent:
         with pytest.raises(IndexMismatchError, match=r"made with .*tiny-clip.*at hand is other"):
-            Retriever(other.model, tiny_clip_processor, model_id="other", index=retriever.engine)
+            Retriever(other.encoder, index=retriever.engine)
     retriever.engine.record = {**retriever.engine.record, "regions": "a detector"}
     with pytest.raises(IndexMismatchError, match=r"regions a detector.*regions none"):
-        Retriever(tiny_clip, tiny_clip_processor, index=retriever.engine)
+        Retriever(tiny_encoder, index=retriever.engine)
 
 
-def test_an_index_that_does_not_say_who_made_it_is_refused(tiny_clip, tiny_clip_processor):
+def test_an_index_that_does_not_say_who_made_it_is_refused(tiny_encoder):
     index = open_index("exact")
     index.add(torch.eye(16))
     with pytest.raises(IndexMismatchError, match="memory holds no index"):
-        Retriever(tiny_clip, tiny_clip_processor, index=index)
+        Retriever(tiny_encoder, index=index)
 
 
 def test_only_the_best_of_an_approximate_engine_are_reranked(retriever, engine, monkeypatch):
@@ -150,8 +151,8 @@ def test_a_server_is_not_saved_to_a_folder(retriever, tmp_path):
             retriever.save(tmp_path / "index")
 
 
-def test_pictures_of_memory_keep_their_place(tiny_clip, tiny_clip_processor, engine):
-    made = Retriever(tiny_clip, tiny_clip_processor, bank=BANK, index=open_index(engine))
+def test_pictures_of_memory_keep_their_place(tiny_encoder, engine):
+    made = Retriever(tiny_encoder, bank=BANK, index=open_index(engine))
     made.index([Image.new("RGB", (9, 9), colour) for colour in ("red", "green")])
     hit = made.search(Image.new("RGB", (9, 9), "red"), top_k=1)[0]
     assert hit.path is None

@@ -81,7 +81,7 @@ class OpenScene:
     @property
     def confident_score(self) -> float | None:
         """The cosine from which the model is sure, if it is known and anything was asked."""
-        config = None if self.index is None else self.index.tiles.model.config
+        config = None if self.index is None else self.index.tiles.encoder.config
         return getattr(config, "confident_score", None)
 
     def indexed(self, retriever: Retriever, cut: Cut, report: Report) -> "OpenScene":
@@ -95,7 +95,7 @@ class OpenScene:
             return self
         shown = self if cut.bands == self.cut.bands else self._with_bands(cut.bands)
         count = len(
-            plan_tiles(shown.raster, retriever.model.config, tile=cut.tile, gsd=cut.gsd).windows
+            plan_tiles(shown.raster, retriever.encoder.config, tile=cut.tile, gsd=cut.gsd).windows
         )
         if count > MOST_TILES:
             raise QueryError(

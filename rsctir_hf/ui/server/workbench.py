@@ -153,7 +153,7 @@ class Workbench:
             RsctirError: no such model was launched, or it cannot be loaded.
         """
         main = self.retriever()
-        if isinstance(main.model, RegionGraphModel):
+        if isinstance(main.encoder.model, RegionGraphModel):
             return main
         if self.settings.region_model is None:
             raise UnsupportedError(
@@ -185,7 +185,7 @@ class Workbench:
     def _make_ready(self) -> None:
         self.status = Status(Phase.MODEL)
         retriever = self._load_retriever(self.settings.model)
-        self.facts = describe_model(retriever.model, self.settings.model)
+        self.facts = describe_model(retriever.encoder.model, self.settings.model)
         self.status = Status(Phase.GALLERY)
         self.gallery = self._open_gallery()
         self._retriever = retriever
@@ -212,19 +212,12 @@ class Workbench:
             trust_remote_code=self.settings.trust_remote_code,
             bank=self._sentences(),
         )
-        if not isinstance(loaded.model, RegionGraphModel):
+        if not isinstance(loaded.encoder.model, RegionGraphModel):
             return loaded
         regions = self._regions()
         if regions == MODEL_REGIONS:
             return loaded
-        return Retriever(
-            loaded.model,
-            loaded.processor,
-            model_id=loaded.model_id,
-            revision=loaded.revision,
-            bank=loaded.bank,
-            regions=regions,
-        )
+        return Retriever(replace(loaded.encoder, regions=regions), bank=loaded.bank)
 
     def _regions(self) -> str | RegionProposer:
         try:

@@ -39,7 +39,7 @@ def measure_effect(
         UnsupportedError: the model can leave nothing out.
         QueryError: no words.
     """
-    if isinstance(retriever.model, NodeMaskingModel):
+    if isinstance(retriever.encoder.model, NodeMaskingModel):
         return retriever.contributions(picture, words)
     regions = to_regions(found, input_side=input_side, picture_size=picture.size)
     return retriever.contributions(picture, words, regions=regions)

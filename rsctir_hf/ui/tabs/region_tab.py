@@ -13,7 +13,6 @@ from PIL import Image
 from plotly.graph_objects import Figure
 from torch_geometric.data import Data
 
-from rsctir_hf.embedding.encode import picture_region_graph
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.regions.contribution import Contributions
 from rsctir_hf.regions.global_window import GlobalWindowModel
@@ -103,13 +102,11 @@ class RegionHandlers:
         try:
             picture = read_upload(path)
             retriever = self.bench.region_retriever()
-            found, names = picture_region_graph(
-                retriever.model, retriever.processor, picture, retriever.regions
-            )
-            searching = self.bench.retriever().model
+            found, names = retriever.encoder.region_graph(picture)
+            searching = self.bench.retriever().encoder.model
         except RsctirError as error:
             return refused(error), *nothing
-        shown = GraphShown(picture, found, retriever.model.config, names)
+        shown = GraphShown(picture, found, retriever.encoder.config, names)
         four = gr.update(open=False, visible=hasattr(shown.config, "drea"))
         whole = gr.update(open=False, visible=isinstance(searching, GlobalWindowModel))
         return "", shown, _threshold_slider(shown.config), four, whole
@@ -152,8 +149,10 @@ class RegionHandlers:
         if finder is self.bench.retriever() or region_model is None:
             return ""
         graph_of = f"{escape(Path(region_model).name)}, the region model"
-        if not isinstance(finder.regions, str):
-            graph_of = f"{escape(Path(finder.regions.name).name)}, a detector, in {graph_of}"
+        if not isinstance(finder.encoder.regions, str):
+            graph_of = (
+                f"{escape(Path(finder.encoder.regions.name).name)}, a detector, in {graph_of}"
+            )
         return (
             f" The boxes are of {graph_of}; score and "
             f"contributions are of {escape(self.bench.model_name)}, which searches."

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor
 
-from rsctir_hf.embedding.encode import evaluating, image_inputs
+from rsctir_hf.embedding.encode import evaluating
 from rsctir_hf.regions.global_window import GlobalView, global_views
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.views.cards import escape, notice
@@ -34,10 +34,9 @@ def look_at_whole(retriever: Retriever, picture: Image.Image) -> str:
     Raises:
         UnsupportedError: the model has none.
     """
-    model = retriever.model
-    with evaluating(model):
-        inputs = image_inputs(model, retriever.processor, [picture], retriever.regions)
-        views = global_views(model, inputs["pixel_values"])
+    encoder = retriever.encoder
+    with evaluating(encoder.model):
+        views = global_views(encoder.model, encoder.inputs([picture])["pixel_values"])
     return views_over(picture, views) if views else _ONE_WINDOW
 
 

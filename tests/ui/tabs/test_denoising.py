@@ -19,7 +19,7 @@ class Plain:
 def found(bench):
     retriever = bench.region_retriever()
     graph = retriever.dense_region_graph(bench.gallery.paths[2])
-    return graph, retriever.model.config
+    return graph, retriever.encoder.model.config
 
 
 def test_almost_the_own_threshold_gives_the_model_s_own_graph(bench):

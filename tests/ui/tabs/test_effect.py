@@ -1,9 +1,12 @@
 """What the regions did for a result, in one sentence that is true to the numbers."""
 
+from dataclasses import replace
+
 import networkx as nx
 import pytest
 import torch
 
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import UnsupportedError
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.regions.contribution import NodeMaskingModel
@@ -70,8 +73,8 @@ def test_a_region_counts_where_the_model_that_made_the_result_used_it():
 @pytest.mark.parametrize("role", ["retriever", "region_retriever"])
 def test_the_slider_leaves_the_sentence_as_it_is(bench, role):
     galr, picture = bench.region_retriever(), read_image(bench.gallery.paths[2])
-    finder = Retriever(galr.model, galr.processor, regions=one_within_another)
-    config, found = galr.model.config, finder.dense_region_graph(picture)
+    finder = Retriever(replace(galr.encoder, regions=one_within_another))
+    config, found = galr.encoder.config, finder.dense_region_graph(picture)
     asked = finder if role == "region_retriever" else bench.retriever()
     effect = measure_effect(asked, picture, found, BANK[0], input_side=config.image_size)
     shown = GraphShown(picture, found, config, words=BANK[0], effect=effect)
@@ -93,20 +96,20 @@ def test_the_model_that_made_the_result_is_asked(bench, role):
     asked = getattr(bench, role)()
     picture = read_image(bench.gallery.paths[2])
     found = bench.region_retriever().dense_region_graph(picture)
-    side = bench.region_retriever().model.config.image_size
+    side = bench.region_retriever().encoder.model.config.image_size
     effect = measure_effect(asked, picture, found, BANK[0], input_side=side)
     asked_alone = asked.with_empty_gallery()
     asked_alone.index([picture])
     hit = asked_alone.search(BANK[0], top_k=1)[0]
     assert float(effect.whole[0]) == pytest.approx(hit.score, abs=1e-5)
     assert effect.numbers.tolist() == (found.mask[0].nonzero().flatten() + 1).tolist()
-    assert (effect.without_any is not None) == isinstance(asked.model, NodeMaskingModel)
+    assert (effect.without_any is not None) == isinstance(asked.encoder.model, NodeMaskingModel)
 
 
 def test_a_model_that_can_leave_nothing_out_is_refused(bench):
     picture = read_image(bench.gallery.paths[2])
     found = bench.region_retriever().dense_region_graph(picture)
     asked = bench.retriever()
-    plain = Retriever(OnlyEmbeds(asked.model), asked.processor)
+    plain = Retriever(Encoder(OnlyEmbeds(asked.encoder.model), asked.encoder.processor))
     with pytest.raises(UnsupportedError, match="cannot leave out"):
         measure_effect(plain, picture, found, BANK[0], input_side=64)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.models.galr import GaLRRegionGraph
 from rsctir_hf.regions.graph import NODE_COLUMNS
 from rsctir_hf.regions.proposer import Regions
@@ -56,7 +57,7 @@ def test_a_region_graph_is_drawn_listed_and_written(bench, handlers):
     message, shown, slider, four, whole = handlers.find_regions(str(bench.gallery.paths[2]))
     drawn = draw(handlers, shown, slider["value"])
     rows = drawn["table"]["data"]
-    assert slider["value"] == bench.region_retriever().model.config.denoise_similarity
+    assert slider["value"] == bench.region_retriever().encoder.model.config.denoise_similarity
     assert message == ""
     assert drawn["panel"]["visible"]
     assert four["visible"] and whole["visible"] and not four["open"] and not whole["open"]
@@ -120,7 +121,7 @@ def test_words_of_any_kind_are_explained_and_shown_as_text(handlers, shown):
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_pictures_with_few_or_no_regions_get_a_drawing_and_a_sentence(bench, handlers, count):
-    config = bench.region_retriever().model.config
+    config = bench.region_retriever().encoder.model.config
     picture = Image.new("RGB", (50, 30))
     shown = GraphShown(picture, graph_of(count, config), config)
     _, explained = handlers.explain(shown, BANK[0])
@@ -134,7 +135,7 @@ def test_a_model_that_can_leave_nothing_out_says_so_and_the_graph_stays(
     bench, handlers, shown, monkeypatch
 ):
     asked = bench.retriever()
-    plain = Retriever(OnlyEmbeds(asked.model), asked.processor)
+    plain = Retriever(Encoder(OnlyEmbeds(asked.encoder.model), asked.encoder.processor))
     monkeypatch.setattr(bench, "retriever", lambda: plain)
     message, explained = handlers.explain(shown, BANK[0])
     assert "No contributions" in message

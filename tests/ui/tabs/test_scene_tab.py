@@ -82,7 +82,8 @@ def test_what_is_no_confident_match_is_said_and_stays_pale(handlers, file, monke
     _, sure = searched(handlers, scene)
     strongest = float(np.nanmax(sure.answer.heat))
     assert handlers.draw(sure, True)[0].data[0].zmax == pytest.approx(strongest)
-    monkeypatch.setattr(handlers.bench.retriever().model.config, "confident_score", 2.0, False)
+    config = handlers.bench.retriever().encoder.config
+    monkeypatch.setattr(config, "confident_score", 2.0, False)
     message, unsure = searched(handlers, sure)
     assert "Nothing in this scene fits well" in message
     assert handlers.draw(unsure, True)[0].data[0].zmax == 2.0

@@ -6,7 +6,7 @@ from rsctir_hf.ui.views.model_facts import ModelFacts, describe_model, read_figu
 
 
 def test_a_model_without_results_is_not_evaluated(bench):
-    facts = describe_model(bench.retriever().model, "somewhere/cmpagl")
+    facts = describe_model(bench.retriever().encoder.model, "somewhere/cmpagl")
     assert (facts.name, facts.quality, facts.can_match) == ("cmpagl", "not evaluated", True)
     assert "parameters" in facts.size
 
