@@ -21,7 +21,7 @@ def test_a_saved_model_loads_in_float32_even_from_half_precision(clip_folder, ti
     loaded = Encoder.from_pretrained(clip_folder)
     assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
     assert not loaded.model.training
-    assert loaded.model_id == str(clip_folder)
+    assert loaded.id == str(clip_folder)
 
 
 @pytest.mark.parametrize("name", ["config.json", WEIGHTS, "processor_config.json"])
