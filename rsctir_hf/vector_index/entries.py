@@ -8,16 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctir_hf.errors import IndexMismatchError, UnknownItemError
+from rsctir_hf.errors import IndexMismatchError
 from rsctir_hf.files.atomic import parse_json
-from rsctir_hf.vector_index.batch import Batch, refuse_held, shown
-from rsctir_hf.vector_index.contract import (
-    BoundingBox,
-    Entry,
-    Scalar,
-    SearchFilter,
-    checked_metadata,
-)
+from rsctir_hf.vector_index.arguments import Scalar, checked_metadata, refuse_held, refuse_unknown
+from rsctir_hf.vector_index.contract import Batch, BoundingBox, Entry, SearchFilter
 
 RECORDS_FILE = "records.jsonl"
 _NO_BOX = (np.nan,) * 4  # compares false with everything
@@ -55,7 +49,7 @@ class Records:
         ids = batch.ids
         if ids is None:
             ids = list(range(self._next_id, self._next_id + len(batch)))
-        refuse_held([one for one in ids if one in self._row_of])
+        refuse_held(self.held(ids))
         self._next_id = max(self._next_id, *(one + 1 for one in ids)) if ids else self._next_id
         first = len(self._entries)
         self._entries += [
@@ -82,12 +76,7 @@ class Records:
         Raises:
             UnknownItemError: an id is not held.
         """
-        unknown = [one for one in ids if one not in self._row_of]
-        if unknown:
-            raise UnknownItemError(
-                f"The index holds nothing under {shown(unknown)}. It holds {len(self)} entries; "
-                "ids() lists them."
-            )
+        refuse_unknown([one for one in ids if one not in self._row_of], "the index")
         return [self._row_of[one] for one in ids]
 
     def held(self, ids: Iterable[int]) -> list[int]:
@@ -127,19 +116,12 @@ class Records:
         """Return records by id, without the forgotten rows, and which rows (n,) they were."""
         kept = np.flatnonzero(self.alive(self.rows))
         kept = kept[np.argsort(self.ids_of_rows(self.rows)[kept])]
-        smaller = Records.of([self._entries[row] for row in kept.tolist()])
+        smaller = Records()
+        smaller._entries = [self._entries[row] for row in kept.tolist()]
+        smaller._alive = bytearray(b"\1" * len(kept))
+        smaller._row_of = {entry.id: row for row, entry in enumerate(smaller._entries)}
         smaller._next_id = self._next_id
         return smaller, kept
-
-    @classmethod
-    def of(cls, entries: Sequence[Entry]) -> "Records":
-        """Return records of these entries, a row each."""
-        records = cls()
-        records._entries = list(entries)
-        records._alive = bytearray(b"\1" * len(entries))
-        records._row_of = {entry.id: row for row, entry in enumerate(entries)}
-        records._next_id = max(records._row_of, default=-1) + 1
-        return records
 
     def save(self, folder: Path) -> None:
         """Write a line of JSON for each row; that of a forgotten row is ``null``."""

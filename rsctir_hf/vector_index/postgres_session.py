@@ -72,21 +72,26 @@ class Session:
         self._place = place
         self._names = names
         self._connection: Any = None
+        self._running: Statements | None = None
         self._lock = RLock()
 
     @contextmanager
     def transaction(self) -> Iterator[Statements]:
-        """Begin a transaction, connecting where there is no connection.
+        """Begin a transaction, connecting where there is no connection, or go on in the one begun.
 
         Raises:
             IndexUnavailableError: the server does not answer, or refuses.
         """
         with self._lock:
+            if self._running is not None:
+                yield self._running
+                return
             try:
                 if self._connection is None:
                     self._connection = self._connected()
                 with self._connection.transaction(), self._connection.cursor() as cursor:
-                    yield Statements(cursor, self._names)
+                    self._running = Statements(cursor, self._names)
+                    yield self._running
             except RsctirError:
                 raise
             except psycopg.Error as error:
@@ -97,6 +102,8 @@ class Session:
                     f"PostgreSQL ({self._place}) did not carry that out: {reason}. See that the "
                     "server runs and may be reached, then try again; the next call connects anew."
                 ) from error
+            finally:
+                self._running = None
 
     def close(self) -> None:
         """Close the connection; the next transaction opens another."""
