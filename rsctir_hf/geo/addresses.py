@@ -39,7 +39,7 @@ class TileAddress:
         return f"{self.path}#window={place}&size={_joined(self.size)}{bands}"
 
 
-def read_address(text: str) -> TileAddress | None:
+def read_tile_address(text: str) -> TileAddress | None:
     """Return the tile that a text is the address of, or None where it is none."""
     found = _ADDRESS.fullmatch(text)
     if found is None:
