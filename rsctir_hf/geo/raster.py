@@ -8,7 +8,6 @@ window, or neighbours would not match.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,8 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rsctir_hf.errors import QueryError, RasterError
-from rsctir_hf.files.pictures import STRETCH_PERCENTILES, list_files
-from rsctir_hf.geo.addresses import TileAddress
+from rsctir_hf.files.pictures import STRETCH_PERCENTILES
 from rsctir_hf.geo.gdal import is_address, opened, require_rasterio
 from rsctir_hf.geo.placement import lonlat, place_of
 from rsctir_hf.geo.tiling import Size, Transform, Window, map_points
@@ -220,10 +218,10 @@ def open_raster(
         raise RasterError(f"{path} is not a raster file of this machine; only such files are read.")
     with opened(path, formats) as source:
         _check_pixels(source, Path(path).name, most_pixels)
-        chosen = _choose_bands(source, bands)
+        chosen, band_note = _choose_bands(source, bands)
         transform, crs, gsd = place_of(source)
         palette = _palette(source, chosen)
-        notes = [note for note in (_band_note(source, bands), None if crs else _NO_CRS) if note]
+        notes = [note for note in (band_note, None if crs else _NO_CRS) if note]
         raster = Raster(
             path=str(path),
             driver=source.driver,
@@ -261,11 +259,6 @@ def read_bands(text: str | None) -> tuple[int, ...] | None:
         ) from error
 
 
-def list_rasters(folder: str | Path) -> list[Path]:
-    """List the rasters below a folder; see ``pictures.list_files``."""
-    return list_files(folder, RASTER_SUFFIXES, what="rasters")
-
-
 def overview(raster: Raster, *, side: int) -> Image.Image:
     """Return the whole raster as a picture of at most ``side`` pixels a side.
 
@@ -281,31 +274,6 @@ def overview(raster: Raster, *, side: int) -> Image.Image:
     return shown
 
 
-def read_tile(tile: TileAddress, *, least_valid: float = 0.0) -> Image.Image:
-    """Read the picture of a tile.
-
-    Raises:
-        MissingDependencyError: rasterio is absent.
-        RasterError: the raster is gone, damaged, or holds no data here, or in a smaller share of
-            the pixels than ``least_valid``.
-    """
-    file = Path(tile.path)
-    changed = file.stat().st_mtime_ns if file.exists() else 0
-    with TileReader(_known_raster(tile.path, tile.bands, changed)) as reader:
-        shown = reader.read(tile.window, tile.size)
-    if shown.picture is None or shown.valid < least_valid:
-        raise RasterError(
-            f"{tile.path} holds no data in {1 - shown.valid:.0%} of its pixels {tile.window.box}."
-        )
-    return shown.picture
-
-
-@lru_cache(maxsize=32)
-def _known_raster(path: str, bands: tuple[int, ...] | None, changed: int) -> Raster:
-    """Open a raster once for all its tiles, until it changes: measuring a stretch takes long."""
-    return open_raster(path, bands=bands)
-
-
 def _check_pixels(source: Any, name: str, most_pixels: int | None) -> None:  # noqa: ANN401
     """Raise ``RasterError`` where a raster has more pixels than are taken."""
     if most_pixels is not None and source.width * source.height > most_pixels:
@@ -316,30 +284,28 @@ def _check_pixels(source: Any, name: str, most_pixels: int | None) -> None:  # n
         )
 
 
-def _choose_bands(source: Any, bands: Sequence[int] | None) -> tuple[int, ...]:  # noqa: ANN401
+def _choose_bands(
+    source: Any,  # noqa: ANN401
+    bands: Sequence[int] | None,
+) -> tuple[tuple[int, ...], str | None]:
+    """Return the bands that make a picture, and what a user should know of the choice."""
     if bands is not None:
         if len(bands) not in (1, 3) or not all(1 <= band <= source.count for band in bands):
             raise QueryError(
                 f"The bands are {', '.join(map(str, bands))}; expected one or three from 1 to "
                 f"{source.count}, red first, such as 4,3,2."
             )
-        return tuple(bands)
+        return tuple(bands), None
     kinds = [kind.name for kind in source.colorinterp]
-    colours = ["red", "green", "blue"]
-    if all(colour in kinds for colour in colours):
-        return tuple(kinds.index(colour) + 1 for colour in colours)
+    if {"red", "green", "blue"} <= set(kinds):
+        return tuple(kinds.index(colour) + 1 for colour in ("red", "green", "blue")), None
     seen = [number for number, kind in enumerate(kinds, start=1) if kind != "alpha"]
-    return tuple(seen[:3]) if len(seen) >= len(colours) else tuple(seen[:1] or [1])
-
-
-def _band_note(source: Any, bands: Sequence[int] | None) -> str | None:  # noqa: ANN401
-    says_red = any(kind.name == "red" for kind in source.colorinterp)
-    if bands is not None or source.count <= 4 or says_red:
-        return None
-    return (
+    note = (
         f"The file does not say which of its {source.count} bands are red, green and blue; the "
         "first three are taken. Give the right ones, such as bands 4,3,2 for Sentinel-2."
     )
+    doubtful = source.count > 4 and "red" not in kinds
+    return tuple(seen[:3] if len(seen) >= 3 else seen[:1] or [1]), note if doubtful else None
 
 
 def _palette(source: Any, bands: tuple[int, ...]) -> NDArray[np.uint8] | None:  # noqa: ANN401

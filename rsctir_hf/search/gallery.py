@@ -13,8 +13,7 @@ from rsctir_hf.embedding.encode import ImageSource, Skipped
 from rsctir_hf.embedding.records import picture_sources
 from rsctir_hf.errors import IndexMismatchError, QueryError
 from rsctir_hf.files.pictures import read_image
-from rsctir_hf.geo.addresses import read_tile_address
-from rsctir_hf.geo.raster import read_tile
+from rsctir_hf.geo.addresses import read_tile, read_tile_address
 from rsctir_hf.search.hits import Item
 from rsctir_hf.vector_index.contract import BoundingBox, Entry, Metadata, SearchFilter, VectorIndex
 

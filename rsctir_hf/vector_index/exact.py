@@ -29,13 +29,12 @@ class ExactIndex(MemoryIndex):
         Until the index changes, the vectors are the same object in every call.
         """
         with self._lock:
-            vectors = self._matrix()
-            return torch.from_numpy(self._records.ids_of_rows(len(vectors))), vectors
+            return torch.from_numpy(self._records.ids), self._matrix()
 
     def _put(self, batch: Batch, *, replace: bool) -> list[int]:
         with self._lock:
             given = super()._put(batch, replace=replace)
-            if (np.diff(self._records.ids_of_rows(self._records.rows)) < 0).any():
+            if (np.diff(self._records.ids) < 0).any():
                 self.rebuild()
         return given
 
@@ -56,7 +55,7 @@ class ExactIndex(MemoryIndex):
         with self._lock:
             ids, vectors = self.everything()
             if only is not None:
-                kept = torch.from_numpy(self._records.passing(only, len(vectors)).nonzero()[0])
+                kept = torch.from_numpy(np.flatnonzero(self._records.passing(only)))
         if only is not None:
             vectors, ids = vectors.index_select(0, kept), ids[kept]  # (n', D), (n',)
         scores, rows = nearest_rows(vectors, queries, top_k)

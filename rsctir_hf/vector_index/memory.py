@@ -102,9 +102,7 @@ class MemoryIndex(VectorIndex):
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
         """See ``contract.VectorIndex.ids``."""
         with self._lock:
-            rows = self._records.rows
-            passing = self._records.passing(only, rows)
-            found = np.sort(self._records.ids_of_rows(rows)[passing])
+            found = np.sort(self._records.ids[self._records.passing(only)])
         return torch.from_numpy(found[evenly_spaced(len(found), most=most)])
 
     def save(self, folder: Path | None = None) -> None:
@@ -168,15 +166,14 @@ class MemoryIndex(VectorIndex):
 
     def _entries(self, ids: list[int]) -> list[Entry]:
         with self._lock:
-            return [self._records.entry(row) for row in self._records.rows_of(ids)]
+            return self._records.entries_of(ids)
 
     def _search(
         self, queries: Tensor, top_k: int, only: SearchFilter | None
     ) -> tuple[Tensor, Tensor]:
         with self._lock:
-            passing = self._records.passing(only, self._records.rows)
-            scores, rows = self._nearest(queries, top_k, passing)
-            ids = torch.from_numpy(self._records.ids_of_rows(self._records.rows))
+            scores, rows = self._nearest(queries, top_k, self._records.passing(only))
+            ids = torch.from_numpy(self._records.ids)
         return in_order(scores, torch.where(rows < 0, -1, ids[rows.clamp(min=0)]))
 
     def _take_in(self, vectors: Tensor) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rsctir_hf.errors import RasterError
-from rsctir_hf.geo.addresses import TileAddress, read_tile_address
-from rsctir_hf.geo.raster import TileReader, open_raster, read_tile
+from rsctir_hf.geo.addresses import TileAddress, read_tile, read_tile_address
+from rsctir_hf.geo.raster import TileReader, open_raster
 from rsctir_hf.geo.tiling import Window
 from tests.geo.rasters import picture, write
 
