@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rsctir_hf.files.pictures import list_images, read_image
-from rsctir_hf.geo.addresses import read_address
+from rsctir_hf.geo.addresses import read_tile_address
 from rsctir_hf.geo.map_output import write_geotiff
 from rsctir_hf.geo.raster import PLAIN_FORMATS, open_raster, overview
 from rsctir_hf.ui.server.open_scenes import open_scene
@@ -169,9 +169,9 @@ def raster_targets(place: Path) -> list[Target]:
         overview(open_raster(file), side=64)
 
     def address(text: str) -> None:
-        found = read_address(text)
+        found = read_tile_address(text)
         if found is not None and str(found) != text and len(text) < 100:
-            read_address(str(found))
+            read_tile_address(str(found))
 
     return [
         Target("rasters: app", mutated(files), in_app, 600),

@@ -1,4 +1,7 @@
-"""Files and folders that appear whole or not at all, whenever the process is stopped."""
+"""Files and folders that appear whole or not at all, whenever the process is stopped.
+
+And the lock of a folder that one process at a time may write to.
+"""
 
 import errno
 import glob
@@ -6,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,7 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rsctir_hf.errors import OutputExistsError, RsctirError, StorageError
+from filelock import FileLock, Timeout
+
+from rsctir_hf.errors import FolderBusyError, OutputExistsError, RsctirError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -21,14 +27,14 @@ logger = logging.getLogger(__name__)
 UNFINISHED = ".part"
 #: Seconds after which an unfinished file counts as left by a process that was killed.
 STALE = 600
+#: Lies in a folder that one process at a time writes to; while one does, so does the other.
+LOCK_FILE, HOLDER_FILE = ".lock", ".lock.json"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DEVICES = (Path("/dev"), Path("/dev/fd"))
 
 
 def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) -> None:
-    """Write a file that is there whole or not at all; until then an older one stays.
-
-    A device or pipe is written to as it is: root would replace ``/dev/null`` by a file otherwise.
+    """Write a file as ``replacing`` does.
 
     Args:
         path: of the file.
@@ -39,22 +45,11 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) 
         StorageError: it cannot be written; nothing of it is left.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
-    try:
-        if _is_device(path):
-            path.write_bytes(data)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(path.parent, f"{path.name}.*{UNFINISHED}")
-        with unfinished.open("wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as error:
-        _remove(unfinished)
-        raise storage_error(path, error) from error
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        file.write(data)
+        if durable and unfinished != path:  # no device: those have no disk to wait for
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @contextmanager
@@ -62,20 +57,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield the name of a file to write beside ``path``, and put it in its place at the end.
 
     After an error the unfinished file is deleted, and what stood at ``path`` is still there. A
-    device or pipe is yielded itself.
+    device or pipe is yielded itself: root would replace ``/dev/null`` by a file otherwise.
 
     Raises:
         StorageError: it cannot be written.
     """
     target = Path(path)
-    if _is_device(target):
-        yield target
-        return
-    # Some writers choose the format by the suffix.
-    unfinished = target.with_name(f".{target.stem}.{os.getpid()}{UNFINISHED}{target.suffix}")
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}{UNFINISHED}")
     try:
+        if _is_device(target):
+            yield target
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(target.parent, f".{target.stem}.*{UNFINISHED}{target.suffix}")
+        _remove_stale(target.parent, f"{target.name}.*{UNFINISHED}")
         yield unfinished
         os.replace(unfinished, target)
     except RsctirError:  # some are OSErrors as well, and have their own words
@@ -83,7 +77,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise storage_error(target, error) from error
     finally:
-        _remove(unfinished)
+        with suppress(OSError):  # it may never have been made
+            unfinished.unlink()
 
 
 @contextmanager
@@ -154,15 +149,53 @@ def new_folder(output: str | Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def only_writer(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
+    """Make a folder and keep other processes from writing to it, as long as all ask here first.
+
+    The system holds the lock, so it ends with the process.
+
+    Args:
+        folder: made if missing.
+        patience: seconds to wait for another process that writes.
+
+    Raises:
+        FolderBusyError: another process still holds it; names that process.
+        StorageError: the folder cannot be written to.
+    """
+    lock, holder = FileLock(folder / LOCK_FILE), folder / HOLDER_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=patience)
+    except Timeout as error:
+        raise FolderBusyError(
+            f"{folder} is being written by {_describe_holder(holder)}. Wait until it has ended, or "
+            "choose another folder."
+        ) from error
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    try:
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        itself = {"process": os.getpid(), "machine": socket.gethostname(), "since": started}
+        write_atomically(holder, json.dumps(itself), durable=False)
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _describe_holder(holder: Path) -> str:
+    """Say which process holds a lock, as it has noted itself."""
+    try:
+        found = parse_json(holder.read_text(encoding="utf-8"))
+        return f"process {found['process']} on {found['machine']} since {found['since']}"
+    except (OSError, ValueError, KeyError, TypeError):  # it has only just begun, or is about to end
+        return "another process"
+
+
 def _is_device(path: Path) -> bool:
     """Whether there is a device or a pipe, or a name for one that may be a file: /dev/stdout."""
     return path.parent in _DEVICES or (path.exists() and not (path.is_file() or path.is_dir()))
-
-
-def _remove(unfinished: Path) -> None:
-    """Remove a file that may never have been made."""
-    with suppress(OSError):
-        unfinished.unlink()
 
 
 def _remove_stale(folder: Path, pattern: str) -> None:

@@ -7,7 +7,13 @@ does, so that an index holds tiles without holding their pixels.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
+from PIL import Image
+
+from rsctir_hf.errors import RasterError
+from rsctir_hf.geo.raster import Raster, TileReader, open_raster
 from rsctir_hf.geo.tiling import Size, Window
 
 _ADDRESS = re.compile(
@@ -39,7 +45,7 @@ class TileAddress:
         return f"{self.path}#window={place}&size={_joined(self.size)}{bands}"
 
 
-def read_address(text: str) -> TileAddress | None:
+def read_tile_address(text: str) -> TileAddress | None:
     """Return the tile that a text is the address of, or None where it is none."""
     found = _ADDRESS.fullmatch(text)
     if found is None:
@@ -47,6 +53,31 @@ def read_address(text: str) -> TileAddress | None:
     width, height = _split(found["size"])
     bands = tuple(_split(found["bands"])) if found["bands"] else None
     return TileAddress(found["path"], Window(*_split(found["window"])), (width, height), bands)
+
+
+def read_tile(tile: TileAddress, *, least_valid: float = 0.0) -> Image.Image:
+    """Read the picture of a tile.
+
+    Raises:
+        MissingDependencyError: rasterio is absent.
+        RasterError: the raster is gone, damaged, or holds no data here, or in a smaller share of
+            the pixels than ``least_valid``.
+    """
+    file = Path(tile.path)
+    changed = file.stat().st_mtime_ns if file.exists() else 0
+    with TileReader(_known_raster(tile.path, tile.bands, changed)) as reader:
+        shown = reader.read(tile.window, tile.size)
+    if shown.picture is None or shown.valid < least_valid:
+        raise RasterError(
+            f"{tile.path} holds no data in {1 - shown.valid:.0%} of its pixels {tile.window.box}."
+        )
+    return shown.picture
+
+
+@lru_cache(maxsize=32)
+def _known_raster(path: str, bands: tuple[int, ...] | None, changed: int) -> Raster:
+    """Open a raster once for all its tiles, until it changes: measuring a stretch takes long."""
+    return open_raster(path, bands=bands)
 
 
 def _joined(numbers: Iterable[int]) -> str:

@@ -9,18 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rsctir_hf.files.atomic import replacing
+from rsctir_hf.geo.gdal import require_rasterio
 from rsctir_hf.geo.placement import DEGREES
-from rsctir_hf.geo.raster import Raster, require_rasterio
+from rsctir_hf.geo.raster import Raster
 from rsctir_hf.geo.tiling import Size, Transform, Window
-
-try:
-    import rasterio
-    from rasterio.enums import Resampling
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-    from rasterio.transform import from_bounds
-    from rasterio.warp import reproject
-except ImportError:
-    rasterio = None
 
 
 def overview_in_degrees(
@@ -36,6 +28,7 @@ def overview_in_degrees(
         The picture (RGBA, clear where the raster does not reach) and its west, south, east and
         north in degrees; None where the raster has no place on the map or crosses the antimeridian.
     """
+    rasterio = require_rasterio()
     places = raster.to_lonlat(Window(0, 0, *raster.size).corners)
     if places is None or raster.transform is None or np.ptp(places[:, 0]) > 180:
         return None
@@ -46,14 +39,15 @@ def overview_in_degrees(
     layers = np.moveaxis(np.asarray(picture.convert("RGBA")), 2, 0)
     moved = np.zeros((4, max(size[1], 1), max(size[0], 1)), np.uint8)
     across, down = (whole / part for whole, part in zip(raster.size, picture.size, strict=True))
-    reproject(
+    corners = west, south, east, north
+    require_rasterio("warp").reproject(
         layers,
         moved,
         src_transform=rasterio.Affine(*_scaled(raster.transform, across, down)),
         src_crs=raster.crs,
-        dst_transform=from_bounds(west, south, east, north, moved.shape[2], moved.shape[1]),
+        dst_transform=rasterio.transform.from_bounds(*corners, moved.shape[2], moved.shape[1]),
         dst_crs=DEGREES,
-        resampling=Resampling.bilinear,
+        resampling=rasterio.enums.Resampling.bilinear,
     )
     shown = Image.fromarray(np.ascontiguousarray(np.moveaxis(moved, 0, 2)))
     return shown, (float(west), float(south), float(east), float(north))
@@ -89,7 +83,7 @@ def write_geotiff(
         MissingDependencyError: rasterio is absent.
         OSError: it cannot be written.
     """
-    require_rasterio()
+    rasterio = require_rasterio()
     count, height, width = values.shape
     profile = {
         "driver": "GTiff", "width": width, "height": height, "count": count,
@@ -98,11 +92,11 @@ def write_geotiff(
         "compress": "deflate", "BIGTIFF": "IF_SAFER",
     }  # fmt: skip
     with warnings.catch_warnings(), replacing(path) as unfinished:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
             with rasterio.open(unfinished, "w", **profile) as target:
                 target.write(values)
-        except RasterioError as error:
+        except rasterio.errors.RasterioError as error:
             raise OSError(f"{path} cannot be written ({error}).") from error
 
 

@@ -5,14 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rsctir_hf.geo.gdal import require_rasterio
 from rsctir_hf.geo.tiling import Transform, map_points
-
-try:
-    from rasterio._err import CPLE_BaseError  # what PROJ's errors arrive as
-    from rasterio.errors import RasterioError
-    from rasterio.warp import transform as to_other_crs
-except ImportError:  # ``geo.raster`` says so before anything here is called
-    to_other_crs = None
 
 DEGREES = "EPSG:4326"
 _POLE = 90.0  # degrees of latitude
@@ -50,9 +44,10 @@ def lonlat(crs: str, points: NDArray[np.float64]) -> NDArray[np.float64]:
     NaN, all of them, where the CRS does not reach one of the points, or no place on the earth at
     all, as a local engineering grid.
     """
+    beyond_crs = require_rasterio("errors").RasterioError, require_rasterio("_err").CPLE_BaseError
     try:
-        longitude, latitude = to_other_crs(crs, DEGREES, *points.T.tolist())
-    except (RasterioError, CPLE_BaseError):
+        longitude, latitude = require_rasterio("warp").transform(crs, DEGREES, *points.T.tolist())
+    except beyond_crs:  # the second is what PROJ's errors arrive as
         return np.full_like(points, np.nan)
     turned = np.asarray(longitude)
     beyond = np.isfinite(turned) & (np.abs(turned) > 180)

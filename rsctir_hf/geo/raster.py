@@ -6,12 +6,8 @@ so that the 2nd and 98th percentile of the whole raster become black and white: 
 window, or neighbours would not match.
 """
 
-import os
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,26 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rsctir_hf.errors import MissingDependencyError, QueryError, RasterError
-from rsctir_hf.files.pictures import STRETCH_PERCENTILES, list_files
-from rsctir_hf.geo.addresses import TileAddress
+from rsctir_hf.errors import QueryError, RasterError
+from rsctir_hf.files.pictures import STRETCH_PERCENTILES
+from rsctir_hf.geo.gdal import is_address, opened, require_rasterio
 from rsctir_hf.geo.placement import lonlat, place_of
 from rsctir_hf.geo.tiling import Size, Transform, Window, map_points
-
-try:
-    import rasterio
-    from rasterio.enums import ColorInterp, MaskFlags, Resampling
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-    from rasterio.windows import Window as PixelWindow
-except ImportError:
-    rasterio = None
 
 #: What may hold pixels of its own only. A VRT names other files, which an upload must not.
 PLAIN_FORMATS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
 RASTER_SUFFIXES = frozenset((".tif", ".tiff", ".jp2", ".vrt", ".img"))
-# Of decoded blocks, so that rows of windows over a raster in strips read a strip once. rasterio
-# takes bytes here, where GDAL's own option of this name takes megabytes.
-_CACHE_BYTES = 128 * 2**20
 _SAMPLED_SIDE = 1024  # pixels along the longer side that the stretch is measured on
 _VALUES_AT_ONCE = 16_000_000  # of the bands, while they are sampled
 _NO_CRS = "This raster has no coordinates that could be put on a map: places are given in pixels."
@@ -114,12 +99,14 @@ class TileReader:
 
     def __init__(self, raster: Raster) -> None:
         self.raster = raster
-        self._opening = _opened(raster.path, [raster.driver])
+        self._opening = opened(raster.path, [raster.driver])
 
     def __enter__(self) -> "TileReader":
         self._source = self._opening.__enter__()
         kinds = self._source.mask_flag_enums
-        self._masked = any(MaskFlags.all_valid not in kinds[band - 1] for band in self.raster.bands)
+        self._masked = any(
+            "all_valid" not in [kind.name for kind in kinds[band - 1]] for band in self.raster.bands
+        )
         return self
 
     def __exit__(
@@ -174,17 +161,16 @@ class TileReader:
         smaller = window.width > size[0] or window.height > size[1]
         same = (window.width, window.height) == size
         as_it_is = same or self.raster.palette is not None
-        how = Resampling.average if smaller else Resampling.bilinear
+        how = "nearest" if as_it_is else "average" if smaller else "bilinear"
+        rasterio = require_rasterio()
         place = {
-            "window": PixelWindow(window.col, window.row, window.width, window.height),
+            "window": rasterio.windows.Window(window.col, window.row, window.width, window.height),
             "out_shape": (len(bands), size[1], size[0]),
         }
         try:
-            values = self._source.read(
-                bands, resampling=Resampling.nearest if as_it_is else how, **place
-            )
+            values = self._source.read(bands, resampling=rasterio.enums.Resampling[how], **place)
             mask = self._source.read_masks(bands, **place).any(axis=0) if self._masked else None
-        except RasterioError as error:
+        except rasterio.errors.RasterioError as error:
             raise RasterError(
                 f"{self.raster.name} is damaged or cut short: pixels {window.box} cannot be read "
                 f"({error.__cause__ or error}). Copy or download the file again."
@@ -228,14 +214,14 @@ def open_raster(
             data.
         QueryError: there are no such bands.
     """
-    if formats and _is_address(str(path)):
+    if formats and is_address(str(path)):
         raise RasterError(f"{path} is not a raster file of this machine; only such files are read.")
-    with _opened(path, formats) as source:
+    with opened(path, formats) as source:
         _check_pixels(source, Path(path).name, most_pixels)
-        chosen = _choose_bands(source, bands)
+        chosen, band_note = _choose_bands(source, bands)
         transform, crs, gsd = place_of(source)
         palette = _palette(source, chosen)
-        notes = [note for note in (_band_note(source, bands), None if crs else _NO_CRS) if note]
+        notes = [note for note in (band_note, None if crs else _NO_CRS) if note]
         raster = Raster(
             path=str(path),
             driver=source.driver,
@@ -255,7 +241,7 @@ def open_raster(
         raise RasterError(
             f"{raster.name} holds complex numbers. Choose bands of amplitudes or intensities."
         )
-    return Raster(**{**vars(raster), "stretch": _measure_stretch(raster)})
+    return replace(raster, stretch=_measure_stretch(raster))
 
 
 def read_bands(text: str | None) -> tuple[int, ...] | None:
@@ -273,11 +259,6 @@ def read_bands(text: str | None) -> tuple[int, ...] | None:
         ) from error
 
 
-def list_rasters(folder: str | Path) -> list[Path]:
-    """List the rasters below a folder; see ``pictures.list_files``."""
-    return list_files(folder, RASTER_SUFFIXES, what="rasters")
-
-
 def overview(raster: Raster, *, side: int) -> Image.Image:
     """Return the whole raster as a picture of at most ``side`` pixels a side.
 
@@ -293,80 +274,6 @@ def overview(raster: Raster, *, side: int) -> Image.Image:
     return shown
 
 
-def read_tile(tile: TileAddress, *, least_valid: float = 0.0) -> Image.Image:
-    """Read the picture of a tile.
-
-    Raises:
-        MissingDependencyError: rasterio is absent.
-        RasterError: the raster is gone, damaged, or holds no data here, or in a smaller share of
-            the pixels than ``least_valid``.
-    """
-    file = Path(tile.path)
-    changed = file.stat().st_mtime_ns if file.exists() else 0
-    with TileReader(_known_raster(tile.path, tile.bands, changed)) as reader:
-        shown = reader.read(tile.window, tile.size)
-    if shown.picture is None or shown.valid < least_valid:
-        raise RasterError(
-            f"{tile.path} holds no data in {1 - shown.valid:.0%} of its pixels {tile.window.box}."
-        )
-    return shown.picture
-
-
-@lru_cache(maxsize=32)
-def _known_raster(path: str, bands: tuple[int, ...] | None, changed: int) -> Raster:
-    """Open a raster once for all its tiles, until it changes: measuring a stretch takes long."""
-    return open_raster(path, bands=bands)
-
-
-def require_rasterio() -> None:
-    """Raise ``MissingDependencyError`` where rasterio is absent."""
-    if rasterio is None:
-        raise MissingDependencyError("rasterio", "geo")
-
-
-@contextmanager
-def _opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[Any]:
-    """Open a file with a bounded block cache."""
-    require_rasterio()
-    name = Path(str(path)).name
-    if not _is_address(str(path)) and not os.path.exists(path):
-        raise RasterError(f"{path} does not exist. Give the path of a raster, such as a GeoTIFF.")
-    options = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _CACHE_BYTES}
-    with rasterio.Env(**options), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            source = _only(path, formats) if formats else rasterio.open(_unmistakable(path))
-        except RasterioError as error:
-            raise RasterError(
-                f"{name} is not a raster that can be opened, or it is damaged ({error}). Expected "
-                "a GeoTIFF, JPEG 2000, or another format that GDAL reads."
-            ) from error
-        with source:
-            if not source.count:
-                inside = ", ".join(source.subdatasets[:3]) or "nothing else either"
-                raise RasterError(f"{name} holds no bands itself. It holds: {inside}.")
-            yield source
-
-
-def _only(path: str | Path, formats: Sequence[str]) -> Any:  # noqa: ANN401 - a dataset of rasterio
-    """Open with one of several drivers, which ``rasterio.open`` cannot."""
-    if _is_address(str(path)):
-        return rasterio.open(path)
-    return rasterio.DatasetReader(_unmistakable(path), driver=list(formats))
-
-
-def _unmistakable(path: str | Path) -> str:
-    """Return an address as it is, and of a file the absolute path, which nobody takes for one."""
-    return str(path) if _is_address(str(path)) else os.path.abspath(path)
-
-
-def _is_address(path: str) -> bool:
-    """Return whether GDAL is to make sense of a path; a file's name may hold colons too."""
-    if os.path.abspath(path).startswith("/vsi"):
-        return True
-    return not os.path.exists(path) and ("://" in path or path.count(":") > 1)
-
-
 def _check_pixels(source: Any, name: str, most_pixels: int | None) -> None:  # noqa: ANN401
     """Raise ``RasterError`` where a raster has more pixels than are taken."""
     if most_pixels is not None and source.width * source.height > most_pixels:
@@ -377,34 +284,33 @@ def _check_pixels(source: Any, name: str, most_pixels: int | None) -> None:  # n
         )
 
 
-def _choose_bands(source: Any, bands: Sequence[int] | None) -> tuple[int, ...]:  # noqa: ANN401
+def _choose_bands(
+    source: Any,  # noqa: ANN401
+    bands: Sequence[int] | None,
+) -> tuple[tuple[int, ...], str | None]:
+    """Return the bands that make a picture, and what a user should know of the choice."""
     if bands is not None:
         if len(bands) not in (1, 3) or not all(1 <= band <= source.count for band in bands):
             raise QueryError(
                 f"The bands are {', '.join(map(str, bands))}; expected one or three from 1 to "
                 f"{source.count}, red first, such as 4,3,2."
             )
-        return tuple(bands)
-    kinds = list(source.colorinterp)
-    colours = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
-    if all(colour in kinds for colour in colours):
-        return tuple(kinds.index(colour) + 1 for colour in colours)
-    seen = [number for number, kind in enumerate(kinds, start=1) if kind != ColorInterp.alpha]
-    return tuple(seen[:3]) if len(seen) >= len(colours) else tuple(seen[:1] or [1])
-
-
-def _band_note(source: Any, bands: Sequence[int] | None) -> str | None:  # noqa: ANN401
-    if bands is not None or source.count <= 4 or ColorInterp.red in source.colorinterp:
-        return None
-    return (
+        return tuple(bands), None
+    kinds = [kind.name for kind in source.colorinterp]
+    if {"red", "green", "blue"} <= set(kinds):
+        return tuple(kinds.index(colour) + 1 for colour in ("red", "green", "blue")), None
+    seen = [number for number, kind in enumerate(kinds, start=1) if kind != "alpha"]
+    note = (
         f"The file does not say which of its {source.count} bands are red, green and blue; the "
         "first three are taken. Give the right ones, such as bands 4,3,2 for Sentinel-2."
     )
+    doubtful = source.count > 4 and "red" not in kinds
+    return tuple(seen[:3] if len(seen) >= 3 else seen[:1] or [1]), note if doubtful else None
 
 
 def _palette(source: Any, bands: tuple[int, ...]) -> NDArray[np.uint8] | None:  # noqa: ANN401
-    kind, number = source.colorinterp[bands[0] - 1], source.dtypes[bands[0] - 1]
-    if len(bands) > 1 or kind != ColorInterp.palette or number != "uint8":
+    kind, number = source.colorinterp[bands[0] - 1].name, source.dtypes[bands[0] - 1]
+    if len(bands) > 1 or kind != "palette" or number != "uint8":
         return None
     colours = source.colormap(bands[0])
     return np.array([colours.get(value, (0, 0, 0))[:3] for value in range(256)], np.uint8)

@@ -17,8 +17,9 @@ from rsctir_hf.embedding.records import FilePicture
 from rsctir_hf.embedding.roles import Progress
 from rsctir_hf.embedding.store import EmbeddingStore, iterate_embeddings
 from rsctir_hf.errors import DataLayoutError, QueryError, RasterError
-from rsctir_hf.geo.addresses import TileAddress
-from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster, list_rasters, open_raster, read_tile
+from rsctir_hf.files.pictures import list_files
+from rsctir_hf.geo.addresses import TileAddress, read_tile
+from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster, open_raster
 from rsctir_hf.geo.tiling import Window
 from rsctir_hf.scene.plan import (
     LEAST_VALID,
@@ -189,7 +190,7 @@ def rasters_of(folder: str | Path) -> list[Path]:
     Raises:
         DataLayoutError: it is missing or holds none.
     """
-    files = list_rasters(folder) if Path(folder).is_dir() else []
+    files = list_files(folder, RASTER_SUFFIXES, what="rasters") if Path(folder).is_dir() else []
     if not files:
         raise DataLayoutError(
             f"{folder} is no folder with rasters. Looked in it and its subfolders for files ending "

@@ -14,8 +14,7 @@ from rsctir_hf.embedding.records import picture_sources
 from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.errors import IndexMismatchError, QueryError
 from rsctir_hf.files.pictures import read_image
-from rsctir_hf.geo.addresses import read_address
-from rsctir_hf.geo.raster import read_tile
+from rsctir_hf.geo.addresses import read_tile, read_tile_address
 from rsctir_hf.search.hits import Item
 from rsctir_hf.vector_index.contract import BoundingBox, Entry, Metadata, SearchFilter, VectorIndex
 
@@ -189,7 +188,7 @@ class PictureGallery:
             )
         if path and self._images is None:
             self._refuse_outside(path)
-        tile = read_address(path) if path else None
+        tile = read_tile_address(path) if path else None
         return read_image(path or self._pictures[item]) if tile is None else read_tile(tile)
 
     def ids_of(self, image: PictureSource | None) -> list[int]:

@@ -1,17 +1,27 @@
-"""What a vector index keeps beside each vector, and what a search may ask of it."""
+"""What a vector index promises: what it keeps beside each vector, and what may be asked of it."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor
 
 from rsctir_hf.errors import QueryError
-
-Scalar = str | int | float | bool
-Metadata = Mapping[str, Scalar]
+from rsctir_hf.vector_index.arguments import (
+    Metadata,
+    Scalar,
+    checked_metadata,
+    checked_query,
+    checked_vectors,
+    distinct_ids,
+    id_list,
+)
+from rsctir_hf.vector_index.nearest import no_hits
 
 
 @dataclass(frozen=True)
@@ -149,38 +159,51 @@ EXACT = Recall(1.0, "exact")
 NOT_MEASURED = Recall(None, "approximate, not measured")
 
 
-def noted_recall(record: Mapping[str, Any]) -> Recall:
-    """Return the recall that was noted in the record of an index, or that none was measured."""
+def recorded_recall(record: Mapping[str, Any]) -> Recall:
+    """Return the recall that stands in the record of an index, or that none was measured."""
     match record.get("recall"):
         case {"value": int() | float() | None as value, "how": str() as how}:
             return Recall(value, how)
     return NOT_MEASURED
 
 
-def checked_metadata(metadata: Metadata) -> dict[str, Scalar]:
-    """Return metadata as a plain dictionary without what is None, which says nothing.
+@dataclass(frozen=True)
+class Batch:
+    """Entries on their way into an index, checked.
+
+    Attributes:
+        vectors: (n, D) float32 on the CPU.
+        ids: n different ids, or None for the next free ones.
+        metadata: n dictionaries.
+        boxes: n boxes or None.
 
     Raises:
-        QueryError: a name that is no text, a value that is neither text, number nor truth value,
-            or a NUL character in one of them.
+        QueryError: numbers that differ, or a box across the antimeridian.
     """
-    kept = {name: value for name, value in metadata.items() if value is not None}
-    for name, value in kept.items():
-        finite = not isinstance(value, float) or math.isfinite(value)
-        if not isinstance(name, str) or not isinstance(value, Scalar) or not finite:
-            raise QueryError(
-                f"The metadata {name!r} is {value!r}; expected a text as name and a text, a "
-                "finite number, True or False as value."
-            )
-        if "\0" in name or (isinstance(value, str) and "\0" in value):
-            raise QueryError(
-                f"The metadata {name!r} is {value!r}, with a NUL character, which databases do not "
-                "store. Remove it."
-            )
-    return kept
+
+    vectors: Tensor
+    ids: list[int] | None
+    metadata: list[dict[str, Scalar]]
+    boxes: list[BoundingBox | None]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __post_init__(self) -> None:
+        count = len(self)
+        for name in ("ids", "metadata", "boxes"):
+            given = getattr(self, name)
+            if given is not None and len(given) != count:
+                raise QueryError(f"Got {len(given)} {name} for {count} vectors; expected {count}.")
+        for box in self.boxes:
+            if box is not None and len(box.parts) > 1:
+                raise QueryError(
+                    f"The box {box.corners} crosses the antimeridian. Add it as two entries, one "
+                    "on each side; a filter may cross it."
+                )
 
 
-class VectorIndex(Protocol):
+class VectorIndex(ABC):
     """Holds unit vectors (n, D) under whole-number ids, and finds the nearest by cosine.
 
     With each vector go metadata, plain values by name, and perhaps a bounding box. Every method
@@ -188,33 +211,38 @@ class VectorIndex(Protocol):
     not there, ``IndexMismatchError`` for vectors of another length, and, where a server holds the
     vectors, ``IndexUnavailableError`` when it does not answer; the next call connects anew.
 
-    An engine whose searches are approximate keeps its ``recall`` in the record, under that name.
+    Arguments are checked here, once. An engine says how it keeps and finds things in the methods
+    that begin with an underscore, and is handed nothing there that makes no sense.
 
     Attributes:
+        persistent: whether a server keeps what was added; else it lives in memory until it is
+            saved.
+        approximate: whether a search may miss some of the nearest.
         record: what is noted about the index as a whole, such as which model made it; plain
             values. Assign a new one to change it.
-        recall: the share of the true nearest that a search finds, and how that is known.
+        place: where the index lies, for messages; without passwords.
     """
 
+    persistent: ClassVar[bool]
+    approximate: ClassVar[bool]
     record: Mapping[str, Any]
+    place: str
 
-    @property
-    def persistent(self) -> bool:
-        """Whether a server keeps what was added; else it lives in memory until it is saved."""
-
-    @property
-    def place(self) -> str:
-        """Where the index lies, for messages; without passwords."""
-
-    @property
-    def recall(self) -> Recall:
-        """See the class."""
-
+    @abstractmethod
     def __len__(self) -> int: ...
 
     @property
+    @abstractmethod
     def dimension(self) -> int | None:
         """The length D of the vectors; None while there are none."""
+
+    @property
+    def recall(self) -> Recall:
+        """The share of the true nearest that a search finds, and how that is known.
+
+        That of an approximate engine stands in its record (``recall.measure_recall``).
+        """
+        return recorded_recall(self.record) if self.approximate else EXACT
 
     def add(
         self,
@@ -225,6 +253,7 @@ class VectorIndex(Protocol):
         boxes: Sequence[BoundingBox | None] | None = None,
     ) -> Tensor:
         """Add (n, D) unit vectors; return their ids (n,), the next free ones where not given."""
+        return self._take(vectors, ids, metadata, boxes, replace=False)
 
     def upsert(
         self,
@@ -235,18 +264,47 @@ class VectorIndex(Protocol):
         boxes: Sequence[BoundingBox | None] | None = None,
     ) -> None:
         """Add vectors (n, D), replacing all that is held under ids that are there already."""
+        self._take(vectors, ids, metadata, boxes, replace=True)
+
+    def _take(
+        self,
+        vectors: Tensor,
+        ids: Sequence[int] | Tensor | None,
+        metadata: Sequence[Metadata] | None,
+        boxes: Sequence[BoundingBox | None] | None,
+        *,
+        replace: bool,
+    ) -> Tensor:
+        """Check what is to be added, and hand it to the engine."""
+        with self._together():
+            checked = checked_vectors(vectors, dimension=self.dimension)
+            said = [{}] * len(checked) if metadata is None else metadata
+            batch = Batch(
+                checked,
+                None if ids is None else distinct_ids(ids),
+                [checked_metadata(each) for each in said],
+                [None] * len(checked) if boxes is None else list(boxes),
+            )
+            return torch.tensor(self._put(batch, replace=replace), dtype=torch.int64)
 
     def delete(self, ids: Sequence[int] | Tensor) -> None:
         """Forget these ids; none of them where one is unknown."""
+        gone = distinct_ids(ids)
+        with self._together():
+            self._forget(gone)
 
+    @abstractmethod
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
         """Return the ids (n,) that pass a filter, ascending; at most ``most``, evenly spaced."""
 
     def vectors_of(self, ids: Sequence[int] | Tensor) -> Tensor:
         """Return the vectors (n, D) float32 of n ids, in their order."""
+        asked = id_list(ids)
+        return self._vectors(asked) if asked else torch.zeros(0, self.dimension or 0)
 
     def entries_of(self, ids: Sequence[int] | Tensor) -> list[Entry]:
         """Return what is known about n ids, in their order."""
+        return self._entries(id_list(ids))
 
     def search(
         self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None
@@ -257,9 +315,46 @@ class VectorIndex(Protocol):
         others end in score -inf and id -1. Among equal scores the lower id comes first, where the
         index gave the ids.
         """
+        with self._together():
+            known = self.dimension
+            asked = checked_query(queries, top_k, dimension=known)
+            if known is None or len(asked) == 0:
+                return no_hits(len(asked))
+            return self._search(asked, top_k, only)
 
+    @abstractmethod
     def save(self, folder: Path | None = None) -> None:
-        """Make all of it durable: below ``folder``, or, with None, where a server keeps it."""
+        """Make all of it durable: below ``folder``, or, with None, where a server keeps it.
 
-    def close(self) -> None:
+        Raises:
+            UnsupportedError: a folder for a server, or none for what lives in memory.
+        """
+
+    def close(self) -> None:  # noqa: B027 - not every engine has something to close
         """Let go of connections."""
+
+    def _together(self) -> AbstractContextManager[Any]:
+        """Hold one connection or transaction through a call, where the engine has such."""
+        return nullcontext()
+
+    @abstractmethod
+    def _put(self, batch: Batch, *, replace: bool) -> list[int]:
+        """Hold a batch and return its ids; ids that are held are replaced or refused."""
+
+    @abstractmethod
+    def _forget(self, ids: list[int]) -> None:
+        """See ``delete``."""
+
+    @abstractmethod
+    def _vectors(self, ids: list[int]) -> Tensor:
+        """See ``vectors_of``; at least one."""
+
+    @abstractmethod
+    def _entries(self, ids: list[int]) -> list[Entry]:
+        """See ``entries_of``."""
+
+    @abstractmethod
+    def _search(
+        self, queries: Tensor, top_k: int, only: SearchFilter | None
+    ) -> tuple[Tensor, Tensor]:
+        """See ``search``; at least one query and, at the time of asking, one vector."""

@@ -8,16 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctir_hf.errors import IndexMismatchError, UnknownItemError
+from rsctir_hf.errors import IndexMismatchError
 from rsctir_hf.files.atomic import parse_json
-from rsctir_hf.vector_index.batch import Batch, refuse_held, shown
-from rsctir_hf.vector_index.contract import (
-    BoundingBox,
-    Entry,
-    Scalar,
-    SearchFilter,
-    checked_metadata,
-)
+from rsctir_hf.vector_index.arguments import Scalar, checked_metadata, refuse_held, refuse_unknown
+from rsctir_hf.vector_index.contract import Batch, BoundingBox, Entry, SearchFilter
 
 RECORDS_FILE = "records.jsonl"
 _NO_BOX = (np.nan,) * 4  # compares false with everything
@@ -26,14 +20,18 @@ _NO_BOX = (np.nan,) * 4  # compares false with everything
 class Records:
     """What is known about each row of a matrix of vectors.
 
-    Rows are only ever appended; a row whose entry was forgotten stays and has no id any more.
+    Rows are only ever appended; a row whose entry was forgotten stays.
+
+    Args:
+        entries: of the first rows; None for one that was forgotten.
     """
 
-    def __init__(self) -> None:
-        self._entries: list[Entry] = []
-        self._row_of: dict[int, int] = {}
-        self._alive = bytearray()  # a row each, 0 where its entry was forgotten
-        self._next_id = 0
+    def __init__(self, entries: Sequence[Entry | None] = ()) -> None:
+        self._entries = list(entries)
+        self._alive = bytearray(entry is not None for entry in entries)  # to look at as an array
+        self._row_of = {entry.id: row for row, entry in enumerate(entries) if entry is not None}
+        self._next_id = max(self._row_of, default=-1) + 1
+        # Columns of what is searched by: longer only when asked for, as additions come one by one.
         self._ids = np.zeros(0, np.int64)
         self._boxes = np.zeros((0, 4))
         self._codes: dict[str, tuple[NDArray[np.int64], dict[tuple[bool, Scalar], int]]] = {}
@@ -46,6 +44,14 @@ class Records:
         """How many rows there are, forgotten ones among them."""
         return len(self._entries)
 
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The id of each row (rows,), -1 or the older one where it was forgotten."""
+        if len(self._ids) < self.rows:
+            newer = [-1 if entry is None else entry.id for entry in self._newer(self._ids)]
+            self._ids = np.concatenate([self._ids, np.array(newer, np.int64)])
+        return self._ids
+
     def append(self, batch: Batch) -> list[int]:
         """Append a batch; return the ids of its entries.
 
@@ -55,14 +61,11 @@ class Records:
         ids = batch.ids
         if ids is None:
             ids = list(range(self._next_id, self._next_id + len(batch)))
-        refuse_held([one for one in ids if one in self._row_of])
+        refuse_held(self.held(ids))
         self._next_id = max(self._next_id, *(one + 1 for one in ids)) if ids else self._next_id
-        first = len(self._entries)
-        self._entries += [
-            Entry(*fields) for fields in zip(ids, batch.metadata, batch.boxes, strict=True)
-        ]
+        self._row_of.update(zip(ids, range(self.rows, self.rows + len(ids)), strict=True))
+        self._entries += map(Entry, ids, batch.metadata, batch.boxes)
         self._alive += b"\1" * len(ids)
-        self._row_of.update(zip(ids, range(first, first + len(ids)), strict=True))
         return ids
 
     def forget(self, ids: Sequence[int]) -> None:
@@ -71,10 +74,10 @@ class Records:
         Raises:
             UnknownItemError: an id is not held; then all stay.
         """
-        for row in self.rows_of(ids):
+        for one, row in zip(ids, self.rows_of(ids), strict=True):
+            self._entries[row] = None
             self._alive[row] = 0
-        for one in ids:
-            self._row_of.pop(one, None)
+            del self._row_of[one]
 
     def rows_of(self, ids: Sequence[int]) -> list[int]:
         """Return the row of each id.
@@ -82,70 +85,43 @@ class Records:
         Raises:
             UnknownItemError: an id is not held.
         """
-        unknown = [one for one in ids if one not in self._row_of]
-        if unknown:
-            raise UnknownItemError(
-                f"The index holds nothing under {shown(unknown)}. It holds {len(self)} entries; "
-                "ids() lists them."
-            )
+        refuse_unknown([one for one in ids if one not in self._row_of], "the index")
         return [self._row_of[one] for one in ids]
 
     def held(self, ids: Iterable[int]) -> list[int]:
         """Return those of ``ids`` that are held."""
         return [one for one in ids if one in self._row_of]
 
-    def entry(self, row: int) -> Entry:
-        """Return what is known about a row."""
-        return self._entries[row]
+    def entries_of(self, ids: Sequence[int]) -> list[Entry]:
+        """Return what is known about each id; raises as ``rows_of`` does."""
+        found = [self._entries[row] for row in self.rows_of(ids)]
+        return [entry for entry in found if entry is not None]  # none is
 
-    def ids_of_rows(self, count: int) -> NDArray[np.int64]:
-        """Return the ids (count,) of the first rows, whether forgotten or not."""
-        known = len(self._ids)
-        if known < count:
-            newer = np.fromiter((entry.id for entry in self._entries[known:count]), np.int64)
-            self._ids = np.concatenate([self._ids, newer])
-        return self._ids[:count]
-
-    def alive(self, count: int) -> NDArray[np.bool_]:
-        """Tell of the first rows (count,) which are not forgotten."""
-        return np.frombuffer(bytes(self._alive[:count]), np.bool_).copy()
-
-    def passing(self, only: SearchFilter | None, count: int) -> NDArray[np.bool_]:
-        """Tell of the first rows (count,) which are not forgotten and pass a filter."""
-        passing = self.alive(count)
+    def passing(self, only: SearchFilter | None = None) -> NDArray[np.bool_]:
+        """Tell which rows (rows,) are not forgotten and pass a filter."""
+        passing = np.frombuffer(bytes(self._alive), np.bool_).copy()
         if only is None:
             return passing
         for name, values in only.wanted.items():
-            codes, known = self._coded(name, count)
-            wanted = [known[typed(value)] for value in values if typed(value) in known]
-            passing &= np.isin(codes, wanted)
+            codes, known = self._coded(name)
+            passing &= np.isin(codes, [known[key] for key in map(typed, values) if key in known])
         if only.box is not None:
-            passing &= self._overlapping(only.box, count)
+            passing &= self._overlapping(only.box)
         return passing
 
     def compacted(self) -> tuple["Records", NDArray[np.int64]]:
         """Return records by id, without the forgotten rows, and which rows (n,) they were."""
-        kept = np.flatnonzero(self.alive(self.rows))
-        kept = kept[np.argsort(self.ids_of_rows(self.rows)[kept])]
-        smaller = Records.of([self._entries[row] for row in kept.tolist()])
+        kept = np.flatnonzero(self.passing())
+        kept = kept[np.argsort(self.ids[kept])]
+        smaller = Records([self._entries[row] for row in kept.tolist()])
         smaller._next_id = self._next_id
         return smaller, kept
-
-    @classmethod
-    def of(cls, entries: Sequence[Entry]) -> "Records":
-        """Return records of these entries, a row each."""
-        records = cls()
-        records._entries = list(entries)
-        records._alive = bytearray(b"\1" * len(entries))
-        records._row_of = {entry.id: row for row, entry in enumerate(entries)}
-        records._next_id = max(records._row_of, default=-1) + 1
-        return records
 
     def save(self, folder: Path) -> None:
         """Write a line of JSON for each row; that of a forgotten row is ``null``."""
         with (folder / RECORDS_FILE).open("w", encoding="utf-8") as file:
-            for alive, entry in zip(self._alive, self._entries, strict=True):
-                file.write(json.dumps(_fields(entry) if alive else None, ensure_ascii=False) + "\n")
+            for entry in self._entries:
+                file.write(json.dumps(_as_fields(entry), ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, folder: Path, *, rows: int) -> "Records":
@@ -155,11 +131,9 @@ class Records:
             IndexMismatchError: missing, damaged, or of another number of rows.
         """
         path = folder / RECORDS_FILE
-        records = cls()
         try:
             with path.open(encoding="utf-8") as file:
-                for line in file:
-                    records._restore(parse_json(line))
+                records = cls([_from_fields(parse_json(line)) for line in file])
         except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise IndexMismatchError(
                 f"{path} is missing or damaged ({error}). Build the index anew."
@@ -171,44 +145,34 @@ class Records:
             )
         return records
 
-    def _restore(self, fields: dict[str, Any] | None) -> None:
-        """Append one saved row."""
-        self._alive.append(fields is not None)
-        if fields is None:
-            self._entries.append(Entry(-1))
-            return
-        box = None if fields["box"] is None else BoundingBox(*fields["box"])
-        number = int(np.int64(fields["id"]))  # what is beyond 64 bits, tensors cannot hold
-        entry = Entry(number, checked_metadata(fields["metadata"]), box)
-        self._row_of[entry.id] = len(self._entries)
-        self._entries.append(entry)
-        self._next_id = max(self._next_id, entry.id + 1)
+    def _newer(self, column: NDArray[Any]) -> list[Entry | None]:
+        """Return the entries of the rows that a column does not reach yet."""
+        return self._entries[len(column) :]
 
-    def _coded(
-        self, name: str, count: int
-    ) -> tuple[NDArray[np.int64], dict[tuple[bool, Scalar], int]]:
-        """Number the values of one name: a code for each of the first rows, -1 where absent."""
+    def _coded(self, name: str) -> tuple[NDArray[np.int64], dict[tuple[bool, Scalar], int]]:
+        """Number the values of one name: a code for each row, -1 where absent."""
         codes, known = self._codes.get(name, (np.zeros(0, np.int64), {}))
-        if len(codes) < count:
-            values = [entry.metadata.get(name) for entry in self._entries[len(codes) : count]]
+        if len(codes) < self.rows:
             newer = [
-                -1 if value is None else known.setdefault(typed(value), len(known))
-                for value in values
+                known.setdefault(typed(entry.metadata[name]), len(known))
+                if entry and name in entry.metadata
+                else -1
+                for entry in self._newer(codes)
             ]
             codes = np.concatenate([codes, np.array(newer, np.int64)])
             self._codes[name] = codes, known
-        return codes[:count], known
+        return codes, known
 
-    def _overlapping(self, box: BoundingBox, count: int) -> NDArray[np.bool_]:
-        """Tell of the first rows (count,) whose box overlaps or touches ``box``."""
-        known = len(self._boxes)
-        if known < count:
+    def _overlapping(self, box: BoundingBox) -> NDArray[np.bool_]:
+        """Tell of the rows (rows,) whose box overlaps or touches ``box``."""
+        if len(self._boxes) < self.rows:
             newer = [
-                entry.box.corners if entry.box else _NO_BOX for entry in self._entries[known:count]
+                entry.box.corners if entry and entry.box else _NO_BOX
+                for entry in self._newer(self._boxes)
             ]
             self._boxes = np.concatenate([self._boxes, np.array(newer)])
-        min_x, min_y, max_x, max_y = self._boxes[:count].T
-        overlapping = np.zeros(count, np.bool_)
+        min_x, min_y, max_x, max_y = self._boxes.T
+        overlapping = np.zeros(self.rows, np.bool_)
         for part in box.parts:
             overlapping |= (
                 (min_x <= part.max_x)
@@ -224,6 +188,16 @@ def typed(value: Scalar) -> tuple[bool, Scalar]:
     return isinstance(value, bool), value
 
 
-def _fields(entry: Entry) -> dict[str, Any]:
+def _as_fields(entry: Entry | None) -> dict[str, Any] | None:
+    if entry is None:
+        return None
     box = None if entry.box is None else entry.box.corners
     return {"id": entry.id, "metadata": entry.metadata, "box": box}
+
+
+def _from_fields(fields: dict[str, Any] | None) -> Entry | None:
+    if fields is None:
+        return None
+    number = int(np.int64(fields["id"]))  # what is beyond 64 bits, tensors cannot hold
+    box = None if fields["box"] is None else BoundingBox(*fields["box"])
+    return Entry(number, checked_metadata(fields["metadata"]), box)

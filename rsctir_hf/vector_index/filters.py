@@ -6,7 +6,8 @@ Both compare with the entry's own metadata and corners by the rules of ``contrac
 import json
 from typing import Any
 
-from rsctir_hf.vector_index.contract import Metadata, Scalar, SearchFilter
+from rsctir_hf.vector_index.arguments import Metadata, Scalar
+from rsctir_hf.vector_index.contract import SearchFilter
 from rsctir_hf.vector_index.entries import typed
 
 PATH = "path"  # metadata of this name is a column of its own in Milvus, to look up many at once

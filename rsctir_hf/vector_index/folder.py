@@ -8,29 +8,23 @@ nothing is lost.
 """
 
 import json
-import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from rsctir_hf.errors import FolderBusyError, IndexMismatchError, StorageError
-from rsctir_hf.files.atomic import parse_json, storage_error
-from rsctir_hf.vector_index.contract import Entry
+from rsctir_hf.errors import FolderBusyError, IndexMismatchError, RsctirError, StorageError
+from rsctir_hf.files.atomic import only_writer, parse_json, write_atomically
 
 INDEX_FILE = "index.json"
-LOCK_FILE = ".lock"
 FORMAT = 2
-_FIRST_FORMAT = 1  # items in index.json, no records, the exact engine only
 _PATIENCE = 60.0  # seconds to wait for another process that saves
-_OWN_KEYS = ("engine", "vectors", "format", "items")
+_OWN_KEYS = ("engine", "vectors", "format")
 _NOT_WRITTEN = (OSError, SafetensorError, RuntimeError)  # a full disk in our own words, and faiss's
 # Any other name could lead out of the index folder, and an older one is deleted.
 _VECTORS_NAME = re.compile(r"vectors-[0-9a-f]{8}")
@@ -44,17 +38,15 @@ class SavedIndex:
         engine: ``exact`` or ``hnsw``.
         record: what is noted about the index as a whole.
         data: folder of vectors and records; its name is another after every save.
-        entries: of an index of format 1, which has no records of its own; else None.
     """
 
     engine: str
     record: dict[str, Any]
     data: Path
-    entries: list[Entry] | None = None
 
 
 def read_folder(folder: Path) -> SavedIndex:
-    """Read what ``write_folder`` wrote, or an index of format 1.
+    """Read what ``write_folder`` wrote.
 
     Raises:
         IndexMismatchError: no index there, a damaged one, or one this version cannot read.
@@ -62,21 +54,18 @@ def read_folder(folder: Path) -> SavedIndex:
     path = folder / INDEX_FILE
     try:
         fields = dict(parse_json(path.read_text(encoding="utf-8")))
-        version = fields["format"]
-        engine = str(fields.get("engine", "exact"))
-        name = str(fields["vectors"])
-        entries = _first_format(fields) if version == _FIRST_FORMAT else None
+        version, engine, name = fields["format"], str(fields["engine"]), str(fields["vectors"])
     except OSError as error:
         raise IndexMismatchError(
             f"{folder} holds no index ({INDEX_FILE} cannot be read). Make one with: "
             f"rsctir index --model MODEL --images FOLDER --index {folder}"
         ) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise IndexMismatchError(f"{path} is damaged ({error}). Build the index anew.") from error
-    if version not in (_FIRST_FORMAT, FORMAT):
+    if version != FORMAT:
         raise IndexMismatchError(
-            f"{path} has format {version}; this version reads {_FIRST_FORMAT} and {FORMAT}. Build "
-            "the index anew, or update rsctir_hf."
+            f"{path} has format {version}; this version reads {FORMAT}. Build the index anew, or "
+            "update rsctir_hf."
         )
     if not _VECTORS_NAME.fullmatch(name):
         raise IndexMismatchError(
@@ -84,7 +73,7 @@ def read_folder(folder: Path) -> SavedIndex:
             "vectors-0123abcd beside it. Build the index anew."
         )
     record = {key: value for key, value in fields.items() if key not in _OWN_KEYS}
-    return SavedIndex(engine, record, folder / name, entries)
+    return SavedIndex(engine, record, folder / name)
 
 
 def write_folder(
@@ -112,7 +101,7 @@ def write_folder(
             since ``loaded`` was.
         StorageError: no space or no permission; what was saved there before is whole.
     """
-    with _only_writer(folder):
+    with only_writer(folder, patience=_PATIENCE):
         older = _data_there(folder)
         if loaded and _same(loaded.parent, folder) and older and not _same(older, loaded):
             raise FolderBusyError(
@@ -121,17 +110,15 @@ def write_folder(
                 "elsewhere."
             )
         data = folder / f"vectors-{uuid.uuid4().hex[:8]}"
-        unfinished = folder / f"{INDEX_FILE}.part"
+        fields = {**record, "engine": engine, "vectors": data.name, "format": FORMAT}
         try:
             data.mkdir()
             write(data)
-            fields = {**record, "engine": engine, "vectors": data.name, "format": FORMAT}
-            unfinished.write_text(json.dumps(fields, indent=1, ensure_ascii=False), "utf-8")
-            os.replace(unfinished, folder / INDEX_FILE)
+            text = json.dumps(fields, indent=1, ensure_ascii=False)
+            write_atomically(folder / INDEX_FILE, text, durable=False)
         except BaseException as error:
-            unfinished.unlink(missing_ok=True)
             shutil.rmtree(data, ignore_errors=True)
-            if isinstance(error, _NOT_WRITTEN):
+            if isinstance(error, _NOT_WRITTEN) and not isinstance(error, RsctirError):
                 raise StorageError(
                     f"No index can be written in {folder} ({error}). Make room there, or choose a "
                     "folder that you may write to; what was saved there before is whole."
@@ -139,17 +126,6 @@ def write_folder(
             raise
         _remove_others(folder, data)
     return data
-
-
-def _first_format(fields: dict[str, Any]) -> list[Entry]:
-    """Return the items of format 1, whose paths are relative to ``root``, as entries."""
-    root = fields.get("root", "")
-    entries = []
-    for row, item in enumerate(fields["items"]):
-        path = os.path.join(root, item["path"]) if item["path"] else None
-        said = {"path": path, "caption": item["caption"]}
-        entries.append(Entry(row, {name: value for name, value in said.items() if value}))
-    return entries
 
 
 def _data_there(folder: Path) -> Path | None:
@@ -169,23 +145,3 @@ def _remove_others(folder: Path, data: Path) -> None:
     for other in folder.iterdir():
         if other != data and other.is_dir() and _VECTORS_NAME.fullmatch(other.name):
             shutil.rmtree(other, ignore_errors=True)
-
-
-@contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Make the folder and hold its lock; the system frees that when a process dies."""
-    lock = FileLock(folder / LOCK_FILE)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=_PATIENCE)
-    except Timeout as error:
-        raise FolderBusyError(
-            f"Another process has been saving an index in {folder} for {_PATIENCE:.0f} seconds. "
-            "Wait until it is done, or save to another folder."
-        ) from error
-    except OSError as error:
-        raise storage_error(folder, error) from error
-    try:
-        yield
-    finally:
-        lock.release()

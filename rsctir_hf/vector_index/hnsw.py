@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rsctir_hf.errors import IndexMismatchError, MissingDependencyError
-from rsctir_hf.vector_index.contract import Recall, noted_recall
 from rsctir_hf.vector_index.memory import MemoryIndex
 
 try:
@@ -33,7 +32,7 @@ _EXACT_BELOW = 0.1  # share of entries that pass a filter; for fewer a product i
 
 
 class HNSWIndex(MemoryIndex):
-    """Unit vectors (n, D) in a faiss HNSW graph; implements ``contract.VectorIndex``.
+    """Unit vectors (n, D) in a faiss HNSW graph.
 
     Args:
         neighbours: links of each node, M; memory and recall grow with it.
@@ -42,6 +41,7 @@ class HNSWIndex(MemoryIndex):
     """
 
     engine = "hnsw"
+    approximate = True
 
     def __init__(
         self,
@@ -54,11 +54,6 @@ class HNSWIndex(MemoryIndex):
         self.ef_search = ef_search
         self._neighbours = neighbours
         self._ef_construction = ef_construction
-
-    @property
-    def recall(self) -> Recall:
-        """As ``recall.measure_recall`` noted it."""
-        return noted_recall(self.record)
 
     def _clear(self) -> None:
         self._graph: Any = None

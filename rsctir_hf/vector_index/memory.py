@@ -5,11 +5,10 @@ knows a quicker way than a product with all of them, how it finds the nearest (`
 CONTRIBUTING.md shows one.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
 from pathlib import Path
 from threading import RLock
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -19,34 +18,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rsctir_hf.errors import IndexMismatchError, UnsupportedError
-from rsctir_hf.vector_index.batch import (
-    checked_batch,
-    checked_query,
-    distinct_ids,
-    evenly_spaced,
-    id_list,
-    in_order,
-    no_hits,
-)
-from rsctir_hf.vector_index.contract import (
-    EXACT,
-    BoundingBox,
-    Entry,
-    Metadata,
-    Recall,
-    SearchFilter,
-)
+from rsctir_hf.vector_index.contract import Batch, Entry, SearchFilter, VectorIndex
 from rsctir_hf.vector_index.entries import Records
 from rsctir_hf.vector_index.folder import SavedIndex, write_folder
-from rsctir_hf.vector_index.nearest import nearest_rows
+from rsctir_hf.vector_index.nearest import evenly_spaced, in_order, nearest_rows
 
 VECTORS_FILE = "vectors.safetensors"
 _KEY = "vectors"
 _TOO_MANY_TOMBSTONES = 0.2  # share of the rows
 
 
-class MemoryIndex(ABC):
-    """Unit vectors (n, D) in memory, a row each; implements ``contract.VectorIndex``.
+class MemoryIndex(VectorIndex):
+    """Unit vectors (n, D) in memory, a row each.
 
     A deleted entry stays as a tombstone, a row that no search returns, until ``rebuild``.
 
@@ -55,9 +38,12 @@ class MemoryIndex(ABC):
     """
 
     engine: ClassVar[str]
+    persistent = False
+    approximate = False
 
     def __init__(self) -> None:
-        self.record: Mapping[str, Any] = {}
+        self.record = {}
+        self.place = "memory"
         self._records = Records()
         self._lock = RLock()
         self._loaded: Path | None = None
@@ -91,66 +77,15 @@ class MemoryIndex(ABC):
         return len(self._records)
 
     @property
-    def persistent(self) -> bool:
-        """No: it lives in memory."""
-        return False
-
-    @property
-    def place(self) -> str:
-        """The folder it was loaded from or saved to."""
-        return "memory" if self._loaded is None else str(self._loaded.parent)
-
-    @property
-    def recall(self) -> Recall:
-        """1, exact, unless the engine says otherwise."""
-        return EXACT
-
-    @property
     def dimension(self) -> int | None:
-        """The length D of the vectors; None while there are none."""
-        return self._dimension
+        """See ``contract.VectorIndex.dimension``."""
+        with self._lock:  # none for a moment while all entries are replaced
+            return self._dimension
 
     @property
     def tombstones(self) -> int:
         """How many deleted entries still have a row."""
         return self._records.rows - len(self._records)
-
-    def add(
-        self,
-        vectors: Tensor,
-        *,
-        ids: Sequence[int] | Tensor | None = None,
-        metadata: Sequence[Metadata] | None = None,
-        boxes: Sequence[BoundingBox | None] | None = None,
-    ) -> Tensor:
-        """See ``contract.VectorIndex.add``."""
-        batch = checked_batch(vectors, ids, metadata, boxes, dimension=self.dimension)
-        with self._lock:
-            given = self._records.append(batch)
-            self._take_in(batch.vectors)
-        return torch.tensor(given, dtype=torch.int64)
-
-    def upsert(
-        self,
-        vectors: Tensor,
-        ids: Sequence[int] | Tensor,
-        *,
-        metadata: Sequence[Metadata] | None = None,
-        boxes: Sequence[BoundingBox | None] | None = None,
-    ) -> None:
-        """See ``contract.VectorIndex.upsert``."""
-        checked_batch(vectors, ids, metadata, boxes, dimension=self.dimension)
-        with self._lock:
-            self.delete(self._records.held(id_list(ids)))
-            self.add(vectors, ids=ids, metadata=metadata, boxes=boxes)
-
-    def delete(self, ids: Sequence[int] | Tensor) -> None:
-        """See ``contract.VectorIndex.delete``; leaves tombstones."""
-        gone = distinct_ids(ids)
-        with self._lock:
-            self._records.forget(gone)
-            if not len(self):
-                self.rebuild()  # vectors of any length may come now
 
     def rebuild(self) -> None:
         """Hold the vectors anew, by id and without tombstones; takes as long as adding them did."""
@@ -167,34 +102,8 @@ class MemoryIndex(ABC):
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
         """See ``contract.VectorIndex.ids``."""
         with self._lock:
-            rows = self._records.rows
-            passing = self._records.passing(only, rows)
-            found = np.sort(self._records.ids_of_rows(rows)[passing])
+            found = np.sort(self._records.ids[self._records.passing(only)])
         return torch.from_numpy(found[evenly_spaced(len(found), most=most)])
-
-    def vectors_of(self, ids: Sequence[int] | Tensor) -> Tensor:
-        """See ``contract.VectorIndex.vectors_of``."""
-        with self._lock:
-            return self._matrix()[self._records.rows_of(id_list(ids))]
-
-    def entries_of(self, ids: Sequence[int] | Tensor) -> list[Entry]:
-        """See ``contract.VectorIndex.entries_of``."""
-        with self._lock:
-            return [self._records.entry(row) for row in self._records.rows_of(id_list(ids))]
-
-    def search(
-        self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """See ``contract.VectorIndex.search``."""
-        asked = checked_query(queries, top_k, dimension=self.dimension)
-        with self._lock:
-            if len(self) == 0 or len(asked) == 0:
-                return no_hits(len(asked))
-            passing = self._records.passing(only, self._records.rows)
-            scores, rows = self._nearest(asked, top_k, passing)
-            ids = torch.from_numpy(self._records.ids_of_rows(self._records.rows))
-            found = torch.where(rows < 0, -1, ids[rows.clamp(min=0)])
-        return in_order(scores, found)
 
     def save(self, folder: Path | None = None) -> None:
         """Write the index below ``folder``, without tombstones where those are many.
@@ -210,16 +119,15 @@ class MemoryIndex(ABC):
         with self._lock:
             if self.tombstones > _TOO_MANY_TOMBSTONES * self._records.rows:
                 self.rebuild()
-            self._loaded = write_folder(
-                Path(folder),
-                engine=self.engine,
-                record=self.record,
-                write=self._write,
-                loaded=self._loaded,
+            self._lies_in(
+                write_folder(
+                    Path(folder),
+                    engine=self.engine,
+                    record=self.record,
+                    write=self._write,
+                    loaded=self._loaded,
+                )
             )
-
-    def close(self) -> None:  # noqa: B027 - most engines have nothing to close
-        """See ``contract.VectorIndex.close``: nothing to do."""
 
     @classmethod
     def load(cls, saved: SavedIndex) -> Self:
@@ -229,18 +137,44 @@ class MemoryIndex(ABC):
             IndexMismatchError: a file is missing or damaged.
         """
         index = cls()
-        index.record, index._loaded = saved.record, saved.data
-        rows = index._read_vectors(saved.data)
-        if saved.entries is None:
-            index._records = Records.load(saved.data, rows=rows)
-        elif len(saved.entries) == rows:
-            index._records = Records.of(saved.entries)
-        else:
-            raise IndexMismatchError(
-                f"The index lists {len(saved.entries)} pictures and holds {rows} vectors. "
-                "Build it anew."
-            )
+        index.record = saved.record
+        index._lies_in(saved.data)
+        index._records = Records.load(saved.data, rows=index._read_vectors(saved.data))
         return index
+
+    def _lies_in(self, data: Path) -> None:
+        self._loaded, self.place = data, str(data.parent)
+
+    def _put(self, batch: Batch, *, replace: bool) -> list[int]:
+        with self._lock:
+            if replace:
+                self._forget(self._records.held(batch.ids or []))
+            given = self._records.append(batch)
+            self._take_in(batch.vectors)
+        return given
+
+    def _forget(self, ids: list[int]) -> None:
+        """See ``contract.VectorIndex.delete``; leaves tombstones."""
+        with self._lock:
+            self._records.forget(ids)
+            if not len(self):
+                self.rebuild()  # vectors of any length may come now
+
+    def _vectors(self, ids: list[int]) -> Tensor:
+        with self._lock:
+            return self._matrix()[self._records.rows_of(ids)]
+
+    def _entries(self, ids: list[int]) -> list[Entry]:
+        with self._lock:
+            return self._records.entries_of(ids)
+
+    def _search(
+        self, queries: Tensor, top_k: int, only: SearchFilter | None
+    ) -> tuple[Tensor, Tensor]:
+        with self._lock:
+            scores, rows = self._nearest(queries, top_k, self._records.passing(only))
+            ids = torch.from_numpy(self._records.ids)
+        return in_order(scores, torch.where(rows < 0, -1, ids[rows.clamp(min=0)]))
 
     def _take_in(self, vectors: Tensor) -> None:
         if len(vectors):

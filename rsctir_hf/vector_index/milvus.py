@@ -10,8 +10,8 @@ what passes.
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -25,29 +25,9 @@ from rsctir_hf.errors import (
     IndexUnavailableError,
     MissingDependencyError,
     RsctirError,
-    UnknownItemError,
-    UnsupportedError,
 )
-from rsctir_hf.vector_index.batch import (
-    Batch,
-    checked_batch,
-    checked_query,
-    distinct_ids,
-    evenly_spaced,
-    id_list,
-    in_order,
-    no_hits,
-    refuse_held,
-    shown,
-)
-from rsctir_hf.vector_index.contract import (
-    BoundingBox,
-    Entry,
-    Metadata,
-    Recall,
-    SearchFilter,
-    noted_recall,
-)
+from rsctir_hf.vector_index.arguments import refuse_folder, refuse_held, refuse_unknown
+from rsctir_hf.vector_index.contract import Batch, BoundingBox, Entry, SearchFilter, VectorIndex
 from rsctir_hf.vector_index.filters import (
     LONGEST_PATH,
     PATH,
@@ -56,8 +36,8 @@ from rsctir_hf.vector_index.filters import (
     path_column,
     typed_alike,
 )
-from rsctir_hf.vector_index.nearest import nearest_rows
-from rsctir_hf.vector_index.server_uri import read_address
+from rsctir_hf.vector_index.nearest import evenly_spaced, hits_of, nearest_rows
+from rsctir_hf.vector_index.server_uri import read_server_uri
 
 try:
     import grpc
@@ -75,8 +55,8 @@ _ROWS_AT_ONCE = 1000  # of one insertion or query
 _MOST_HITS = 16_384  # of one search, Milvus's limit
 
 
-class MilvusIndex:
-    """A collection of unit vectors; implements ``contract.VectorIndex``.
+class MilvusIndex(VectorIndex):
+    """A collection of unit vectors.
 
     Args:
         uri: ``http://user:password@host:19530?collection=NAME``, or a file that ends in ``.db``,
@@ -88,12 +68,16 @@ class MilvusIndex:
         IndexMismatchError: a collection that is not ours or of an older version.
     """
 
+    persistent = True
+    approximate = True
+
     def __init__(self, uri: str) -> None:
-        parts = read_address(uri)
+        parts = read_server_uri(uri)
         self.uri = uri
         self._name = dict(parse_qsl(parts.query)).get("collection", DEFAULT_COLLECTION)
         host = parts.netloc.rpartition("@")[2]
         self._uri = urlunsplit(parts._replace(netloc=host, query=""))
+        self.place = f"the collection {self._name} of {self._uri}"
         self._login = {"user": parts.username or "", "password": parts.password or ""}
         self._client: Any = None
         self._unflushed = False
@@ -122,83 +106,33 @@ class MilvusIndex:
                 client.alter_collection_properties(self._name, properties=properties)
 
     @property
-    def persistent(self) -> bool:
-        """Yes: the server, or milvus-lite's file, keeps it."""
-        return True
-
-    @property
-    def place(self) -> str:
-        """Collection and server or file."""
-        return f"the collection {self._name} of {self._uri}"
-
-    @property
-    def recall(self) -> Recall:
-        """As ``recall.measure_recall`` noted it."""
-        return noted_recall(self.record)
-
-    @property
     def dimension(self) -> int | None:
         """The length D of the vectors; None where there is no collection yet."""
         with self._answering() as client:
-            return self._dimension(client)
+            about = self._about(client)
+        if about is None:
+            return None
+        fields = {field["name"]: field for field in about["fields"]}
+        if not {"embedding", PATH} <= fields.keys():
+            raise IndexMismatchError(
+                f"The collection {self._name} of {self._uri} is not ours or of an older version. "
+                "Name another collection, or drop it and build the index anew."
+            )
+        return int(fields["embedding"]["params"]["dim"])
 
     def __len__(self) -> int:
         with self._answering() as client:
-            if self._dimension(client) is None:
+            if self.dimension is None:
                 return 0
             counted = client.query(self._name, filter="id >= 0", output_fields=["count(*)"])
             return int(counted[0]["count(*)"])
-
-    def add(
-        self,
-        vectors: Tensor,
-        *,
-        ids: Sequence[int] | Tensor | None = None,
-        metadata: Sequence[Metadata] | None = None,
-        boxes: Sequence[BoundingBox | None] | None = None,
-    ) -> Tensor:
-        """See ``contract.VectorIndex.add``; makes the collection where it is missing.
-
-        Free ids are microseconds of the clock, so that several writers need not agree.
-        """
-        with self._answering() as client:
-            known = self._dimension(client)
-            batch = checked_batch(vectors, ids, metadata, boxes, dimension=known)
-            if batch.ids is not None:
-                refuse_held(sorted(self._rows(client, batch.ids, ["id"])))
-            given = batch.ids or self._free_ids(len(batch))
-            self._write(client, batch, given)
-        return torch.tensor(given, dtype=torch.int64)
-
-    def upsert(
-        self,
-        vectors: Tensor,
-        ids: Sequence[int] | Tensor,
-        *,
-        metadata: Sequence[Metadata] | None = None,
-        boxes: Sequence[BoundingBox | None] | None = None,
-    ) -> None:
-        """See ``contract.VectorIndex.upsert``."""
-        with self._answering() as client:
-            known = self._dimension(client)
-            batch = checked_batch(vectors, ids, metadata, boxes, dimension=known)
-            self._write(client, batch, batch.ids or [])
-
-    def delete(self, ids: Sequence[int] | Tensor) -> None:
-        """See ``contract.VectorIndex.delete``."""
-        gone = distinct_ids(ids)
-        with self._answering() as client:
-            self._known_rows(client, gone, ["id"])
-            for first in range(0, len(gone), _ROWS_AT_ONCE):
-                client.delete(self._name, ids=gone[first : first + _ROWS_AT_ONCE])
-                self._unflushed = True
 
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
         """See ``contract.VectorIndex.ids``."""
         found: list[int] = []
         doubtful = only if confuses_types(only) else None
         with self._answering() as client:
-            if self._dimension(client) is not None:
+            if self.dimension is not None:
                 rows = client.query_iterator(
                     self._name,
                     batch_size=_ROWS_AT_ONCE,
@@ -216,63 +150,13 @@ class MilvusIndex:
         kept = [found[position] for position in evenly_spaced(len(found), most=most)]
         return torch.tensor(kept, dtype=torch.int64)
 
-    def vectors_of(self, ids: Sequence[int] | Tensor) -> Tensor:
-        """See ``contract.VectorIndex.vectors_of``."""
-        asked = id_list(ids)
-        with self._answering() as client:
-            rows = self._known_rows(client, asked, ["id", "embedding"])
-            if not asked:
-                return torch.zeros(0, self._dimension(client) or 0)
-        return torch.tensor([rows[one]["embedding"] for one in asked])
-
-    def entries_of(self, ids: Sequence[int] | Tensor) -> list[Entry]:
-        """See ``contract.VectorIndex.entries_of``."""
-        asked = id_list(ids)
-        with self._answering() as client:
-            rows = self._known_rows(client, asked, ["id", "metadata", *_CORNERS])
-        return [_entry(rows[one]) for one in asked]
-
-    def search(
-        self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """See ``contract.VectorIndex.search``; at most 16,384 hits, Milvus's limit."""
-        with self._answering() as client:
-            known = self._dimension(client)
-            asked = checked_query(queries, top_k, dimension=known)
-            if known is None or len(asked) == 0:
-                return no_hits(len(asked))
-            self._flush(client)
-            limit = min(top_k, _MOST_HITS)
-            doubtful = only if confuses_types(only) else None
-            found = client.search(
-                self._name,
-                data=asked.tolist(),
-                limit=limit,
-                filter=milvus_condition(only),
-                output_fields=["id", "metadata"] if doubtful else ["id"],
-                search_params={"params": {"ef": max(_EF_SEARCH, limit)}},
-            )
-        if doubtful is not None:
-            found = [
-                [hit for hit in hits if typed_alike(hit["entity"]["metadata"], doubtful)]
-                for hits in found
-            ]
-        scores, ids = _as_tensors(found)
-        if only is not None and (ids.shape[1] < limit or bool((ids < 0).any())):
-            return self._search_passing(asked, limit, only, found=(scores, ids))
-        return scores, ids
-
     def save(self, folder: Path | None = None) -> None:
         """Flush what was added.
 
         Raises:
             UnsupportedError: a folder; the server keeps the index.
         """
-        if folder is not None:
-            raise UnsupportedError(
-                f"The index lives in the collection {self._name} of {self._uri}, not in a folder. "
-                "Call save() without one."
-            )
+        refuse_folder(folder, self.place)
         with self._answering() as client:
             self._flush(client)
 
@@ -283,20 +167,81 @@ class MilvusIndex:
                 self._client.close()
             self._client = None
 
-    def _search_passing(
-        self,
-        queries: Tensor,
-        top_k: int,
-        only: SearchFilter,
-        *,
-        found: tuple[Tensor, Tensor],
+    def _together(self) -> AbstractContextManager[Any]:
+        return self._answering()
+
+    def _put(self, batch: Batch, *, replace: bool) -> list[int]:
+        """Write a thousand entries at a time; what was written stays on an error.
+
+        Makes the collection where it is missing. Free ids are microseconds of the clock, so that
+        several writers need not agree.
+        """
+        if len(batch) == 0:
+            return []
+        with self._answering() as client:
+            if batch.ids is not None and not replace:
+                refuse_held(sorted(self._rows(batch.ids, ["id"])))
+            if self.dimension is None:
+                self._create(client, batch.vectors.shape[1])
+            ids = batch.ids or self._free_ids(len(batch))
+            rows = [
+                {"id": one, "embedding": vector, "metadata": metadata}
+                | {PATH: path_column(metadata.get(PATH))}
+                | dict(zip(_CORNERS, box.corners if box else _NO_BOX, strict=True))
+                for one, vector, metadata, box in zip(
+                    ids, batch.vectors.tolist(), batch.metadata, batch.boxes, strict=True
+                )
+            ]
+            for part in _thousands(rows):
+                client.upsert(self._name, part)
+                self._unflushed = True
+        return ids
+
+    def _forget(self, ids: list[int]) -> None:
+        with self._answering() as client:
+            self._known_rows(ids, ["id"])
+            for part in _thousands(ids):
+                client.delete(self._name, ids=part)
+                self._unflushed = True
+
+    def _vectors(self, ids: list[int]) -> Tensor:
+        rows = self._known_rows(ids, ["id", "embedding"])
+        return torch.tensor([rows[one]["embedding"] for one in ids])
+
+    def _entries(self, ids: list[int]) -> list[Entry]:
+        rows = self._known_rows(ids, ["id", "metadata", *_CORNERS])
+        return [_entry(rows[one]) for one in ids]
+
+    def _search(
+        self, queries: Tensor, top_k: int, only: SearchFilter | None
     ) -> tuple[Tensor, Tensor]:
-        """Search all that pass a filter exactly, where the graph did not reach enough of them."""
-        ids = self.ids(only)
-        if len(ids) > _MOST_HITS or not len(ids):
-            return found
-        scores, rows = nearest_rows(self.vectors_of(ids), queries, top_k)
-        return scores, ids[rows]
+        """See ``contract.VectorIndex.search``; at most 16,384 hits, Milvus's limit."""
+        limit = min(top_k, _MOST_HITS)
+        doubtful = only if confuses_types(only) else None
+        with self._answering() as client:
+            self._flush(client)
+            answers = client.search(
+                self._name,
+                data=queries.tolist(),
+                limit=limit,
+                filter=milvus_condition(only),
+                output_fields=["id", "metadata"] if doubtful else ["id"],
+                search_params={"params": {"ef": max(_EF_SEARCH, limit)}},
+            )
+        found = [
+            [
+                (hit["distance"], hit["id"])
+                for hit in hits
+                if doubtful is None or typed_alike(hit["entity"]["metadata"], doubtful)
+            ]
+            for hits in answers
+        ]
+        if only is not None and min(map(len, found)) < limit:
+            ids = self.ids(only)
+            if 0 < len(ids) <= _MOST_HITS:  # the graph did not reach enough of them
+                scores, rows = nearest_rows(self.vectors_of(ids), queries, limit)
+                return scores, ids[rows]
+        return hits_of(found)
 
     @contextmanager
     def _answering(self) -> Iterator[Any]:
@@ -329,18 +274,6 @@ class MilvusIndex:
             return None
         return client.describe_collection(self._name)
 
-    def _dimension(self, client: MilvusClient) -> int | None:
-        about = self._about(client)
-        if about is None:
-            return None
-        fields = {field["name"]: field for field in about["fields"]}
-        if not {"embedding", PATH} <= fields.keys():
-            raise IndexMismatchError(
-                f"The collection {self._name} of {self._uri} is not ours or of an older version. "
-                "Name another collection, or drop it and build the index anew."
-            )
-        return int(fields["embedding"]["params"]["dim"])
-
     def _create(self, client: MilvusClient, dimension: int) -> None:
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
@@ -357,24 +290,6 @@ class MilvusIndex:
         if self._early_record:
             self.record = self._early_record
 
-    def _write(self, client: MilvusClient, batch: Batch, ids: Sequence[int]) -> None:
-        """Insert or replace entries, a thousand at a time; what was written stays on an error."""
-        if len(batch) == 0:
-            return
-        if self._dimension(client) is None:
-            self._create(client, batch.vectors.shape[1])
-        rows = [
-            {"id": one, "embedding": vector, "metadata": metadata}
-            | {PATH: path_column(metadata.get(PATH))}
-            | dict(zip(_CORNERS, box.corners if box else _NO_BOX, strict=True))
-            for one, vector, metadata, box in zip(
-                ids, batch.vectors.tolist(), batch.metadata, batch.boxes, strict=True
-            )
-        ]
-        for first in range(0, len(rows), _ROWS_AT_ONCE):
-            client.upsert(self._name, rows[first : first + _ROWS_AT_ONCE])
-            self._unflushed = True
-
     def _flush(self, client: MilvusClient) -> None:
         if self._unflushed:
             client.flush(self._name)
@@ -385,30 +300,20 @@ class MilvusIndex:
         self._last_id = first + count - 1
         return list(range(first, first + count))
 
-    def _rows(
-        self, client: MilvusClient, ids: Sequence[int], fields: list[str]
-    ) -> dict[int, dict[str, Any]]:
+    def _rows(self, ids: list[int], fields: list[str]) -> dict[int, dict[str, Any]]:
         """Fetch fields, ``id`` among them, of those of ``ids`` that are there, by id."""
-        if self._dimension(client) is None:
-            return {}
         found: dict[int, dict[str, Any]] = {}
-        for first in range(0, len(ids), _ROWS_AT_ONCE):
-            part = list(ids[first : first + _ROWS_AT_ONCE])
-            rows = client.get(self._name, ids=part, output_fields=fields)
-            found |= {row["id"]: dict(row) for row in rows}
+        with self._answering() as client:
+            if self.dimension is not None:
+                for part in _thousands(ids):
+                    rows = client.get(self._name, ids=part, output_fields=fields)
+                    found |= {row["id"]: dict(row) for row in rows}
         return found
 
-    def _known_rows(
-        self, client: MilvusClient, ids: Sequence[int], fields: list[str]
-    ) -> dict[int, dict[str, Any]]:
+    def _known_rows(self, ids: list[int], fields: list[str]) -> dict[int, dict[str, Any]]:
         """Fetch as ``_rows`` does; raises ``UnknownItemError`` where one is missing."""
-        rows = self._rows(client, ids, fields)
-        unknown = sorted(set(ids) - rows.keys())
-        if unknown:
-            raise UnknownItemError(
-                f"The collection {self._name} holds nothing under {shown(unknown)}; ids() lists "
-                "what it holds."
-            )
+        rows = self._rows(ids, fields)
+        refuse_unknown(sorted(set(ids) - rows.keys()), self.place)
         return rows
 
 
@@ -417,12 +322,7 @@ def _entry(row: dict[str, Any]) -> Entry:
     return Entry(row["id"], row["metadata"], None if corners == _NO_BOX else BoundingBox(*corners))
 
 
-def _as_tensors(found: list[Any]) -> tuple[Tensor, Tensor]:
-    """Return scores (Q, K) and ids (Q, K) of Milvus's hits."""
-    longest = max(map(len, found))
-    scores = torch.full((len(found), longest), -torch.inf)
-    ids = torch.full((len(found), longest), -1, dtype=torch.int64)
-    for query, hits in enumerate(found):
-        for place, hit in enumerate(hits):
-            scores[query, place], ids[query, place] = hit["distance"], hit["id"]
-    return in_order(scores, ids)
+def _thousands(rows: list[Any]) -> Iterator[list[Any]]:
+    """Yield as many rows as are inserted or asked for at once."""
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        yield rows[first : first + _ROWS_AT_ONCE]

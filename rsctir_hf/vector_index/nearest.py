@@ -1,11 +1,12 @@
-"""The nearest by brute force: one product, block by block, and the best of each block."""
+"""The nearest by brute force: one product, block by block, and the best of each block.
 
-from collections.abc import Iterator
+And what any engine does with hits: order them, or say that there are none.
+"""
+
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-
-from rsctir_hf.vector_index.batch import no_hits
 
 _BLOCK_SCORES = 2**24  # scores in memory at once, 64 MB
 
@@ -62,3 +63,31 @@ def best_columns(scores: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
     columns, places = columns.sort(dim=1)
     values, places = values.gather(1, places).sort(dim=1, descending=True, stable=True)
     return values, columns.gather(1, places)
+
+
+def no_hits(queries: int) -> tuple[Tensor, Tensor]:
+    """Return the answer of an index that holds nothing: (Q, 0) scores and ids."""
+    return torch.zeros(queries, 0), torch.zeros(queries, 0, dtype=torch.int64)
+
+
+def in_order(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Order hits (Q, K) best first, the lower id among equals, what was not found (-1) last."""
+    ids, places = ids.sort(dim=1)
+    scores, order = scores.gather(1, places).sort(dim=1, descending=True, stable=True)
+    return scores, ids.gather(1, order)
+
+
+def hits_of(found: Sequence[Sequence[tuple[float, int]]]) -> tuple[Tensor, Tensor]:
+    """Return scores (Q, K) and ids (Q, K), in order, of Q lists of (score, id) of any length."""
+    shape = len(found), max(map(len, found))
+    scores, ids = torch.full(shape, -torch.inf), torch.full(shape, -1, dtype=torch.int64)
+    for query, hits in enumerate(found):
+        for place, (score, one) in enumerate(hits):
+            scores[query, place], ids[query, place] = score, one
+    return in_order(scores, ids)
+
+
+def evenly_spaced(count: int, *, most: int | None) -> list[int]:
+    """Return at most ``most`` evenly spaced positions below ``count``."""
+    kept = count if most is None else min(count, most)
+    return [position * count // kept for position in range(kept)]

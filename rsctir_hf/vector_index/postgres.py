@@ -10,7 +10,8 @@ exact and slow. Filters go through ``hnsw.iterative_scan``, without which a filt
 return too little, and what still falls short is asked again without the graph.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -18,35 +19,13 @@ from urllib.parse import parse_qsl, urlencode
 import torch
 from torch import Tensor
 
-from rsctir_hf.errors import (
-    IndexMismatchError,
-    MissingDependencyError,
-    QueryError,
-    UnknownItemError,
-    UnsupportedError,
-)
-from rsctir_hf.vector_index.batch import (
-    Batch,
-    checked_batch,
-    checked_query,
-    distinct_ids,
-    id_list,
-    in_order,
-    no_hits,
-    refuse_held,
-    shown,
-)
-from rsctir_hf.vector_index.contract import (
-    BoundingBox,
-    Entry,
-    Metadata,
-    Recall,
-    SearchFilter,
-    noted_recall,
-)
+from rsctir_hf.errors import IndexMismatchError, MissingDependencyError, QueryError
+from rsctir_hf.vector_index.arguments import refuse_folder, refuse_held, refuse_unknown
+from rsctir_hf.vector_index.contract import Batch, BoundingBox, Entry, SearchFilter, VectorIndex
 from rsctir_hf.vector_index.filters import sql_condition
-from rsctir_hf.vector_index.postgres_session import Session, Statements
-from rsctir_hf.vector_index.server_uri import read_address
+from rsctir_hf.vector_index.nearest import hits_of
+from rsctir_hf.vector_index.postgres_session import Session
+from rsctir_hf.vector_index.server_uri import read_server_uri
 
 try:
     from pgvector import HalfVector
@@ -66,8 +45,8 @@ _LONGEST = 4000  # pgvector's limit for a graph of half-precision vectors
 _SCANNED_TUPLES = 100_000  # nodes that a filtered search looks at before it gives up
 
 
-class PostgresIndex:
-    """A table of unit vectors; implements ``contract.VectorIndex``.
+class PostgresIndex(VectorIndex):
+    """A table of unit vectors.
 
     Args:
         uri: ``postgresql://user@host:port/database?table=NAME``; other parameters, ``PGPASSWORD``
@@ -77,15 +56,17 @@ class PostgresIndex:
         uri: as given.
         conninfo: the same without what is ours, for psycopg.
         table: name of the table.
-        place: table, server and database.
 
     Raises:
         IndexUnavailableError: the server does not answer, or has no pgvector.
         QueryError: the table's name is too long, or the URI's host or port cannot be one.
     """
 
+    persistent = True
+    approximate = True
+
     def __init__(self, uri: str) -> None:
-        parts = read_address(uri)
+        parts = read_server_uri(uri)
         options = dict(parse_qsl(parts.query))
         self.uri = uri
         self.table = options.pop("table", DEFAULT_TABLE)
@@ -100,143 +81,63 @@ class PostgresIndex:
         self.place = f"the table {self.table} of {server}"
         names = {"table": sql.Identifier(self.table), "records": sql.Identifier(RECORDS_TABLE)}
         self._session = Session(self.conninfo, place=f"{server}, table {self.table}", names=names)
-        with self._session.transaction():
+        with self._together():
             pass  # refuses at once what does not answer
 
     @property
     def record(self) -> Mapping[str, Any]:
         """What is noted about the index as a whole."""
-        with self._session.transaction() as run:
-            if run.fetch("SELECT to_regclass(%s)", [RECORDS_TABLE]) == [(None,)]:
+        with self._together():
+            if not self._has_records():
                 return {}
-            rows = run.fetch("SELECT record FROM {records} WHERE name = %s", [self.table])
+            rows = self._session.fetch("SELECT record FROM {records} WHERE name = %s", [self.table])
         return rows[0][0] if rows else {}
 
     @record.setter
     def record(self, record: Mapping[str, Any]) -> None:
-        with self._session.transaction() as run:
-            if run.fetch("SELECT to_regclass(%s)", [RECORDS_TABLE]) == [(None,)]:
-                run.alone()
-                run.execute(
+        with self._together():
+            if not self._has_records():
+                self._session.alone()
+                self._session.execute(
                     "CREATE TABLE IF NOT EXISTS {records} "
                     "(name text PRIMARY KEY, record jsonb NOT NULL)"
                 )
-            run.execute(
+            self._session.execute(
                 "INSERT INTO {records} VALUES (%s, %s) "
                 "ON CONFLICT (name) DO UPDATE SET record = EXCLUDED.record",
                 [self.table, Jsonb(dict(record))],
             )
 
     @property
-    def persistent(self) -> bool:
-        """Yes: the database keeps it."""
-        return True
-
-    @property
-    def recall(self) -> Recall:
-        """As ``recall.measure_recall`` noted it."""
-        return noted_recall(self.record)
-
-    @property
     def dimension(self) -> int | None:
         """The length D of the vectors; None where there is no table yet."""
-        with self._session.transaction() as run:
-            return self._dimension(run)
+        rows = self._session.fetch(
+            "SELECT atttypmod FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) "
+            "AND attname = 'embedding' AND NOT attisdropped",
+            [self.table],
+        )
+        return rows[0][0] if rows else None
 
     def __len__(self) -> int:
-        with self._session.transaction() as run:
-            if self._dimension(run) is None:
+        with self._together():
+            if self.dimension is None:
                 return 0
-            return run.fetch("SELECT count(*) FROM {table}")[0][0]
-
-    def add(
-        self,
-        vectors: Tensor,
-        *,
-        ids: Sequence[int] | Tensor | None = None,
-        metadata: Sequence[Metadata] | None = None,
-        boxes: Sequence[BoundingBox | None] | None = None,
-    ) -> Tensor:
-        """See ``contract.VectorIndex.add``; makes the table where it is missing."""
-        with self._session.transaction() as run:
-            known = self._dimension(run)
-            batch = checked_batch(vectors, ids, metadata, boxes, dimension=known)
-            return torch.tensor(self._add(run, batch), dtype=torch.int64)
-
-    def upsert(
-        self,
-        vectors: Tensor,
-        ids: Sequence[int] | Tensor,
-        *,
-        metadata: Sequence[Metadata] | None = None,
-        boxes: Sequence[BoundingBox | None] | None = None,
-    ) -> None:
-        """See ``contract.VectorIndex.upsert``."""
-        with self._session.transaction() as run:
-            known = self._dimension(run)
-            batch = checked_batch(vectors, ids, metadata, boxes, dimension=known)
-            if known is not None:
-                run.execute("DELETE FROM {table} WHERE id = ANY(%s)", [batch.ids])
-            self._add(run, batch)
-
-    def delete(self, ids: Sequence[int] | Tensor) -> None:
-        """See ``contract.VectorIndex.delete``."""
-        gone = distinct_ids(ids)
-        with self._session.transaction() as run:
-            self._rows(run, gone, "id")
-            if gone:
-                run.execute("DELETE FROM {table} WHERE id = ANY(%s)", [gone])
+            return self._session.fetch("SELECT count(*) FROM {table}")[0][0]
 
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
         """See ``contract.VectorIndex.ids``."""
-        with self._session.transaction() as run:
-            if self._dimension(run) is None:
+        condition, values = sql_condition(only)
+        query = (
+            "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 AS row, "
+            "count(*) OVER () AS count FROM {table} WHERE {condition}) AS passing "
+            "WHERE %s::bigint IS NULL OR count <= %s OR (row * %s) %% count < %s ORDER BY id"
+        )
+        with self._together():
+            if self.dimension is None:
                 return torch.zeros(0, dtype=torch.int64)
-            condition, values = sql_condition(only)
-            query = (
-                "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 AS row, "
-                "count(*) OVER () AS count FROM {table} WHERE {condition}) AS passing "
-                "WHERE %s::bigint IS NULL OR count <= %s OR (row * %s) %% count < %s ORDER BY id"
-            )
-            rows = run.fetch(query, [*values, *[most] * 4], condition=sql.SQL(condition))
+            values += [most] * 4
+            rows = self._session.fetch(query, values, condition=sql.SQL(condition))
         return torch.tensor([row[0] for row in rows], dtype=torch.int64)
-
-    def vectors_of(self, ids: Sequence[int] | Tensor) -> Tensor:
-        """See ``contract.VectorIndex.vectors_of``."""
-        asked = id_list(ids)
-        with self._session.transaction() as run:
-            rows = self._rows(run, asked, "id, embedding")
-        vectors = {one: torch.from_numpy(vector.to_numpy().copy()) for one, vector in rows}
-        if not asked:
-            return torch.zeros(0, self.dimension or 0)
-        return torch.stack([vectors[one] for one in asked]).float()
-
-    def entries_of(self, ids: Sequence[int] | Tensor) -> list[Entry]:
-        """See ``contract.VectorIndex.entries_of``."""
-        asked = id_list(ids)
-        with self._session.transaction() as run:
-            rows = self._rows(run, asked, "id, metadata, min_x, min_y, max_x, max_y")
-        entries = {
-            one: Entry(one, metadata, None if corners[0] is None else BoundingBox(*corners))
-            for one, metadata, *corners in rows
-        }
-        return [entries[one] for one in asked]
-
-    def search(
-        self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """See ``contract.VectorIndex.search``."""
-        with self._session.transaction() as run:
-            known = self._dimension(run)
-            asked = checked_query(queries, top_k, dimension=known)
-            if known is None or len(asked) == 0:
-                return no_hits(len(asked))
-            self._tune(run, top_k)
-            rows = self._nearest(run, asked, top_k, only)
-            if len(rows) < top_k * len(asked):  # few pass, or the graph did not reach them
-                run.execute("SET LOCAL enable_indexscan = off")
-                rows = self._nearest(run, asked, top_k, only)
-        return _as_tensors(rows, len(asked))
 
     def save(self, folder: Path | None = None) -> None:
         """Build the HNSW graph where there is none, and the statistics that filters need.
@@ -244,118 +145,110 @@ class PostgresIndex:
         Raises:
             UnsupportedError: a folder; what was added is in the database already.
         """
-        if folder is not None:
-            raise UnsupportedError(
-                f"The index lives in {self.place}, not in a folder. Call save() without one."
-            )
-        with self._session.transaction() as run:
-            if self._dimension(run) is None:
+        refuse_folder(folder, self.place)
+        with self._together():
+            if self.dimension is None:
                 return
-            build = (
+            self._session.execute(
                 "CREATE INDEX IF NOT EXISTS {graph} ON {table} USING hnsw "
-                "(embedding halfvec_ip_ops) WITH (m = {m}, ef_construction = {ef})"
-            )
-            run.execute(
-                build,
+                "(embedding halfvec_ip_ops) WITH (m = {m}, ef_construction = {ef})",
                 graph=sql.Identifier(f"{self.table}_hnsw"),
                 m=sql.Literal(_NEIGHBOURS),
                 ef=sql.Literal(_EF_CONSTRUCTION),
             )
-            run.execute("ANALYZE {table}")
+            self._session.execute("ANALYZE {table}")
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""
         self._session.close()
 
-    def _dimension(self, run: Statements) -> int | None:
-        query = (
-            "SELECT atttypmod FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) "
-            "AND attname = 'embedding' AND NOT attisdropped"
-        )
-        rows = run.fetch(query, [self.table])
-        return rows[0][0] if rows else None
+    def _together(self) -> AbstractContextManager[None]:
+        return self._session.transaction()
 
-    def _create(self, run: Statements, dimension: int) -> None:
-        """Make the table, with a polygon for QGIS where the database has PostGIS."""
-        if dimension > _LONGEST:
-            raise IndexMismatchError(
-                f"The vectors have length {dimension}; pgvector's graphs take at most "
-                f"{_LONGEST:,}. Use another engine."
-            )
-        if run.fetch("SELECT to_regclass(quote_ident(%s))", [self.table])[0][0]:
-            raise IndexMismatchError(
-                f"It is no index of rsctir_hf: {self.place}. Name another: ?table=NAME."
-            )
-        run.execute(
-            "CREATE TABLE {table} (id bigint PRIMARY KEY, embedding halfvec({d}) NOT NULL, "
-            "metadata jsonb NOT NULL, min_x double precision, min_y double precision, "
-            "max_x double precision, max_y double precision)",
-            d=sql.Literal(dimension),
-        )
-        for suffix, method in (
-            ("metadata", "gin (metadata jsonb_path_ops)"),
-            ("box", "gist (box(point(min_x, min_y), point(max_x, max_y)))"),
-        ):
-            name = sql.Identifier(f"{self.table}_{suffix}")
-            run.execute(
-                "CREATE INDEX {name} ON {table} USING {method}",
-                name=name,
-                method=sql.SQL(method),
-            )
-        if run.fetch("SELECT 1 FROM pg_extension WHERE extname = 'postgis'"):
-            run.execute(
-                "ALTER TABLE {table} ADD COLUMN geom geometry(Polygon, 4326) GENERATED ALWAYS AS "
-                "(ST_MakeEnvelope(min_x, min_y, max_x, max_y, 4326)) STORED",
-            )
+    def _has_records(self) -> bool:
+        return self._session.fetch("SELECT to_regclass(%s)", [RECORDS_TABLE]) != [(None,)]
 
-    def _add(self, run: Statements, batch: Batch) -> list[int]:
-        """Copy a batch into the table, alone with it; return its ids."""
+    def _put(self, batch: Batch, *, replace: bool) -> list[int]:
+        """Copy a batch into the table, alone with it; makes the table where it is missing."""
         if len(batch) == 0:
             return []
-        if self._dimension(run) is None:
-            run.alone()
-            if self._dimension(run) is None:  # nobody has made it meanwhile
-                self._create(run, batch.vectors.shape[1])
-        run.execute("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
-        if batch.ids is None:
-            first = run.fetch("SELECT coalesce(max(id) + 1, 0) FROM {table}")[0][0]
-            ids = list(range(first, first + len(batch)))
-        else:
-            ids = batch.ids
-            held = run.fetch("SELECT id FROM {table} WHERE id = ANY(%s)", [ids])
-            refuse_held([row[0] for row in held])
-        run.copy(
-            "COPY {table} (id, embedding, metadata, min_x, min_y, max_x, max_y) "
-            "FROM STDIN (FORMAT BINARY)",
-            ["int8", "halfvec", "jsonb", *["float8"] * 4],
-            (
-                [one, HalfVector(vector), Jsonb(metadata), *(box.corners if box else (None,) * 4)]
-                for one, vector, metadata, box in zip(
-                    ids, batch.vectors.numpy(), batch.metadata, batch.boxes, strict=True
-                )
-            ),
-        )
+        with self._together():
+            if self.dimension is None:
+                self._session.alone()
+                if self.dimension is None:  # nobody has made it meanwhile
+                    self._create(batch.vectors.shape[1])
+            self._session.execute("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+            if replace:
+                self._session.execute("DELETE FROM {table} WHERE id = ANY(%s)", [batch.ids])
+            elif batch.ids is not None:
+                held = self._session.fetch("SELECT id FROM {table} WHERE id = ANY(%s)", [batch.ids])
+                refuse_held([row[0] for row in held])
+            ids = self._free_ids(len(batch)) if batch.ids is None else batch.ids
+            corners = [box.corners if box else (None,) * 4 for box in batch.boxes]
+            columns = zip(ids, batch.vectors.numpy(), batch.metadata, corners, strict=True)
+            self._session.copy(
+                "COPY {table} (id, embedding, metadata, min_x, min_y, max_x, max_y) "
+                "FROM STDIN (FORMAT BINARY)",
+                ["int8", "halfvec", "jsonb", *["float8"] * 4],
+                (
+                    [one, HalfVector(vector), Jsonb(said), *box]
+                    for one, vector, said, box in columns
+                ),
+            )
         return ids
 
-    def _rows(self, run: Statements, ids: list[int], columns: str) -> list[Any]:
+    def _free_ids(self, count: int) -> list[int]:
+        first = self._session.fetch("SELECT coalesce(max(id) + 1, 0) FROM {table}")[0][0]
+        return list(range(first, first + count))
+
+    def _forget(self, ids: list[int]) -> None:
+        with self._together():
+            self._rows(ids, "id")
+            if ids:
+                self._session.execute("DELETE FROM {table} WHERE id = ANY(%s)", [ids])
+
+    def _vectors(self, ids: list[int]) -> Tensor:
+        rows = self._rows(ids, "id, embedding")
+        vectors = {one: torch.from_numpy(vector.to_numpy().copy()) for one, vector in rows}
+        return torch.stack([vectors[one] for one in ids]).float()
+
+    def _entries(self, ids: list[int]) -> list[Entry]:
+        rows = self._rows(ids, "id, metadata, min_x, min_y, max_x, max_y")
+        entries = {
+            one: Entry(one, metadata, None if corners[0] is None else BoundingBox(*corners))
+            for one, metadata, *corners in rows
+        }
+        return [entries[one] for one in ids]
+
+    def _rows(self, ids: list[int], columns: str) -> list[Any]:
         """Fetch columns, ``id`` first, of every one of ``ids``.
 
         Raises:
             UnknownItemError: there is no such row.
         """
         found: list[Any] = []
-        if ids and self._dimension(run) is not None:
-            query = f"SELECT {columns} FROM {{table}} WHERE id = ANY(%s)"
-            found = run.fetch(query, [ids])
-        unknown = sorted(set(ids) - {row[0] for row in found})
-        if unknown:
-            raise UnknownItemError(
-                f"The table {self.table} holds nothing under {shown(unknown)}; ids() lists what "
-                "it holds."
-            )
+        with self._together():
+            if ids and self.dimension is not None:
+                query = f"SELECT {columns} FROM {{table}} WHERE id = ANY(%s)"
+                found = self._session.fetch(query, [ids])
+        refuse_unknown(sorted(set(ids) - {row[0] for row in found}), self.place)
         return found
 
-    def _tune(self, run: Statements, top_k: int) -> None:
+    def _search(
+        self, queries: Tensor, top_k: int, only: SearchFilter | None
+    ) -> tuple[Tensor, Tensor]:
+        with self._together():
+            self._tune(top_k)
+            rows = self._nearest(queries, top_k, only)
+            if len(rows) < top_k * len(queries):  # few pass, or the graph did not reach them
+                self._session.execute("SET LOCAL enable_indexscan = off")
+                rows = self._nearest(queries, top_k, only)
+        found: list[list[tuple[float, int]]] = [[] for _ in queries]
+        for query, one, score in rows:
+            found[query].append((score, one))
+        return hits_of(found)
+
+    def _tune(self, top_k: int) -> None:
         """Set, for this transaction, how far a search walks."""
         settings = {
             "hnsw.ef_search": min(max(_EF_SEARCH, top_k), _LARGEST_EF),
@@ -364,15 +257,9 @@ class PostgresIndex:
         }
         calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
         values = [str(part) for setting in settings.items() for part in setting]
-        run.execute(f"SELECT {calls}", values)
+        self._session.execute(f"SELECT {calls}", values)
 
-    def _nearest(
-        self,
-        run: Statements,
-        queries: Tensor,
-        top_k: int,
-        only: SearchFilter | None,
-    ) -> list[Any]:
+    def _nearest(self, queries: Tensor, top_k: int, only: SearchFilter | None) -> list[Any]:
         """Fetch (query, id, score) of the nearest."""
         condition, values = sql_condition(only)
         query = (
@@ -382,18 +269,36 @@ class PostgresIndex:
             "WHERE {condition} ORDER BY embedding <#> asked.vector LIMIT %s) AS hit"
         )
         vectors = [HalfVector(vector) for vector in queries.numpy()]
-        return run.fetch(query, [vectors, *values, top_k], condition=sql.SQL(condition))
+        return self._session.fetch(query, [vectors, *values, top_k], condition=sql.SQL(condition))
 
-
-def _as_tensors(rows: list[Any], queries: int) -> tuple[Tensor, Tensor]:
-    """Return scores (Q, K) and ids (Q, K) of rows (query, id, score)."""
-    hits: list[list[tuple[float, int]]] = [[] for _ in range(queries)]
-    for query, one, score in rows:
-        hits[query].append((score, one))
-    longest = max(map(len, hits))
-    scores = torch.full((queries, longest), -torch.inf)
-    ids = torch.full((queries, longest), -1, dtype=torch.int64)
-    for query, found in enumerate(hits):
-        for place, (score, one) in enumerate(found):
-            scores[query, place], ids[query, place] = score, one
-    return in_order(scores, ids)
+    def _create(self, dimension: int) -> None:
+        """Make the table, with a polygon for QGIS where the database has PostGIS."""
+        if dimension > _LONGEST:
+            raise IndexMismatchError(
+                f"The vectors have length {dimension}; pgvector's graphs take at most "
+                f"{_LONGEST:,}. Use another engine."
+            )
+        if self._session.fetch("SELECT to_regclass(quote_ident(%s))", [self.table])[0][0]:
+            raise IndexMismatchError(
+                f"It is no index of rsctir_hf: {self.place}. Name another: ?table=NAME."
+            )
+        self._session.execute(
+            "CREATE TABLE {table} (id bigint PRIMARY KEY, embedding halfvec({d}) NOT NULL, "
+            "metadata jsonb NOT NULL, min_x double precision, min_y double precision, "
+            "max_x double precision, max_y double precision)",
+            d=sql.Literal(dimension),
+        )
+        for suffix, method in (
+            ("metadata", "gin (metadata jsonb_path_ops)"),
+            ("box", "gist (box(point(min_x, min_y), point(max_x, max_y)))"),
+        ):
+            self._session.execute(
+                "CREATE INDEX {name} ON {table} USING {method}",
+                name=sql.Identifier(f"{self.table}_{suffix}"),
+                method=sql.SQL(method),
+            )
+        if self._session.fetch("SELECT 1 FROM pg_extension WHERE extname = 'postgis'"):
+            self._session.execute(
+                "ALTER TABLE {table} ADD COLUMN geom geometry(Polygon, 4326) GENERATED ALWAYS AS "
+                "(ST_MakeEnvelope(min_x, min_y, max_x, max_y, 4326)) STORED",
+            )

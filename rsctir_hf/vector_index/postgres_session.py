@@ -14,52 +14,11 @@ try:
 except ImportError as error:
     raise MissingDependencyError("psycopg and pgvector", "postgres") from error
 
-
 _MAKING = 0x727363746972  # "rsctir" in ASCII, among PostgreSQL's advisory locks
 
 
-class Statements:
-    """Runs SQL inside one transaction.
-
-    Args:
-        cursor: of psycopg.
-        names: what every statement may name in braces.
-    """
-
-    def __init__(
-        self,
-        cursor: Any,  # noqa: ANN401 - psycopg.Cursor of tuples
-        names: Mapping[str, sql.Composable],
-    ) -> None:
-        self._cursor = cursor
-        self._names = names
-
-    def alone(self) -> None:
-        """Wait until no other transaction is making a table or an extension of ours."""
-        self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_MAKING])
-
-    def execute(self, query: str, values: Sequence[Any] = (), **names: sql.Composable) -> None:
-        """Run a statement; ``values`` fill its placeholders, ``names`` what stands in braces."""
-        composed = sql.SQL(query).format(**self._names, **names)
-        self._cursor.execute(composed, list(values) or None)
-
-    def fetch(
-        self, query: str, values: Sequence[Any] = (), **names: sql.Composable
-    ) -> list[tuple[Any, ...]]:
-        """Run a query and return its rows."""
-        self.execute(query, values, **names)
-        return self._cursor.fetchall()
-
-    def copy(self, query: str, types: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:
-        """Send rows to a ``COPY ... FROM STDIN (FORMAT BINARY)``, columns of these types."""
-        with self._cursor.copy(sql.SQL(query).format(**self._names)) as sink:
-            sink.set_types(types)
-            for row in rows:
-                sink.write_row(row)
-
-
 class Session:
-    """One connection, one transaction at a time.
+    """One connection, one transaction at a time; threads take turns.
 
     Args:
         conninfo: URI or string as libpq reads it.
@@ -72,21 +31,25 @@ class Session:
         self._place = place
         self._names = names
         self._connection: Any = None
+        self._cursor: Any = None  # while there is a transaction
         self._lock = RLock()
 
     @contextmanager
-    def transaction(self) -> Iterator[Statements]:
-        """Begin a transaction, connecting where there is no connection.
+    def transaction(self) -> Iterator[None]:
+        """Begin a transaction, or go on in the one begun; connects where there is no connection.
 
         Raises:
             IndexUnavailableError: the server does not answer, or refuses.
         """
         with self._lock:
+            if self._cursor is not None:
+                yield
+                return
             try:
                 if self._connection is None:
                     self._connection = self._connected()
-                with self._connection.transaction(), self._connection.cursor() as cursor:
-                    yield Statements(cursor, self._names)
+                with self._connection.transaction(), self._connection.cursor() as self._cursor:
+                    yield
             except RsctirError:
                 raise
             except psycopg.Error as error:
@@ -97,6 +60,35 @@ class Session:
                     f"PostgreSQL ({self._place}) did not carry that out: {reason}. See that the "
                     "server runs and may be reached, then try again; the next call connects anew."
                 ) from error
+            finally:
+                self._cursor = None
+
+    def alone(self) -> None:
+        """Wait until no other transaction is making a table or an extension of ours."""
+        self.execute("SELECT pg_advisory_xact_lock(%s)", [_MAKING])
+
+    def execute(self, query: str, values: Sequence[Any] = (), **names: sql.Composable) -> None:
+        """Run a statement; ``values`` fill its placeholders, ``names`` what stands in braces."""
+        with self.transaction():
+            composed = sql.SQL(query).format(**self._names, **names)
+            self._cursor.execute(composed, list(values) or None)
+
+    def fetch(
+        self, query: str, values: Sequence[Any] = (), **names: sql.Composable
+    ) -> list[tuple[Any, ...]]:
+        """Run a query and return its rows."""
+        with self.transaction():
+            self.execute(query, values, **names)
+            return self._cursor.fetchall()
+
+    def copy(self, query: str, types: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:
+        """Send rows to a ``COPY ... FROM STDIN (FORMAT BINARY)``, columns of these types."""
+        with self.transaction():
+            composed = sql.SQL(query).format(**self._names)
+            with self._cursor.copy(composed) as sink:
+                sink.set_types(types)
+                for row in rows:
+                    sink.write_row(row)
 
     def close(self) -> None:
         """Close the connection; the next transaction opens another."""
@@ -110,8 +102,8 @@ class Session:
         connection = psycopg.connect(self._conninfo, autocommit=True)
         known = "SELECT 1 FROM pg_extension WHERE extname = 'vector'"
         if connection.execute(known).fetchone() is None:
-            with connection.transaction(), connection.cursor() as cursor:
-                Statements(cursor, self._names).alone()
-                cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [_MAKING])
+                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         register_vector(connection)
         return connection

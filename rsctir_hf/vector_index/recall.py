@@ -15,7 +15,7 @@ _ROWS_AT_ONCE = 10_000
 def measure_recall(
     index: VectorIndex, *, queries: Tensor | None = None, top_k: int = 10, sample: int = 200
 ) -> Recall:
-    """Measure recall@k, note it in the record of the index, and return it.
+    """Measure recall@k, write it in the record of the index, and return it.
 
     Every vector is read once, in blocks: from a server this takes as long as copying the table.
 

@@ -8,7 +8,7 @@ from rsctir_hf.errors import QueryError
 _HOST = re.compile(r"[\w.:%-]*")  # names, IPv4, IPv6, and the folder of a socket in %2F notation
 
 
-def read_address(uri: str) -> SplitResult:
+def read_server_uri(uri: str) -> SplitResult:
     """Split a URI such as ``postgresql://user:password@host:port/database?table=NAME``.
 
     Raises:

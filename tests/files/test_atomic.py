@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from rsctir_hf.errors import DataLayoutError, StorageError
+from rsctir_hf.errors import DataLayoutError, FolderBusyError, StorageError
 from rsctir_hf.files import atomic
-from rsctir_hf.files.atomic import new_folder, replacing, replacing_files, write_atomically
+from rsctir_hf.files.atomic import (
+    new_folder,
+    only_writer,
+    replacing,
+    replacing_files,
+    write_atomically,
+)
 from tests.full_disk import full_disk
 
 
@@ -144,9 +150,8 @@ def test_what_a_killed_process_left_long_ago_is_removed_and_what_is_being_writte
     tmp_path, write
 ):
     file = tmp_path / "a.txt"
-    name = "{}.{}.part" if write == "content" else ".a.{1}.part.txt"
-    old, young = (tmp_path / name.format("a.txt", number) for number in (11, 12))
-    other = tmp_path / name.replace("a", "b", 1).format("b.txt", 13)
+    old, young = (tmp_path / f"a.txt.{number}.part" for number in (11, 12))
+    other = tmp_path / "b.txt.13.part"
     for path in (old, young, other):
         path.write_text("hal")
     long_ago = time.time() - atomic.STALE - 1
@@ -158,3 +163,26 @@ def test_what_a_killed_process_left_long_ago_is_removed_and_what_is_being_writte
         with replacing(file) as unfinished:
             unfinished.write_text("whole")
     assert sorted(tmp_path.iterdir()) == sorted([file, young, other])
+
+
+def test_a_folder_has_one_writer_who_is_named_to_the_next(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    with only_writer(folder):
+        assert names_in(folder) == [".lock", ".lock.json"]
+        itself = f"written by process {os.getpid()} on .* since"
+        with pytest.raises(FolderBusyError, match=itself), only_writer(folder, patience=0.1):
+            pass
+        (folder / ".lock.json").write_text("[]")
+        with pytest.raises(FolderBusyError, match="by another process"), only_writer(folder):
+            pass
+    assert ".lock.json" not in names_in(folder)
+    with only_writer(folder):
+        pass
+
+
+def test_a_folder_that_cannot_be_locked_is_named(read_only):
+    with (
+        pytest.raises(StorageError, match="Choose a folder that you may write to"),
+        only_writer(read_only),
+    ):
+        pass

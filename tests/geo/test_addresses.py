@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rsctir_hf.errors import RasterError
-from rsctir_hf.geo.addresses import TileAddress, read_address
-from rsctir_hf.geo.raster import TileReader, open_raster, read_tile
+from rsctir_hf.geo.addresses import TileAddress, read_tile, read_tile_address
+from rsctir_hf.geo.raster import TileReader, open_raster
 from rsctir_hf.geo.tiling import Window
 from tests.geo.rasters import picture, write
 
@@ -18,12 +18,12 @@ WINDOW = Window(30, 20, 90, 80)
 )
 def test_an_address_is_read_back(path, bands):
     tile = TileAddress(path, WINDOW, (45, 40), bands)
-    assert read_address(str(tile)) == tile
+    assert read_tile_address(str(tile)) == tile
 
 
 @pytest.mark.parametrize("text", ["/data/a.tif", "a#b.jpg", "a.tif#window=1,2,3&size=1,1"])
 def test_other_paths_are_no_addresses(text):
-    assert read_address(text) is None
+    assert read_tile_address(text) is None
 
 
 def test_a_tile_read_by_its_address_is_that_of_the_raster(tmp_path):

@@ -1,5 +1,7 @@
 """Rasters of every kind: their places, their bands, their holes, and what is wrong with them."""
 
+import sys
+
 import numpy as np
 import pytest
 import rasterio
@@ -8,7 +10,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as to_other_crs
 
 from rsctir_hf.errors import ImageReadError, MissingDependencyError, QueryError, RasterError
-from rsctir_hf.geo import raster as module
+from rsctir_hf.geo.gdal import require_rasterio
 from rsctir_hf.geo.map_output import overview_in_degrees, write_grid
 from rsctir_hf.geo.raster import (
     PLAIN_FORMATS,
@@ -268,9 +270,11 @@ def test_a_grid_is_written_over_its_raster(tmp_path):
 
 
 def test_a_missing_rasterio_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "rasterio", None)
+    monkeypatch.setitem(sys.modules, "rasterio", None)
     with pytest.raises(MissingDependencyError, match=r"rsctir_hf\[geo\]"):
         open_raster(tmp_path / "a.tif")
+    with pytest.raises(MissingDependencyError, match=r"rsctir_hf\[geo\]"):
+        require_rasterio("warp")
 
 
 @pytest.mark.parametrize("name", PLACES)

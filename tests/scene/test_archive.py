@@ -10,7 +10,7 @@ import rasterio
 from rsctir_hf.embedding import records
 from rsctir_hf.embedding.dataset_rows import load_embeddings
 from rsctir_hf.errors import DataLayoutError, RasterError
-from rsctir_hf.geo.addresses import read_address
+from rsctir_hf.geo.addresses import read_tile_address
 from rsctir_hf.scene import archive, index_rasters
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.vector_index.contract import BoundingBox, SearchFilter
@@ -45,7 +45,7 @@ def test_every_tile_is_an_item_with_its_place(retriever, folder):
     assert {skip.path.rsplit("/", 1)[-1] for skip in report.skipped} == {"blank.tif", "broken.tif"}
     assert told[-1] == (18, 18)  # 8 + 6 tiles, and 4 windows of the blank raster
     hit = retriever.search("a river", top_k=1)[0]
-    tile = read_address(hit.path)
+    tile = read_tile_address(hit.path)
     assert hit.metadata["raster"] in ("south.tif", "far.tif")
     window = [hit.metadata[name] for name in ("column", "row", "width", "height")]
     assert window == [tile.window.col, tile.window.row, tile.window.width, tile.window.height]
@@ -120,7 +120,7 @@ def test_a_saved_index_reads_its_tiles_after_the_rasters_moved(
     other.load_index(tmp_path / "index", images=tmp_path / "moved")
     hit = other.search("a river", top_k=1)[0]
     tile = other._gallery.read(hit.item)
-    with rasterio.open(read_address(hit.path).path) as source:
+    with rasterio.open(read_tile_address(hit.path).path) as source:
         values = source.read(
             window=rasterio.windows.Window(*(hit.metadata[n] for n in ("column", "row")), 32, 32)
         )

@@ -9,7 +9,7 @@ from rsctir_hf.vector_index.contract import (
     Recall,
     SearchFilter,
     checked_metadata,
-    noted_recall,
+    recorded_recall,
 )
 from rsctir_hf.vector_index.filters import milvus_condition, sql_condition
 
@@ -61,9 +61,9 @@ def test_metadata_that_are_no_plain_values_are_refused(metadata):
 
 def test_recall_is_said_in_words():
     assert str(EXACT) == "exact"
-    assert "not measured" in str(noted_recall({}))
+    assert "not measured" in str(recorded_recall({}))
     assert str(Recall(1.0, "recall@10 measured")) == "1.000 (recall@10 measured)"
-    noted = noted_recall({"recall": {"value": 0.9871, "how": "recall@10 measured"}})
+    noted = recorded_recall({"recall": {"value": 0.9871, "how": "recall@10 measured"}})
     assert noted == Recall(0.9871, "recall@10 measured")
     assert str(noted) == "0.987 (recall@10 measured)"
 

@@ -1,4 +1,4 @@
-"""Indexes in folders: older formats, damage, several processes, packages that are missing."""
+"""Indexes in folders: other formats, damage, several processes, packages that are missing."""
 
 import json
 import shutil
@@ -18,11 +18,11 @@ from rsctir_hf.errors import (
     StorageError,
     UnsupportedError,
 )
+from rsctir_hf.files.atomic import LOCK_FILE
 from rsctir_hf.vector_index import folder as folders
 from rsctir_hf.vector_index import opening
-from rsctir_hf.vector_index.contract import NOT_MEASURED, Recall, noted_recall
+from rsctir_hf.vector_index.contract import NOT_MEASURED, Recall, recorded_recall
 from rsctir_hf.vector_index.exact import ExactIndex
-from rsctir_hf.vector_index.folder import LOCK_FILE
 from rsctir_hf.vector_index.hnsw import HNSWIndex
 from rsctir_hf.vector_index.opening import open_index
 from tests.full_disk import full_disk
@@ -56,38 +56,6 @@ def data_folder(folder):
     return folder / json.loads((folder / "index.json").read_text())["vectors"]
 
 
-def test_an_index_of_format_one_is_read_and_saved_as_the_newer(tmp_path):
-    (tmp_path / "vectors-0123abcd").mkdir()
-    save_file({"vectors": unit_vectors(3)}, tmp_path / "vectors-0123abcd/vectors.safetensors")
-    items = [{"path": f"sub/{n}.png", "caption": "a pier" if n else None} for n in range(2)]
-    items.append({"path": None, "caption": None})
-    fields = {
-        "model_id": "org/model",
-        "model_revision": None,
-        "fingerprint": "00",
-        "regions": "none",
-        "items": items,
-        "root": "/pictures",
-        "vectors": "vectors-0123abcd",
-        "format": 1,
-    }
-    (tmp_path / "index.json").write_text(json.dumps(fields))
-    index = open_index(tmp_path)
-    assert torch.equal(index.vectors_of([0, 1, 2]), unit_vectors(3))
-    said = [entry.metadata for entry in index.entries_of([0, 1, 2])]
-    assert said == [
-        {"path": "/pictures/sub/0.png"},
-        {"path": "/pictures/sub/1.png", "caption": "a pier"},
-        {},
-    ]
-    assert index.record["model_id"] == "org/model" and index.record["root"] == "/pictures"
-    index.save(tmp_path)
-    again = open_index(tmp_path)
-    assert again.record == index.record
-    assert again.entries_of(again.ids()) == index.entries_of(index.ids())
-    assert json.loads((tmp_path / "index.json").read_text())["format"] == 2
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -112,7 +80,8 @@ def test_a_damaged_index_is_refused_and_can_be_replaced(saved, damage):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"format": 3}, "format 3; this version reads 1 and 2"),
+        ({"format": 1}, "format 1; this version reads 2"),
+        ({"format": 3}, "format 3; this version reads 2"),
         ({"engine": "quantum"}, "engine 'quantum'; this version knows exact, hnsw"),
         ({"vectors": "../../elsewhere"}, "names its vectors"),
     ],
@@ -190,7 +159,7 @@ def test_changes_that_another_process_saved_meanwhile_are_not_lost(saved):
 def test_a_writer_waits_for_another_and_then_gives_up(saved, monkeypatch):
     monkeypatch.setattr(folders, "_PATIENCE", 0.2)
     index = open_index(saved)
-    with FileLock(saved / LOCK_FILE), pytest.raises(FolderBusyError, match="Another process"):
+    with FileLock(saved / LOCK_FILE), pytest.raises(FolderBusyError, match="another process"):
         index.save(saved)
     index.save(saved)
 
@@ -273,8 +242,8 @@ def test_a_manifest_nested_too_deeply_is_refused(saved):
 
 @pytest.mark.parametrize("noted", [None, 3, {}, {"value": "x", "how": "y"}, {"value": 1.0}])
 def test_a_damaged_note_of_recall_says_that_none_was_measured(noted):
-    assert noted_recall({"recall": noted}) == NOT_MEASURED
-    assert noted_recall({"recall": {"value": 0.5, "how": "measured"}}) == Recall(0.5, "measured")
+    assert recorded_recall({"recall": noted}) == NOT_MEASURED
+    assert recorded_recall({"recall": {"value": 0.5, "how": "measured"}}) == Recall(0.5, "measured")
 
 
 def test_arrays_of_objects_in_place_of_vectors_are_not_opened(saved):

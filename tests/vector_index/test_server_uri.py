@@ -6,7 +6,7 @@ import pytest
 
 from rsctir_hf.errors import QueryError
 from rsctir_hf.vector_index.opening import open_index
-from rsctir_hf.vector_index.server_uri import read_address
+from rsctir_hf.vector_index.server_uri import read_server_uri
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql"])
@@ -38,4 +38,4 @@ def test_a_bad_host_or_port_is_named_without_the_password(scheme, server, messag
     ],
 )
 def test_other_addresses_are_left_to_the_server(uri):
-    assert read_address(uri) == urlsplit(uri)
+    assert read_server_uri(uri) == urlsplit(uri)

@@ -1,0 +1,81 @@
+"""Opening rasters with rasterio, which is loaded when the first of them is met and not before.
+
+Most searches meet none, and rasterio brings GDAL and PROJ with it.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rsctir_hf.errors import MissingDependencyError, RasterError
+
+# Of decoded blocks, so that rows of windows over a raster in strips read a strip once. rasterio
+# takes bytes here, where GDAL's own option of this name takes megabytes.
+_CACHE_BYTES = 128 * 2**20
+
+
+def require_rasterio(part: str = "") -> Any:  # noqa: ANN401 - a module
+    """Load rasterio and return it, or a part of it such as ``warp``.
+
+    Raises:
+        MissingDependencyError: it is absent.
+    """
+    try:
+        whole = import_module("rasterio")
+        return import_module(f"rasterio.{part}") if part else whole
+    except ImportError as error:
+        raise MissingDependencyError("rasterio", "geo") from error
+
+
+@contextmanager
+def opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[Any]:
+    """Open a raster with a bounded block cache.
+
+    Args:
+        path: a file, or an address that GDAL knows.
+        formats: GDAL drivers that may open a file; all that are there by default.
+
+    Yields:
+        A dataset of rasterio that has bands.
+
+    Raises:
+        MissingDependencyError: rasterio is absent.
+        RasterError: no such file, no raster, or damaged.
+    """
+    rasterio = require_rasterio()
+    text = str(path)
+    address = is_address(text)
+    if not address and not os.path.exists(path):
+        raise RasterError(f"{path} does not exist. Give the path of a raster, such as a GeoTIFF.")
+    options = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _CACHE_BYTES}
+    with rasterio.Env(**options), warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        try:
+            # Nobody takes an absolute path for an address; rasterio.open takes only one driver.
+            if address:
+                source = rasterio.open(text)
+            elif formats:
+                source = rasterio.DatasetReader(os.path.abspath(path), driver=list(formats))
+            else:
+                source = rasterio.open(os.path.abspath(path))
+        except rasterio.errors.RasterioError as error:
+            raise RasterError(
+                f"{Path(text).name} is not a raster that can be opened, or it is damaged "
+                f"({error}). Expected a GeoTIFF, JPEG 2000, or another format that GDAL reads."
+            ) from error
+        with source:
+            if not source.count:
+                inside = ", ".join(source.subdatasets[:3]) or "nothing else either"
+                raise RasterError(f"{Path(text).name} holds no bands itself. It holds: {inside}.")
+            yield source
+
+
+def is_address(path: str) -> bool:
+    """Return whether GDAL is to make sense of a path; a file's name may hold colons too."""
+    if os.path.abspath(path).startswith("/vsi"):
+        return True
+    return not os.path.exists(path) and ("://" in path or path.count(":") > 1)
