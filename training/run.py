@@ -97,9 +97,7 @@ def main(arguments: list[str]) -> None:
         "best_epoch": trainer.best_epoch,
         "training_sets": data.counts,
         "seen_before": seen_before,
-        "validation": validation_reports(
-            encoder, judged, bank=read_caption_bank(), source=source
-        ),
+        "validation": validation_reports(encoder, judged, bank=read_caption_bank(), source=source),
         "log": trainer.state.log_history,
     }
     recipe = recipe_of(model_args, data_args, training_args)

@@ -75,7 +75,7 @@ def index(  # noqa: PLR0913 - an argument is an option of the command
         Path | None,
         typer.Option(
             help="Folder that keeps the vectors, so that only new pictures are embedded. Default: "
-            "'embeddings' within --index."
+            "that of --index, where they are kept once."
         ),
     ] = None,
     regions: RegionsOption = MODEL_REGIONS,
@@ -86,7 +86,7 @@ def index(  # noqa: PLR0913 - an argument is an option of the command
 ) -> None:
     """Embed pictures, or the tiles of rasters, to be searched; run again, only new ones are."""
     check_place(engine, folder)
-    embeddings = embeddings or (folder and folder / "embeddings")
+    embeddings = embeddings or folder
     if (images is None) == (rasters is None):
         raise QueryError("Give one of --images and --rasters.")
     chosen_bands = read_bands(bands)

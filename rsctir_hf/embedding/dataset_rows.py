@@ -8,8 +8,9 @@ from typing import Any
 import datasets
 
 from rsctir_hf.embedding.records import FilePicture
-from rsctir_hf.embedding.store import SHARDS_FOLDER, finished_record
+from rsctir_hf.embedding.store import finished_record
 from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.vector_index.shards import SHARDS_FOLDER
 
 _NAME_COLUMNS = ("file_name", "filename", "image_name")
 

@@ -32,7 +32,7 @@ from rsctir_hf.embedding.prepare import (
     picture_inputs,
     region_source,
 )
-from rsctir_hf.embedding.provenance import Precision, Provenance
+from rsctir_hf.embedding.provenance import Provenance
 from rsctir_hf.embedding.read_ahead import read_ahead
 from rsctir_hf.embedding.roles import (
     BatchOptions,
@@ -48,6 +48,7 @@ from rsctir_hf.loading.checks import check_device, load_part, load_weights, weig
 from rsctir_hf.loading.hub_files import find_model_files
 from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
 from rsctir_hf.regions.sanitize import label_names
+from rsctir_hf.vector_index.shards import Precision
 
 SENTENCES_AT_ONCE = 64
 #: Settings of an image processor that say where its code lies, which differs between copies.
@@ -98,8 +99,18 @@ class Encoder:
         _ = self.region_source  # refuses what the model cannot take, before any work
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, **options: Unpack[LoadOptions]) -> "Encoder":
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        device: str = "cpu",
+        trust_remote_code: bool = False,
+        revision: str | None = None,
+        regions: str | RegionProposer = MODEL_REGIONS,
+    ) -> "Encoder":
         """Load a model folder, or an id on the Hub, with its processor, in float32.
+
+        The other arguments are those of ``LoadOptions``.
 
         Raises:
             ModelLoadError: nothing there, files missing, damaged or not fitting each other, weights
@@ -107,11 +118,11 @@ class Encoder:
                 device here, or the Hub refuses or cannot be reached.
             RegionsError, UnsupportedError: see the class.
         """
-        device, trust = options.get("device", "cpu"), options.get("trust_remote_code", False)
         check_device(device)
-        files = find_model_files(source, revision=options.get("revision"))
-        model = load_weights(AutoModel, files, "model", trust_remote_code=trust)
-        processor = load_part(AutoProcessor, files, "processor", trust_remote_code=trust)
+        files = find_model_files(source, revision=revision)
+        trust = {"trust_remote_code": trust_remote_code}
+        model = load_weights(AutoModel, files, "model", **trust)
+        processor = load_part(AutoProcessor, files, "processor", **trust)
         if not isinstance(model, DualEncoder) or not hasattr(processor, "tokenizer"):
             raise ModelLoadError(
                 f"{files.name!r} is a {type(model).__name__} with a {type(processor).__name__}. "
@@ -119,7 +130,6 @@ class Encoder:
                 "(CMPAGL, GaLR, CLIP, SigLIP) and a processor for pictures and text."
             )
         ready = cast(nn.Module, model).eval().to(device)
-        regions = options.get("regions", MODEL_REGIONS)
         return cls(ready, processor, regions, files.name, files.revision)
 
     @cached_property
@@ -198,17 +208,17 @@ class Encoder:
         images: Iterable[PictureSource],
         *,
         symmetries: int = 1,
-        **options: Unpack[BatchOptions],
+        batch_size: int | None = None,
+        workers: int | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[EmbeddedImages]:
         """Yield what ``images`` returns batch by batch, so that a caller can show it early."""
         prepare = self.preparation(symmetries)
-        total = len(images) if isinstance(images, Sequence) else 0
-        progress, done = options.get("progress"), 0
-        size = options.get("batch_size") or default_batch_size(self.model)
+        total, done = len(images) if isinstance(images, Sequence) else 0, 0
         for first, count, prepared in read_ahead(
             partial(_prepare_chunk, prepare),
-            _numbered_chunks(images, size),
-            workers=prepare.workers(options.get("workers")),
+            _numbered_chunks(images, batch_size or default_batch_size(self.model)),
+            workers=prepare.workers(workers),
         ):
             done += count
             yield EmbeddedImages(

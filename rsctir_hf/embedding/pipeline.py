@@ -24,9 +24,9 @@ from rsctir_hf.embedding.processes import Process, joined_processes
 from rsctir_hf.embedding.read_ahead import read_ahead
 from rsctir_hf.embedding.records import PictureRecord, source_records
 from rsctir_hf.embedding.roles import BatchOptions, PictureSource, Progress
-from rsctir_hf.embedding.shards import rows_of
 from rsctir_hf.embedding.store import EmbeddingStore, StoredRows, iterate_embeddings
 from rsctir_hf.errors import ImageReadError, QueryError, StorageError
+from rsctir_hf.vector_index.shards import rows_of
 
 _HASH_BYTES = 16
 
@@ -80,7 +80,10 @@ def embed_pictures(
     encoder: Encoder,
     pictures: Sequence[PictureRecord],
     store: EmbeddingStore,
-    **options: Unpack[BatchOptions],
+    *,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> EmbeddingReport:
     """Embed pictures into a folder, which afterwards holds exactly those that could be read.
 
@@ -93,7 +96,9 @@ def embed_pictures(
         pictures: all pictures, in the same order in every process.
         store: of ``encoder.provenance(...)``; its folder lies on a disk that all processes share
             and is opened by ``dataset_rows.load_embeddings``.
-        options: see ``BatchOptions``; progress counts what this process must look at.
+        batch_size: see ``BatchOptions``.
+        workers: likewise.
+        progress: likewise, of what this process must look at.
 
     Raises:
         QueryError: two pictures have one id.
@@ -111,9 +116,9 @@ def embed_pictures(
         model=encoder.model,
         preparation=encoder.preparation(store.made_by.symmetries),
         store=store,
-        batch_size=options.get("batch_size") or default_batch_size(encoder.model),
-        workers=options.get("workers"),
-        progress=options.get("progress"),
+        batch_size=batch_size or default_batch_size(encoder.model),
+        workers=workers,
+        progress=progress,
     )
     with joined_processes() as process:
         if process.rank:

@@ -7,12 +7,11 @@ that vectors of two models never meet.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rsctir_hf.errors import IndexMismatchError
 from rsctir_hf.regions.proposer import MODEL_REGIONS, NO_REGIONS, DetectorRecord
-
-Precision = Literal["float32", "float16"]
+from rsctir_hf.vector_index.shards import Precision
 
 
 @dataclass(frozen=True)

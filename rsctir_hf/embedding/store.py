@@ -2,41 +2,37 @@
 
 ``embeddings.json`` is replaced in one step at the end of a run and names the shards that hold every
 picture once. Shards it does not name come from a run that was cut short: the next run of the same
-model takes them up and ends with a new ``embeddings.json``; until then the old one holds.
+model takes them up and ends with a new ``embeddings.json``; until then the old one holds. An index
+may lie over the same shards (``vector_index.folder``).
 """
 
 import contextlib
 import json
-import os
-import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-import filelock
 import pyarrow as pa
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from rsctir_hf.embedding.provenance import Provenance, read_provenance
-from rsctir_hf.embedding.shards import (
-    SHARD_NAME,
+from rsctir_hf.errors import DataLayoutError, IndexMismatchError
+from rsctir_hf.files.atomic import UNFINISHED, only_writer, parse_json, write_atomically
+from rsctir_hf.vector_index.shards import (
+    EMBEDDINGS_FILE,
     SHARD_ROWS,
+    SHARDS_FOLDER,
     SUFFIX,
     ShardWriter,
+    named_shards,
+    own_shards,
     read_shard,
     readable_shards,
+    unit_vectors_of,
     vectors_of,
 )
-from rsctir_hf.errors import DataLayoutError, FolderBusyError, IndexMismatchError
-from rsctir_hf.files.atomic import UNFINISHED, parse_json, storage_error, write_atomically
 
-RECORD_FILE = "embeddings.json"
-SHARDS_FOLDER = "shards"
 FORMAT = 1
-_LOCK_FILE, _HOLDER_FILE = ".lock", ".lock.json"
 
 
 @dataclass(frozen=True)
@@ -97,25 +93,10 @@ class EmbeddingStore:
             StorageError: the folder cannot be written to.
             IndexMismatchError: the folder holds embeddings made otherwise, or something else.
         """
-        lock = filelock.FileLock(self.folder / _LOCK_FILE)
-        holder = self.folder / _HOLDER_FILE
-        try:
-            self.shards.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            raise FolderBusyError(
-                f"{self.folder} is being written by {_describe_holder(holder)}. Wait until it has "
-                "ended, or choose another folder."
-            ) from error
-        except OSError as error:
-            raise storage_error(self.folder, error) from error
-        try:
-            write_atomically(holder, json.dumps(_this_process()))
+        with only_writer(self.folder):
+            self.shards.mkdir(exist_ok=True)
             self._claim()
             yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
 
     def writer(self, rank: int = 0) -> ShardWriter:
         """Return a writer of further rows."""
@@ -159,17 +140,25 @@ class EmbeddingStore:
         shards = recorded if self._is_final(recorded, rows) else self._rewrite(recorded, latest)
         record = StoreRecord(self.made_by, self._root, rows, tuple(shards))
         write_record(self.folder, record)
+        kept = {*shards, *self._shards_of_others()}
         for path in self.shards.glob(f"*{SUFFIX}"):
-            if path.name not in shards:
+            if path.name not in kept:
                 path.unlink(missing_ok=True)
         return record
+
+    def _shards_of_others(self) -> set[str]:
+        """Return the shards that an index over this folder still lies on."""
+        named = named_shards(self.folder)
+        named.pop(EMBEDDINGS_FILE, None)
+        return {name for names in named.values() for name in names}
 
     def _is_final(self, recorded: Sequence[str], rows: int) -> bool:
         """Tell whether the shards on record hold just the rows that count."""
         found = {
             path.name: len(held) for path, held in readable_shards(self.shards, ("content_hash",))
         }
-        return set(found) == set(recorded) and sum(found.values()) == rows
+        counted = set(found) - (self._shards_of_others() - set(recorded))
+        return counted == set(recorded) and sum(found[name] for name in counted) == rows
 
     def _rewrite(self, recorded: Sequence[str], latest: Mapping[Path, Sequence[int]]) -> list[str]:
         """Write the rows that count into full shards, in order; return the names of all shards."""
@@ -195,7 +184,7 @@ class EmbeddingStore:
         try:
             found = read_record(self.folder)
         except DataLayoutError:
-            if any(self.shards.iterdir()):
+            if {path.name for path in self.shards.iterdir()} - self._shards_of_others():
                 raise
             write_record(self.folder, StoreRecord(self.made_by, self._root))
             return
@@ -244,9 +233,7 @@ def iterate_embeddings(folder: str | Path) -> Iterator[tuple[pa.Table, Tensor]]:
     record = finished_record(Path(folder))
     for name in record.shards:
         rows = read_shard(Path(folder) / SHARDS_FOLDER / name)
-        vectors = vectors_of(rows)
-        # float32 is to the last bit what the model gave; half precision has lost the unit length
-        yield rows, vectors if record.made_by.dtype == "float32" else normalize(vectors, dim=-1)
+        yield rows, unit_vectors_of(rows)
 
 
 def finished_record(folder: Path) -> StoreRecord:
@@ -270,16 +257,16 @@ def read_record(folder: Path) -> StoreRecord:
     Raises:
         DataLayoutError: there is none, it is damaged, or of another version.
     """
-    path = folder / RECORD_FILE
+    path = folder / EMBEDDINGS_FILE
     try:
         fields = parse_json(path.read_text(encoding="utf-8"))
         made_by = read_provenance(fields.pop("made_by"), folder)
-        record = StoreRecord(made_by, **{**fields, "shards": _own_shards(fields["shards"])})
+        record = StoreRecord(made_by, **{**fields, "shards": tuple(own_shards(fields["shards"]))})
         if not isinstance(record.root, str) or not isinstance(record.rows, int | None):
             raise TypeError(f"root {record.root!r} or rows {record.rows!r} is of another kind")
     except FileNotFoundError as error:
         raise DataLayoutError(
-            f"{folder} holds no embeddings ({RECORD_FILE} is missing). Make some with: "
+            f"{folder} holds no embeddings ({EMBEDDINGS_FILE} is missing). Make some with: "
             f"rsctir embed --model MODEL --images FOLDER --output {folder}"
         ) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -291,18 +278,6 @@ def read_record(folder: Path) -> StoreRecord:
     return record
 
 
-def _own_shards(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of shards, unless one of them could lead elsewhere.
-
-    Raises:
-        ValueError: it is none that ``ShardWriter`` gives.
-    """
-    for name in names:
-        if not SHARD_NAME.fullmatch(name):
-            raise ValueError(f"it names a shard {name!r}")
-    return tuple(names)
-
-
 def write_record(folder: Path, record: StoreRecord) -> None:
     """Replace ``embeddings.json`` in one step.
 
@@ -310,21 +285,8 @@ def write_record(folder: Path, record: StoreRecord) -> None:
         StorageError: it cannot be written.
     """
     text = json.dumps(asdict(record), indent=1, ensure_ascii=False)
-    write_atomically(folder / RECORD_FILE, text)
+    write_atomically(folder / EMBEDDINGS_FILE, text)
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables, promote_options="default")
-
-
-def _this_process() -> dict[str, Any]:
-    started = time.strftime("%Y-%m-%d %H:%M:%S")
-    return {"process": os.getpid(), "machine": socket.gethostname(), "since": started}
-
-
-def _describe_holder(holder: Path) -> str:
-    try:
-        found = parse_json(holder.read_text(encoding="utf-8"))
-        return f"process {found['process']} on {found['machine']} since {found['since']}"
-    except (OSError, ValueError, KeyError):  # it has only just begun, or is about to end
-        return "another process"

@@ -151,14 +151,15 @@ def index_rasters(
     """
     skipped: list[Skipped] = []
     planned: list[_Planned] = []
+    laid: dict[str, Any] = {**cutting}
+    bands, least_valid = laid.pop("bands", None), laid.pop("least_valid", LEAST_VALID)
     for file in rasters_of(folder):
         try:
-            raster = open_raster(file.resolve(), bands=cutting.get("bands"))
-            plan = plan_tiles(raster, retriever.encoder.config, **cutting)
+            raster = open_raster(file.resolve(), bands=bands)
+            plan = plan_tiles(raster, retriever.encoder.config, **laid)
             planned.append(_Planned(raster, plan))
         except (RasterError, QueryError) as error:
             skipped.append(Skipped(str(file), f"{file}: {error}"))
-    least_valid = cutting.get("least_valid", LEAST_VALID)
     run = _Run(retriever.encoder, planned, skipped, least_valid, batch_size, progress)
     indexed: dict[str, int] = defaultdict(int)
     parts = run.at_once() if embeddings is None else run.kept(Path(folder), Path(embeddings))

@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -83,19 +83,23 @@ class TilePlan:
 def plan_tiles(
     raster: Raster,
     config: Any,  # noqa: ANN401 - of any model
-    **cutting: Unpack[CuttingOptions],
+    *,
+    tile: int = TILE,
+    overlap: float = OVERLAP,
+    gsd: float | None = None,
 ) -> TilePlan:
     """Lay out the windows of a raster for a model.
 
     Args:
         raster: the scene.
         config: of the model, for the ground sample distances it was trained on.
-        cutting: see ``CuttingOptions``.
+        tile: see ``CuttingOptions``.
+        overlap: likewise.
+        gsd: likewise.
 
     Raises:
         QueryError: options that make no sense.
     """
-    tile, gsd = cutting.get("tile", TILE), cutting.get("gsd")
     check_gsd(gsd)
     if tile < _LEAST_TILE:
         raise QueryError(f"The tile is {tile} pixels a side; expected {_LEAST_TILE} or more.")
@@ -112,7 +116,7 @@ def plan_tiles(
         if working > learned:
             warning = f"{warning or ''} {_enlarged(tile * working, tile * learned)}".strip()
     return TilePlan(
-        windows=tuple(tile_windows(raster.size, side, overlap=cutting.get("overlap", OVERLAP))),
+        windows=tuple(tile_windows(raster.size, side, overlap=overlap)),
         side=side,
         tile=tile,
         gsd=working,

@@ -79,11 +79,10 @@ class SceneIndex:
             RasterError: no raster, damaged, or no window holds enough data.
             QueryError: options that make no sense.
         """
-        scene = raster
-        if not isinstance(scene, Raster):
-            scene = open_raster(scene, bands=cutting.get("bands"))
-        least_valid = cutting.get("least_valid", LEAST_VALID)
-        plan = plan_tiles(scene, retriever.encoder.config, **cutting)
+        laid: dict[str, Any] = {**cutting}
+        bands, least_valid = laid.pop("bands", None), laid.pop("least_valid", LEAST_VALID)
+        scene = raster if isinstance(raster, Raster) else open_raster(raster, bands=bands)
+        plan = plan_tiles(scene, retriever.encoder.config, **laid)
         done = ScenePass(plan, least_valid, progress)
         vectors = done.run(retriever.encoder, scene, batch_size)
         if not done.windows:

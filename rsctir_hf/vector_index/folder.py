@@ -1,33 +1,40 @@
-"""An index in a folder: ``index.json`` beside one folder that holds vectors and records.
+"""An index in a folder: ``index.json``, the shards that hold its vectors, and a folder of entries.
 
-``index.json`` is written last and in one step and names that folder, so a process that is killed
-while saving leaves the older index whole. Nothing is forced to the disk: after a power cut it
-may be damaged and is to be built anew. One process writes at a time, behind a lock; whoever loaded
-an index, changed it and finds on saving that another process has saved meanwhile is refused, so
-nothing is lost.
+The shards may be those of the embeddings that were made in the same folder, so that each vector is
+kept once. ``index.json`` is written last and in one step and names the others, so a process that is
+killed while saving leaves the older index whole. Nothing is forced to the disk: after a power cut
+it may be damaged and is to be built anew. One process writes at a time, behind a lock; whoever
+loaded an index, changed it and finds on saving that another process has saved meanwhile is refused,
+so nothing is lost.
 """
 
 import json
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from torch import Tensor
 
 from rsctir_hf.errors import FolderBusyError, IndexMismatchError, RsctirError, StorageError
 from rsctir_hf.files.atomic import only_writer, parse_json, write_atomically
+from rsctir_hf.vector_index.shards import (
+    own_shards,
+    read_vectors,
+    remove_unnamed_shards,
+    write_vectors,
+)
 
 INDEX_FILE = "index.json"
-FORMAT = 2
+FORMAT = 3
 _PATIENCE = 60.0  # seconds to wait for another process that saves
-_OWN_KEYS = ("engine", "vectors", "format")
-_NOT_WRITTEN = (OSError, SafetensorError, RuntimeError)  # a full disk in our own words, and faiss's
+_OWN_KEYS = ("engine", "entries", "shards", "format")
+_NOT_WRITTEN = (OSError, RuntimeError)  # a full disk in our own words, and in faiss's
 # Any other name could lead out of the index folder, and an older one is deleted.
-_VECTORS_NAME = re.compile(r"vectors-[0-9a-f]{8}")
+_ENTRIES_NAME = re.compile(r"entries-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,22 @@ class SavedIndex:
     Attributes:
         engine: ``exact`` or ``hnsw``.
         record: what is noted about the index as a whole.
-        data: folder of vectors and records; its name is another after every save.
+        data: folder of the entries; its name is another after every save.
+        shards: names of those that hold the vectors, in order.
     """
 
     engine: str
     record: dict[str, Any]
     data: Path
+    shards: tuple[str, ...]
+
+    def vectors(self) -> Iterator[Tensor]:
+        """Yield the vectors (n, D) of each shard, in order.
+
+        Raises:
+            IndexMismatchError: one is missing or damaged.
+        """
+        return read_vectors(self.data.parent, self.shards)
 
 
 def read_folder(folder: Path) -> SavedIndex:
@@ -54,7 +71,8 @@ def read_folder(folder: Path) -> SavedIndex:
     path = folder / INDEX_FILE
     try:
         fields = dict(parse_json(path.read_text(encoding="utf-8")))
-        version, engine, name = fields["format"], str(fields["engine"]), str(fields["vectors"])
+        version, engine, name = fields["format"], str(fields["engine"]), str(fields["entries"])
+        shards = own_shards(fields["shards"])
     except OSError as error:
         raise IndexMismatchError(
             f"{folder} holds no index ({INDEX_FILE} cannot be read). Make one with: "
@@ -67,13 +85,13 @@ def read_folder(folder: Path) -> SavedIndex:
             f"{path} has format {version}; this version reads {FORMAT}. Build the index anew, or "
             "update rsctir_hf."
         )
-    if not _VECTORS_NAME.fullmatch(name):
+    if not _ENTRIES_NAME.fullmatch(name):
         raise IndexMismatchError(
-            f"{path} is damaged: it names its vectors {name!r}; expected a folder such as "
-            "vectors-0123abcd beside it. Build the index anew."
+            f"{path} is damaged: it names its entries {name!r}; expected a folder such as "
+            "entries-0123abcd beside it. Build the index anew."
         )
     record = {key: value for key, value in fields.items() if key not in _OWN_KEYS}
-    return SavedIndex(engine, record, folder / name)
+    return SavedIndex(engine, record, folder / name, tuple(shards))
 
 
 def write_folder(
@@ -81,6 +99,7 @@ def write_folder(
     *,
     engine: str,
     record: Mapping[str, Any],
+    vectors: Tensor,
     write: Callable[[Path], None],
     loaded: Path | None = None,
 ) -> Path:
@@ -90,11 +109,12 @@ def write_folder(
         folder: made where it is missing.
         engine: ``exact`` or ``hnsw``.
         record: what is noted about the index as a whole.
-        write: writes vectors and records into the folder it is given.
+        vectors: (n, D), a row each; those that shards there hold already are not written again.
+        write: writes the entries into the folder it is given.
         loaded: ``SavedIndex.data`` of what was loaded, where this index came from a folder.
 
     Returns:
-        The folder of vectors and records.
+        The folder of the entries.
 
     Raises:
         FolderBusyError: another process saves there for longer than a minute, or has saved there
@@ -109,12 +129,13 @@ def write_folder(
                 "now would lose its changes. Load the index again and repeat yours, or save "
                 "elsewhere."
             )
-        data = folder / f"vectors-{uuid.uuid4().hex[:8]}"
-        fields = {**record, "engine": engine, "vectors": data.name, "format": FORMAT}
+        data = folder / f"entries-{uuid.uuid4().hex[:8]}"
         try:
             data.mkdir()
+            shards = write_vectors(folder, vectors)
             write(data)
-            text = json.dumps(fields, indent=1, ensure_ascii=False)
+            named = {"engine": engine, "entries": data.name, "shards": shards, "format": FORMAT}
+            text = json.dumps({**record, **named}, indent=1, ensure_ascii=False)
             write_atomically(folder / INDEX_FILE, text, durable=False)
         except BaseException as error:
             shutil.rmtree(data, ignore_errors=True)
@@ -141,7 +162,8 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _remove_others(folder: Path, data: Path) -> None:
-    """Remove older vectors, those of a writer that was killed among them."""
+    """Remove older entries and vectors, those of a writer that was killed among them."""
     for other in folder.iterdir():
-        if other != data and other.is_dir() and _VECTORS_NAME.fullmatch(other.name):
+        if other != data and other.is_dir() and _ENTRIES_NAME.fullmatch(other.name):
             shutil.rmtree(other, ignore_errors=True)
+    remove_unnamed_shards(folder)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rsctir_hf.errors import IndexMismatchError, MissingDependencyError
+from rsctir_hf.vector_index.folder import SavedIndex
 from rsctir_hf.vector_index.memory import MemoryIndex
 
 try:
@@ -97,19 +98,29 @@ class HNSWIndex(MemoryIndex):
             scores[short], rows[short] = super()._nearest(queries[short], top_k, passing)
         return scores, rows
 
-    def _write_vectors(self, folder: Path) -> None:
-        if self._graph is not None:
-            _library.write_index(self._graph, str(folder / GRAPH_FILE))
+    def _write(self, folder: Path) -> None:
+        super()._write(folder)
+        if self._graph is not None:  # the vectors lie in the shards
+            path = str(folder / GRAPH_FILE)
+            _library.write_index(self._graph, path, _library.IO_FLAG_SKIP_STORAGE)
 
-    def _read_vectors(self, folder: Path) -> int:
-        path = folder / GRAPH_FILE
+    def _read(self, saved: SavedIndex) -> None:
+        path = saved.data / GRAPH_FILE
         if not path.exists():
-            return 0
+            return
         try:
-            self._graph = _library.read_index(str(path))
+            graph = _library.read_index(str(path))
         except (RuntimeError, MemoryError) as error:
             raise IndexMismatchError(
                 f"{path} is damaged ({str(error).splitlines()[0]}). Build the index anew."
             ) from error
-        self._dimension = self._graph.d
-        return self._graph.ntotal
+        self._stored = _library.IndexFlat(graph.d, _library.METRIC_INNER_PRODUCT)
+        for vectors in saved.vectors():
+            self._stored.add(vectors.numpy())
+        if self._stored.ntotal != graph.ntotal:
+            raise IndexMismatchError(
+                f"{path} links {graph.ntotal} vectors and there are {self._stored.ntotal}. Build "
+                "the index anew."
+            )
+        graph.storage, graph.own_fields = self._stored, False  # kept by this object
+        self._graph, self._dimension = graph, graph.d

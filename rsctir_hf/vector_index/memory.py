@@ -13,8 +13,6 @@ from typing import ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rsctir_hf.errors import IndexMismatchError, UnsupportedError
@@ -23,8 +21,6 @@ from rsctir_hf.vector_index.entries import Records
 from rsctir_hf.vector_index.folder import SavedIndex, write_folder
 from rsctir_hf.vector_index.nearest import evenly_spaced, in_order, nearest_rows
 
-VECTORS_FILE = "vectors.safetensors"
-_KEY = "vectors"
 _TOO_MANY_TOMBSTONES = 0.2  # share of the rows
 
 
@@ -124,6 +120,7 @@ class MemoryIndex(VectorIndex):
                     Path(folder),
                     engine=self.engine,
                     record=self.record,
+                    vectors=self._matrix(),
                     write=self._write,
                     loaded=self._loaded,
                 )
@@ -139,7 +136,14 @@ class MemoryIndex(VectorIndex):
         index = cls()
         index.record = saved.record
         index._lies_in(saved.data)
-        index._records = Records.load(saved.data, rows=index._read_vectors(saved.data))
+        try:
+            index._read(saved)
+        except (RuntimeError, AssertionError) as error:  # torch's and faiss's, of other lengths
+            raise IndexMismatchError(
+                f"The vectors of {saved.data.parent} do not fit each other ({error}). Build the "
+                "index anew."
+            ) from error
+        index._records = Records.load(saved.data, rows=len(index._matrix()))
         return index
 
     def _lies_in(self, data: Path) -> None:
@@ -182,30 +186,14 @@ class MemoryIndex(VectorIndex):
             self._grow(vectors)
 
     def _write(self, folder: Path) -> None:
-        self._write_vectors(folder)
+        """Write what ``load`` needs beside the vectors."""
         self._records.save(folder)
 
-    def _write_vectors(self, folder: Path) -> None:
-        """Write what ``_read_vectors`` reads."""
-        save_file({_KEY: self._matrix().contiguous()}, folder / VECTORS_FILE)
-
-    def _read_vectors(self, folder: Path) -> int:
-        """Hold the vectors that a folder keeps; return how many rows they are.
+    def _read(self, saved: SavedIndex) -> None:
+        """Hold the vectors of a saved index.
 
         Raises:
             IndexMismatchError: missing or damaged.
         """
-        path = folder / VECTORS_FILE
-        try:
-            vectors = load_file(path)[_KEY]
-        except (OSError, SafetensorError, KeyError) as error:
-            raise IndexMismatchError(
-                f"{path} is missing or damaged ({error}). Build the index anew."
-            ) from error
-        if vectors.dim() != 2 or not vectors.is_floating_point():
-            raise IndexMismatchError(
-                f"{path} holds {vectors.dtype} of shape {tuple(vectors.shape)}, expected vectors "
-                "(n, D). Build the index anew."
-            )
-        self._take_in(vectors)
-        return len(vectors)
+        for vectors in saved.vectors():
+            self._take_in(vectors)

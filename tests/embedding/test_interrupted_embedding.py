@@ -17,12 +17,13 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from rsctir_hf.embedding import shards, store
+from rsctir_hf.embedding import store
 from rsctir_hf.embedding.dataset_rows import load_embeddings
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.pipeline import embed_pictures
 from rsctir_hf.embedding.store import EmbeddingStore
 from rsctir_hf.errors import DataLayoutError, FolderBusyError, StorageError
+from rsctir_hf.vector_index import shards
 from tests.full_disk import full_disk
 from tests.ui.tiny_models import save_models
 
@@ -118,7 +119,7 @@ def check_whole(loaded, folder, tmp_path):
     assert found.keys() == expected.keys()
     for each, vector in found.items():  # how pictures fall into batches moves the last digit
         np.testing.assert_allclose(vector, expected[each], atol=1e-6)
-    names = {path.name for path in (folder / store.SHARDS_FOLDER).iterdir()}
+    names = {path.name for path in (folder / shards.SHARDS_FOLDER).iterdir()}
     assert names == set(store.read_record(folder).shards)
     assert not list(folder.rglob("*.part"))
 

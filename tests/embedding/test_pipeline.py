@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rsctir_hf.embedding import pipeline, shards, store
+from rsctir_hf.embedding import pipeline
 from rsctir_hf.embedding.dataset_rows import load_embeddings, table_pictures
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.pipeline import embed_pictures
@@ -24,6 +24,8 @@ from rsctir_hf.errors import (
     QueryError,
 )
 from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.vector_index import shards
+from rsctir_hf.vector_index.opening import open_index
 from tests.ui.tiny_models import save_models
 
 SIDE = 24
@@ -55,11 +57,11 @@ def draw(path, number):
     Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.NEAREST).save(path)
 
 
-def run(loaded, gallery, output, **options):
-    options = {"batch_size": 5, "root": str(gallery)} | options
-    return embed_pictures(
-        loaded, folder_pictures(gallery), EmbeddingStore(output, loaded.made_by), **options
+def run(encoder, gallery, output, *, made_by=None, shard_rows=shards.SHARD_ROWS, **options):
+    place = EmbeddingStore(
+        output, made_by or encoder.made_by, root=str(gallery), shard_rows=shard_rows
     )
+    return embed_pictures(encoder, folder_pictures(gallery), place, **{"batch_size": 5} | options)
 
 
 def vectors_by_id(output):
@@ -183,7 +185,7 @@ def test_full_shards_stay_as_they_are(loaded, gallery, tmp_path, settled):
 
 
 def test_half_precision_takes_half_the_bytes_and_loads_as_unit_vectors(loaded, gallery, tmp_path):
-    run(loaded, gallery, tmp_path / "half", dtype="float16")
+    run(loaded, gallery, tmp_path / "half", made_by=loaded.provenance(dtype="float16"))
     run(loaded, gallery, tmp_path / "full")
     rows = load_embeddings(tmp_path / "half")
     assert rows.features["embedding"].feature.dtype == "float16"
@@ -224,6 +226,25 @@ def test_rows_of_a_data_set_are_known_by_their_content(loaded, gallery, tmp_path
         table_pictures(table.rename_column("image", "picture"))
 
 
+def test_an_index_in_the_folder_of_its_embeddings_keeps_every_vector_once(
+    loaded, gallery, tmp_path, settled
+):
+    for embedded in (12, 0):  # the second time nothing is embedded anew
+        retriever = Retriever(loaded, bank=())
+        told = []
+        retriever.index(
+            gallery, embeddings=tmp_path / "out", progress=lambda *step: told.append(step)
+        )
+        retriever.save(tmp_path / "out")
+        assert sum(1 for _ in told) == (0 if embedded == 0 else 2)
+        files = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
+        assert sum(name.endswith(".parquet") for name in files) == 1
+        assert not [name for name in files if name.endswith(".safetensors")]
+    assert len(load_embeddings(tmp_path / "out")) == 12
+    found = open_index(tmp_path / "out")
+    assert torch.equal(found.vectors_of(found.ids()), retriever.engine.vectors_of(found.ids()))
+
+
 def test_progress_counts_what_must_be_looked_at(loaded, gallery, tmp_path, settled):
     run(loaded, gallery, tmp_path / "out")
     draw(gallery / "new.png", 100)
@@ -233,18 +254,15 @@ def test_progress_counts_what_must_be_looked_at(loaded, gallery, tmp_path, settl
 
 
 @pytest.mark.parametrize("other", ["model", "regions", "preprocessing", "dtype", "symmetries"])
-def test_embeddings_of_another_maker_are_refused_by_both_names(
-    loaded, gallery, tmp_path, other, monkeypatch
-):
+def test_embeddings_made_otherwise_are_refused_by_both_names(loaded, gallery, tmp_path, other):
     run(loaded, gallery, tmp_path / "out")
     before = vectors_by_id(tmp_path / "out")
     maker = loaded.made_by
     changed = {"model": {"fingerprint": "f" * 16, "model_id": "another"}}.get(other)
     changed = changed or {other: 8 if other == "symmetries" else "float16"}
     here = replace(maker, **changed)
-    monkeypatch.setattr(Encoder, "made_by", here)
     with pytest.raises(IndexMismatchError) as caught:
-        run(loaded, gallery, tmp_path / "out")
+        run(loaded, gallery, tmp_path / "out", made_by=here)
     assert str(maker) in str(caught.value) and str(here) in str(caught.value)
     assert vectors_by_id(tmp_path / "out").keys() == before.keys()
 
@@ -280,7 +298,7 @@ def test_what_is_no_folder_of_embeddings_is_named(loaded, gallery, tmp_path):
     with pytest.raises(DataLayoutError, match=r"embeddings.json is missing.*rsctir embed"):
         load_embeddings(tmp_path)
     run(loaded, gallery, tmp_path / "out")
-    record = tmp_path / "out" / store.RECORD_FILE
+    record = tmp_path / "out" / shards.EMBEDDINGS_FILE
     whole = record.read_text()
     for text, words in (
         (whole[:-5], "cannot be read"),
@@ -374,7 +392,7 @@ def batch_of(prepared):
 def test_pictures_in_memory_are_known_by_their_content(loaded, gallery, tmp_path):
     pictures = [Image.open(picture.path) for picture in folder_pictures(gallery)]
     for given in (pictures, pictures[::-1]):
-        batches = list(pipeline.image_batches(loaded, given, tmp_path / "out"))
+        batches = list(pipeline.stored_batches(loaded, given, tmp_path / "out"))
         vectors = torch.cat([batch.vectors for batch in batches if batch.kept])
         places = [place for batch in batches for place in batch.kept]
         expected = loaded.images(given).vectors[places]
@@ -394,11 +412,13 @@ def galr(tmp_path_factory):
     return Encoder.from_pretrained(folder / "galr")
 
 
-def test_regions_and_symmetries_are_those_of_embed_images(galr, gallery, tmp_path):
+def test_regions_and_symmetries_are_those_of_the_encoder(galr, gallery, tmp_path):
     paths = [picture.path for picture in folder_pictures(gallery)]
-    for name, options in (("none", {"regions": "none"}), ("views", {"symmetries": 8})):
-        run(galr, gallery, tmp_path / name, **options)
-        expected = galr.images(paths, batch_size=5, **options).vectors
+    without = replace(galr, regions="none")
+    for name, encoder, symmetries in (("none", without, 1), ("views", galr, 8)):
+        made_by = encoder.provenance(symmetries=symmetries)
+        run(encoder, gallery, tmp_path / name, made_by=made_by)
+        expected = encoder.images(paths, batch_size=5, symmetries=symmetries).vectors
         [(_, found)] = list(iterate_embeddings(tmp_path / name))
         assert torch.equal(found, expected)
 
@@ -406,7 +426,7 @@ def test_regions_and_symmetries_are_those_of_embed_images(galr, gallery, tmp_pat
 def test_embeddings_with_other_regions_are_refused_by_both_names(galr, gallery, tmp_path):
     run(galr, gallery, tmp_path / "out")
     with pytest.raises(IndexMismatchError, match=r"regions model, .* those of .* regions none, "):
-        run(galr, gallery, tmp_path / "out", regions="none")
+        run(replace(galr, regions="none"), gallery, tmp_path / "out")
 
 
 @pytest.mark.parametrize("fields", [{"root": 2.5}, {"root": None}, {"rows": "many"}])

@@ -185,8 +185,9 @@ def test_a_saved_index_answers_alike_after_loading(clip_folder, picture_folder, 
     made.save(tmp_path / "index")
     made.save(tmp_path / "index")
     left = {path.name.partition("-")[0] for path in (tmp_path / "index").iterdir()}
-    assert left == {"index.json", "vectors", ".lock"}
-    assert len(list((tmp_path / "index").iterdir())) == 3  # one folder of vectors
+    assert left == {"index.json", "entries", "shards", ".lock"}
+    assert len(list((tmp_path / "index").iterdir())) == 4  # one folder of entries
+    assert len(list((tmp_path / "index" / "shards").iterdir())) == 1
     loaded = Retriever.load(tmp_path / "index", bank=BANK)
     assert loaded.search("a river", rerank="smr") == made.search("a river", rerank="smr")
     assert loaded.search("a river")[0].caption.startswith("picture")
@@ -217,14 +218,14 @@ def test_an_index_of_another_model_is_refused(retriever, tiny_clip, tiny_clip_pr
         other.load_index(tmp_path / "index")
 
 
-@pytest.mark.parametrize("named", ["..", ".", "", "vectors-0123abcd/../..", "pictures", "x\n"])
+@pytest.mark.parametrize("named", ["..", ".", "", "entries-0123abcd/../..", "pictures", "x\n"])
 def test_a_manifest_cannot_name_a_folder_elsewhere(retriever, tmp_path, named):
     folder = tmp_path / "kept" / "index"
     retriever.save(folder)
     (folder / "pictures").mkdir()
     fields = json.loads((folder / "index.json").read_text())
-    (folder / "index.json").write_text(json.dumps(fields | {"vectors": named}))
-    with pytest.raises(IndexMismatchError, match="names its vectors"):
+    (folder / "index.json").write_text(json.dumps(fields | {"entries": named}))
+    with pytest.raises(IndexMismatchError, match="names its entries"):
         retriever.load_index(folder)
     retriever.save(folder)  # nothing that the manifest named is deleted
     assert (folder / "pictures").is_dir() and folder.is_dir()
@@ -320,7 +321,7 @@ def test_an_index_reads_no_file_outside_of_the_folder_of_its_pictures(
     matching, picture_folder, tmp_path, path
 ):
     matching.save(tmp_path / "index")
-    (records,) = (tmp_path / "index").glob("vectors-*/records.jsonl")
+    (records,) = (tmp_path / "index").glob("entries-*/records.jsonl")
     rows = [json.loads(line) for line in records.read_text().splitlines()]
     for row in rows:
         row["metadata"]["path"] = path.replace("ROOT", str(picture_folder))
@@ -336,7 +337,7 @@ def test_an_index_reads_no_file_outside_of_the_folder_of_its_pictures(
 @pytest.mark.parametrize(("field", "value"), [("path", 956), ("caption", True), ("root", ["a"])])
 def test_an_index_that_names_no_text_for_a_picture_is_refused(retriever, tmp_path, field, value):
     retriever.save(tmp_path / "index")
-    (records,) = (tmp_path / "index").glob("vectors-*/records.jsonl")
+    (records,) = (tmp_path / "index").glob("entries-*/records.jsonl")
     rows = [json.loads(line) for line in records.read_text().splitlines()]
     for row in rows:
         row["metadata"][field] = value if field != "root" else 1

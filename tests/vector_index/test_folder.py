@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from filelock import FileLock
-from safetensors.torch import save_file
 
 from rsctir_hf.errors import (
     FolderBusyError,
@@ -53,23 +54,26 @@ def saved(request, tmp_path):
 
 
 def data_folder(folder):
-    return folder / json.loads((folder / "index.json").read_text())["vectors"]
+    return folder / json.loads((folder / "index.json").read_text())["entries"]
+
+
+DAMAGES = {
+    "gone": lambda data: [file.unlink() for file in data.iterdir()],
+    "overwritten": lambda data: [file.write_bytes(b"of no use") for file in data.iterdir()],
+    "cut off": lambda data: [file.write_bytes(file.read_bytes()[:-40]) for file in data.iterdir()],
+    "a record missing": lambda data: (data / "records.jsonl").write_text("null\n" * 19),
+    "other records": lambda data: (data / "records.jsonl").write_text("[]\n" * 20),
+    "no folder": shutil.rmtree,
+}
 
 
 @pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: [file.unlink() for file in data.iterdir()],
-        lambda data: [file.write_bytes(b"nothing of use") for file in data.iterdir()],
-        lambda data: [file.write_bytes(file.read_bytes()[:-40]) for file in data.iterdir()],
-        lambda data: (data / "records.jsonl").write_text("null\n" * 19),
-        lambda data: (data / "records.jsonl").write_text("[]\n" * 20),
-        lambda data: shutil.rmtree(data),
-    ],
-    ids=["gone", "overwritten", "cut off", "a record missing", "other records", "no folder"],
+    ("part", "damage"),
+    [("entries", damage) for damage in DAMAGES]
+    + [("shards", damage) for damage in ("gone", "overwritten", "cut off", "no folder")],
 )
-def test_a_damaged_index_is_refused_and_can_be_replaced(saved, damage):
-    damage(data_folder(saved))
+def test_a_damaged_index_is_refused_and_can_be_replaced(saved, part, damage):
+    DAMAGES[damage](data_folder(saved) if part == "entries" else saved / "shards")
     with pytest.raises(IndexMismatchError, match="anew"):
         open_index(saved)
     index = ExactIndex()
@@ -80,10 +84,11 @@ def test_a_damaged_index_is_refused_and_can_be_replaced(saved, damage):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"format": 1}, "format 1; this version reads 2"),
-        ({"format": 3}, "format 3; this version reads 2"),
+        ({"format": 2}, "format 2; this version reads 3"),
+        ({"format": 4}, "format 4; this version reads 3"),
         ({"engine": "quantum"}, "engine 'quantum'; this version knows exact, hnsw"),
-        ({"vectors": "../../elsewhere"}, "names its vectors"),
+        ({"entries": "../../elsewhere"}, "names its entries"),
+        ({"shards": ["../../elsewhere"]}, "names a shard"),
     ],
 )
 def test_an_index_of_a_newer_version_is_refused(saved, fields, message):
@@ -118,11 +123,11 @@ def test_a_folder_that_may_not_be_written_to_is_named(engine, read_only):
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(saved):
-    (saved / "vectors-deadbeef").mkdir()
-    (saved / "vectors-of-my-own").mkdir()
+    (saved / "entries-deadbeef").mkdir()
+    (saved / "entries-of-my-own").mkdir()
     open_index(saved).save(saved)
-    left = sorted(path.name for path in saved.glob("vectors-*"))
-    assert left == sorted([data_folder(saved).name, "vectors-of-my-own"])
+    left = sorted(path.name for path in saved.glob("entries-*"))
+    assert left == sorted([data_folder(saved).name, "entries-of-my-own"])
 
 
 def test_two_processes_that_save_at_once_leave_one_whole_index(tmp_path):
@@ -139,7 +144,27 @@ def test_two_processes_that_save_at_once_leave_one_whole_index(tmp_path):
         assert writer.returncode == 0, errors
     index = open_index(tmp_path / "index")
     assert len(index) == index.record["count"]
-    assert len(list((tmp_path / "index").glob("vectors-*"))) == 1
+    assert len(list((tmp_path / "index").glob("entries-*"))) == 1
+
+
+@pytest.mark.parametrize("engine", [ExactIndex, HNSWIndex])
+def test_what_grows_keeps_the_shards_it_has_and_writes_only_what_is_new(tmp_path, engine):
+    index = engine()
+    index.add(unit_vectors(20))
+    index.save(tmp_path)
+    first = opening.read_folder(tmp_path).shards
+    grown = open_index(tmp_path)
+    grown.add(unit_vectors(5, seed=1))
+    grown.save(tmp_path)
+    found = opening.read_folder(tmp_path)
+    assert found.shards[:-1] == first and len(found.shards) == 2
+    assert [len(part) for part in found.vectors()] == [20, 5]
+    grown.delete([0])
+    grown.rebuild()
+    grown.save(tmp_path)
+    assert not set(first) & {path.name for path in (tmp_path / "shards").iterdir()}
+    again = open_index(tmp_path)
+    assert torch.equal(again.vectors_of(again.ids()), grown.vectors_of(grown.ids()))
 
 
 def test_changes_that_another_process_saved_meanwhile_are_not_lost(saved):
@@ -224,13 +249,14 @@ def test_a_damaged_record_is_refused(saved, row):
         open_index(saved)
 
 
-@pytest.mark.parametrize("vectors", [torch.ones(60), torch.ones(20, 3, dtype=torch.int32)])
+@pytest.mark.parametrize("vectors", [torch.ones(20), torch.ones(20, 3)])
 def test_other_numbers_than_vectors_are_refused(tmp_path, vectors):
     index = ExactIndex()
     index.add(unit_vectors(20))
     index.save(tmp_path / "index")
-    save_file({"vectors": vectors}, data_folder(tmp_path / "index") / "vectors.safetensors")
-    with pytest.raises(IndexMismatchError, match=r"expected vectors \(n, D\)"):
+    (shard,) = (tmp_path / "index" / "shards").iterdir()
+    pq.write_table(pa.table({"embedding": vectors.tolist()}), shard)
+    with pytest.raises(IndexMismatchError, match="no vectors of one length"):
         open_index(tmp_path / "index")
 
 
@@ -248,9 +274,9 @@ def test_a_damaged_note_of_recall_says_that_none_was_measured(noted):
 
 def test_arrays_of_objects_in_place_of_vectors_are_not_opened(saved):
     trap = np.array([{"a": 1}], dtype=object)
-    for file in data_folder(saved).iterdir():
-        if file.name != "records.jsonl":
-            with file.open("wb") as target:
-                np.save(target, trap, allow_pickle=True)
+    graph = [file for file in data_folder(saved).iterdir() if file.name != "records.jsonl"]
+    for file in [*graph, *(saved / "shards").iterdir()]:
+        with file.open("wb") as target:
+            np.save(target, trap, allow_pickle=True)
     with pytest.raises(IndexMismatchError, match="damaged"):
         open_index(saved)

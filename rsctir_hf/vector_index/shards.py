@@ -1,7 +1,8 @@
-"""Shards: Parquet files of embeddings, each written whole or not at all.
+"""Shards: Parquet files of vectors in a folder ``shards``, each written whole or not at all.
 
-A row holds ``id``, ``content_hash``, ``stamp``, ``embedding`` and what else the source says. While
-a run goes on every batch is a file of its own, so that a killed process loses nothing but the
+A row holds ``id``, ``content_hash``, ``stamp``, ``embedding`` and what else the source says. An
+index lies over the shards of what was embedded, so that each vector is kept once. While a run goes
+on every batch is a file of its own, so that a killed process loses nothing but the
 batches at work; once there are enough of them they are written again as one.
 """
 
@@ -10,20 +11,24 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from rsctir_hf.embedding.provenance import Precision
 from rsctir_hf.errors import IndexMismatchError
-from rsctir_hf.files.atomic import write_atomically
+from rsctir_hf.files.atomic import parse_json, write_atomically
 
 logger = logging.getLogger(__name__)
 
+Precision = Literal["float32", "float16"]
+
+SHARDS_FOLDER = "shards"
+EMBEDDINGS_FILE = "embeddings.json"  # the record of what was embedded there
 SHARD_ROWS = 4096  # 8 MB of 512 numbers each
 SUFFIX = ".parquet"
 #: What ``ShardWriter`` calls a shard; any other name could lead out of the folder.
@@ -66,6 +71,114 @@ def vectors_of(rows: pa.Table) -> Tensor:
     length = column.type.list_size
     numbers = column.flatten().to_numpy().astype(np.float32)
     return torch.from_numpy(numbers.reshape(-1, length))  # (n, D)
+
+
+def unit_vectors_of(rows: pa.Table) -> Tensor:
+    """Return the embeddings of n rows as unit vectors (n, D) float32.
+
+    float32 is to the last bit what the model gave; half precision has lost the unit length.
+    """
+    vectors = vectors_of(rows)
+    return (
+        vectors
+        if rows.schema.field("embedding").type.value_type == pa.float32()
+        else (normalize(vectors, dim=-1))
+    )
+
+
+def read_vectors(folder: Path, names: Sequence[str]) -> Iterator[Tensor]:
+    """Yield the unit vectors (n, D) of each named shard of a folder, in order.
+
+    Raises:
+        IndexMismatchError: one is missing or damaged.
+    """
+    for name in names:
+        path = folder / SHARDS_FOLDER / name
+        rows = read_shard(path, ("embedding",))
+        try:
+            yield unit_vectors_of(rows)
+        except (AttributeError, TypeError, ValueError, pa.ArrowException) as error:
+            raise IndexMismatchError(
+                f"{path} holds no vectors of one length ({error}). Build the index anew."
+            ) from error
+
+
+def named_shards(folder: Path) -> dict[str, list[str]]:
+    """Return by record file, such as ``index.json``, the shards that a folder's records name."""
+    named: dict[str, list[str]] = {}
+    for file in sorted(folder.glob("*.json")):
+        try:
+            named[file.name] = own_shards(parse_json(file.read_text(encoding="utf-8"))["shards"])
+        except (OSError, ValueError, TypeError, KeyError):  # no record of shards, or a damaged one
+            continue
+    return named
+
+
+def own_shards(names: Sequence[str]) -> list[str]:
+    """Return the names of shards, unless one of them could lead elsewhere.
+
+    Raises:
+        ValueError: it is none that ``ShardWriter`` gives.
+    """
+    for name in names:
+        if not SHARD_NAME.fullmatch(name):
+            raise ValueError(f"it names a shard {name!r}")
+    return list(names)
+
+
+def write_vectors(folder: Path, vectors: Tensor) -> list[str]:
+    """Keep rows of vectors (n, D) in the shards of a folder; return the names of those shards.
+
+    Shards that a record of the folder names and that hold the first rows already stay as they are;
+    only the other rows are written.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    kept = max(
+        (_holding(folder, names, vectors) for names in named_shards(folder).values()),
+        key=lambda found: found[1],
+        default=([], 0),
+    )
+    names, done = kept
+    (folder / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
+    writer = ShardWriter(folder / SHARDS_FOLDER)
+    for start in range(done, len(vectors), SHARD_ROWS):
+        part = vectors[start : start + SHARD_ROWS]
+        blank = [""] * len(part)
+        ids = [f"row {start + row}" for row in range(len(part))]
+        rows = rows_of(ids, blank, blank, vectors=part, metadata=[{}] * len(part), dtype="float32")
+        names = [*names, writer.write(rows, durable=False).name]
+    return names
+
+
+def remove_unnamed_shards(folder: Path) -> None:
+    """Remove the shards that no record of a folder names.
+
+    Where pictures are embedded (there is ``EMBEDDINGS_FILE``) those may be of a run that was
+    cut short and stay for it to go on.
+    """
+    named = named_shards(folder)
+    if EMBEDDINGS_FILE in named:
+        return
+    kept = {name for names in named.values() for name in names}
+    for path in (folder / SHARDS_FOLDER).glob(f"*{SUFFIX}"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
+def _holding(folder: Path, names: Sequence[str], vectors: Tensor) -> tuple[list[str], int]:
+    """Return those of the shards that hold the first rows, in order, and how many rows."""
+    kept, done = list[str](), 0
+    try:
+        for name, held in zip(names, read_vectors(folder, names), strict=False):
+            if not torch.equal(held, vectors[done : done + len(held)]):
+                break
+            kept.append(name)
+            done += len(held)
+    except IndexMismatchError as error:
+        logger.warning("%s", error)
+    return kept, done
 
 
 def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
