@@ -229,9 +229,10 @@ def test_rows_of_a_data_set_are_known_by_their_content(loaded, gallery, tmp_path
 def test_an_index_in_the_folder_of_its_embeddings_keeps_every_vector_once(
     loaded, gallery, tmp_path, settled
 ):
+    told = []
     for embedded in (12, 0):  # the second time nothing is embedded anew
+        told.clear()
         retriever = Retriever(loaded, bank=())
-        told = []
         retriever.index(
             gallery, embeddings=tmp_path / "out", progress=lambda *step: told.append(step)
         )
