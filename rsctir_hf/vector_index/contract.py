@@ -116,26 +116,24 @@ class SearchFilter:
     box: BoundingBox | None = None
 
     def __post_init__(self) -> None:
-        wanted = {name: _as_tuple(values) for name, values in self.where.items()}
-        object.__setattr__(self, "where", wanted)  # frozen; a generator is read once
-        for name, values in wanted.items():
-            if not values or None in values:
+        wanted: dict[str, tuple[Any, ...]] = {}
+        for name, given in self.where.items():
+            if isinstance(given, Iterable) and not isinstance(given, str):
+                wanted[name] = tuple(given)  # a generator is read once
+            else:
+                wanted[name] = (given,)
+            if not wanted[name] or None in wanted[name]:
                 raise QueryError(
                     f"The filter gives no value for {name!r}. Give one or several, or leave it out."
                 )
-            for value in values:
+            for value in wanted[name]:
                 checked_metadata({name: value})
+        object.__setattr__(self, "where", wanted)  # frozen
 
     @property
     def wanted(self) -> dict[str, tuple[Scalar, ...]]:
         """By name, the values of which an entry must have one."""
         return cast(dict[str, tuple[Scalar, ...]], self.where)
-
-
-def _as_tuple(values: Any) -> tuple[Any, ...]:  # noqa: ANN401 - whatever a caller gave
-    return (
-        tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
-    )
 
 
 @dataclass(frozen=True)
@@ -186,11 +184,8 @@ class Batch:
     metadata: list[dict[str, Scalar]]
     boxes: list[BoundingBox | None]
 
-    def __len__(self) -> int:
-        return len(self.vectors)
-
     def __post_init__(self) -> None:
-        count = len(self)
+        count = len(self.vectors)
         for name in ("ids", "metadata", "boxes"):
             given = getattr(self, name)
             if given is not None and len(given) != count:
@@ -285,7 +280,8 @@ class VectorIndex(ABC):
                 [checked_metadata(each) for each in said],
                 [None] * len(checked) if boxes is None else list(boxes),
             )
-            return torch.tensor(self._put(batch, replace=replace), dtype=torch.int64)
+            given = self._put(batch, replace=replace) if len(checked) else []
+        return torch.tensor(given, dtype=torch.int64)
 
     def delete(self, ids: Sequence[int] | Tensor) -> None:
         """Forget these ids; none of them where one is unknown."""
@@ -339,7 +335,7 @@ class VectorIndex(ABC):
 
     @abstractmethod
     def _put(self, batch: Batch, *, replace: bool) -> list[int]:
-        """Hold a batch and return its ids; ids that are held are replaced or refused."""
+        """Hold a batch, not empty, and return its ids; held ones are replaced or refused."""
 
     @abstractmethod
     def _forget(self, ids: list[int]) -> None:
