@@ -206,15 +206,13 @@ class VectorIndex(ABC):
     not there, ``IndexMismatchError`` for vectors of another length, and, where a server holds the
     vectors, ``IndexUnavailableError`` when it does not answer; the next call connects anew.
 
-    Arguments are checked here, once. An engine says how it keeps and finds things in the methods
-    that begin with an underscore, and is handed nothing there that makes no sense.
+    Arguments are checked here, once. An engine keeps and finds things in the methods that begin
+    with an underscore, and is handed nothing there that makes no sense.
 
     Attributes:
-        persistent: whether a server keeps what was added; else it lives in memory until it is
-            saved.
+        persistent: whether a server keeps what was added; else it is in memory until saved.
         approximate: whether a search may miss some of the nearest.
-        record: what is noted about the index as a whole, such as which model made it; plain
-            values. Assign a new one to change it.
+        record: plain values about the whole, such as its model; assign a new one to change it.
         place: where the index lies, for messages; without passwords.
     """
 
@@ -285,9 +283,8 @@ class VectorIndex(ABC):
 
     def delete(self, ids: Sequence[int] | Tensor) -> None:
         """Forget these ids; none of them where one is unknown."""
-        gone = distinct_ids(ids)
         with self._together():
-            self._forget(gone)
+            self._forget(distinct_ids(ids))
 
     @abstractmethod
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
@@ -322,8 +319,7 @@ class VectorIndex(ABC):
     def save(self, folder: Path | None = None) -> None:
         """Make all of it durable: below ``folder``, or, with None, where a server keeps it.
 
-        Raises:
-            UnsupportedError: a folder for a server, or none for what lives in memory.
+        Raises ``UnsupportedError`` for a folder with a server, or none with an index in memory.
         """
 
     def close(self) -> None:  # noqa: B027 - not every engine has something to close
@@ -353,4 +349,4 @@ class VectorIndex(ABC):
     def _search(
         self, queries: Tensor, top_k: int, only: SearchFilter | None
     ) -> tuple[Tensor, Tensor]:
-        """See ``search``; at least one query and, at the time of asking, one vector."""
+        """See ``search``; at least one query."""
