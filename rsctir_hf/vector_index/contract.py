@@ -116,26 +116,24 @@ class SearchFilter:
     box: BoundingBox | None = None
 
     def __post_init__(self) -> None:
-        wanted = {name: _as_tuple(values) for name, values in self.where.items()}
-        object.__setattr__(self, "where", wanted)  # frozen; a generator is read once
-        for name, values in wanted.items():
-            if not values or None in values:
+        wanted: dict[str, tuple[Any, ...]] = {}
+        for name, given in self.where.items():
+            if isinstance(given, Iterable) and not isinstance(given, str):
+                wanted[name] = tuple(given)  # a generator is read once
+            else:
+                wanted[name] = (given,)
+            if not wanted[name] or None in wanted[name]:
                 raise QueryError(
                     f"The filter gives no value for {name!r}. Give one or several, or leave it out."
                 )
-            for value in values:
+            for value in wanted[name]:
                 checked_metadata({name: value})
+        object.__setattr__(self, "where", wanted)  # frozen
 
     @property
     def wanted(self) -> dict[str, tuple[Scalar, ...]]:
         """By name, the values of which an entry must have one."""
         return cast(dict[str, tuple[Scalar, ...]], self.where)
-
-
-def _as_tuple(values: Any) -> tuple[Any, ...]:  # noqa: ANN401 - whatever a caller gave
-    return (
-        tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
-    )
 
 
 @dataclass(frozen=True)
@@ -186,11 +184,8 @@ class Batch:
     metadata: list[dict[str, Scalar]]
     boxes: list[BoundingBox | None]
 
-    def __len__(self) -> int:
-        return len(self.vectors)
-
     def __post_init__(self) -> None:
-        count = len(self)
+        count = len(self.vectors)
         for name in ("ids", "metadata", "boxes"):
             given = getattr(self, name)
             if given is not None and len(given) != count:
@@ -211,15 +206,13 @@ class VectorIndex(ABC):
     not there, ``IndexMismatchError`` for vectors of another length, and, where a server holds the
     vectors, ``IndexUnavailableError`` when it does not answer; the next call connects anew.
 
-    Arguments are checked here, once. An engine says how it keeps and finds things in the methods
-    that begin with an underscore, and is handed nothing there that makes no sense.
+    Arguments are checked here, once. An engine keeps and finds things in the methods that begin
+    with an underscore, and is handed nothing there that makes no sense.
 
     Attributes:
-        persistent: whether a server keeps what was added; else it lives in memory until it is
-            saved.
+        persistent: whether a server keeps what was added; else it is in memory until saved.
         approximate: whether a search may miss some of the nearest.
-        record: what is noted about the index as a whole, such as which model made it; plain
-            values. Assign a new one to change it.
+        record: plain values about the whole, such as its model; assign a new one to change it.
         place: where the index lies, for messages; without passwords.
     """
 
@@ -285,13 +278,13 @@ class VectorIndex(ABC):
                 [checked_metadata(each) for each in said],
                 [None] * len(checked) if boxes is None else list(boxes),
             )
-            return torch.tensor(self._put(batch, replace=replace), dtype=torch.int64)
+            given = self._put(batch, replace=replace) if len(checked) else []
+        return torch.tensor(given, dtype=torch.int64)
 
     def delete(self, ids: Sequence[int] | Tensor) -> None:
         """Forget these ids; none of them where one is unknown."""
-        gone = distinct_ids(ids)
         with self._together():
-            self._forget(gone)
+            self._forget(distinct_ids(ids))
 
     @abstractmethod
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
@@ -326,8 +319,7 @@ class VectorIndex(ABC):
     def save(self, folder: Path | None = None) -> None:
         """Make all of it durable: below ``folder``, or, with None, where a server keeps it.
 
-        Raises:
-            UnsupportedError: a folder for a server, or none for what lives in memory.
+        Raises ``UnsupportedError`` for a folder with a server, or none with an index in memory.
         """
 
     def close(self) -> None:  # noqa: B027 - not every engine has something to close
@@ -339,7 +331,7 @@ class VectorIndex(ABC):
 
     @abstractmethod
     def _put(self, batch: Batch, *, replace: bool) -> list[int]:
-        """Hold a batch and return its ids; ids that are held are replaced or refused."""
+        """Hold a batch, not empty, and return its ids; held ones are replaced or refused."""
 
     @abstractmethod
     def _forget(self, ids: list[int]) -> None:
@@ -357,4 +349,4 @@ class VectorIndex(ABC):
     def _search(
         self, queries: Tensor, top_k: int, only: SearchFilter | None
     ) -> tuple[Tensor, Tensor]:
-        """See ``search``; at least one query and, at the time of asking, one vector."""
+        """See ``search``; at least one query."""

@@ -60,9 +60,9 @@ class Records:
         """
         ids = batch.ids
         if ids is None:
-            ids = list(range(self._next_id, self._next_id + len(batch)))
+            ids = list(range(self._next_id, self._next_id + len(batch.vectors)))
         refuse_held(self.held(ids))
-        self._next_id = max(self._next_id, *(one + 1 for one in ids)) if ids else self._next_id
+        self._next_id = max(self._next_id, *(one + 1 for one in ids))
         self._row_of.update(zip(ids, range(self.rows, self.rows + len(ids)), strict=True))
         self._entries += map(Entry, ids, batch.metadata, batch.boxes)
         self._alive += b"\1" * len(ids)

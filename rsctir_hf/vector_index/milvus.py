@@ -176,14 +176,12 @@ class MilvusIndex(VectorIndex):
         Makes the collection where it is missing. Free ids are microseconds of the clock, so that
         several writers need not agree.
         """
-        if len(batch) == 0:
-            return []
         with self._answering() as client:
             if batch.ids is not None and not replace:
                 refuse_held(sorted(self._rows(batch.ids, ["id"])))
             if self.dimension is None:
                 self._create(client, batch.vectors.shape[1])
-            ids = batch.ids or self._free_ids(len(batch))
+            ids = batch.ids or self._free_ids(len(batch.vectors))
             rows = [
                 {"id": one, "embedding": vector, "metadata": metadata}
                 | {PATH: path_column(metadata.get(PATH))}

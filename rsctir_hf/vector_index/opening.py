@@ -12,7 +12,7 @@ from typing import Any
 
 from rsctir_hf.errors import IndexMismatchError
 from rsctir_hf.vector_index.contract import VectorIndex
-from rsctir_hf.vector_index.folder import SavedIndex, read_folder
+from rsctir_hf.vector_index.folder import read_folder
 
 #: The engines that live in memory and are saved to a folder: a ``memory.MemoryIndex`` each, as
 #: ``module:class``, for its file and the package that needs are imported on first use.
@@ -67,23 +67,19 @@ def _open_folder(folder: Path) -> VectorIndex:
     """Load a saved index; where another process replaces it meanwhile, the newer one."""
     while True:
         saved = read_folder(folder)
+        if saved.engine not in ENGINES:
+            raise IndexMismatchError(
+                f"{folder} was made by the engine {saved.engine!r}; this version knows "
+                f"{', '.join(ENGINES)}. Build the index anew, or update rsctir_hf."
+            )
         try:
-            return _load(saved)
+            return _imported(ENGINES[saved.engine]).load(saved)
         except IndexMismatchError:
             if read_folder(folder).data == saved.data:
                 raise
 
 
-def _load(saved: SavedIndex) -> VectorIndex:
-    if saved.engine not in ENGINES:
-        raise IndexMismatchError(
-            f"{saved.data.parent} was made by the engine {saved.engine!r}; this version knows "
-            f"{', '.join(ENGINES)}. Build the index anew, or update rsctir_hf."
-        )
-    return _imported(ENGINES[saved.engine]).load(saved)
-
-
-def _imported(engine: str) -> Any:  # noqa: ANN401 - the engines share a protocol, no class
+def _imported(engine: str) -> Any:  # noqa: ANN401 - a VectorIndex
     """Return the class that ``module:class`` names."""
     module, _, name = engine.partition(":")
     return getattr(import_module(module), name)

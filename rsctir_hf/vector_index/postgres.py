@@ -170,8 +170,6 @@ class PostgresIndex(VectorIndex):
 
     def _put(self, batch: Batch, *, replace: bool) -> list[int]:
         """Copy a batch into the table, alone with it; makes the table where it is missing."""
-        if len(batch) == 0:
-            return []
         with self._together():
             if self.dimension is None:
                 self._session.alone()
@@ -183,7 +181,7 @@ class PostgresIndex(VectorIndex):
             elif batch.ids is not None:
                 held = self._session.fetch("SELECT id FROM {table} WHERE id = ANY(%s)", [batch.ids])
                 refuse_held([row[0] for row in held])
-            ids = self._free_ids(len(batch)) if batch.ids is None else batch.ids
+            ids = self._free_ids(len(batch.vectors)) if batch.ids is None else batch.ids
             corners = [box.corners if box else (None,) * 4 for box in batch.boxes]
             columns = zip(ids, batch.vectors.numpy(), batch.metadata, corners, strict=True)
             self._session.copy(
