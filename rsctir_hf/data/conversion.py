@@ -15,6 +15,7 @@ from rsctir_hf.data.benchmarks import available_splits, load_benchmark
 from rsctir_hf.data.tables import BAR_DELAY
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.atomic import new_folder
+from rsctir_hf.files.metadata import METADATA_FILE
 
 FORMATS = ("imagefolder", "parquet")
 # The usual suffix of those picture formats that are not called like it.
@@ -72,7 +73,7 @@ def convert(
 def _write_imagefolder(table: datasets.Dataset, root: Path, split: str) -> None:
     folder = root / split
     folder.mkdir()
-    with (folder / "metadata.jsonl").open("w", encoding="utf-8") as lines:
+    with (folder / METADATA_FILE).open("w", encoding="utf-8") as lines:
         for row in _undecoded(table, f"Writing {split}"):
             content = _content(row["image"])
             name = Path(row["file_name"]).stem + _suffix(row, content)

@@ -17,15 +17,15 @@ from tqdm.auto import tqdm
 from rsctir_hf.data.collator import picture_source
 from rsctir_hf.data.formats import SPLIT_ALIASES, CaptionRecord, shorten
 from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.files.metadata import CAPTION_NAMES, CATEGORY_NAMES
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.loading.hub_files import explain_refusal
 
 logger = logging.getLogger(__name__)
 
 # What published tables call the same thing; the first that is there is taken.
-_CAPTION_COLUMNS = ("captions", "caption", "sentences")
 _NAME_COLUMNS = ("file_name", "filename", "image_name")
-_CATEGORY_COLUMNS = ("category", "class", "class_name", "label")
+_CATEGORY_COLUMNS = (*CATEGORY_NAMES, "class_name", "label")
 TABLE_COLUMNS = "image (Image), captions (list of str), filename or file_name, optional category"
 #: What datasets raises where the Hub gives nothing or not all.
 HUB_ERRORS = (HTTPError, OSError, ValueError, datasets.exceptions.DatasetsError)
@@ -188,7 +188,7 @@ def check_pictures(table: datasets.Dataset, *, source: str) -> None:
 
 def caption_column(columns: Sequence[str]) -> str | None:
     """Return which of the columns holds the captions."""
-    return _pick(columns, _CAPTION_COLUMNS)
+    return _pick(columns, CAPTION_NAMES)
 
 
 def holds_lists(features: Mapping[str, Any], column: str | None) -> bool:

@@ -15,13 +15,10 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from rsctir_hf.data.augmentation import Augmentation, row_generator
-from rsctir_hf.data.formats import picture_in
 from rsctir_hf.detection.boxes import Boxes, turned_boxes, windowed_boxes
-from rsctir_hf.errors import DataLayoutError
-from rsctir_hf.files.atomic import parse_json
+from rsctir_hf.files.metadata import PictureRow, read_metadata
 from rsctir_hf.files.pictures import SYMMETRIES, read_image, turned
 
-METADATA = "metadata.jsonl"
 GREY = (128, 128, 128)  # beyond the edge of a picture; about 0 after normalisation
 VISIBLE = 0.3  # a box with less of its area inside a crop is no longer looked for there
 SMALLEST_SIDE = 3.0  # pixels of a crop; smaller boxes are no longer looked for either
@@ -77,39 +74,23 @@ def read_boxed_folder(
     Raises:
         DataLayoutError: there is no such folder, or a line cannot be read or leads out of it.
     """
-    file = folder / METADATA
-    if not file.is_file():
-        raise DataLayoutError(f"{file} is missing. Expected pictures and {METADATA} in {folder}.")
     known = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataLayoutError(f"{file} is not UTF-8 text ({error}). Save it as UTF-8.") from error
-    return [_boxed(folder, line, classes, known) for line in lines if line.strip()]
+    return [_boxed(row, classes, known) for row in read_metadata(folder)]
 
 
-def _boxed(
-    folder: Path, line: str, classes: Sequence[str], known: Mapping[Any, str]
-) -> BoxedPicture:
+def _boxed(row: PictureRow, classes: Sequence[str], known: Mapping[Any, str]) -> BoxedPicture:
     """Read the picture of one line.
 
     Raises:
-        DataLayoutError: the line cannot be read or leads out of the folder.
+        DataLayoutError: the line has no boxes or leads out of the folder.
     """
-    try:
-        row = parse_json(line)
-        objects = zip(row["objects"]["bbox"], row["objects"]["category"], strict=True)
-        kept = [(box, known[kind]) for box, kind in objects if kind in known]
-        path = picture_in(folder, row["file_name"])
-        boxes = np.array([box for box, _ in kept], np.float32).reshape(-1, 4)
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DataLayoutError(
-            f"{folder / METADATA} has a line without file_name, or objects with bbox (four "
-            f"numbers) and category: {error}"
-        ) from error
+    if row.objects is None:
+        raise row.error("has no objects with bbox and category")
+    kept = [each for each in row.objects if each.category in known]
+    boxes = np.array([each.box for each in kept], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    labels = np.array([classes.index(kind) for _, kind in kept], np.int64)
-    return BoxedPicture(row["file_name"], read_image(path), boxes, labels)
+    labels = np.array([classes.index(known[each.category]) for each in kept], np.int64)
+    return BoxedPicture(row.file_name, read_image(row.path), boxes, labels)
 
 
 class BoxedView(Dataset[BoxedPicture]):
