@@ -11,7 +11,7 @@ import datasets
 from PIL import Image
 from tqdm.auto import tqdm
 
-from rsctir_hf.data.benchmarks import available_splits, load_benchmark
+from rsctir_hf.data.benchmarks import every_split
 from rsctir_hf.data.tables import BAR_DELAY
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.atomic import new_folder
@@ -30,7 +30,6 @@ def convert(
     format: str = "imagefolder",
     images: str | Path | None = None,
     complete: bool = True,
-    revision: str | None = None,
 ) -> dict[str, int]:
     """Write every split that a source holds.
 
@@ -45,7 +44,6 @@ def convert(
             (data/SPLIT-00000-of-00001.parquet with the pictures inside).
         images: as there.
         complete: as there.
-        revision: as there.
 
     Returns:
         The number of pictures written for each split.
@@ -61,10 +59,7 @@ def convert(
     written: dict[str, int] = {}
     write = _write_imagefolder if format == "imagefolder" else _write_parquet
     with new_folder(output) as folder:
-        for split in available_splits(source, revision=revision):
-            table = load_benchmark(
-                name, source, split=split, images=images, complete=complete, revision=revision
-            )
+        for split, table in every_split(name, source, images=images, complete=complete):
             write(table, folder, split)
             written[split] = len(table)
     return written
