@@ -41,7 +41,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 from tqdm import tqdm
 
-from rsctir_hf.data import load_benchmark
+from rsctir_hf.data.benchmarks import load_benchmark
 from rsctir_hf.embedding.encode import embed_images, embed_texts, evaluating, image_inputs
 from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
 from rsctir_hf.errors import RsctirError

@@ -32,9 +32,9 @@ from score_test import (
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, PreTrainedModel
 
 import rsctir_hf  # registers the detector with the Auto classes
+from rsctir_hf.detection.average_precision import evaluate_detection
 from rsctir_hf.detection.boxed_sets import DRAWN_NAMES, read_split
 from rsctir_hf.detection.crops import BoxedPicture, read_boxed_folder
-from rsctir_hf.detection.detection_evaluation import evaluate_detection
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.evaluation import results_json
 from rsctir_hf.loading.checks import weights_fingerprint

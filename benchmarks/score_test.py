@@ -22,7 +22,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from rsctir_hf.data import BENCHMARKS, NAMES, load_benchmark
+from rsctir_hf.data.benchmarks import BENCHMARKS, NAMES, load_benchmark
 from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
 from rsctir_hf.errors import DataLayoutError, RsctirError
 from rsctir_hf.evaluation import (

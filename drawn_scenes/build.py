@@ -20,12 +20,12 @@ from tqdm import tqdm
 
 from drawn_scenes.bank import write_bank
 from drawn_scenes.gallery import CATEGORIES, SCENES_PER_CATEGORY, DrawnScene, draw_scene
+from rsctir_hf.files.metadata import METADATA_FILE
 from rsctir_hf.sample import SCENE_FOLDER
 
 logger = logging.getLogger(__name__)
 
 JPEG_QUALITY = 82
-METADATA = "metadata.jsonl"
 SHIPPED_SCENES = SCENES_PER_CATEGORY * len(CATEGORIES)
 
 
@@ -75,7 +75,7 @@ def build_gallery(
         drawn = pool.map(partial(write_scene, folder), jobs)
         rows = list(tqdm(drawn, desc="Drawing scenes", unit="scene", total=len(jobs)))
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    (folder / METADATA).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / METADATA_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return sum((folder / row["file_name"]).stat().st_size for row in rows)
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from rsctir_hf import Encoder
-from rsctir_hf.data import load_captioned_folder
+from rsctir_hf.data.benchmarks import load_captioned_folder
 from rsctir_hf.evaluation import report_on, similarity_matrix
 from rsctir_hf.sample import sample_folder
 

@@ -2,8 +2,8 @@
 
 Nobody here knows models: everything starts from a similarity matrix (B, C), the picture each
 caption was drawn for, and a table of cells that must not count as negatives. The triplet loss is
-GaLR's (released code, and the paper's section on training) with the intra-class term that CMPAGL
-describes in words; formula and weight of that term are our reading of it.
+GaLR's (released code, and the paper's section on training). CMPAGL describes the intra-class loss
+in words; its formula and weight are our reading of them.
 """
 
 from typing import Literal
@@ -97,16 +97,12 @@ def triplet_loss(
     *,
     margin: float = 0.2,
     negatives: Negatives = "sum",
-    intra_weight: float = 0.0,
-    intra_margin: float = 0.0,
-    intra_positives: IntraPositives = "pairs",
 ) -> Tensor:
     """Return the bidirectional triplet loss, with false negatives masked.
 
     The anchors are the C drawn pairs (picture of caption c, c) with similarity s_c. Each negative
     caption n of the picture and each negative picture n of the caption costs
-    ``max(0, margin + s_n - s_c)``. With distances d = 1 - s the intra-class term adds
-    ``intra_weight * mean(max(0, d - intra_margin))`` over matched cells.
+    ``max(0, margin + s_n - s_c)``.
 
     Args:
         similarity: (B, C) cosines.
@@ -117,9 +113,6 @@ def triplet_loss(
             with the square of the batch); ``mean`` averages over each anchor's negatives, then over
             anchors; ``hardest`` takes each anchor's worst negative, then the mean over anchors
             (VSE++'s max of hinges; the mean is our choice, theirs is a sum).
-        intra_weight: weight of the intra-class term; 0 leaves it out.
-        intra_margin: distance 1 - cosine below which a matched pair costs nothing.
-        intra_positives: the term runs over the drawn ``pairs`` or over ``all`` true cells.
 
     Returns:
         Scalar; both directions are added.
@@ -137,15 +130,41 @@ def triplet_loss(
             "positives[image_of_caption[c], c] for every caption c."
         )
     matched = similarity[image_of_caption, captions]  # (C,)
-    loss = _hinge_cost(
+    return _hinge_cost(
         similarity[image_of_caption], matched, positives[image_of_caption], margin, negatives
     ) + _hinge_cost(similarity.T, matched, positives.T, margin, negatives)
-    if intra_weight:
-        if intra_positives not in ("pairs", "all"):
-            raise ValueError(f"intra_positives is {intra_positives!r}; expected 'pairs' or 'all'.")
-        cells = matched if intra_positives == "pairs" else similarity[positives]
-        loss = loss + intra_weight * (1 - cells - intra_margin).clamp(min=0).mean()
-    return loss
+
+
+def intra_class_loss(
+    similarity: Tensor,
+    image_of_caption: Tensor,
+    positives: Tensor,
+    *,
+    margin: float = 0.0,
+    over: IntraPositives = "pairs",
+) -> Tensor:
+    """Return what matched pictures and captions cost for being apart: mean(max(0, d - margin)).
+
+    Args:
+        similarity: (B, C) cosines; d is 1 - cosine.
+        image_of_caption: (C,) int64, the picture each caption was drawn for.
+        positives: (B, C) bool, true where the caption describes the picture.
+        margin: distance below which a matched pair costs nothing.
+        over: the drawn ``pairs``, or ``all`` true cells.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: wrong shapes, NaN, or an unknown option.
+    """
+    _check_positives(similarity, positives)
+    check_image_of_caption(image_of_caption, similarity)
+    if over not in ("pairs", "all"):
+        raise ValueError(f"over is {over!r}; expected 'pairs' or 'all'.")
+    captions = torch.arange(similarity.shape[1], device=similarity.device)
+    cells = similarity[image_of_caption, captions] if over == "pairs" else similarity[positives]
+    return (1 - cells.float() - margin).clamp(min=0).mean()
 
 
 def matching_loss(logits: Tensor, labels: Tensor) -> Tensor:

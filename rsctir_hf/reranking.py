@@ -24,7 +24,6 @@ MR_TOP_K = 30
 MR_XI = 0.05
 MR_WEIGHTS = (0.30, 1.1)
 
-SMRVariant = Literal["log", "additive"]
 MRMode = Literal["paper", "released"]
 
 
@@ -50,43 +49,28 @@ def hubness(bank_scores: Tensor, *, temperature: float) -> Tensor:
     return (bank_scores.double() / temperature).logsumexp(dim=0)
 
 
-def smr(
-    similarity: Tensor,
-    *,
-    temperature: float = SMR_TEMPERATURE,
-    variant: SMRVariant = "log",
-    weight: float = 1.0,
-) -> tuple[Tensor, Tensor]:
+def smr(similarity: Tensor, *, temperature: float = SMR_TEMPERATURE) -> tuple[Tensor, Tensor]:
     """Return SMR scores (our reading) of a full similarity matrix.
 
-    ``log``: S / t + log softmax over the queries of S / t, which is 2 S / t - hubness; it keeps the
+    They are S / t + log softmax over the queries of S / t, which is 2 S / t - hubness and keeps the
     right order for negative cosines. A large temperature does not switch it off: it then orders by
-    twice the score less the candidate's mean score. ``additive``: S + weight * softmax over the
-    queries of S / t, which a large temperature does switch off.
+    twice the score less the candidate's mean score.
 
     Args:
         similarity: (B, C) cosines.
         temperature: of the softmax over the queries, above 0; choose it on validation.
-        variant: ``log`` or ``additive``.
-        weight: of the softmax in ``additive``.
 
     Returns:
         Scores that order each picture's captions, and scores that order each caption's pictures;
         both (B, C) float64, picture x caption.
 
     Raises:
-        ValueError: wrong shape, NaN, a temperature of 0 or less, or an unknown variant.
+        ValueError: wrong shape, NaN, or a temperature of 0 or less.
     """
     check_scores(similarity, "similarity")
     _check_temperature(temperature)
-    if variant not in ("log", "additive"):
-        raise ValueError(f"variant is {variant!r}; expected 'log' or 'additive'.")
-    scores = similarity.double()
-    scaled = scores / temperature
-    if variant == "log":
-        i2t, t2i = (scaled.log_softmax(dim=queries).add_(scaled) for queries in (0, 1))
-    else:
-        i2t, t2i = (scaled.softmax(dim=queries).mul_(weight).add_(scores) for queries in (0, 1))
+    scaled = similarity.double() / temperature
+    i2t, t2i = (scaled.log_softmax(dim=queries).add_(scaled) for queries in (0, 1))
     return i2t, t2i
 
 
@@ -115,18 +99,14 @@ def smr_single(scores: Tensor, hubness: Tensor, *, temperature: float) -> Tensor
 
 
 def multivariate_rerank(
-    similarity: Tensor,
-    *,
-    mode: MRMode = "paper",
-    top_k: int = MR_TOP_K,
-    xi: float = MR_XI,
-    weights: tuple[float, float] = MR_WEIGHTS,
+    similarity: Tensor, *, mode: MRMode = "paper", top_k: int = MR_TOP_K
 ) -> tuple[Tensor, Tensor]:
     """Return GaLR's MR scores of a full similarity matrix.
 
     Among the first ``top_k`` candidates g of each query q the score is
     ``w1 * share + exp(-xi (rank + 1)) + w2 * exp(-xi (back rank + 1))``, where rank is the place of
-    g in q's list, from 0, and share = s(q, g) / sum of s(., g) over all queries. In ``paper`` mode
+    g in q's list, from 0, and share = s(q, g) / sum of s(., g) over all queries; ``MR_XI`` and
+    ``MR_WEIGHTS`` are the code's xi and w. In ``paper`` mode
     the back rank is the place of q in g's own list, and the term is 0 from place ``top_k`` on (the
     figure leaves that cutoff and the weights open; ours are the code's). In ``released`` mode it is
     the position of g when q's first ``top_k`` are sorted by that place, as the released code does.
@@ -140,8 +120,6 @@ def multivariate_rerank(
         similarity: (B, C) cosines.
         mode: ``paper`` or ``released``.
         top_k: candidates reranked for each query; ties at the boundary are all taken.
-        xi: decay of the rank terms.
-        weights: of the share and of the back rank.
 
     Returns:
         Scores that order each picture's captions, and scores that order each caption's pictures;
@@ -159,11 +137,10 @@ def multivariate_rerank(
         own = tuple(each.scores.flip(1) for each in lists)
     else:
         own = tuple(_sorted_rows(each) for each in (pictures, captions))
-    options = (mode, top_k, xi, weights)
     i2t_back = _count_above(own[1], lists[0].candidates, lists[0].scores)
     t2i_back = _count_above(own[0], lists[1].candidates, lists[1].scores)
-    i2t = _mr_scores(pictures, lists[0], i2t_back, captions.sum(dim=1), *options)
-    t2i = _mr_scores(captions, lists[1], t2i_back, pictures.sum(dim=1), *options)
+    i2t = _mr_scores(pictures, lists[0], i2t_back, captions.sum(dim=1), mode, top_k)
+    t2i = _mr_scores(captions, lists[1], t2i_back, pictures.sum(dim=1), mode, top_k)
     return i2t, t2i.T
 
 
@@ -173,8 +150,6 @@ def mr_single(
     *,
     mode: MRMode = "paper",
     top_k: int = MR_TOP_K,
-    xi: float = MR_XI,
-    weights: tuple[float, float] = MR_WEIGHTS,
 ) -> Tensor:
     """Return GaLR's MR scores of one query; a bank stands in for the other queries.
 
@@ -183,8 +158,6 @@ def mr_single(
         bank_scores: (Q, G) cosine of each bank query with each candidate, the query left out.
         mode: see ``multivariate_rerank``.
         top_k: see ``multivariate_rerank``.
-        xi: see ``multivariate_rerank``.
-        weights: see ``multivariate_rerank``.
 
     Returns:
         (G,) float64, equal to the query's row of ``multivariate_rerank`` on bank and query.
@@ -204,7 +177,7 @@ def mr_single(
     totals = bank_scores.sum(dim=0, dtype=torch.float64) + query[0]  # (G,)
     first = _First.of(query, top_k)
     back_ranks = (bank_scores[:, first.candidates[0]] > first.scores).sum(dim=0)[None]  # (1, M)
-    return _mr_scores(query, first, back_ranks, totals, mode, top_k, xi, weights)[0]
+    return _mr_scores(query, first, back_ranks, totals, mode, top_k)[0]
 
 
 @dataclass(frozen=True)
@@ -272,8 +245,6 @@ def _mr_scores(
     totals: Tensor,
     mode: MRMode,
     top_k: int,
-    xi: float,
-    weights: tuple[float, float],
 ) -> Tensor:
     """Rerank the candidates of queries.
 
@@ -283,21 +254,19 @@ def _mr_scores(
         back_ranks: (Q, M) place of the query in their lists; in ``paper`` mode ``top_k`` or more
             stands for every place from there on.
         totals: (G,) sums over all queries.
-        mode: see ``multivariate_rerank``, as the rest.
+        mode: see ``multivariate_rerank``.
         top_k: first candidates.
-        xi: decay.
-        weights: of the share and of the back rank.
     """
     ranks = _ranks(first.scores)
     outside = ~first.inside
     if mode == "paper":
-        back = torch.where(back_ranks < top_k, _decay(back_ranks, xi), 0.0)
+        back = torch.where(back_ranks < top_k, _decay(back_ranks), 0.0)
     else:
         # sorted by back rank, equal ones in the query's own order; those outside come last
         order = (back_ranks * scores.shape[1] + ranks).double()
-        back = _decay(_ranks(-order.masked_fill(outside, torch.inf)), xi)
+        back = _decay(_ranks(-order.masked_fill(outside, torch.inf)))
     share = first.scores / totals.clamp(min=1.0)[first.candidates]
-    reranked = weights[0] * share + _decay(ranks, xi) + weights[1] * back  # (Q, M)
+    reranked = MR_WEIGHTS[0] * share + _decay(ranks) + MR_WEIGHTS[1] * back  # (Q, M)
     lowest = reranked.masked_fill(outside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
     worst = first.scores.masked_fill(outside, torch.inf).amin(dim=1, keepdim=True)  # (Q, 1)
     result = scores + (lowest - 1 - worst)  # the others follow in their old order
@@ -305,8 +274,8 @@ def _mr_scores(
     return result.scatter_(1, first.candidates, torch.where(outside, others, reranked))
 
 
-def _decay(ranks: Tensor, xi: float) -> Tensor:
-    return torch.exp(-xi * (ranks.double() + 1))
+def _decay(ranks: Tensor) -> Tensor:
+    return torch.exp(-MR_XI * (ranks.double() + 1))
 
 
 def _check_temperature(temperature: float) -> None:

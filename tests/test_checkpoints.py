@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoModelForObjectDetection, AutoProcessor
 
 from benchmarks import detector_map
 from rsctir_hf.cli.sources import open_rows
-from rsctir_hf.detection.detection_evaluation import evaluate_detection
+from rsctir_hf.detection.average_precision import evaluate_detection
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.hub.push import write_card

@@ -10,6 +10,7 @@ from rsctir_hf.losses import (
     distillation_loss,
     hard_negative_indices,
     info_nce_loss,
+    intra_class_loss,
     matching_loss,
     triplet_loss,
 )
@@ -129,20 +130,18 @@ def test_triplet_is_zero_where_everything_is_positive(negatives):
 
 
 def test_intra_class_term_over_pairs_and_over_all_positives():
-    # Negatives far away cost nothing, so the loss is the intra-class term alone. Distances of the
-    # pairs are 0.4 and 0.2; with delta = 0.1 and lambda = 0.5: 0.5 * (0.3 + 0.1) / 2 = 0.1.
+    # Distances of the pairs are 0.4 and 0.2; with delta = 0.1: (0.3 + 0.1) / 2 = 0.2.
     # The third caption is another positive of picture 0 at distance 0.8, itself drawn for picture
-    # 1 at distance 0.2. Pairs: 0.5 * (0.3 + 0.1 + 0.1) / 3; all: 0.5 * (0.3 + 0.1 + 0.1 + 0.7) / 4.
+    # 1 at distance 0.2. Pairs: (0.3 + 0.1 + 0.1) / 3; all: (0.3 + 0.1 + 0.1 + 0.7) / 4.
     similarity = torch.tensor([[0.6, -1.0, 0.2], [-1.0, 0.8, 0.8]])
     positives = torch.tensor([[True, False, True], [False, True, True]])
     drawn = torch.tensor([0, 1, 1])
-    options = {"intra_weight": 0.5, "intra_margin": 0.1}
-    plain = triplet_loss(similarity[:, :2], drawn[:2], positives[:, :2], **options)
-    pairs = triplet_loss(similarity, drawn, positives, **options)
-    everything = triplet_loss(similarity, drawn, positives, intra_positives="all", **options)
-    assert plain.item() == pytest.approx(0.1)
-    assert pairs.item() == pytest.approx(0.5 * 0.5 / 3)
-    assert everything.item() == pytest.approx(0.5 * 1.2 / 4)
+    plain = intra_class_loss(similarity[:, :2], drawn[:2], positives[:, :2], margin=0.1)
+    pairs = intra_class_loss(similarity, drawn, positives, margin=0.1)
+    everything = intra_class_loss(similarity, drawn, positives, margin=0.1, over="all")
+    assert plain.item() == pytest.approx(0.2)
+    assert pairs.item() == pytest.approx(0.5 / 3)
+    assert everything.item() == pytest.approx(1.2 / 4)
 
 
 def test_triplet_refuses_an_anchor_that_is_not_positive(batch):
@@ -156,7 +155,7 @@ def test_unknown_options_are_named(batch):
     with pytest.raises(ValueError, match="'most'"):
         triplet_loss(*batch, negatives="most")
     with pytest.raises(ValueError, match="'some'"):
-        triplet_loss(*batch, intra_weight=1.0, intra_positives="some")
+        intra_class_loss(*batch, over="some")
 
 
 @pytest.mark.parametrize("image_of_caption", [torch.arange(5), torch.arange(6), torch.zeros(6)])
@@ -289,6 +288,7 @@ def test_distillation_says_what_it_cannot_take(logits, temperature, named):
             r"^similarity is torch\.int32",
         ),
         (lambda s, of, p: triplet_loss(s.int(), of, p), r"^similarity is torch\.int32"),
+        (lambda s, of, p: intra_class_loss(s.int(), of, p), r"^similarity is torch\.int32"),
         (
             lambda s, of, p: triplet_loss(s, of, ~p),
             r"^positives is false at the cell of a caption and its own picture\. Set "
@@ -318,13 +318,13 @@ def test_an_error_says_which_argument_what_it_was_and_what_to_do(batch, call, me
 
 def test_the_intra_class_term_has_no_margin_unless_asked_for(batch):
     similarity, image_of_caption, positives = batch
-    with_term, without, spelt_out = (
-        triplet_loss(similarity, image_of_caption, positives, **options)
-        for options in ({"intra_weight": 1.0}, {}, {"intra_weight": 1.0, "intra_margin": 0.0})
+    found, spelt_out = (
+        intra_class_loss(similarity, image_of_caption, positives, **options)
+        for options in ({}, {"margin": 0.0})
     )
     distance = (1 - similarity[image_of_caption, torch.arange(6)]).mean()
-    torch.testing.assert_close(with_term - without, distance)
-    assert with_term == spelt_out
+    torch.testing.assert_close(found, distance)
+    assert found == spelt_out
 
 
 def test_the_mean_over_a_single_negative_is_that_negatives_cost():

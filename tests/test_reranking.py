@@ -83,14 +83,7 @@ def test_smr_counters_a_hub_caption():
     assert i2t.argmax(dim=1).tolist() == [0, 1, 2]
 
 
-def test_additive_smr_leaves_the_order_as_the_temperature_grows(similarity):
-    # softmax over Q queries tends to 1 / Q for every candidate: a constant
-    i2t, t2i = smr(similarity, temperature=1e9, variant="additive")
-    assert torch.equal(order(i2t), order(similarity))
-    assert torch.equal(order(t2i.T), order(similarity.T))
-
-
-def test_log_smr_tends_to_twice_the_score_less_the_candidates_mean(similarity):
+def test_smr_tends_to_twice_the_score_less_the_candidates_mean(similarity):
     # h = log Q + mean(S)/t + O(1/t^2), so t (2 S/t - h + log Q) -> 2 S - mean over the queries
     i2t, _ = smr(similarity, temperature=1e6)
     limit = 2 * similarity - similarity.mean(dim=0)
@@ -98,12 +91,6 @@ def test_log_smr_tends_to_twice_the_score_less_the_candidates_mean(similarity):
     # and where every candidate has the same mean, the order stays
     centred = similarity - similarity.mean(dim=0)
     assert torch.equal(order(smr(centred, temperature=1e6)[0]), order(centred))
-
-
-def test_additive_smr_matches_its_formula(similarity):
-    i2t, t2i = smr(similarity, temperature=0.3, variant="additive", weight=0.5)
-    torch.testing.assert_close(i2t, similarity + 0.5 * (similarity / 0.3).softmax(dim=0))
-    torch.testing.assert_close(t2i, similarity + 0.5 * (similarity / 0.3).softmax(dim=1))
 
 
 def test_smr_survives_a_tiny_temperature(similarity):
@@ -204,8 +191,6 @@ def test_no_python_runs_for_each_query(rerank):
 def test_bad_input_is_named(similarity):
     with pytest.raises(ValueError, match="temperature is 0"):
         smr(similarity, temperature=0)
-    with pytest.raises(ValueError, match="'product'"):
-        smr(similarity, variant="product")
     with pytest.raises(ValueError, match="'code'"):
         multivariate_rerank(similarity, mode="code")
     with pytest.raises(ValueError, match="top_k is 0"):
@@ -252,11 +237,6 @@ def test_nan_is_named(similarity, rerank):
 def test_an_error_says_which_argument_what_it_was_and_what_to_do(similarity, call, message):
     with pytest.raises(ValueError, match=message):
         call(similarity)
-
-
-def test_the_additive_softmax_has_weight_one_unless_asked_for(similarity):
-    i2t, _ = smr(similarity, temperature=0.3, variant="additive")
-    torch.testing.assert_close(i2t, similarity + (similarity / 0.3).softmax(dim=0))
 
 
 @pytest.mark.parametrize("mode", ["paper", "released"])

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the clone, for d
 
 from drawn_scenes.build import build_gallery
 from rsctir_hf.allocation import keep_freed_memory
+from rsctir_hf.detection.average_precision import evaluate_detection
 from rsctir_hf.detection.boxed_sets import load_detector_data
-from rsctir_hf.detection.detection_evaluation import evaluate_detection
 from rsctir_hf.detection.detector_args import parse_detector_recipe
 from rsctir_hf.detection.detector_trainer import DetectorTrainer, build_detector
 from rsctir_hf.errors import told_in_one_line

@@ -129,7 +129,8 @@ class CMPAGLConfig(PreTrainedConfig):
         """
         values = super().to_dict()
         values["dtype"] = "float32"
-        values["text_config"]["dtype"] = "float32"
+        if values["text_config"] is not None:
+            values["text_config"]["dtype"] = "float32"
         return values
 
     def _check_choices(self) -> None:

@@ -53,10 +53,7 @@ class CMPAGLProcessor(ProcessorMixin):
         **kwargs: Any,  # noqa: ANN401 - the signature ProcessorMixin loads with
     ) -> None:
         if tokenizer is not None:
-            # Sentences stand alone, so token types carry nothing.
-            tokenizer.model_input_names = ["input_ids", "attention_mask"]
-            # A limit left in tokenizer.json by whoever wrote it must not outrank model_max_length.
-            tokenizer.init_kwargs.pop("max_length", None)
+            _prepare_tokenizer(tokenizer)
         super().__init__(image_processor, tokenizer)
 
     @classmethod
@@ -79,13 +76,7 @@ class CMPAGLProcessor(ProcessorMixin):
             std: per channel.
             max_length: longest sentence in tokens; None keeps the tokenizer's own limit.
         """
-        image_processor = ViTImageProcessor(
-            size={"height": image_size, "width": image_size},
-            resample=PILImageResampling.BICUBIC,
-            image_mean=list(mean),
-            image_std=list(std),
-            do_convert_rgb=True,
-        )
+        image_processor = _square_pictures(image_size, mean, std)
         if max_length is not None:
             tokenizer.model_max_length = max_length
         return cls(image_processor, tokenizer)
@@ -111,6 +102,27 @@ class CMPAGLProcessor(ProcessorMixin):
         for name, content in SENTENCE_TRANSFORMERS_FILES.items():
             (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         return super().save_pretrained(str(folder), push_to_hub=push_to_hub, **kwargs)
+
+
+def _prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Prepare a tokenizer for captions, which stand alone."""
+    # Token types carry nothing then.
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    # A limit left in tokenizer.json by whoever wrote it must not outrank model_max_length.
+    tokenizer.init_kwargs.pop("max_length", None)
+
+
+def _square_pictures(
+    image_size: int, mean: Sequence[float], std: Sequence[float]
+) -> ViTImageProcessor:
+    """Return what resizes pictures straight to a square, and normalises values in 0..1."""
+    return ViTImageProcessor(
+        size={"height": image_size, "width": image_size},
+        resample=PILImageResampling.BICUBIC,
+        image_mean=list(mean),
+        image_std=list(std),
+        do_convert_rgb=True,
+    )
 
 
 CMPAGLProcessor.register_for_auto_class()

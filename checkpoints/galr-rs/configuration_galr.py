@@ -206,6 +206,7 @@ class GaLRConfig(PreTrainedConfig):
             # One class under several Auto classes; AutoConfig and AutoModel are added on saving.
             self.auto_map = {"AutoModelForZeroShotImageClassification": "modeling_galr.GaLRModel"}
 
+    # Copied from rsctir_hf.models.cmpagl.configuration_cmpagl.CMPAGLConfig.to_dict
     def to_dict(self) -> dict[str, Any]:
         """Return all values; ``dtype`` is float32 whatever precision the weights are stored in.
 

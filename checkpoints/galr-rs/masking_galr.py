@@ -68,6 +68,7 @@ def nodes_under(boxes: Tensor, nodes: Tensor, there: Tensor) -> Tensor:
     return inside.all(dim=-1) & there
 
 
+# Copied from rsctir_hf.models.cmpagl.masking_cmpagl._covered
 def _covered(start: Tensor, end: Tensor, *, side: int, cells: int) -> Tensor:
     """Share (V, cells) of each of a side's equal cells between start and end (V,), in pixels."""
     edges = torch.linspace(0, side, cells + 1, device=start.device, dtype=start.dtype)

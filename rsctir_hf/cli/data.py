@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from rsctir_hf import data as captioned
 from rsctir_hf.cli.options import Layout, Private
 from rsctir_hf.cli.sources import check_benchmark, named_tables
+from rsctir_hf.data.conversion import convert as convert_benchmark
 from rsctir_hf.data.leakage import check_leakage
 from rsctir_hf.data.publishing import push_benchmark
 from rsctir_hf.errors import QueryError
@@ -34,7 +34,7 @@ def convert(
     if output is None and repo is None:
         raise QueryError("There is nowhere to write to. Give --output, --push, or both.")
     if output is not None:
-        written = captioned.convert(
+        written = convert_benchmark(
             benchmark, data, output, format=layout.value, images=images, complete=not partial
         )
         print(f"{output}: {count_pictures(written)}.")

@@ -4,13 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rsctir_hf import data as captioned
+from rsctir_hf.data.benchmarks import (
+    NAMES,
+    available_splits,
+    load_benchmark,
+    load_captioned_folder,
+)
 from rsctir_hf.data.formats import detect_format
 from rsctir_hf.data.tables import split_from_hub, table_from_hub
 from rsctir_hf.embedding.dataset_rows import table_pictures
 from rsctir_hf.embedding.records import PictureRecord, folder_pictures
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.atomic import parse_json
+from rsctir_hf.files.metadata import METADATA_FILE
 from rsctir_hf.loading.hub_files import could_be_dataset_id
 from rsctir_hf.sample import read_caption_bank, sample_folder
 from rsctir_hf.search.query import describe_query
@@ -23,23 +29,22 @@ def open_rows(data: str, *, split: str, benchmark: str | None = None) -> Any:  #
     """Open a captioned data set: the drawn gallery, a benchmark, a folder or a Hub id."""
     if data == SAMPLE:
         folder = sample_folder()
-        return captioned.load_captioned_folder(folder.parent, folder.name)
+        return load_captioned_folder(folder.parent, folder.name)
     if benchmark is not None:
         check_benchmark(benchmark)
-        return captioned.load_benchmark(benchmark, data, split=split)
+        return load_benchmark(benchmark, data, split=split)
     path = Path(data).expanduser()
     if not path.exists():
         if not could_be_dataset_id(data):
             raise DataLayoutError(f"{data} is neither a folder nor a Hub id such as owner/name.")
         return table_from_hub(data, split)
-    if (path / "metadata.jsonl").is_file():
-        return captioned.load_captioned_folder(path.parent, path.name)
+    if (path / METADATA_FILE).is_file():
+        return load_captioned_folder(path.parent, path.name)
     if detect_format(path) in ("karpathy", "precomp"):
         raise DataLayoutError(
-            f"{data} is a benchmark's release. Say which one: --benchmark "
-            f"{' | '.join(captioned.NAMES)}."
+            f"{data} is a benchmark's release. Say which one: --benchmark {' | '.join(NAMES)}."
         )
-    return captioned.load_captioned_folder(path, split)
+    return load_captioned_folder(path, split)
 
 
 def named_tables(source: str) -> dict[str, Any]:
@@ -49,20 +54,18 @@ def named_tables(source: str) -> dict[str, Any]:
     data, _, split = place.rpartition(":")
     if not data or "/" in split or Path(place).expanduser().exists():
         data, split = place, ""
-    if split or data == SAMPLE or (Path(data).expanduser() / "metadata.jsonl").is_file():
+    if split or data == SAMPLE or (Path(data).expanduser() / METADATA_FILE).is_file():
         return {source: open_rows(data, split=split, benchmark=benchmark or None)}
     return {
         f"{source}:{part}": open_rows(data, split=part, benchmark=benchmark or None)
-        for part in captioned.available_splits(data)
+        for part in available_splits(data)
     }
 
 
 def check_benchmark(name: str) -> None:
     """Raise ``QueryError`` unless ``name`` is a known benchmark."""
-    if name not in captioned.NAMES:
-        raise QueryError(
-            f"The benchmark is {name!r}; expected one of {', '.join(captioned.NAMES)}."
-        )
+    if name not in NAMES:
+        raise QueryError(f"The benchmark is {name!r}; expected one of {', '.join(NAMES)}.")
 
 
 def query_hint(text: str | None, image: Path | None) -> str | None:

@@ -6,7 +6,7 @@ are always those of the release; nothing here draws its own, except :func:`hold_
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,14 +113,13 @@ def load_benchmark(
     images: str | Path | None = None,
     complete: bool = True,
     verify: bool = True,
-    revision: str | None = None,
 ) -> datasets.Dataset:
     """Load one official split of a benchmark.
 
     Args:
         name: ``ucm``, ``rsicd``, ``rsitmd`` or ``sydney``.
         source: an imagefolder, a folder of Parquet files, a release folder (or one caption file
-            in it), or a Hub id such as ``arampacha/rsicd``.
+            in it), or a Hub id such as ``arampacha/rsicd``, with ``@REVISION`` if need be.
         split: ``train``, ``validation``, ``test`` or ``train+validation``. In precomp releases
             ``train`` is official train + validation; that is said in the log.
         images: the picture folder of a release, if not ``images`` beside the caption files or the
@@ -129,7 +128,6 @@ def load_benchmark(
             allows a part of it, with a warning. Imagefolders, Parquet files and Hub data sets of
             another size only warn.
         verify: decode every picture once and report the broken ones.
-        revision: git revision of a Hub data set.
 
     Returns:
         Columns ``image``, ``captions`` (list of str, at least one), ``file_name`` and, where the
@@ -146,7 +144,7 @@ def load_benchmark(
         raise QueryError(f"split is {split!r}; expected {', '.join(SPLITS)} or train+validation.")
     path = Path(source).expanduser()
     if not path.exists() and could_be_dataset_id(str(source)):
-        tables = [table_from_hub(str(source), part, revision=revision) for part in parts]
+        tables = [table_from_hub(str(source), part) for part in parts]
     elif (layout := detect_format(path)) in ("karpathy", "precomp"):
         folder = None if images is None else Path(images).expanduser()
         release = _Release(benchmark, path, layout, complete=complete)
@@ -185,7 +183,7 @@ def load_captioned_folder(
     return table
 
 
-def available_splits(source: str | Path, *, revision: str | None = None) -> tuple[str, ...]:
+def available_splits(source: str | Path) -> tuple[str, ...]:
     """List which of train, validation and test a source holds.
 
     Raises:
@@ -193,8 +191,16 @@ def available_splits(source: str | Path, *, revision: str | None = None) -> tupl
     """
     path = Path(source).expanduser()
     if not path.exists() and could_be_dataset_id(str(source)):
-        return tuple(hub_splits(str(source), revision=revision))
+        return tuple(hub_splits(str(source)))
     return list_splits(path, detect_format(path))
+
+
+def every_split(
+    name: str, source: str | Path, *, images: str | Path | None = None, complete: bool = True
+) -> Iterator[tuple[str, datasets.Dataset]]:
+    """Yield name and rows of each split that a source holds; see :func:`load_benchmark`."""
+    for split in available_splits(source):
+        yield split, load_benchmark(name, source, split=split, images=images, complete=complete)
 
 
 def hold_out(

@@ -11,10 +11,11 @@ import datasets
 from PIL import Image
 from tqdm.auto import tqdm
 
-from rsctir_hf.data.benchmarks import available_splits, load_benchmark
+from rsctir_hf.data.benchmarks import every_split
 from rsctir_hf.data.tables import BAR_DELAY
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.atomic import new_folder
+from rsctir_hf.files.metadata import METADATA_FILE
 
 FORMATS = ("imagefolder", "parquet")
 # The usual suffix of those picture formats that are not called like it.
@@ -29,7 +30,6 @@ def convert(
     format: str = "imagefolder",
     images: str | Path | None = None,
     complete: bool = True,
-    revision: str | None = None,
 ) -> dict[str, int]:
     """Write every split that a source holds.
 
@@ -44,7 +44,6 @@ def convert(
             (data/SPLIT-00000-of-00001.parquet with the pictures inside).
         images: as there.
         complete: as there.
-        revision: as there.
 
     Returns:
         The number of pictures written for each split.
@@ -60,10 +59,7 @@ def convert(
     written: dict[str, int] = {}
     write = _write_imagefolder if format == "imagefolder" else _write_parquet
     with new_folder(output) as folder:
-        for split in available_splits(source, revision=revision):
-            table = load_benchmark(
-                name, source, split=split, images=images, complete=complete, revision=revision
-            )
+        for split, table in every_split(name, source, images=images, complete=complete):
             write(table, folder, split)
             written[split] = len(table)
     return written
@@ -72,7 +68,7 @@ def convert(
 def _write_imagefolder(table: datasets.Dataset, root: Path, split: str) -> None:
     folder = root / split
     folder.mkdir()
-    with (folder / "metadata.jsonl").open("w", encoding="utf-8") as lines:
+    with (folder / METADATA_FILE).open("w", encoding="utf-8") as lines:
         for row in _undecoded(table, f"Writing {split}"):
             content = _content(row["image"])
             name = Path(row["file_name"]).stem + _suffix(row, content)

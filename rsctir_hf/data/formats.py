@@ -16,11 +16,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.files.atomic import parse_json
-from rsctir_hf.files.pictures import lies_inside, list_images
+from rsctir_hf.files.metadata import METADATA_FILE, PictureRow, read_metadata
+from rsctir_hf.files.pictures import list_images
+from rsctir_hf.files.sentences import sound_captions
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ ROOT/test_caps.txt, ROOT/test_filename.txt (and val_... where the release has th
 ROOT/images/a.tif ...           (or give the folder of pictures as images=)"""
 #: How many names an error lists before it says "and N more".
 _NAMES_SHOWN = 5
+_IMAGEFOLDERS = f"*/{METADATA_FILE}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def detect_format(source: Path) -> str:
         return "karpathy"
     if source.is_file() and source.name.endswith("_caps.txt"):
         return "precomp"
-    if any(source.glob("*/metadata.jsonl")):
+    if any(source.glob(_IMAGEFOLDERS)):
         return "imagefolder"
     if any(source.glob("dataset*.json")):
         return "karpathy"
@@ -108,7 +111,7 @@ def list_splits(source: Path, layout: str) -> tuple[str, ...]:
     elif layout == "precomp":
         names = {path.name.removesuffix("_caps.txt") for path in precomp_root(source).glob("*")}
     elif layout == "imagefolder":
-        names = {path.parent.name for path in source.glob("*/metadata.jsonl")}
+        names = {path.parent.name for path in source.glob(_IMAGEFOLDERS)}
     else:
         names = {path.name.split("-")[0].split(".")[0] for path in source.rglob("*.parquet")}
     return tuple(split for split in SPLITS if names.intersection(SPLIT_ALIASES[split]))
@@ -141,7 +144,7 @@ def precomp_root(source: Path) -> Path:
 def find_split_folder(root: Path, split: str) -> Path | None:
     """Return the folder of ``split`` below an imagefolder root, whatever it is called."""
     folders = (root / alias for alias in SPLIT_ALIASES.get(split, (split,)))
-    return next((folder for folder in folders if (folder / "metadata.jsonl").is_file()), None)
+    return next((folder for folder in folders if (folder / METADATA_FILE).is_file()), None)
 
 
 def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[Path]]:
@@ -161,38 +164,23 @@ def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[
     if folder is None:
         raise layout_error(
             root,
-            f"has no split {split!r} with a metadata.jsonl",
+            f"has no split {split!r} with a {METADATA_FILE}",
             IMAGEFOLDER_TREE,
             "Name the splits train, validation and test, or choose one that exists: "
-            f"{', '.join(sorted(path.parent.name for path in root.glob('*/metadata.jsonl')))}.",
+            f"{', '.join(sorted(path.parent.name for path in root.glob(_IMAGEFOLDERS)))}.",
         )
-    records = [_imagefolder_record(folder, *line) for line in _json_lines(folder)]
-    paths = [picture_in(folder, record.file_name) for record in records]
-    names = [record.file_name for record in records]
-    missing = [name for name in names if not os.path.isfile(folder / name)]  # of any length
+    rows = read_metadata(folder)
+    records = [_imagefolder_record(row) for row in rows]
+    paths = [row.path for row in rows]
+    missing = [row.file_name for row in rows if not os.path.isfile(folder / row.file_name)]
     if missing:
         raise layout_error(
             folder,
             f"lacks {len(missing)} of its {len(records)} pictures: {shorten(missing)}",
             IMAGEFOLDER_TREE,
-            "Copy the pictures beside metadata.jsonl, or take out their lines.",
+            f"Copy the pictures beside {METADATA_FILE}, or take out their lines.",
         )
     return records, paths
-
-
-def picture_in(folder: Path, name: str) -> Path:
-    """Return the path of a picture that a file in its folder names.
-
-    Raises:
-        DataLayoutError: the name leads out of the folder.
-    """
-    path = folder / name
-    if not lies_inside(path, folder):
-        raise DataLayoutError(
-            f"{folder} names a picture outside of it: {name!r}. Expected names of pictures in that "
-            "folder. Copy the picture there, or take out its line."
-        )
-    return path
 
 
 def read_karpathy(file: Path, split: str) -> list[CaptionRecord]:
@@ -203,7 +191,9 @@ def read_karpathy(file: Path, split: str) -> list[CaptionRecord]:
     """
     entries = _karpathy_entries(file)
     records = [
-        _record(entry["filename"], [sentence["raw"] for sentence in entry["sentences"]])
+        CaptionRecord(
+            entry["filename"], sound_captions(sentence["raw"] for sentence in entry["sentences"])
+        )
         for entry in entries
         if entry["split"] in SPLIT_ALIASES[split]
     ]
@@ -263,7 +253,7 @@ def _join_precomp(
             PRECOMP_TREE,
             "Download the text files again.",
         )
-    return [_record(name, texts) for name, texts in grouped.items()]
+    return [CaptionRecord(name, sound_captions(texts)) for name, texts in grouped.items()]
 
 
 def match_pictures(
@@ -339,58 +329,10 @@ def _karpathy_entries(file: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _record(name: str, captions: Iterable[str], category: str | None = None) -> CaptionRecord:
-    # JSON may hold half of a surrogate pair, which no tokenizer takes.
-    kept = (caption.encode(errors="replace").decode().strip() for caption in captions)
-    return CaptionRecord(name, tuple(caption for caption in kept if caption), category)
-
-
-def _imagefolder_record(folder: Path, number: int, line: Mapping[str, Any]) -> CaptionRecord:
-    name, captions = line.get("file_name"), line.get("captions")
-    category = line.get("category", line.get("class"))
-    texts = [captions] if isinstance(captions, str) else captions
-    if not isinstance(name, str) or not _are_texts(texts):
-        raise layout_error(
-            folder / "metadata.jsonl",
-            f"line {number} has no file_name or no captions, which are texts: {line}",
-            IMAGEFOLDER_TREE,
-            "Write both fields in every line.",
-        )
-    return _record(name, texts, None if category is None else str(category))
-
-
-def _are_texts(found: object) -> TypeGuard[list[str]]:
-    """Tell whether this is a list of one text or more."""
-    return isinstance(found, list) and bool(found) and all(isinstance(one, str) for one in found)
-
-
-def _json_lines(folder: Path) -> list[tuple[int, dict[str, Any]]]:
-    file = folder / "metadata.jsonl"
-    rows: list[tuple[int, dict[str, Any]]] = []
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise layout_error(
-            file,
-            f"is not UTF-8 text ({error.reason} at byte {error.start})",
-            IMAGEFOLDER_TREE,
-            "Save the file as UTF-8.",
-        ) from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-        except ValueError as error:
-            raise layout_error(
-                file, f"line {number} is not JSON ({error})", IMAGEFOLDER_TREE, "Mend the line."
-            ) from error
-        if not isinstance(row, dict):
-            raise layout_error(
-                file, f"line {number} is not an object", IMAGEFOLDER_TREE, "Mend the line."
-            )
-        rows.append((number, row))
-    return rows
+def _imagefolder_record(row: PictureRow) -> CaptionRecord:
+    if row.captions is None:
+        raise row.error(f"has no captions, which are texts; expected\n{IMAGEFOLDER_TREE}")
+    return CaptionRecord(row.file_name, row.captions, row.category)
 
 
 def _lines(file: Path) -> list[str]:

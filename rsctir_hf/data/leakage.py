@@ -153,20 +153,11 @@ class LeakageReport:
         return text
 
 
-def check_leakage(
-    tables: Mapping[str, datasets.Dataset],
-    *,
-    max_distance: int = MAX_DISTANCE,
-    min_correlation: float = MIN_CORRELATION,
-    max_difference: float = MAX_DIFFERENCE,
-) -> LeakageReport:
+def check_leakage(tables: Mapping[str, datasets.Dataset]) -> LeakageReport:
     """Look for pictures that stand twice, within and across data sets, and for shared captions.
 
     Args:
         tables: data sets or splits by name, for example ``{"train": ..., "test": ...}``.
-        max_distance: bits of 64 in which the hashes of two copies may differ.
-        min_correlation: least correlation of their grey thumbnails.
-        max_difference: greatest mean difference of their colour thumbnails, of 255.
 
     Returns:
         The pairs and counts.
@@ -192,8 +183,8 @@ def check_leakage(
             references.append(reference)
             bar.update()
     found = _equal_files(digests)
-    for left, right, distance, correlation, difference in _equal_pixels(thumbnails, max_distance):
-        if correlation >= min_correlation and difference <= max_difference:
+    for left, right, distance, correlation, difference in _equal_pixels(thumbnails):
+        if correlation >= MIN_CORRELATION and difference <= MAX_DIFFERENCE:
             found.setdefault((left, right), ("pixels", distance, difference))
     pairs = tuple(
         RepeatedPicture(references[left], references[right], *what)
@@ -254,7 +245,7 @@ def _equal_files(digests: list[bytes]) -> dict[tuple[int, int], tuple[str, int, 
 
 
 def _equal_pixels(
-    thumbnails: NDArray[np.uint8], max_distance: int
+    thumbnails: NDArray[np.uint8],
 ) -> Iterator[tuple[int, int, int, float, float]]:
     """Yield (left, right, distance, correlation, difference) of all candidates, left < right."""
     grey = thumbnails.mean(axis=3, dtype=np.float32)  # (n, 32, 32)
@@ -267,7 +258,7 @@ def _equal_pixels(
             differing = np.bitwise_count(
                 hashes[start : start + _CHUNK, None] ^ turned_hashes[None, start + 1 :]
             )
-            near = np.argwhere(np.triu(differing <= max_distance))
+            near = np.argwhere(np.triu(differing <= MAX_DISTANCE))
             for row, column in near:
                 left, right = int(rows[start + row]), int(rows[start + 1 + column])
                 covariance = _covariance(grey[left], turned_grey[right])

@@ -6,7 +6,7 @@ from string import Template
 import datasets
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 
-from rsctir_hf.data.benchmarks import BENCHMARKS, available_splits, load_benchmark
+from rsctir_hf.data.benchmarks import BENCHMARKS, every_split
 from rsctir_hf.loading.push_errors import explained_push
 
 DATASET_CARD = Template("""
@@ -33,7 +33,6 @@ def push_benchmark(
     private: bool = False,
     images: str | Path | None = None,
     complete: bool = True,
-    revision: str | None = None,
 ) -> dict[str, int]:
     """Push every split that a source holds as a data set with pictures inside and a card.
 
@@ -47,7 +46,6 @@ def push_benchmark(
         private: make a new repository private.
         images: as for ``load_benchmark``.
         complete: as there.
-        revision: of ``source``, as there.
 
     Returns:
         The number of pictures pushed for each split.
@@ -57,14 +55,8 @@ def push_benchmark(
         QueryError: unknown benchmark.
         PushError: no token, no right to write, a malformed name, or the Hub cannot be reached.
     """
-    tables = datasets.DatasetDict(
-        {
-            split: load_benchmark(
-                name, source, split=split, images=images, complete=complete, revision=revision
-            )
-            for split in available_splits(source, revision=revision)
-        }
-    )
+    splits = every_split(name, source, images=images, complete=complete)
+    tables = datasets.DatasetDict(dict(splits))
     counts = {split: len(table) for split, table in tables.items()}
     with explained_push(str(source), repo_id):
         HfApi().create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)

@@ -25,12 +25,14 @@ from rsctir_hf.data.tables import (
     TABLE_COLUMNS,
     caption_column,
     holds_lists,
+    hub_address,
     hub_split,
     name_column,
     unreachable,
 )
 from rsctir_hf.errors import DataLayoutError, ImageReadError
 from rsctir_hf.files.pictures import read_image
+from rsctir_hf.files.sentences import sound_captions
 
 logger = logging.getLogger(__name__)
 
@@ -56,25 +58,24 @@ class StreamedTable:
         return len(self.captions)
 
 
-def stream_from_hub(
-    source: str, split: str, *, buffer_size: int, limit: int = 0, revision: str | None = None
-) -> StreamedTable:
+def stream_from_hub(source: str, split: str, *, buffer_size: int, limit: int = 0) -> StreamedTable:
     """Open one split of a Hub data set for streaming; only its captions are read now.
 
     Args:
-        source: a Hub id; its files must be Parquet, as ``rsctir convert --push`` writes them.
+        source: OWNER/NAME or OWNER/NAME@REVISION on the Hub; its files must be Parquet, as
+            ``rsctir convert --push`` writes them.
         split: ``train``, ``validation`` or ``test``.
         buffer_size: rows among which the next one is drawn.
         limit: use the first so many rows (0: all).
-        revision: git revision of the data set.
 
     Raises:
         DataLayoutError: the data set cannot be reached, has no such split, is not Parquet or lacks
             a column.
     """
-    here = {"split": hub_split(source, split, revision=revision), "revision": revision}
+    address, revision = hub_address(source)
+    here = {"split": hub_split(source, split), "revision": revision}
     try:
-        rows = datasets.load_dataset(source, streaming=True, **here)
+        rows = datasets.load_dataset(address, streaming=True, **here)
         columns = rows.features or {}
         captions, name = caption_column(list(columns)), name_column(list(columns))
         if "image" not in columns or not holds_lists(columns, captions) or name is None:
@@ -82,7 +83,7 @@ def stream_from_hub(
                 f"{source} has the columns {dict(columns)}. Expected {TABLE_COLUMNS}, in Parquet "
                 "files. Convert and push it with: rsctir convert --push OWNER/NAME."
             )
-        words = datasets.load_dataset(source, streaming=True, columns=[captions], **here)
+        words = datasets.load_dataset(address, streaming=True, columns=[captions], **here)
         sentences = [row[captions] for row in (words.take(limit) if limit else words)]
     except HUB_ERRORS as error:
         raise unreachable(source, error) from error
@@ -90,7 +91,7 @@ def stream_from_hub(
     rows = rows.rename_columns(
         {old: new for old, new in ((captions, "captions"), (name, "file_name")) if old != new}
     ).cast_column("image", datasets.Image(decode=False))
-    known = [texts for texts in map(_without_blanks, sentences) if texts]
+    known = [list(texts) for texts in map(sound_captions, sentences) if texts]
     return StreamedTable(rows.take(limit) if limit else rows, known, buffer_size)
 
 
@@ -153,14 +154,10 @@ class StreamView(IterableDataset[TrainingRow]):
     def _usable(self) -> Iterator[Mapping[str, Any]]:
         """Yield the rows that have a caption and are not held out."""
         for content in self._rows:
-            captions = _without_blanks(content["captions"])
+            captions = list(sound_captions(content["captions"]))
             if not captions:
                 continue
             if self.table.held_out and file_digest(content["image"]) in self.table.held_out:
                 logger.warning("%s is held out too, and left out here", content["file_name"])
                 continue
             yield {**content, "captions": captions}
-
-
-def _without_blanks(captions: list[str]) -> list[str]:
-    return [text.strip() for text in captions if text.strip()]

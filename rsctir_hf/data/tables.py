@@ -17,15 +17,16 @@ from tqdm.auto import tqdm
 from rsctir_hf.data.collator import picture_source
 from rsctir_hf.data.formats import SPLIT_ALIASES, CaptionRecord, shorten
 from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.files.metadata import CAPTION_NAMES, CATEGORY_NAMES
 from rsctir_hf.files.pictures import read_image
+from rsctir_hf.files.sentences import sound_captions
 from rsctir_hf.loading.hub_files import explain_refusal
 
 logger = logging.getLogger(__name__)
 
 # What published tables call the same thing; the first that is there is taken.
-_CAPTION_COLUMNS = ("captions", "caption", "sentences")
 _NAME_COLUMNS = ("file_name", "filename", "image_name")
-_CATEGORY_COLUMNS = ("category", "class", "class_name", "label")
+_CATEGORY_COLUMNS = (*CATEGORY_NAMES, "class_name", "label")
 TABLE_COLUMNS = "image (Image), captions (list of str), filename or file_name, optional category"
 #: What datasets raises where the Hub gives nothing or not all.
 HUB_ERRORS = (HTTPError, OSError, ValueError, datasets.exceptions.DatasetsError)
@@ -83,14 +84,24 @@ def table_from_parquet(folder: Path, split: str) -> datasets.Dataset:
     return standardise(datasets.Dataset.from_parquet(files), source=str(folder))
 
 
-def hub_splits(source: str, *, revision: str | None = None) -> dict[str, str]:
+def hub_address(source: str) -> tuple[str, str | None]:
+    """Return id and git revision of a Hub data set written as OWNER/NAME or OWNER/NAME@REVISION."""
+    name, _, revision = (source, "", "") if Path(source).exists() else source.partition("@")
+    return name, revision or None
+
+
+def hub_splits(source: str) -> dict[str, str]:
     """Return our name and the Hub's name of each split of a Hub data set.
+
+    Args:
+        source: see ``hub_address``, as everywhere here.
 
     Raises:
         DataLayoutError: the data set cannot be reached.
     """
+    name, revision = hub_address(source)
     try:
-        names = datasets.get_dataset_split_names(source, revision=revision)
+        names = datasets.get_dataset_split_names(name, revision=revision)
     except HUB_ERRORS as error:
         raise unreachable(source, error) from error
     return {
@@ -98,13 +109,13 @@ def hub_splits(source: str, *, revision: str | None = None) -> dict[str, str]:
     }
 
 
-def hub_split(source: str, split: str, *, revision: str | None = None) -> str:
+def hub_split(source: str, split: str) -> str:
     """Return the Hub's name of one of our splits.
 
     Raises:
         DataLayoutError: the data set cannot be reached or has no such split.
     """
-    splits = hub_splits(source, revision=revision)
+    splits = hub_splits(source)
     if split not in splits:
         raise DataLayoutError(
             f"{source} has no split {split!r}, only {', '.join(splits) or 'unknown ones'}. "
@@ -113,24 +124,25 @@ def hub_split(source: str, split: str, *, revision: str | None = None) -> str:
     return splits[split]
 
 
-def table_from_hub(source: str, split: str, *, revision: str | None = None) -> datasets.Dataset:
+def table_from_hub(source: str, split: str) -> datasets.Dataset:
     """Load one split of a captioned Hub data set.
 
     Raises:
         DataLayoutError: the data set cannot be reached, has no such split, or lacks a column.
     """
-    return standardise(split_from_hub(source, split, revision=revision), source=source)
+    return standardise(split_from_hub(source, split), source=source)
 
 
-def split_from_hub(source: str, split: str, *, revision: str | None = None) -> datasets.Dataset:
+def split_from_hub(source: str, split: str) -> datasets.Dataset:
     """Load one split of a Hub data set as it is.
 
     Raises:
         DataLayoutError: the data set cannot be reached or has no such split.
     """
-    name = hub_split(source, split, revision=revision)
+    hub_name = hub_split(source, split)
+    name, revision = hub_address(source)
     try:
-        return datasets.load_dataset(source, split=name, revision=revision)
+        return datasets.load_dataset(name, split=hub_name, revision=revision)
     except HUB_ERRORS as error:
         raise unreachable(source, error) from error
 
@@ -151,7 +163,7 @@ def standardise(table: datasets.Dataset, *, source: str) -> datasets.Dataset:
         )
     category = _pick(table.column_names, _CATEGORY_COLUMNS)
     captions = [
-        [text.strip() for text in each or () if text and text.strip()] for each in table[sentences]
+        list(sound_captions(text for text in each or () if text)) for each in table[sentences]
     ]
     file_names = [Path(str(name)).name for name in table[names]]
     columns: dict[str, list] = {"captions": captions, "file_name": file_names}
@@ -188,7 +200,7 @@ def check_pictures(table: datasets.Dataset, *, source: str) -> None:
 
 def caption_column(columns: Sequence[str]) -> str | None:
     """Return which of the columns holds the captions."""
-    return _pick(columns, _CAPTION_COLUMNS)
+    return _pick(columns, CAPTION_NAMES)
 
 
 def holds_lists(features: Mapping[str, Any], column: str | None) -> bool:

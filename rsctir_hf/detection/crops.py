@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
+from torchvision.ops import box_area
 
 from rsctir_hf.data.augmentation import Augmentation, row_generator
-from rsctir_hf.data.formats import picture_in
-from rsctir_hf.detection.boxes import Boxes, turned_boxes, windowed_boxes
-from rsctir_hf.errors import DataLayoutError
-from rsctir_hf.files.atomic import parse_json
+from rsctir_hf.files.metadata import PictureRow, read_metadata
 from rsctir_hf.files.pictures import SYMMETRIES, read_image, turned
 
-METADATA = "metadata.jsonl"
+Boxes = NDArray[np.float32]  # (N, 4) left, top, right, bottom in pixels
 GREY = (128, 128, 128)  # beyond the edge of a picture; about 0 after normalisation
 VISIBLE = 0.3  # a box with less of its area inside a crop is no longer looked for there
 SMALLEST_SIDE = 3.0  # pixels of a crop; smaller boxes are no longer looked for either
@@ -77,39 +76,23 @@ def read_boxed_folder(
     Raises:
         DataLayoutError: there is no such folder, or a line cannot be read or leads out of it.
     """
-    file = folder / METADATA
-    if not file.is_file():
-        raise DataLayoutError(f"{file} is missing. Expected pictures and {METADATA} in {folder}.")
     known = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataLayoutError(f"{file} is not UTF-8 text ({error}). Save it as UTF-8.") from error
-    return [_boxed(folder, line, classes, known) for line in lines if line.strip()]
+    return [_boxed(row, classes, known) for row in read_metadata(folder)]
 
 
-def _boxed(
-    folder: Path, line: str, classes: Sequence[str], known: Mapping[Any, str]
-) -> BoxedPicture:
+def _boxed(row: PictureRow, classes: Sequence[str], known: Mapping[Any, str]) -> BoxedPicture:
     """Read the picture of one line.
 
     Raises:
-        DataLayoutError: the line cannot be read or leads out of the folder.
+        DataLayoutError: the line has no boxes or leads out of the folder.
     """
-    try:
-        row = parse_json(line)
-        objects = zip(row["objects"]["bbox"], row["objects"]["category"], strict=True)
-        kept = [(box, known[kind]) for box, kind in objects if kind in known]
-        path = picture_in(folder, row["file_name"])
-        boxes = np.array([box for box, _ in kept], np.float32).reshape(-1, 4)
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DataLayoutError(
-            f"{folder / METADATA} has a line without file_name, or objects with bbox (four "
-            f"numbers) and category: {error}"
-        ) from error
+    if row.objects is None:
+        raise row.error("has no objects with bbox and category")
+    kept = [each for each in row.objects if each.category in known]
+    boxes = np.array([each.box for each in kept], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    labels = np.array([classes.index(kind) for _, kind in kept], np.int64)
-    return BoxedPicture(row["file_name"], read_image(path), boxes, labels)
+    labels = np.array([classes.index(known[each.category]) for each in kept], np.int64)
+    return BoxedPicture(row.file_name, read_image(row.path), boxes, labels)
 
 
 class BoxedView(Dataset[BoxedPicture]):
@@ -186,3 +169,50 @@ def corner(
         middle = float(around.mean())
         low, high = max(low, int(middle) - side + 1), min(high, int(middle))
     return int(rng.integers(low, max(low, high) + 1))
+
+
+def turned_boxes(boxes: Boxes, size: tuple[int, int], symmetry: Image.Transpose | None) -> Boxes:
+    """Move boxes as ``pictures.turned`` moves the picture.
+
+    Args:
+        boxes: (N, 4).
+        size: width and height of the picture before it is turned.
+        symmetry: one of ``pictures.SYMMETRIES``.
+
+    Returns:
+        (N, 4) in the turned picture.
+    """
+    width, height = size
+    left, top, right, bottom = boxes.T
+    moved = {
+        None: (left, top, right, bottom),
+        Image.Transpose.FLIP_LEFT_RIGHT: (width - right, top, width - left, bottom),
+        Image.Transpose.FLIP_TOP_BOTTOM: (left, height - bottom, right, height - top),
+        Image.Transpose.ROTATE_90: (top, width - right, bottom, width - left),
+        Image.Transpose.ROTATE_180: (width - right, height - bottom, width - left, height - top),
+        Image.Transpose.ROTATE_270: (height - bottom, left, height - top, right),
+        Image.Transpose.TRANSPOSE: (top, left, bottom, right),
+        Image.Transpose.TRANSVERSE: (height - bottom, width - right, height - top, width - left),
+    }
+    return np.stack(moved[symmetry], axis=1).astype(np.float32)  # (N, 4)
+
+
+def windowed_boxes(
+    boxes: Boxes, window: tuple[float, float, float, float], *, visible: float
+) -> tuple[Boxes, NDArray[np.bool_]]:
+    """Cut boxes at the edge of a window and count from its corner.
+
+    Args:
+        boxes: (N, 4).
+        window: left, top, right, bottom; it may reach beyond the picture.
+        visible: a box with less than this share of its area inside the window is left out.
+
+    Returns:
+        The M boxes that stay (M, 4), and which of the N they are (N,).
+    """
+    left, top, right, bottom = window
+    cut = np.clip(boxes, (left, top, left, top), (right, bottom, right, bottom))
+    seen, whole = (box_area(torch.from_numpy(each)).numpy() for each in (cut, boxes))
+    share = seen / np.maximum(whole, np.finfo(np.float32).tiny)
+    keep = (cut[:, 2:] > cut[:, :2]).all(axis=1) & (share >= visible)
+    return (cut[keep] - np.array([left, top, left, top])).astype(np.float32), keep

@@ -10,8 +10,8 @@ from torchvision.ops import box_convert
 from transformers import PreTrainedModel, RTDetrImageProcessor, TrainerCallback
 
 from rsctir_hf.data.sampler import CaptionAwareSampler
+from rsctir_hf.detection.average_precision import evaluate_detection
 from rsctir_hf.detection.crops import BoxedPicture, BoxedView, CropRule
-from rsctir_hf.detection.detection_evaluation import evaluate_detection
 from rsctir_hf.detection.detector_args import DetectorModelArguments, DetectorTrainingArguments
 from rsctir_hf.models.overhead import OverheadDetector, OverheadDetectorConfig
 from rsctir_hf.training.packaged_weights import backbone_state_dict

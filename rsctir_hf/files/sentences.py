@@ -1,4 +1,4 @@
-"""When two captions are the same sentence.
+"""Which captions are kept, and when two of them are the same sentence.
 
 The benchmarks repeat sentences: in UCM-Captions 10,500 captions are 2,032 distinct ones. Batches,
 false-negative masks, the leakage report, the metrics and the caption bank all need one answer to
@@ -21,6 +21,15 @@ def normalise_caption(caption: str) -> str:
     """
     text = _SPACES.sub(" ", caption).strip().casefold()
     return _SPACE_BEFORE_STOP.sub(r"\1", text).rstrip(" .") or text
+
+
+def sound_captions(captions: Iterable[str]) -> tuple[str, ...]:
+    """Return captions without white space around them, blank ones left out.
+
+    JSON may hold half of a surrogate pair, which no tokenizer takes; it becomes a question mark.
+    """
+    kept = (caption.encode(errors="replace").decode().strip() for caption in captions)
+    return tuple(caption for caption in kept if caption)
 
 
 def number_captions(caption_sets: Iterable[Sequence[str]]) -> tuple[list[list[int]], int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, EvalResultEntry
 
-from rsctir_hf.data import BENCHMARKS
+from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.search.other_queries import RERANKS
 
 DIRECTIONS = ("i2t", "t2i")

@@ -9,8 +9,7 @@ from typing import Any, cast
 import yaml
 from huggingface_hub import HfApi, ModelCard, ModelCardData, eval_result_entries_to_yaml
 
-from rsctir_hf.data import BENCHMARKS
-from rsctir_hf.data.benchmarks import DRAWN, Benchmark
+from rsctir_hf.data.benchmarks import BENCHMARKS, DRAWN, Benchmark
 from rsctir_hf.errors import ModelLoadError, RsctirError
 from rsctir_hf.files.atomic import parse_json, write_atomically
 from rsctir_hf.hub.card_tables import (

@@ -17,14 +17,14 @@ Contributions of several regions do not add up to the score: regions share what 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from rsctir_hf.errors import QueryError, UnsupportedError
-from rsctir_hf.models.galr.regions_galr import arrange_regions
 from rsctir_hf.regions.proposer import Regions
+from rsctir_hf.regions.sanitize import checked_boxes, sound_boxes
 
 #: Boxes that are asked about; of more, the strongest.
 MOST_BOXES = 20
@@ -151,9 +151,8 @@ def box_contributions(
 ) -> Contributions:
     """Return what lies under each of some boxes contributes, ``BATCH_SIZE`` boxes a pass.
 
-    Boxes are treated as those of a proposer (``sanitize.sound_regions``): clipped to the picture,
-    those that are empty, outside or not finite, or whose score is not finite, left out. Of more
-    than ``MOST_BOXES`` the strongest are asked about.
+    Boxes are treated as those of a proposer (``sanitize.sound_boxes``). Of more than ``MOST_BOXES``
+    the strongest are asked about.
 
     Args:
         model: a ``BoxMaskingModel``, in evaluation mode.
@@ -164,27 +163,15 @@ def box_contributions(
 
     Raises:
         UnsupportedError: the model cannot mask boxes, or was built so that it cannot.
-        QueryError: not one picture, queries that are not finite, or boxes and scores that are no
-            numbers or of another shape.
+        QueryError: not one picture, or queries that are not finite.
+        RegionsError: boxes and scores that are no numbers or of another shape.
     """
     if not isinstance(model, BoxMaskingModel):
-        raise UnsupportedError(
-            f"{type(model).__name__} cannot leave out what lies under a box. Use a CMPAGL-style "
-            "or a GaLR model."
-        )
+        raise _masks_no_boxes(model)
     pixels = _one_picture(pixel_values)
-    boxes, scores = _checked(boxes, scores)
-    size = (pixels.shape[-2], pixels.shape[-1])
-    found = arrange_regions(
-        boxes[None],
-        None if scores is None else scores[None],
-        torch.arange(len(boxes))[None],  # as labels, so that each box is known again
-        None if scores is None else scores.isfinite()[None],
-        image_size=size,
-        count=min(len(boxes), MOST_BOXES),
-    )
-    sound = found.mask[0]
-    chosen = found.boxes[0, sound]  # (N, 4)
+    found, sure = checked_boxes(boxes, scores, giver="The caller")
+    size = (pixels.shape[-1], pixels.shape[-2])
+    chosen, sure, rows = sound_boxes(found, sure, size, count=MOST_BOXES)  # (N, 4), (N,), (N,)
     # The first copy masks nothing: an empty box.
     variants = torch.cat([torch.zeros(1, 4), chosen]).to(pixels.device)
     try:
@@ -196,8 +183,8 @@ def box_contributions(
     cosines = _cosines(torch.cat(features), queries)  # (1 + N, Q)
     return Contributions(
         boxes=chosen,
-        scores=found.scores[0, sound],
-        numbers=cast(Tensor, found.labels)[0, sound] + 1,
+        scores=sure,
+        numbers=rows + 1,
         kept=torch.ones(len(chosen), dtype=torch.bool),
         whole=cosines[0],
         masked=cosines[1:],
@@ -225,8 +212,9 @@ def region_contributions(
 
     Raises:
         UnsupportedError: the model can leave out neither nodes nor boxes.
-        QueryError: regions where the model has its own, or none where it has not; see
-            ``node_contributions`` and ``box_contributions`` for the rest.
+        QueryError: regions where the model has its own, or none where it has not.
+        RegionsError: the regions are none; see ``node_contributions`` and ``box_contributions`` for
+            the rest.
     """
     if isinstance(model, NodeMaskingModel):
         if regions is not None:
@@ -235,18 +223,28 @@ def region_contributions(
                 "Leave regions out; a detector's regions are handed in where the picture is read."
             )
         return node_contributions(model, inputs, queries)
-    if regions is None and isinstance(model, BoxMaskingModel):
+    if not isinstance(model, BoxMaskingModel):
+        raise _masks_no_boxes(model)
+    if regions is None:
         raise QueryError(
             f"{type(model).__name__} has no regions of its own. Give regions: a detector's, or "
             "the boxes of a GaLR model's region graph."
         )
     pixels = inputs["pixel_values"]
-    boxes = torch.zeros(0, 4) if regions is None else _as_boxes(getattr(regions, "boxes", None))
+    boxes, scores = checked_boxes(
+        getattr(regions, "boxes", None), getattr(regions, "scores", None), giver="The caller"
+    )
     if picture_size is not None:
         scale = (pixels.shape[-1] / picture_size[0], pixels.shape[-2] / picture_size[1])
         boxes = boxes * torch.tensor(scale * 2)
-    scores = getattr(regions, "scores", None)
     return box_contributions(model, pixels, queries, boxes=boxes, scores=scores)
+
+
+def _masks_no_boxes(model: nn.Module) -> UnsupportedError:
+    return UnsupportedError(
+        f"{type(model).__name__} cannot leave out what lies under a box. Use a CMPAGL-style or a "
+        "GaLR model."
+    )
 
 
 def _one_picture(pixel_values: Tensor) -> Tensor:
@@ -256,37 +254,6 @@ def _one_picture(pixel_values: Tensor) -> Tensor:
             "(1, 3, H, W)."
         )
     return pixel_values
-
-
-def _as_boxes(boxes: Any) -> Tensor:  # noqa: ANN401 - whatever was handed in
-    """Return boxes (M, 4) as float32 on the CPU, or say that they have another shape."""
-    found = _as_numbers(boxes)
-    found = found.reshape(0, 4) if found.numel() == 0 else found
-    if found.ndim != 2 or found.shape[1] != 4:
-        raise QueryError(f"Boxes are {tuple(found.shape)}; expected (M, 4): x1, y1, x2, y2.")
-    return found
-
-
-def _checked(boxes: Any, scores: Any) -> tuple[Tensor, Tensor | None]:  # noqa: ANN401
-    """Return boxes (M, 4) and their scores (M,), or say what does not fit."""
-    found = _as_boxes(boxes)
-    if scores is None:
-        return found, None
-    sure = _as_numbers(scores).flatten()
-    if len(sure) != len(found):
-        raise QueryError(f"Got {len(sure)} scores for {len(found)} boxes; give one for each.")
-    return found, sure
-
-
-def _as_numbers(given: Any) -> Tensor:  # noqa: ANN401
-    """Return float32 on the CPU, or say that these are no numbers."""
-    try:
-        return torch.as_tensor(given, dtype=torch.float32).cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise QueryError(
-            f"Boxes or scores are no numbers ({error}). Give a Regions with boxes (M, 4) in pixels "
-            "and scores (M,), or None for scores that are all alike."
-        ) from error
 
 
 def _cosines(features: Tensor, queries: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.files.metadata import METADATA_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +22,9 @@ def sample_folder() -> Path:
     Raises:
         DataLayoutError: the package was installed without them.
     """
-    if not (SCENE_FOLDER / "metadata.jsonl").is_file():
+    if not (SCENE_FOLDER / METADATA_FILE).is_file():
         raise DataLayoutError(
-            f"No drawn scenes in {SCENE_FOLDER}: expected 200 JPEGs and metadata.jsonl. "
+            f"No drawn scenes in {SCENE_FOLDER}: expected 200 JPEGs and {METADATA_FILE}. "
             "Draw them again in a clone of the repository with: python -m drawn_scenes.build"
         )
     return SCENE_FOLDER

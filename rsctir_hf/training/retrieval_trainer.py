@@ -26,6 +26,7 @@ from rsctir_hf.losses import (
     distillation_loss,
     hard_negative_indices,
     info_nce_loss,
+    intra_class_loss,
     matching_loss,
     triplet_loss,
 )
@@ -136,16 +137,15 @@ class RetrievalTrainer(AveragingTrainer):
                 similarity, positives, scale=logit_scale.exp()
             )
         if args.triplet_weight:
-            loss = loss + args.triplet_weight * triplet_loss(
-                similarity,
-                image_of_caption,
-                positives,
-                margin=args.triplet_margin,
-                negatives=args.triplet_negatives,
-                intra_weight=args.intra_weight,
-                intra_margin=args.intra_margin,
-                intra_positives=args.intra_positives,
+            pairs = (similarity, image_of_caption, positives)
+            triplet = triplet_loss(
+                *pairs, margin=args.triplet_margin, negatives=args.triplet_negatives
             )
+            if args.intra_weight:
+                triplet = triplet + args.intra_weight * intra_class_loss(
+                    *pairs, margin=args.intra_margin, over=args.intra_positives
+                )
+            loss = loss + args.triplet_weight * triplet
         return loss
 
     def matching_is_on(self, model: nn.Module) -> bool:

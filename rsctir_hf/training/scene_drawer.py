@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Protocol
 
 from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.files.metadata import METADATA_FILE
 
 #: Scene seeds from here on are for training; the shipped gallery has the seeds 0 to 9.
 FIRST_TRAINING_SEED = 1000
-METADATA = "metadata.jsonl"
 
 
 class SceneDrawer(Protocol):
@@ -28,7 +28,7 @@ def draw_once(
     Raises:
         DataLayoutError: there is no program to draw with.
     """
-    if (folder / METADATA).is_file():
+    if (folder / METADATA_FILE).is_file():
         return
     if draw is None:
         raise DataLayoutError(

@@ -158,7 +158,7 @@ def test_hub_id_is_loaded_from_the_hub(monkeypatch):
         datasets, "get_dataset_split_names", lambda *_, **__: ["train", "valid", "test"]
     )
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    table = load_benchmark("rsicd", "arampacha/rsicd", split="validation", revision="abc")
+    table = load_benchmark("rsicd", "arampacha/rsicd@abc", split="validation")
     assert asked == {"name": "arampacha/rsicd", "split": "valid", "revision": "abc"}
     assert table.column_names == ["image", "captions", "file_name"]
     assert available_splits("arampacha/rsicd") == ("train", "validation", "test")

@@ -94,10 +94,10 @@ def test_imagefolder_reads_nothing_outside_of_its_folder(tmp_path, name):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{broken", "line 7 is not JSON"),
-        ("[1, 2]", "line 7 is not an object"),
-        ('{"file_name": "a.png"}', "line 7 has no file_name or no captions"),
-        ('{"captions": ["a"]}', "line 7 has no file_name or no captions"),
+        ("{broken", r"Line 7 of .*metadata\.jsonl is not JSON"),
+        ("[1, 2]", r"Line 7 of .*metadata\.jsonl is not an object"),
+        ('{"file_name": "a.png"}', r"Line 7 of .*metadata\.jsonl has no captions"),
+        ('{"captions": ["a"]}', r"Line 7 of .*metadata\.jsonl has None as file_name"),
     ],
 )
 def test_imagefolder_names_the_malformed_line(tmp_path, line, complaint):
@@ -265,7 +265,7 @@ def test_imagefolder_captions_are_texts(tmp_path, captions):
     root = write_imagefolder(tmp_path)
     line = json.dumps({"file_name": "scene00.png", "captions": captions})
     (root / "train" / "metadata.jsonl").write_text(line)
-    with pytest.raises(DataLayoutError, match="captions, which are texts"):
+    with pytest.raises(DataLayoutError, match="captions that are no texts"):
         read_imagefolder(root, "train")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rsctir_hf.data import leakage
 from rsctir_hf.data.benchmarks import load_benchmark
 from rsctir_hf.data.leakage import check_leakage, perceptual_hash
 from rsctir_hf.errors import ImageReadError
@@ -93,14 +94,15 @@ def test_flat_pictures_are_matched_by_file_only():
     assert places(report.pairs) == [("train", 0, "train", 2)]
 
 
-def test_candidates_of_low_contrast_are_confirmed_on_pixels():
+def test_candidates_of_low_contrast_are_confirmed_on_pixels(monkeypatch):
     rng = np.random.default_rng(0)
     seas = [
         Image.fromarray((90 + rng.normal(0, 3, (64, 64, 3))).astype(np.uint8)) for _ in range(80)
     ]
     table = table_of([encoded(sea) for sea in seas])
     # Even when every pair is a candidate, none survives the look at the pixels.
-    assert check_leakage({"train": table}, max_distance=64).pairs == ()
+    monkeypatch.setattr(leakage, "MAX_DISTANCE", 64)
+    assert check_leakage({"train": table}).pairs == ()
 
 
 def test_hash_changes_little_by_resizing_and_much_between_pictures():

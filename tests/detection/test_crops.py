@@ -1,4 +1,7 @@
-"""Boxed pictures: reading RSOD's layout, and crops whose boxes fit what they show."""
+"""Boxed pictures: reading RSOD's layout, and crops whose boxes fit what they show.
+
+A painted block is found where its box says, however the picture is moved.
+"""
 
 import json
 
@@ -15,10 +18,14 @@ from rsctir_hf.detection.crops import (
     corner,
     cropped,
     read_boxed_folder,
+    turned_boxes,
+    windowed_boxes,
 )
 from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.files.pictures import SYMMETRIES, turned
 
 RED = np.array([250, 0, 0])
+SIZE = (40, 28)
 
 
 def one_block(box=(30, 20, 54, 36), size=(90, 60)):
@@ -137,3 +144,50 @@ def test_a_damaged_line_is_refused(tmp_path, line):
     (folder / "metadata.jsonl").write_bytes(line + b"\n")
     with pytest.raises(DataLayoutError, match=r"metadata\.jsonl"):
         read_boxed_folder(folder, classes=["x"], names=["x"])
+
+
+def painted(boxes, size=SIZE):
+    """A black picture in which each box has a grey value of its own."""
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    for number, (left, top, right, bottom) in enumerate(boxes.astype(int), start=1):
+        pixels[top:bottom, left:right] = 40 * number
+    return Image.fromarray(pixels)
+
+
+def block_of(picture, number):
+    rows, columns = np.nonzero(np.asarray(picture)[..., 0] == 40 * number)
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+def random_boxes(rng):
+    """Three boxes of whole pixels, one in each third, so that none covers another."""
+    left = np.array([1, 14, 27]) + rng.integers(0, 4, 3)
+    top = rng.integers(0, 15, 3)
+    return np.stack([left, top, left + rng.integers(2, 8, 3), top + rng.integers(2, 12, 3)], 1)
+
+
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+@pytest.mark.parametrize("seed", range(5))
+def test_boxes_turn_with_the_picture(symmetry, seed):
+    boxes = random_boxes(np.random.default_rng(seed)).astype(np.float32)
+    picture = turned(painted(boxes), symmetry)
+    moved = turned_boxes(boxes, SIZE, symmetry)
+    assert [block_of(picture, n + 1) for n in range(3)] == moved.astype(int).tolist()
+
+
+def test_no_boxes_stay_no_boxes():
+    none = np.zeros((0, 4), np.float32)
+    for symmetry in SYMMETRIES:
+        assert turned_boxes(none, SIZE, symmetry).shape == (0, 4)
+    cut, keep = windowed_boxes(none, (0, 0, 5, 5), visible=0.5)
+    assert cut.shape == (0, 4) and keep.shape == (0,)
+
+
+def test_a_window_cuts_boxes_and_drops_those_it_hardly_shows():
+    boxes = np.array([[2, 2, 6, 6], [8, 2, 18, 6], [20, 20, 24, 24]], np.float32)
+    # The second is 10 wide, of which the window shows 8..10: one fifth.
+    cut, keep = windowed_boxes(boxes, (4, 0, 10, 10), visible=0.2)
+    assert keep.tolist() == [True, True, False]
+    assert cut.tolist() == [[0, 2, 2, 6], [4, 2, 6, 6]]
+    _, keep = windowed_boxes(boxes, (4, 0, 10, 10), visible=0.21)
+    assert keep.tolist() == [True, False, False]

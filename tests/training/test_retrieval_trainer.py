@@ -7,7 +7,12 @@ import torch
 from transformers import AutoTokenizer
 
 from rsctir_hf.files.sentences import normalise_caption
-from rsctir_hf.losses import distillation_loss, info_nce_loss, triplet_loss
+from rsctir_hf.losses import (
+    distillation_loss,
+    info_nce_loss,
+    intra_class_loss,
+    triplet_loss,
+)
 from rsctir_hf.models.cmpagl import CMPAGLModel
 from rsctir_hf.training.retrieval_trainer import fusion_loss, mean_metrics
 from rsctir_hf.training.staged import hold_statistics
@@ -116,16 +121,10 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(tmp_path, rows, processor):
     batch = next(iter(trainer.get_train_dataloader()))
     outputs = model(**{key: batch[key] for key in ("pixel_values", "input_ids", "attention_mask")})
     similarity = outputs.image_embeds @ outputs.text_embeds.T
-    expected = 2.0 * info_nce_loss(
-        similarity, batch["positives"], scale=model.logit_scale.exp()
-    ) + 3.0 * triplet_loss(
-        similarity,
-        batch["image_of_caption"],
-        batch["positives"],
-        margin=0.2,
-        negatives="mean",
-        intra_weight=0.5,
-    )
+    pairs = (similarity, batch["image_of_caption"], batch["positives"])
+    contrastive = info_nce_loss(similarity, batch["positives"], scale=model.logit_scale.exp())
+    triplet = triplet_loss(*pairs, margin=0.2, negatives="mean") + 0.5 * intra_class_loss(*pairs)
+    expected = 2.0 * contrastive + 3.0 * triplet
     torch.testing.assert_close(trainer.compute_loss(model, dict(batch)), expected)
 
 

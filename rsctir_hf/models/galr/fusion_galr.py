@@ -64,7 +64,7 @@ class MVSA(nn.Module):
         if self.normalise:
             joint = F.normalize(joint, dim=1)
         attention = self.value(joint) * torch.sigmoid(self.gate(joint))  # (B, 1, h, w)
-        attention = _average_pool(attention, self.grid).flatten(1)  # (B, grid**2)
+        attention = average_pool(attention, self.grid).flatten(1)  # (B, grid**2)
         mask = torch.sigmoid(self.mask(attention))  # (B, fusion_dim)
         return l2_normalise(self.last(maps[-1].mean(dim=(-2, -1))) * mask)
 
@@ -191,20 +191,29 @@ def _at_least(level: Tensor, side: int) -> Tensor:
     return F.pad(level, (0, max(0, side - width), 0, max(0, side - height)))
 
 
-def _average_pool(level: Tensor, side: int) -> Tensor:
-    """Adaptive average pooling of (B, C, h, w) to (B, C, side, side).
+# Copied from rsctir_hf.models.cmpagl.pooling_cmpagl.average_pool
+def average_pool(features: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Adaptive average pooling of (B, C, h, w) to (B, C, H, W).
 
     Under ``torch.use_deterministic_algorithms`` (``full_determinism`` of a training) it is a
     product with the cells' shares on either side: the gradient of PyTorch's own kernel raises there
     on a GPU.
+
+    Args:
+        features: (B, C, h, w).
+        size: (H, W), or the side of a square.
     """
     if not torch.are_deterministic_algorithms_enabled():
-        return F.adaptive_avg_pool2d(level, side)
-    rows, columns = (
-        F.adaptive_avg_pool1d(torch.eye(length, dtype=level.dtype, device=level.device), side)
-        for length in level.shape[-2:]
-    )  # (h, side) and (w, side): share of each place in the mean of each cell
-    return rows.T @ level @ columns
+        return F.adaptive_avg_pool2d(features, size)
+    rows, columns = (size, size) if isinstance(size, int) else size
+    return _shares(features, rows, -2).T @ features @ _shares(features, columns, -1)
+
+
+# Copied from rsctir_hf.models.cmpagl.pooling_cmpagl._shares
+def _shares(features: Tensor, cells: int, dim: int) -> Tensor:
+    """Share (length of ``dim``, cells) that each place has in the mean of each cell."""
+    places = torch.eye(features.shape[dim], dtype=features.dtype, device=features.device)
+    return F.adaptive_avg_pool1d(places, cells)
 
 
 def _resize(level: Tensor, like: Tensor) -> Tensor:

@@ -47,6 +47,7 @@ from transformers.processing_utils import TextKwargs
 PADDING, UNKNOWN = "<pad>", "<unk>"  # ids 0 and 1
 _NOT_A_WORD = r"[^\w\s]|_"  # punctuation, symbols and emoji
 
+# Copied from rsctir_hf.models.cmpagl.processing_cmpagl.SENTENCE_TRANSFORMERS_FILES
 #: What sentence-transformers needs beside the weights to embed with either tower.
 SENTENCE_TRANSFORMERS_FILES: dict[str, Any] = {
     "modules.json": [
@@ -97,10 +98,7 @@ class GaLRProcessor(ProcessorMixin):
     ) -> None:
         self.region_labels = list(region_labels)
         if tokenizer is not None:
-            # Captions stand alone, so token types carry nothing.
-            tokenizer.model_input_names = ["input_ids", "attention_mask"]
-            # A limit left in tokenizer.json by whoever wrote it must not outrank model_max_length.
-            tokenizer.init_kwargs.pop("max_length", None)
+            _prepare_tokenizer(tokenizer)
         super().__init__(image_processor, tokenizer)
 
     @classmethod
@@ -124,13 +122,7 @@ class GaLRProcessor(ProcessorMixin):
             max_length: longest caption in tokens; None keeps the tokenizer's own limit.
             region_labels: see the class.
         """
-        image_processor = ViTImageProcessor(
-            size={"height": image_size, "width": image_size},
-            resample=PILImageResampling.BICUBIC,
-            image_mean=list(mean),
-            image_std=list(std),
-            do_convert_rgb=True,
-        )
+        image_processor = _square_pictures(image_size, mean, std)
         if max_length is not None:
             tokenizer.model_max_length = max_length
         return cls(image_processor, tokenizer, region_labels)
@@ -227,6 +219,7 @@ class GaLRProcessor(ProcessorMixin):
             prepared["region_labels"] = labels
         return prepared
 
+    # Copied from rsctir_hf.models.cmpagl.processing_cmpagl.CMPAGLProcessor.save_pretrained
     def save_pretrained(
         self,
         save_directory: str | PathLike,
@@ -234,6 +227,11 @@ class GaLRProcessor(ProcessorMixin):
         **kwargs: Any,  # noqa: ANN401 - handed through to transformers
     ) -> list[str]:
         """Write the processor, and the files that let sentence-transformers load the folder.
+
+        Args:
+            save_directory: folder, made if missing.
+            push_to_hub: also upload the folder's files.
+            **kwargs: as for ``ProcessorMixin.save_pretrained``.
 
         Returns:
             Paths of the files that hold the processor.
@@ -304,6 +302,29 @@ def build_word_tokenizer(
         model_max_length=model_max_length,
         padding_side="right",
         model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+# Copied from rsctir_hf.models.cmpagl.processing_cmpagl._prepare_tokenizer
+def _prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Prepare a tokenizer for captions, which stand alone."""
+    # Token types carry nothing then.
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    # A limit left in tokenizer.json by whoever wrote it must not outrank model_max_length.
+    tokenizer.init_kwargs.pop("max_length", None)
+
+
+# Copied from rsctir_hf.models.cmpagl.processing_cmpagl._square_pictures
+def _square_pictures(
+    image_size: int, mean: Sequence[float], std: Sequence[float]
+) -> ViTImageProcessor:
+    """Return what resizes pictures straight to a square, and normalises values in 0..1."""
+    return ViTImageProcessor(
+        size={"height": image_size, "width": image_size},
+        resample=PILImageResampling.BICUBIC,
+        image_mean=list(mean),
+        image_std=list(std),
+        do_convert_rgb=True,
     )
 
 

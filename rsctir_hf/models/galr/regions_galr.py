@@ -119,7 +119,8 @@ def arrange_regions(
     """Bring regions of any number and quality to N = ``count`` sound ones, strongest first.
 
     Boxes are clipped to the image; empty, reversed or non-finite ones are masked out. A score
-    that is not finite counts as 0. Of more than N the strongest stay; fewer are padded.
+    that is not finite counts as 0, one beyond 1 ranks by its size and becomes 1. Of more than N
+    the strongest stay, equal ones in their order; fewer are padded.
 
     Args:
         boxes: (B, M, 4) x1, y1, x2, y2 in pixels of the model input.
@@ -137,17 +138,17 @@ def arrange_regions(
     valid = finite & (sides >= _SMALLEST_BOX).all(dim=-1)
     if mask is not None:
         valid = valid & mask.bool()
-    scores = valid.float() if scores is None else scores.float().nan_to_num(0, 0, 0).clamp(0, 1)
+    scores = valid.float() if scores is None else scores.float().nan_to_num(0, 0, 0)
     missing = max(0, count - boxes.shape[1])
     boxes, valid = F.pad(boxes, (0, 0, 0, missing)), F.pad(valid, (0, missing))
     scores = F.pad(scores, (0, missing))
-    order = scores.masked_fill(~valid, -1).argsort(dim=1, descending=True, stable=True)
+    order = scores.masked_fill(~valid, -torch.inf).argsort(dim=1, descending=True, stable=True)
     order = order[:, :count]
     valid = valid.gather(1, order)  # (B, N)
     chosen = boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4)) * valid.unsqueeze(-1)
     if labels is not None:
         labels = F.pad(labels, (0, missing), value=-1).gather(1, order).masked_fill(~valid, -1)
-    return RegionSet(chosen, scores.gather(1, order) * valid, labels, valid)
+    return RegionSet(chosen, scores.gather(1, order).clamp(0, 1) * valid, labels, valid)
 
 
 def roi_features(maps: list[Tensor], boxes: Tensor, image_size: tuple[int, int]) -> Tensor:

@@ -14,42 +14,23 @@ from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.constants import HF_HOME
 
 from rsctir_hf.errors import DataLayoutError, ImageReadError
-from rsctir_hf.files.atomic import parse_json, write_atomically
+from rsctir_hf.files.atomic import write_atomically
+from rsctir_hf.files.metadata import (
+    CAPTION_NAMES,
+    CATEGORY_NAMES,
+    PictureRow,
+    read_metadata_below,
+    read_row,
+)
 from rsctir_hf.files.pictures import list_images, read_image
 from rsctir_hf.hub.space import HUB_GALLERY, SAMPLE_GALLERY
 from rsctir_hf.loading.hub_files import could_be_dataset_id
 from rsctir_hf.sample import sample_folder
-from rsctir_hf.search.annotations import ANNOTATIONS_FILE
 
 logger = logging.getLogger(__name__)
 
+_SHOWN_NAMES = (*CAPTION_NAMES, *CATEGORY_NAMES, "geotransform", "crs")
 _OTHER_NAMES = {"validation": "valid", "valid": "validation"}
-
-
-@dataclass(frozen=True)
-class PictureRecord:
-    """What is known of one picture beside its pixels.
-
-    Attributes:
-        captions: its sentences, the first is shown.
-        category: scene type, if one is named.
-        geotransform: six numbers in GDAL's order (x of the corner, x per column, x per row, y of
-            the corner, y per column, y per row), if the picture is placed on the earth.
-        crs: reference system of the geotransform.
-    """
-
-    captions: tuple[str, ...] = ()
-    category: str | None = None
-    geotransform: tuple[float, ...] | None = None
-    crs: str | None = None
-
-    def centre(self, size: tuple[int, int]) -> tuple[float, float] | None:
-        """Return x, y of the middle of a picture of ``size`` (W, H) in the units of ``crs``."""
-        if self.geotransform is None:
-            return None
-        x0, dx, rx, y0, ry, dy = self.geotransform
-        column, row = size[0] / 2, size[1] / 2
-        return x0 + dx * column + rx * row, y0 + ry * column + dy * row
 
 
 @dataclass(frozen=True)
@@ -67,12 +48,12 @@ class Gallery:
     name: str
     origin: str
     paths: tuple[Path, ...]
-    records: Mapping[str, PictureRecord] = field(default_factory=dict)
+    records: Mapping[str, PictureRow] = field(default_factory=dict)
     drawn: bool = False
 
-    def record(self, path: str) -> PictureRecord:
+    def record(self, path: str) -> PictureRow:
         """Return what is known of a picture; an empty record if nothing is."""
-        return self.records.get(path, PictureRecord())
+        return self.records.get(path, PictureRow())
 
 
 def open_gallery(source: str, *, split: str = "test") -> Gallery:
@@ -107,42 +88,8 @@ def _open_folder(folder: Path) -> Gallery:
             f"The gallery folder {folder} holds no pictures. Put .jpg, .png or .tif files into it, "
             "or launch with --gallery sample."
         )
-    records: dict[str, PictureRecord] = {}
-    for metadata in sorted(folder.rglob(ANNOTATIONS_FILE)):
-        records |= _read_records(metadata)
-    return Gallery(folder.name, f"Pictures of the folder {folder.name}.", tuple(paths), records)
-
-
-def _read_records(metadata: Path) -> dict[str, PictureRecord]:
-    records = {}
-    lines = metadata.read_text(encoding="utf-8", errors="replace").split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-            path = str(metadata.parent / row["file_name"])
-            records[path] = _record(row)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            logger.warning("%s, line %d is left out: %s", metadata, number, error)
-    return records
-
-
-def _record(row: Mapping[str, Any]) -> PictureRecord:
-    captions = row.get("captions") or row.get("caption") or row.get("text") or ()
-    texts = (captions,) if isinstance(captions, str) else captions
-    transform, category = row.get("geotransform"), row.get("category")
-    return PictureRecord(
-        captions=tuple(text for text in texts if isinstance(text, str)),
-        category=None if category is None else str(category),
-        geotransform=tuple(map(float, transform)) if transform and len(transform) == 6 else None,
-        crs=_system(row.get("crs")),
-    )
-
-
-def _system(crs: object) -> str | None:
-    """Name a reference system: a bare number is an EPSG code."""
-    return f"EPSG:{crs}" if isinstance(crs, int) else str(crs) if crs else None
+    origin = f"Pictures of the folder {folder.name}."
+    return Gallery(folder.name, origin, tuple(paths), read_metadata_below(folder))
 
 
 def _open_hub(name: str, split: str) -> Gallery:
@@ -176,7 +123,7 @@ def _load_split(name: str, split: str) -> tuple[Dataset, str]:
         return load_dataset(name, split=_OTHER_NAMES[split]), _OTHER_NAMES[split]
 
 
-def _write_pictures(dataset: Dataset, column: str, folder: Path) -> dict[str, PictureRecord]:
+def _write_pictures(dataset: Dataset, column: str, folder: Path) -> dict[str, PictureRow]:
     """Lay the pictures of a data set out as files below the cache, once."""
     folder.mkdir(parents=True, exist_ok=True)
     records = {}
@@ -184,8 +131,18 @@ def _write_pictures(dataset: Dataset, column: str, folder: Path) -> dict[str, Pi
         path = folder / f"{number:06d}.jpg"
         if not path.is_file() and not _write_jpeg(row[column], path):
             continue
-        records[str(path)] = _record(row)
+        records[str(path)] = _shown(row, path.name)
     return records
+
+
+def _shown(row: Mapping[str, Any], file_name: str) -> PictureRow:
+    """Read what a row says of its picture; a data set of others may say it in another way."""
+    said = {name: row[name] for name in _SHOWN_NAMES if name in row}
+    try:
+        return read_row({**said, "file_name": file_name})
+    except DataLayoutError as error:
+        logger.warning("What the data set says of %s is not shown: %s", file_name, error)
+        return PictureRow(file_name)
 
 
 def _write_jpeg(cell: Mapping[str, Any], path: Path) -> bool:

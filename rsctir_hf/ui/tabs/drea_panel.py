@@ -5,7 +5,7 @@ from typing import Any
 import networkx as nx
 from PIL import Image
 
-from rsctir_hf.regions.drea import drea_graphs
+from rsctir_hf.regions.arrange import DREA_SWITCHES, rearranged
 from rsctir_hf.regions.graph import RegionGraph, to_networkx
 from rsctir_hf.ui.views.cards import escape
 from rsctir_hf.ui.views.figures import DROPPED, EDGE, KEPT, GraphView, centre_of, corners_of
@@ -34,8 +34,8 @@ def compare_switches(
     image = encode_picture(picture, 2 * CARD_SIDE)
     scale = (picture.width / config.image_size, picture.height / config.image_size)
     figures = []
-    for drea, found_so in drea_graphs(found, config).items():
-        graph = to_networkx(found_so)
+    for drea in DREA_SWITCHES:
+        graph = to_networkx(rearranged(found, config, drea=drea))
         name = _NAMES[drea] + (" (the model's own)" if drea == config.drea else "")
         figures.append(
             f"<figure><figcaption><strong>{escape(name)}</strong> {escape(in_words(graph))}"

@@ -14,6 +14,7 @@ from plotly.graph_objects import Figure
 from torch_geometric.data import Data
 
 from rsctir_hf.errors import RsctirError
+from rsctir_hf.regions.arrange import own_threshold, rearranged
 from rsctir_hf.regions.contribution import Contributions
 from rsctir_hf.regions.global_window import GlobalWindowModel
 from rsctir_hf.regions.graph import (
@@ -30,7 +31,6 @@ from rsctir_hf.regions.graph import (
 from rsctir_hf.ui.server.events import MODEL, REDRAW, Trigger
 from rsctir_hf.ui.server.own_pictures import FORGET_AFTER
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.tabs.denoising import own_threshold, with_threshold
 from rsctir_hf.ui.tabs.drea_panel import compare_switches
 from rsctir_hf.ui.tabs.effect import effect_sentence, measure_effect
 from rsctir_hf.ui.tabs.picture_tab import refused
@@ -83,7 +83,9 @@ class GraphShown:
 
     def data(self, min_similarity: float) -> Data:
         """Return the graph under a threshold, with labels and, where measured, contributions."""
-        found = with_threshold(self.found, self.config, min_similarity=min_similarity)
+        found = self.found
+        if own_threshold(self.config) not in (None, min_similarity):
+            found = rearranged(found, self.config, min_similarity=min_similarity)
         data = to_data(found, label_names=self.names)
         return data if self.effect is None else explained(data, self.effect, words=self.words)
 

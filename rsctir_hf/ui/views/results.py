@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rsctir_hf.files.metadata import PictureRow
 from rsctir_hf.files.pictures import picture_size
 from rsctir_hf.search.retriever import Hit
-from rsctir_hf.ui.server.shown_gallery import Gallery, PictureRecord
+from rsctir_hf.ui.server.shown_gallery import Gallery
 from rsctir_hf.ui.views.cards import Card, card_grid, detail, moved_in_words, notice, sentence_list
 from rsctir_hf.ui.views.uploads import DETAIL_SIDE, picture_uri
 
@@ -30,7 +31,7 @@ def picture_results(
 
 def caption_results(hits: Sequence[Hit], *, rerank: str) -> str:
     """Show caption hits as a list."""
-    return sentence_list([_card(hit, PictureRecord(), rerank) for hit in hits])
+    return sentence_list([_card(hit, PictureRow(), rerank) for hit in hits])
 
 
 def picture_detail(hit: Hit, gallery: Gallery | None, *, rerank: str) -> str:
@@ -46,8 +47,8 @@ def picture_detail(hit: Hit, gallery: Gallery | None, *, rerank: str) -> str:
         facts.append(("Size", f"{size[0]} x {size[1]} pixels"))
         invented = gallery is not None and gallery.drawn
         facts.extend(_place(record, size, invented=invented))
-    if len(record.captions) > 1:
-        facts.append(("Also described as", " ".join(record.captions[1:3])))
+    if more := (record.captions or ())[1:3]:
+        facts.append(("Also described as", " ".join(more)))
     return detail(picture_uri(path, DETAIL_SIDE), _title(hit, record), facts)
 
 
@@ -59,7 +60,7 @@ def hit_record(
     values: dict[str, Any] = {
         "rank": hit.rank,
         "score": round(hit.score, 6),
-        "caption": hit.caption or (record.captions[0] if record.captions else None),
+        "caption": hit.caption or record.caption,
     }
     if hit.path is not None:
         values |= {"item": hit.item, "file": Path(hit.path).name}
@@ -70,17 +71,16 @@ def hit_record(
     return values
 
 
-def _record(hit: Hit, gallery: Gallery | None) -> PictureRecord:
-    return gallery.record(hit.path) if gallery and hit.path else PictureRecord()
+def _record(hit: Hit, gallery: Gallery | None) -> PictureRow:
+    return gallery.record(hit.path) if gallery and hit.path else PictureRow()
 
 
-def _title(hit: Hit, record: PictureRecord) -> str:
-    if record.captions:
-        return record.captions[0]
-    return hit.caption or (Path(hit.path).name if hit.path else f"picture {hit.item}")
+def _title(hit: Hit, record: PictureRow) -> str:
+    name = Path(hit.path).name if hit.path else f"picture {hit.item}"
+    return record.caption or hit.caption or name
 
 
-def _card(hit: Hit, record: PictureRecord, rerank: str) -> Card:
+def _card(hit: Hit, record: PictureRow, rerank: str) -> Card:
     title, file = _title(hit, record), Path(hit.path).name if hit.path else ""
     return Card(
         title=title,
@@ -92,9 +92,7 @@ def _card(hit: Hit, record: PictureRecord, rerank: str) -> Card:
     )
 
 
-def _place(
-    record: PictureRecord, size: tuple[int, int], *, invented: bool
-) -> list[tuple[str, str]]:
+def _place(record: PictureRow, size: tuple[int, int], *, invented: bool) -> list[tuple[str, str]]:
     centre = record.centre(size)
     if centre is None:
         return []

@@ -41,8 +41,7 @@ def _strip(paths: Sequence[Path], gallery: Gallery | None) -> str:
         return ""
     buttons = []
     for item, path in enumerate(paths):
-        record = gallery.record(str(path))
-        words = escape(record.captions[0] if record.captions else path.name)
+        words = escape(gallery.record(str(path)).caption or path.name)
         buttons.append(
             f'<button type="button" class="rs-sample" data-item="{item}" title="{words}">'
             f'<img src="{picture_uri(str(path), _SAMPLE_SIDE)}" alt="{words}"></button>'

@@ -7,9 +7,10 @@ from datasets import Dataset
 from PIL import Image
 
 from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.files.metadata import PictureRow
 from rsctir_hf.search.retriever import Hit
 from rsctir_hf.ui.server import shown_gallery
-from rsctir_hf.ui.server.shown_gallery import PictureRecord, open_gallery
+from rsctir_hf.ui.server.shown_gallery import open_gallery
 from rsctir_hf.ui.views.results import picture_detail, picture_results
 from tests.ui.tiny_models import PICTURES
 
@@ -38,20 +39,17 @@ def test_a_relative_folder_has_the_captions_of_all_its_subfolders(tmp_path, monk
     ]
 
 
-def test_the_centre_follows_gdal_s_geotransform():
-    record = PictureRecord(geotransform=(100.0, 0.5, 0.0, 200.0, 0.0, -0.5))
-    # 100 + 0.5 * 64 / 2 = 116 and 200 - 0.5 * 32 / 2 = 192
-    assert record.centre((64, 32)) == (116.0, 192.0)
-    assert PictureRecord().centre((64, 32)) is None
-
-
-def test_an_unreadable_metadata_line_is_left_out(tmp_path):
+@pytest.mark.parametrize("bad", ["no json", "[1]", "{}", '{"a":' * 50_000])
+def test_an_unreadable_metadata_line_is_refused_with_its_number(bad, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     good = json.dumps({"file_name": "a.png", "text": "a field"})
-    (tmp_path / "metadata.jsonl").write_text(f"{good}\nno json\n[1]\n{{}}\n")
+    (tmp_path / "metadata.jsonl").write_text(f"{good}\n{bad}\n")
+    with pytest.raises(DataLayoutError, match=r"Line 2 of .*metadata\.jsonl"):
+        open_gallery(str(tmp_path))
+    (tmp_path / "metadata.jsonl").write_text(good)
     gallery = open_gallery(str(tmp_path))
     assert gallery.record(str(tmp_path / "a.png")).captions == ("a field",)
-    assert gallery.record("unknown") == PictureRecord()
+    assert gallery.record("unknown") == PictureRow()
 
 
 @pytest.mark.parametrize("source", ["/nowhere/at/all", "misspelt", "checkpoints/absent"])
@@ -78,6 +76,17 @@ def test_a_hub_data_set_becomes_files_below_the_cache(tmp_path, monkeypatch):
     assert gallery.paths[0].is_relative_to(tmp_path / "cache")
     assert gallery.record(str(gallery.paths[0])).captions == ("grass",)
     assert gallery.origin == "valid split of org/scenes on the Hugging Face Hub."
+
+
+def test_what_a_hub_data_set_says_in_another_way_is_logged(tmp_path, monkeypatch, caplog):
+    Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
+    rows = {"image": [str(tmp_path / "p.png")], "sentences": [[{"raw": "a pier"}]]}
+    dataset = Dataset.from_dict(rows).cast_column("image", shown_gallery.ImageFeature())
+    monkeypatch.setattr(shown_gallery, "HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(shown_gallery, "load_dataset", lambda name, split: dataset)
+    gallery = open_gallery("org/scenes")
+    assert gallery.record(str(gallery.paths[0])).captions is None
+    assert "captions that are no texts" in caplog.text
 
 
 def test_a_new_revision_of_a_hub_data_set_does_not_meet_old_pictures(tmp_path, monkeypatch):
@@ -127,12 +136,11 @@ def test_a_hub_that_cannot_be_reached_is_an_error_with_the_remedy(monkeypatch):
         open_gallery("org/scenes")
 
 
-def test_what_is_no_text_among_the_captions_is_left_out_and_markup_stays_text(tmp_path):
+def test_markup_among_what_is_known_stays_text(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "<b>.png")
     markup = "<script>alert(1)</script>"
-    row = {"file_name": "<b>.png", "captions": [None, markup, 3], "category": [markup]}
-    deep = '{"a":' * 50_000
-    (tmp_path / "metadata.jsonl").write_text(f"{deep}\n{json.dumps(row)}\n")
+    row = {"file_name": "<b>.png", "captions": [" ", markup], "category": markup}
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
     gallery = open_gallery(str(tmp_path))
     path = str(tmp_path / "<b>.png")
     assert gallery.record(path).captions == (markup,)
