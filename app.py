@@ -19,9 +19,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from rsctir_hf.allocation import share_arenas
-from rsctir_hf.errors import told_in_one_line
+from rsctir_hf.errors import exit_on_error
 
-with told_in_one_line("app"):
+with exit_on_error("app"):
     from rsctir_hf.ui.layout import build_app, launch_options
     from rsctir_hf.ui.server.settings import parse_settings
     from rsctir_hf.ui.server.workbench import Workbench
@@ -41,5 +41,5 @@ if _LAUNCHED:
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))
     share_arenas()
     bench.start()
-    with told_in_one_line("app"):
+    with exit_on_error("app"):
         demo.launch(**launch_options(settings))

@@ -43,7 +43,7 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 from transformers import set_seed
 
-from rsctir_hf.cli.main import app as rsctir
+from rsctir_cli.main import app as rsctir
 from rsctir_hf.embedding.dataset_rows import load_embeddings
 from rsctir_hf.evaluation import library_versions
 from rsctir_hf.files.atomic import UNFINISHED

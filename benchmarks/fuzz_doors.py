@@ -21,7 +21,7 @@ from gradio.state_holder import SessionState
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from rsctir_hf.cli.main import main as rsctir
+from rsctir_cli.main import main as rsctir
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.ui.layout import build_app
 from rsctir_hf.ui.server.endpoints import Endpoints

@@ -1,6 +1,6 @@
 """``python -m rsctir_hf ...`` is ``rsctir ...``."""
 
-from rsctir_hf.cli.main import main
+from rsctir_cli.main import main
 
 if __name__ == "__main__":
     main()

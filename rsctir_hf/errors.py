@@ -84,7 +84,7 @@ class MissingDependencyError(RsctirError, ImportError):
 
 
 @contextmanager
-def told_in_one_line(extra: str) -> Iterator[None]:
+def exit_on_error(extra: str) -> Iterator[None]:
     """End the program with one line for what was foreseen: our errors, files, missing packages.
 
     Args:

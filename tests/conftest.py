@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from rsctir_hf.cli.main import main
+from rsctir_cli.main import main
 from rsctir_hf.embedding.encoder import Encoder
 from tests.tiers import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
 

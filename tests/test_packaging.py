@@ -11,7 +11,7 @@ import typer
 import yaml
 from packaging.requirements import Requirement
 
-from rsctir_hf.cli.main import app
+from rsctir_cli.main import app
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

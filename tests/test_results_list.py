@@ -60,7 +60,7 @@ def test_every_command_can_be_given(command):
 def script_of(command):
     """Return the script of a command, or the folder that holds the commands of ``rsctir``."""
     found = re.search(r"python ([\w/]+\.py)", command)
-    return found[1] if found else "rsctir_hf/cli"
+    return found[1] if found else "rsctir_cli"
 
 
 def flags_of(command):
@@ -71,7 +71,7 @@ def knows(script, flag):
     """Whether a script defines a flag itself or takes its parser from a module beside it."""
     if script == "training/run.py":  # fields of dataclasses, ours and those of transformers
         return flag in {field.name for field in fields(RetrievalTrainingArguments)}
-    if script == "rsctir_hf/cli":  # typer: parameters of functions
+    if script == "rsctir_cli":  # typer: parameters of functions
         sources = [path.read_text(encoding="utf-8") for path in (ROOT / script).glob("*.py")]
         return any(f"{flag.replace('-', '_')}:" in each for each in sources)
     return f'"--{flag}"' in source_of(script)
@@ -101,7 +101,7 @@ def test_a_script_names_the_file_that_it_is_said_to_write(name, script):
 def test_flags_of_another_script_are_noticed():
     assert knows("benchmarks/mutation.py", "json") and not knows("benchmarks/mutation.py", "data")
     assert knows("training/run.py", "seed") and not knows("training/run.py", "sead")
-    assert knows("rsctir_hf/cli", "rerank") and not knows("rsctir_hf/cli", "re-rank")
+    assert knows("rsctir_cli", "rerank") and not knows("rsctir_cli", "re-rank")
 
 
 def test_a_file_that_nobody_lists_would_be_noticed():

@@ -26,7 +26,7 @@ from rsctir_hf.detection.average_precision import evaluate_detection
 from rsctir_hf.detection.boxed_sets import load_detector_data
 from rsctir_hf.detection.detector_args import parse_detector_recipe
 from rsctir_hf.detection.detector_trainer import DetectorTrainer, build_detector
-from rsctir_hf.errors import told_in_one_line
+from rsctir_hf.errors import exit_on_error
 from rsctir_hf.hub.push import write_card
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.training.precision import keep_depthwise_precise
@@ -87,5 +87,5 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with told_in_one_line("train"):
+    with exit_on_error("train"):
         main(sys.argv[1:])

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the clone, for d
 from drawn_scenes.build import build_gallery
 from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.embedding.encoder import Encoder
-from rsctir_hf.errors import told_in_one_line
+from rsctir_hf.errors import exit_on_error
 from rsctir_hf.hub.push import write_card
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.regions.detector import choose_regions
@@ -109,5 +109,5 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with told_in_one_line("train"):
+    with exit_on_error("train"):
         main(sys.argv[1:])

@@ -1,45 +1,50 @@
-"""``rsctir card`` and ``push``: a model folder on its way to the Hub."""
+"""``rsctir card``, ``push`` and ``deploy-space``: a model folder and the demo, to the Hub."""
 
+import tempfile
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from rsctir_hf.cli.options import Private
+from rsctir_cli.commands import Card, DeploySpace, Push
 from rsctir_hf.cli.sources import split_pair
+from rsctir_hf.hub import space
 from rsctir_hf.hub.push import push_model, write_card
 
+_MEGABYTE = 1e6
 
-def card(
-    model: Annotated[Path, typer.Option("--model", help="Model folder with results.json.")],
-    results: Annotated[
-        list[Path] | None,
-        typer.Option(help="A further results file, such as evaluate --json wrote; repeatable."),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Name in the card, OWNER/NAME. Default: the folder's."),
-    ] = None,
-    template: Annotated[
-        Path | None, typer.Option(help="Default: model_cards/FAMILY.md of the repository.")
-    ] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(help="BENCHMARK=OWNER/NAME: where a data set lies on the Hub; repeatable."),
-    ] = None,
-) -> None:
-    """Write a model folder's README.md, LICENSE and .eval_results from its results files."""
-    hub_ids = dict(split_pair(each) for each in dataset or ())
-    print(
-        write_card(model, results=results or (), model_id=name, template=template, hub_ids=hub_ids)
+
+def card(asked: Card) -> None:
+    """Write a model folder's card, and print where it is."""
+    hub_ids = dict(split_pair(each) for each in asked.dataset or ())
+    written = write_card(
+        asked.model,
+        results=asked.results or (),
+        model_id=asked.name,
+        template=asked.template,
+        hub_ids=hub_ids,
     )
+    print(written)
 
 
-def push(
-    model: Annotated[Path, typer.Option("--model", help="Model folder.")],
-    repo: Annotated[str, typer.Option(help="OWNER/NAME on the Hub.")],
-    private: Private = False,
-    revision: Annotated[str | None, typer.Option(help="Branch to commit to.")] = None,
-) -> None:
-    """Upload a model folder to the Hugging Face Hub, as it stands."""
-    print(push_model(model, repo, private=private, revision=revision))
+def push(asked: Push) -> None:
+    """Upload a model folder, and print where it is."""
+    print(push_model(asked.model, asked.repo, private=asked.private, revision=asked.revision))
+
+
+def deploy_space(asked: DeploySpace) -> None:
+    """Upload the demo, and print where it is; a dry run prints the files instead."""
+    given = dict(split_pair(each, empty=True) for each in asked.variables or ())
+    if asked.dry_run:
+        _list_files(space.space_parts(given))
+        return
+    place = space.deploy_space(
+        asked.repo, variables=given, private=asked.private, hardware=asked.hardware
+    )
+    print(place)
+
+
+def _list_files(parts: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        copied = space.copy_space(folder, parts)
+        sizes = {name: (Path(folder) / name).stat().st_size for name in copied}
+    for name, size in sizes.items():
+        print(f"{size:>12,}  {name}")
+    print(f"{len(sizes)} files, {sum(sizes.values()) / _MEGABYTE:.1f} MB")

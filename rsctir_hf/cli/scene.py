@@ -5,82 +5,44 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from rsctir_hf.cli.options import (
-    AsJson,
-    Bands,
-    Bank,
-    Device,
-    Gsd,
-    Model,
-    Overlap,
-    RegionsOption,
-    Rerank,
-    RerankOption,
-    Threshold,
-    Tile,
-    TopK,
-    Trust,
-)
+from rsctir_cli.commands import Scene
 from rsctir_hf.cli.output import Bar
-from rsctir_hf.cli.sources import query_hint, read_bank
+from rsctir_hf.cli.sources import load_options, query_hint
 from rsctir_hf.errors import QueryError, StorageError
 from rsctir_hf.geo.raster import read_bands
-from rsctir_hf.regions.detector import choose_regions
-from rsctir_hf.regions.proposer import MODEL_REGIONS
-from rsctir_hf.scene import OVERLAP, TILE, TOP_K, SceneAnswer, search_scene
+from rsctir_hf.sample import read_caption_bank
+from rsctir_hf.scene import SceneAnswer, search_scene
 from rsctir_hf.search.retriever import Retriever
 
 
-def scene(  # noqa: PLR0913 - an argument is an option of the command
-    model: Model,
-    raster: Annotated[Path, typer.Option(help="GeoTIFF or another raster that GDAL reads.")],
-    output: Annotated[Path, typer.Option(help="GeoJSON file of the hits.")],
-    text: Annotated[str | None, typer.Option(help="Words to search by.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Picture to search by.")] = None,
-    heatmap: Annotated[Path | None, typer.Option(help="GeoTIFF of the scores.")] = None,
-    tile: Tile = TILE,
-    overlap: Overlap = OVERLAP,
-    gsd: Gsd = None,
-    bands: Bands = None,
-    top_k: TopK = TOP_K,
-    rerank: RerankOption = Rerank.NONE,
-    bank: Bank = None,
-    regions: RegionsOption = MODEL_REGIONS,
-    threshold: Threshold = None,
-    as_json: AsJson = False,
-    device: Device = "cpu",
-    trust: Trust = False,
-) -> None:
-    """Search a georeferenced raster; the hits become a GeoJSON file for any GIS."""
-    hint = query_hint(text, image)
-    check_written(output, heatmap, read=[raster, *([image] if image else [])])
-    chosen_bands = read_bands(bands)
-    chosen = choose_regions(regions, threshold, device=device, trust_remote_code=trust)
+def scene(asked: Scene) -> None:
+    """Search a raster and write the hits, and the heat map if one is asked for."""
+    hint = query_hint(asked.text, asked.image)
+    read = [asked.raster, *([asked.image] if asked.image else [])]
+    check_written(asked.output, asked.heatmap, read=read)
+    bands = read_bands(asked.bands)
     retriever = Retriever.from_pretrained(
-        model, device=device, trust_remote_code=trust, bank=read_bank(bank), regions=chosen
+        asked.model, bank=read_caption_bank(asked.bank), **load_options(asked)
     )
     with Bar("searching", unit=" tiles") as bar:
         answer = search_scene(
             retriever,
-            raster,
-            text=text,
-            image=image,
-            top_k=top_k,
-            rerank=rerank.value,
-            tile=tile,
-            overlap=overlap,
-            gsd=gsd,
-            bands=chosen_bands,
+            asked.raster,
+            text=asked.text,
+            image=asked.image,
+            top_k=asked.top_k,
+            rerank=asked.rerank.value,
+            tile=asked.tile,
+            overlap=asked.overlap,
+            gsd=asked.gsd,
+            bands=bands,
             progress=bar.show,
         )
-    answer.write_geojson(output)
-    if heatmap is not None:
-        answer.write_heat_map(heatmap)
-    print_answer(answer, output, hint=hint, as_json=as_json)
+    answer.write_geojson(asked.output)
+    if asked.heatmap is not None:
+        answer.write_heat_map(asked.heatmap)
+    print_answer(answer, asked.output, hint=hint, as_json=asked.as_json)
 
 
 def check_written(output: Path, heatmap: Path | None, *, read: Sequence[Path]) -> None:

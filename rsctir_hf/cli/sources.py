@@ -1,9 +1,10 @@
-"""What an argument names: a captioned data set, a folder of pictures, a caption bank."""
+"""What an argument names: a model, regions, a captioned data set, a folder of pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rsctir_cli.commands import WithModel
 from rsctir_hf.data.benchmarks import (
     NAMES,
     available_splits,
@@ -13,16 +14,35 @@ from rsctir_hf.data.benchmarks import (
 from rsctir_hf.data.formats import detect_format
 from rsctir_hf.data.tables import split_from_hub, table_from_hub
 from rsctir_hf.embedding.dataset_rows import table_pictures
+from rsctir_hf.embedding.encoder import LoadOptions
 from rsctir_hf.embedding.records import PictureRecord, folder_pictures
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.atomic import parse_json
 from rsctir_hf.files.metadata import METADATA_FILE
 from rsctir_hf.loading.hub_files import could_be_dataset_id
-from rsctir_hf.sample import read_caption_bank, sample_folder
+from rsctir_hf.regions.detector import choose_regions
+from rsctir_hf.sample import sample_folder
 from rsctir_hf.search.query import describe_query
 from rsctir_hf.vector_index.contract import BoundingBox, Scalar, SearchFilter
 
 SAMPLE = "sample"  # the gallery drawn by our own code
+
+
+def load_options(asked: WithModel) -> LoadOptions:
+    """Return how a command's model is to be loaded, with the regions that it names.
+
+    Raises:
+        RegionsError, ModelLoadError: see ``choose_regions``.
+    """
+    regions = choose_regions(
+        asked.regions, asked.threshold, device=asked.device, trust_remote_code=asked.trust
+    )
+    return {
+        "device": asked.device,
+        "trust_remote_code": asked.trust,
+        "revision": asked.revision,
+        "regions": regions,
+    }
 
 
 def open_rows(data: str, *, split: str, benchmark: str | None = None) -> Any:  # noqa: ANN401
@@ -106,11 +126,6 @@ def named_pictures(images: str, *, split: str) -> tuple[Sequence[PictureRecord],
     if not folder.exists() and could_be_dataset_id(images):
         return table_pictures(split_from_hub(images, split)), f"{images}:{split}"
     return folder_pictures(folder), str(folder.resolve())
-
-
-def read_bank(file: Path | None) -> Sequence[str]:
-    """Return the sentences of ``file``, or of the bank that ships."""
-    return read_caption_bank(file)
 
 
 def read_filter(where: Sequence[str] | None, box: str | None) -> SearchFilter | None:

@@ -6,9 +6,9 @@ import datasets
 import pytest
 from PIL import Image
 
+from rsctir_cli.main import main
 from rsctir_hf.cli import sources
 from rsctir_hf.cli.embed import device_of_this_process
-from rsctir_hf.cli.main import main
 from rsctir_hf.embedding import pipeline
 from rsctir_hf.embedding.dataset_rows import load_embeddings
 

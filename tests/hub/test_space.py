@@ -8,7 +8,8 @@ pytest.importorskip("gradio", reason="the app needs the extra 'app'")
 
 from gradio_client import Client
 
-from rsctir_hf.cli.deploy_space import deploy_space
+from rsctir_cli.commands import DeploySpace
+from rsctir_hf.cli.hub import deploy_space
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.hub.space import VARIABLES, copy_space, space_parts
 from rsctir_hf.ui.server import settings
@@ -97,7 +98,7 @@ def test_a_value_that_would_not_work_on_a_space_is_refused(variable, value, said
 
 
 def test_a_dry_run_lists_the_files_and_uploads_nothing(space, capsys):
-    deploy_space("org/demo", dry_run=True, variables=["OTHER=1=2"])
+    deploy_space(DeploySpace(repo="org/demo", dry_run=True, variables=["OTHER=1=2"]))
     *listed, total = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in listed] == space[1]
     assert total.startswith(f"{len(listed)} files, ")

@@ -13,7 +13,7 @@ import runpy
 import sys
 import urllib.request
 
-from rsctir_hf.cli import main as cli
+from rsctir_cli.main import main
 
 
 def run(words):
@@ -23,7 +23,7 @@ def run(words):
         runpy.run_path(words[0], run_name="__main__")
     else:
         sys.argv = ["rsctir", *words]
-        cli.main()
+        main()
 
 
 def set_fault(fault):

@@ -1,0 +1,111 @@
+"""``rsctir index``: a gallery of pictures, or of the tiles of rasters, to be searched."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rsctir_cli.commands import Index
+from rsctir_hf.cli.output import Bar, list_skipped
+from rsctir_hf.cli.sources import load_options, picture_folder
+from rsctir_hf.embedding.records import picture_sources
+from rsctir_hf.errors import DataLayoutError, QueryError
+from rsctir_hf.geo.raster import read_bands
+from rsctir_hf.scene import index_rasters
+from rsctir_hf.search.annotations import read_annotations
+from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.vector_index.opening import ENGINES, server_of
+from rsctir_hf.vector_index.recall import measure_recall
+
+RECALL_AT = 10
+MEASURED_UP_TO = 100_000  # pictures; more take long to read back from a server
+
+
+def index(asked: Index) -> None:
+    """Index what is asked for, measure how well the index finds its own, and save it."""
+    check_place(asked.engine, asked.folder)
+    if (asked.images is None) == (asked.rasters is None):
+        raise QueryError("Give one of --images and --rasters.")
+    bands = read_bands(asked.bands)
+    retriever = Retriever.from_pretrained(asked.model, engine=asked.engine, **load_options(asked))
+    embeddings = asked.embeddings or asked.folder  # where each vector is kept once
+    if asked.images is not None:
+        done = index_pictures(retriever, asked.images, embeddings)
+    else:
+        done = index_tiles(retriever, asked, embeddings=embeddings, bands=bands)
+    if RECALL_AT < len(retriever) <= MEASURED_UP_TO:
+        measure_recall(retriever.engine, top_k=RECALL_AT)
+    if asked.folder is not None:
+        retriever.save(asked.folder)
+    print(f"{done} Kept in {retriever.engine.place}. Search: {retriever.engine.recall}.")
+
+
+def index_pictures(retriever: Retriever, images: str, embeddings: Path | None) -> str:
+    """Index a folder of pictures; return what was done, in words.
+
+    Raises:
+        DataLayoutError: none of them can be read.
+    """
+    pictures = picture_sources(picture_folder(images))
+    known = read_annotations(picture_folder(images), pictures)
+    with Bar("indexing") as bar:
+        report = retriever.index(
+            pictures,
+            captions=known.captions,
+            metadata=known.metadata,
+            boxes=known.boxes,
+            embeddings=embeddings,
+            progress=bar.show,
+        )
+    list_skipped(report.skipped)
+    if not report.indexed:
+        raise DataLayoutError(f"None of the pictures in {images} can be read; see the list above.")
+    return f"{report.indexed} pictures indexed, {len(report.skipped)} skipped."
+
+
+def index_tiles(
+    retriever: Retriever,
+    asked: Index,
+    *,
+    embeddings: Path | None,
+    bands: Sequence[int] | None,
+) -> str:
+    """Index the tiles of a folder of rasters; return what was done, in words.
+
+    Raises:
+        DataLayoutError: none of them can be searched.
+    """
+    with Bar("indexing", unit=" tiles") as bar:
+        report = index_rasters(
+            retriever,
+            asked.rasters or Path(),
+            embeddings=embeddings,
+            tile=asked.tile,
+            overlap=asked.overlap,
+            gsd=asked.gsd,
+            bands=bands,
+            progress=bar.show,
+        )
+    list_skipped(report.skipped)
+    for warning in report.warnings:
+        print(f"note: {warning}", file=sys.stderr)
+    if not report.tiles:
+        raise DataLayoutError(f"None of the rasters in {asked.rasters} can be searched; see above.")
+    return (
+        f"{report.tiles} tiles of {report.rasters} rasters indexed, {len(report.skipped)} skipped."
+    )
+
+
+def check_place(engine: str, folder: Path | None) -> None:
+    """Raise ``QueryError`` unless an index has exactly one place to live in."""
+    if server_of(engine) is None and engine not in ENGINES:
+        raise QueryError(
+            f"The engine is {engine!r}; expected {', '.join(ENGINES)}, postgresql://..., "
+            "http://... or FILE.db."
+        )
+    if folder is None and server_of(engine) is None:
+        raise QueryError(f"The engine {engine} lives in memory: say where to save it, --index.")
+    if folder is not None and server_of(engine) is not None:
+        raise QueryError(
+            "A server keeps this index, so there is no folder to write. Leave --index out here, "
+            "and give the server's URI as --index of 'rsctir search'."
+        )

@@ -1,0 +1,61 @@
+"""``rsctir search`` and ``caption``: questions put to a gallery, and to a caption bank."""
+
+from rsctir_cli.commands import Caption, Rerank, Search
+from rsctir_hf.cli.output import print_hits
+from rsctir_hf.cli.sources import load_options, query_hint, read_filter
+from rsctir_hf.embedding.provenance import own_regions, read_provenance
+from rsctir_hf.errors import QueryError
+from rsctir_hf.regions.detector import choose_regions
+from rsctir_hf.sample import read_caption_bank
+from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.vector_index.opening import open_index
+
+
+def search(asked: Search) -> None:
+    """Search an index that was kept, with the model and the regions that made it."""
+    hint = query_hint(asked.text, asked.image)
+    only = read_filter(asked.where, asked.bbox)
+    opened = open_index(asked.place, must_exist=True)
+    made_with = read_provenance(opened.record, opened.place)
+    regions = asked.regions
+    if regions is None:
+        found_by = made_with.detector
+        regions = found_by.source if found_by else own_regions(made_with, opened.place)
+    chosen = choose_regions(
+        regions,
+        asked.threshold,
+        like=made_with.detector,
+        device=asked.device,
+        trust_remote_code=asked.trust,
+    )
+    retriever = Retriever.load(
+        opened,
+        model=asked.model,
+        images=asked.images,
+        device=asked.device,
+        trust_remote_code=asked.trust,
+        bank=read_caption_bank(asked.bank),
+        regions=chosen,
+    )
+    rerank = asked.rerank.value
+    query, beside = (asked.image, None) if asked.text is None else (asked.text, asked.image)
+    hits = retriever.search(query, image=beside, top_k=asked.top_k, rerank=rerank, only=only)
+    image = str(asked.image) if asked.image else None
+    said = {"text": asked.text, "image": image, "rerank": rerank, "hint": hint}
+    print_hits(hits, retriever, query=said, as_json=asked.as_json)
+
+
+def caption(asked: Caption) -> None:
+    """Look for the sentences that suit one picture."""
+    rerank = asked.rerank.value
+    if asked.rerank in (Rerank.SMR, Rerank.MR):
+        raise QueryError(
+            f"rerank {rerank!r} of captions needs a gallery of other pictures, which this "
+            "command has not. Use none or match, or Retriever.caption_candidates in Python."
+        )
+    retriever = Retriever.from_pretrained(
+        asked.model, bank=read_caption_bank(asked.bank), **load_options(asked)
+    )
+    hits = retriever.caption_candidates(asked.image, top_k=asked.top_k, rerank=rerank)
+    query = {"image": str(asked.image), "rerank": rerank, "hint": None}
+    print_hits(hits, retriever, query=query, as_json=asked.as_json)
