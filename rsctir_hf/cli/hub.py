@@ -7,7 +7,8 @@ import typer
 
 from rsctir_hf.cli.options import Private
 from rsctir_hf.cli.sources import split_pair
-from rsctir_hf.hub.push import push_model, write_card
+from rsctir_hf.hub.card import write_card
+from rsctir_hf.hub.push import push_model
 
 
 def card(
