@@ -19,7 +19,7 @@ from rsctir_hf.embedding.dataset_rows import load_embeddings
 from rsctir_hf.embedding.encoder import load_dual_encoder
 from rsctir_hf.embedding.pipeline import embed_pictures
 from rsctir_hf.embedding.records import folder_pictures
-from rsctir_hf.hub.push import write_card
+from rsctir_hf.hub.card import write_card
 from rsctir_hf.loading.open_clip import read_state_dict
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer

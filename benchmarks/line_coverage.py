@@ -25,7 +25,7 @@ from typing import Any
 from versions import outcome_of
 
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.training.report import git_revision
+from rsctir_hf.training.run_record import git_revision
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTED = ("num_statements", "covered_lines", "num_branches", "covered_branches")

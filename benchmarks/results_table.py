@@ -7,7 +7,7 @@ A report is what ``rsctir evaluate --json results/NAME.json`` writes; files of s
 model, such as ``results/cmpagl-ucm-seed0_test_smr_sym8.json``, become one row. Validation reports
 come from the records of training runs, ``results/runs/NAME.json``, and where there is none from a
 checkpoint's ``results.json``. A file in ``results/`` without ``mR`` is another kind of measurement
-and is left out. Model cards are filled by ``rsctir_hf.hub.push``.
+and is left out. Model cards are filled by ``rsctir_hf.hub.card``.
 """
 
 import argparse

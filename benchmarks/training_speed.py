@@ -40,11 +40,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.data.benchmarks import load_benchmark
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.evaluation import library_versions
-from rsctir_hf.training.callbacks import apply_freezing
-from rsctir_hf.training.precision import keep_depthwise_precise
+from rsctir_hf.training.precision import keep_depthwise_precise, tune_for_cpu
 from rsctir_hf.training.recipe_args import parse_recipe
 from rsctir_hf.training.retrieval_trainer import RetrievalTrainer
+from rsctir_hf.training.sets import TrainingData
+from rsctir_hf.training.staged import apply_freezing
 from rsctir_hf.training.start import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -286,15 +288,11 @@ def trainer_maker(
     rows = load_benchmark(data_args.benchmark, data, split="train", complete=False, verify=False)
     rows = rows.select(range(min(len(rows), BATCHES * args.train_batch_size)))
     model, processor = build_model(model_args, rows["captions"])
-    if args.bf16:  # as training/run.py does, this and the next
-        keep_depthwise_precise(model)
-    nn.Module.to(model, memory_format=torch.channels_last)
+    tune_for_cpu(model, bf16=args.bf16)  # as training/run.py does
     sets = {data_args.benchmark: rows}
 
     def trainer() -> PreparedTrainer:
-        return PreparedTrainer(
-            model, args, processor=processor, train_rows=sets, validation_rows=sets
-        )
+        return PreparedTrainer(Encoder(model, processor), args, data=TrainingData(sets, sets))
 
     return trainer
 

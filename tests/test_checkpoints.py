@@ -15,7 +15,7 @@ from rsctir_hf.cli.sources import open_rows
 from rsctir_hf.detection.average_precision import evaluate_detection
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.evaluation import evaluate_retrieval
-from rsctir_hf.hub.push import write_card
+from rsctir_hf.hub.card import write_card
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.sample import read_caption_bank
 from tests.conftest import ROOT

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.full_disk import full_disk
 from tests.miniature import write_karpathy
-from tests.tiny_recipes import TINY, TINY_CONFIG
+from tests.tiny_recipes import TINY, TINY_CONFIG, flags_of
 
 WITHOUT = """
 import runpy, sys
@@ -54,12 +54,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
 def training(tmp_path, output):
     data = write_karpathy(tmp_path / "data", {"train": 6, "val": 3, "test": 3})
     flags = TINY | {"config": TINY_CONFIG["galr"], "data": str(data), "output_dir": str(output)}
-    recipe = "training/recipes/galr_ucm.yaml"
-    return [
-        "training/run.py",
-        recipe,
-        *(part for key in flags for part in (f"--{key}", flags[key])),
-    ]
+    return ["training/run.py", "training/recipes/galr_ucm.yaml", *flags_of(flags)]
 
 
 def test_a_training_that_cannot_write_says_so(tmp_path):

@@ -5,11 +5,23 @@ from transformers import BertConfig, TrainerCallback, set_seed
 
 from rsctir_hf.data.stream import StreamedTable
 from rsctir_hf.data.tables import standardise
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import build_word_tokenizer
 from rsctir_hf.training.recipe_args import RetrievalTrainingArguments
 from rsctir_hf.training.retrieval_trainer import RetrievalTrainer
+from rsctir_hf.training.sets import TrainingData
 from tests.miniature import draw_picture, hub_table, sentences
+
+#: Of every Trainer that trains in a second.
+QUICK = {
+    "save_strategy": "steps",
+    "logging_steps": 1,
+    "average_decay": 0.9,
+    "report_to": "none",
+    "use_cpu": True,
+    "disable_tqdm": True,
+}
 
 
 def tiny_rows():
@@ -39,32 +51,21 @@ def tiny_model(processor, **options):
 def make_trainer(
     folder, rows, processor, *, validation=None, callbacks=None, teachers=None, **options
 ):
-    defaults = {
+    defaults = QUICK | {
         "num_train_epochs": 3,
         "per_device_train_batch_size": 4,
         "eval_strategy": "epoch",
-        "save_strategy": "steps",
         "save_steps": 2,
-        "logging_steps": 1,
         "learning_rate": 1e-2,
-        "average_decay": 0.9,
         "crop_scale": [0.5, 1.0],
         "frozen_epochs": {"text_model": 1},
         "matching_weight": 1.0,
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
     }
     args = RetrievalTrainingArguments(output_dir=str(folder), **(defaults | options))
-    return RetrievalTrainer(
-        tiny_model(processor),
-        args,
-        processor=processor,
-        train_rows=rows if isinstance(rows, dict) else {"ucm": rows},
-        validation_rows=validation or {"ucm": rows[:4]},
-        teachers=teachers,
-        callbacks=callbacks,
-    )
+    sets = rows if isinstance(rows, dict) else {"ucm": rows}
+    data = TrainingData(sets, validation or {"ucm": rows[:4]}, teachers)
+    encoder = Encoder(tiny_model(processor), processor)
+    return RetrievalTrainer(encoder, args, data=data, callbacks=callbacks)
 
 
 def stream_of(count):

@@ -6,7 +6,8 @@ from pathlib import Path
 from rsctir_cli.commands import Card, DeploySpace, Push
 from rsctir_hf.cli.sources import split_pair
 from rsctir_hf.hub import space
-from rsctir_hf.hub.push import push_model, write_card
+from rsctir_hf.hub.card import write_card
+from rsctir_hf.hub.push import push_model
 
 _MEGABYTE = 1e6
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from rsctir_hf.data.benchmarks import DRAWN
 from rsctir_hf.detection.crops import BoxedPicture, read_boxed_folder
 from rsctir_hf.detection.detector_args import DetectorDataArguments
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.files.atomic import parse_json
-from rsctir_hf.training.scene_drawer import SceneDrawer, draw_once
-from rsctir_hf.training.sets import HOLD_OUT_SEED, TRAIN
+from rsctir_hf.hub.card_tables import RSOD
+from rsctir_hf.training.sets import HOLD_OUT_SEED, TRAIN, SceneDrawer, draw_once
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def load_detector_data(
         classes,
         train=train * arguments.repeats + drawn,
         validation=validation,
-        counts={"rsod": len(train), "drawn": len(drawn)},
+        counts={RSOD: len(train), DRAWN: len(drawn)},
     )
 
 

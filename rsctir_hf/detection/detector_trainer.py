@@ -11,22 +11,24 @@ from transformers import PreTrainedModel, RTDetrImageProcessor, TrainerCallback
 
 from rsctir_hf.data.sampler import CaptionAwareSampler
 from rsctir_hf.detection.average_precision import evaluate_detection
+from rsctir_hf.detection.boxed_sets import DetectorData
 from rsctir_hf.detection.crops import BoxedPicture, BoxedView, CropRule
 from rsctir_hf.detection.detector_args import DetectorModelArguments, DetectorTrainingArguments
+from rsctir_hf.hub.card_tables import RSOD
 from rsctir_hf.models.overhead import OverheadDetector, OverheadDetectorConfig
 from rsctir_hf.training.packaged_weights import backbone_state_dict
-from rsctir_hf.training.staged import AveragingTrainer, hold_statistics
+from rsctir_hf.training.sets import VALIDATION
+from rsctir_hf.training.staged import StagedTrainer, hold_statistics
 
 
-class DetectorTrainer(AveragingTrainer):
+class DetectorTrainer(StagedTrainer):
     """Trains a detector on random crops, and evaluates AP50 on whole pictures.
 
     Args:
         model: the detector.
         args: crops, freezing, averaging and all of ``TrainingArguments``.
         processor: the image processor; saved with every checkpoint.
-        train: training pictures.
-        validation: pictures the AP50 is computed over.
+        data: training pictures, and those the AP50 is computed over.
     """
 
     args: DetectorTrainingArguments
@@ -37,11 +39,10 @@ class DetectorTrainer(AveragingTrainer):
         args: DetectorTrainingArguments,
         *,
         processor: RTDetrImageProcessor,
-        train: Sequence[BoxedPicture],
-        validation: Sequence[BoxedPicture],
+        data: DetectorData,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
-        self.validation = validation
+        self.data = data
         rule = CropRule(
             side=args.crop_side,
             picture_side=processor.size["max_width"],
@@ -49,12 +50,12 @@ class DetectorTrainer(AveragingTrainer):
             object_share=args.object_share,
             colour_jitter=args.colour_jitter,
         )
-        self.view = BoxedView(train, rule, seed=args.seed)
+        self.view = BoxedView(data.train, rule, seed=args.seed)
         super().__init__(
             model,
             args,
             train_dataset=self.view,
-            eval_dataset=validation,
+            eval_dataset=data.validation,
             data_collator=BoxedCollator(processor),
             processing_class=processor,
             callbacks=callbacks,
@@ -80,27 +81,26 @@ class DetectorTrainer(AveragingTrainer):
         )
         return self.loader_over(self.view, batches)
 
-    def evaluate(
-        self,
-        eval_dataset: Any = None,  # noqa: ANN401
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> dict[str, float]:
-        """Score validation with the averaged weights, if any.
-
-        Returns:
-            ``eval_mAP50`` and ``eval_AP50_NAME`` of each class, in percent.
-        """
-        with self.averaged_weights():
-            scores = evaluate_detection(
-                self.model,
-                self.processing_class,
-                self.validation if eval_dataset is None else eval_dataset,
-                batch_size=self.args.per_device_eval_batch_size,
-            )
-        return self.log_evaluation(
-            {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
+    def score(self, rows: Any) -> dict[str, float]:  # noqa: ANN401
+        """Return ``mAP50`` and ``AP50_NAME`` of each class over pictures, in percent."""
+        return evaluate_detection(
+            self.model,
+            self.processing_class,
+            rows,
+            batch_size=self.args.per_device_eval_batch_size,
         )
+
+    def final_results(self) -> dict[str, Any]:
+        """Return the report on validation."""
+        report = {
+            "model": self.args.model_name,
+            "data": RSOD,
+            "split": VALIDATION,
+            "pictures": len(self.data.validation),
+            "seed": self.args.seed,
+            "metrics": self.score(self.data.validation),
+        }
+        return {"validation": [report]}
 
 
 class BoxedCollator:

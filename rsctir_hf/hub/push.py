@@ -1,53 +1,19 @@
-"""The way to the Hub: pushing a model folder, and filling a model card from a results file."""
+"""Pushing a model folder to the Hub."""
 
 import logging
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import Template
-from typing import Any, cast
 
-import yaml
-from huggingface_hub import HfApi, ModelCard, ModelCardData, eval_result_entries_to_yaml
+from huggingface_hub import HfApi
 
-from rsctir_hf.data.benchmarks import BENCHMARKS, DRAWN, Benchmark
-from rsctir_hf.errors import ModelLoadError, RsctirError
-from rsctir_hf.files.atomic import parse_json, write_atomically
-from rsctir_hf.hub.card_tables import (
-    RSOD,
-    eval_result_entries,
-    evaluation_reports,
-    is_detection,
-    model_index,
-    report_key,
-    results_table,
-)
+from rsctir_hf.errors import ModelLoadError
+from rsctir_hf.hub.card import CARD_FILE
 from rsctir_hf.loading.hub_files import check_model_folder
 from rsctir_hf.loading.push_errors import explained_push
 
 logger = logging.getLogger(__name__)
 
-CARD_FILE = "README.md"
-RESULTS_FILE = "results.json"
-LICENCE_FILE = "LICENSE"
-EVAL_RESULTS_FOLDER = ".eval_results"  # the Hub's own name
-#: Templates lie in the repository, not in the installed package: who trains has a checkout.
-TEMPLATES = Path(__file__).parents[2] / "model_cards"
-WEIGHTS_LICENCE = Template("""\
-$model_name
-
-Weights (*.safetensors): offered for research only, without warranty of any kind. They were
-trained on the pictures and captions of
-
-$training_data
-
-The terms of benchmark data are research-only or unverified. Check them, and your own case, before
-any other use.
-
-Code and configuration in this folder (*.py, *.json, recipe.yaml): Apache License, Version 2.0,
-https://www.apache.org/licenses/LICENSE-2.0
-""")
-# What a training run leaves beside a model and nobody wants to download.
-LEFT_HERE = [
+#: What a training run leaves beside a model and nobody wants to download.
+IGNORE_PATTERNS = [
     "checkpoint-*/**",
     "_*/**",
     "runs/**",
@@ -55,15 +21,10 @@ LEFT_HERE = [
     "optimizer.pt",
     "scheduler.pt",
     "rng_state*",
+    "training_args.bin",
+    "__pycache__/**",
+    ".git/**",
 ]
-LEFT_HERE += ["training_args.bin", "__pycache__/**", ".git/**"]
-TRAIN = "train"
-RSOD_SOURCE = "a subset of RSOD (Long et al., TGRS 2017), boxes of four classes"
-RSOD_TERMS = "Google Earth screenshots; terms not verified"
-
-
-class CardError(RsctirError, ValueError):
-    """A model card could not be filled from a results file."""
 
 
 def push_model(
@@ -100,228 +61,6 @@ def push_model(
             repo_id=repo_id,
             revision=revision,
             commit_message=f"Upload {path.resolve().name}",
-            ignore_patterns=LEFT_HERE,
+            ignore_patterns=IGNORE_PATTERNS,
         )
     return commit.commit_url
-
-
-def render_model_card(
-    template_path: str | Path,
-    results: Mapping[str, Any],
-    *,
-    model_id: str,
-    hub_ids: Mapping[str, str] | None = None,
-) -> ModelCard:
-    """Fill a card template with the figures of a results file; no figure is written by hand.
-
-    Args:
-        template_path: a Markdown file with YAML front matter and ``$placeholders``.
-        results: a results file: evaluation reports at any depth, ``git_revision``,
-            ``training_sets`` (name -> pictures), ``seen_before`` (in words, of the model it was
-            tuned from), ... Without ``training_sets`` the first report's data set is taken for
-            the one the model was trained on.
-        model_id: the name the card's examples use.
-        hub_ids: see ``hub_ids_of``; the front matter names those of the training sets.
-
-    Returns:
-        A card whose front matter carries the figures as a model index. ``card.save(path)`` or
-        ``str(card)`` gives the file.
-
-    Raises:
-        CardError: the template is missing, names an unknown placeholder, or there are no reports.
-    """
-    path = Path(template_path)
-    known = hub_ids_of(hub_ids or {})
-    reports = list(evaluation_reports(results))
-    if not reports:
-        raise CardError(
-            "The results hold no evaluation report (a mapping with 'mR' and 'rerank', or one whose "
-            "'metrics' hold 'mAP50')."
-        )
-    try:
-        fields = _fields(reports, results, model_id)
-        figures = [cell for report in reports for cell in model_index(report)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CardError(
-            f"A report of the results cannot be made a table ({error!r}). Expected reports as "
-            "`rsctir evaluate --json FILE` writes them."
-        ) from error
-    try:
-        text = Template(path.read_text(encoding="utf-8")).substitute(fields)
-    except OSError as error:
-        raise CardError(f"The card template {path} cannot be read ({error}).") from error
-    except (KeyError, ValueError) as error:
-        raise CardError(
-            f"{path} names the placeholder {error}; known are {', '.join(sorted(fields))}. "
-            "Write $$ for a dollar sign."
-        ) from error
-    card = ModelCard(text)
-    front_matter = cast(ModelCardData, card.data)
-    front_matter.model_name = fields["model_name"]
-    front_matter.eval_results = figures
-    sets = [known[name] for name in results.get("training_sets") or () if name in known]
-    front_matter.datasets = sets or None
-    return card
-
-
-def _fields(
-    reports: Sequence[Mapping[str, Any]], results: Mapping[str, Any], model_id: str
-) -> dict[str, Any]:
-    """Return what a template's placeholders stand for."""
-    first = reports[0]
-    return {
-        "model_id": model_id,
-        "model_name": model_id.rsplit("/", 1)[-1],
-        "results_table": results_table(reports),
-        "training_data": training_data(results),
-        "git_revision": _or_unknown(results.get("git_revision")),
-        "best_epoch": _epoch(results.get("best_epoch")),
-        "seed": _or_unknown(first.get("seed")),
-        "image_size": _or_unknown(first.get("image_size")),
-        "versions": ", ".join(f"{k} {v}" for k, v in (first.get("versions") or {}).items()),
-    }
-
-
-def write_card(
-    folder: str | Path,
-    *,
-    results: Sequence[str | Path] = (),
-    model_id: str | None = None,
-    template: str | Path | None = None,
-    hub_ids: Mapping[str, str] | None = None,
-) -> Path:
-    """Write ``README.md``, ``LICENSE`` and ``.eval_results`` of a model folder from its results.
-
-    Args:
-        folder: holds ``config.json`` and the ``results.json`` of the training run.
-        results: further results files, such as ``rsctir evaluate --json`` writes for the test
-            split. Where two reports have data, split, rerank and symmetries in common the later
-            one counts.
-        model_id: the name the card's examples use; default: the folder's name.
-        template: default: ``model_cards/FAMILY.md`` of the repository.
-        hub_ids: see ``hub_ids_of``; each complete split scored on one of these data sets becomes
-            an entry of ``.eval_results``.
-
-    Returns:
-        The path of the card.
-
-    Raises:
-        CardError: a file is missing or damaged, or there is no template for this model.
-    """
-    path = Path(folder)
-    recorded = _read_json(path / RESULTS_FILE)
-    reports: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for found in (recorded, *(_read_json(Path(file)) for file in results)):
-        for report in evaluation_reports(found):
-            reports[report_key(report)] = report
-    name = model_id or path.resolve().name
-    kept = ("git_revision", "best_epoch", "training_sets", "seen_before")
-    merged = {key: recorded[key] for key in kept if key in recorded}
-    merged["reports"] = list(reports.values())
-    card = render_model_card(
-        template or _template_for(path), merged, model_id=name, hub_ids=hub_ids
-    )
-    licence = WEIGHTS_LICENCE.substitute(
-        model_name=name.rsplit("/", 1)[-1],
-        training_data=training_data(merged),
-    )
-    write_atomically(path / LICENCE_FILE, licence)
-    write_atomically(path / CARD_FILE, str(card))
-    _write_eval_results(path / EVAL_RESULTS_FOLDER, merged["reports"], hub_ids_of(hub_ids or {}))
-    return path / CARD_FILE
-
-
-def hub_ids_of(given: Mapping[str, str]) -> dict[str, str]:
-    """Return name -> Hub id of the benchmarks: the public ones that are known, and ``given``.
-
-    Raises:
-        CardError: a name in ``given`` is no benchmark.
-    """
-    if unknown := sorted(set(given) - set(BENCHMARKS)):
-        raise CardError(
-            f"{', '.join(unknown)}: no such benchmark. Expected NAME=OWNER/DATASET with one of the "
-            f"names {', '.join(BENCHMARKS)}."
-        )
-    public = {name: each.hub_id for name, each in BENCHMARKS.items() if each.hub_id}
-    return public | dict(given)
-
-
-def _write_eval_results(
-    folder: Path, reports: Sequence[Mapping[str, Any]], hub_ids: Mapping[str, str]
-) -> None:
-    """Write a YAML file for each benchmark on the Hub that was scored on a whole split."""
-    retrieval = [report for report in reports if not is_detection(report)]
-    for name, entries in eval_result_entries(retrieval, hub_ids).items():
-        text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
-        write_atomically(folder / f"{name}.yaml", text)
-
-
-def training_data(results: Mapping[str, Any]) -> str:
-    """Return a Markdown list of the sets a model was trained on, with their sizes and terms."""
-    sets = results.get("training_sets")
-    if sets is None:
-        first = next(iter(evaluation_reports(results)))
-        sets = {Path(str(first.get("data") or "unknown")).name: None}
-    lines = [_training_set(name, count) for name, count in sets.items()]
-    if results.get("seen_before"):
-        lines.append(
-            f"before that, as the model this one was tuned from: {results['seen_before']}; "
-            "the terms of these sets hold here too"
-        )
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _training_set(name: str, count: int | None) -> str:
-    """Say what is known of one training set."""
-    if name == DRAWN:
-        return (
-            f"{count:,} scenes drawn by our own code (Apache-2.0): other ones than those of the "
-            "demo's gallery, described in many of the same sentences"
-        )
-    if name == RSOD:
-        pictures = "train pictures" if count is None else f"{count:,} train pictures"
-        return f"{RSOD_SOURCE}, {pictures}: {RSOD_TERMS}"
-    if name not in BENCHMARKS:
-        return name
-    known = BENCHMARKS[name]
-    pictures = "train pictures" if count is None else f"train, {_share(count, known)} pictures"
-    return f"{known.title} ({known.source}), {pictures}: {known.terms}"
-
-
-def _share(count: int, benchmark: Benchmark) -> str:
-    """Say how many of the official training pictures were at hand."""
-    official = benchmark.images[TRAIN]
-    return f"all {count:,}" if count == official else f"{count:,} of the official {official:,}"
-
-
-def _template_for(folder: Path) -> Path:
-    """Return the repository's template for the family of a model folder."""
-    family = _read_json(folder / "config.json").get("model_type")
-    template = TEMPLATES / f"{family}.md"
-    if not template.is_file():
-        raise CardError(
-            f"There is no card template {template}. Run this from a checkout of the repository, "
-            "whose model_cards/ holds one for each of our families, or name a template."
-        )
-    return template
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = parse_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CardError(
-            f"{file} is missing or damaged ({error}). Expected a model folder as training/run.py "
-            "writes it, and results files as `rsctir evaluate --json FILE` writes them."
-        ) from error
-    if not isinstance(content, dict):
-        raise CardError(f"{file} holds a {type(content).__name__}; expected a JSON object.")
-    return content
-
-
-def _or_unknown(value: Any) -> Any:  # noqa: ANN401 - a cell of a results file
-    return "not recorded" if value is None else value
-
-
-def _epoch(value: float | None) -> str:
-    return "not recorded" if value is None else f"{value:g}"

@@ -43,8 +43,8 @@ _MODELS = {
     "RSCTIR_REGIONS": "",
 }
 _MCP_REQUIREMENT = "gradio[mcp]\n"  # a Space that offers tools needs the package for it
-_NEVER = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-_OURS = ["rsctir_hf/**", "checkpoints/**"]  # where files of an older upload are deleted
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+_DELETE_PATTERNS = ["rsctir_hf/**", "checkpoints/**"]  # where files of an older upload are deleted
 
 
 def space_parts(variables: Mapping[str, str], *, checkout: Path = CHECKOUT) -> list[str]:
@@ -127,7 +127,7 @@ def copy_space(folder: str | Path, parts: Sequence[str], *, checkout: Path = CHE
         source, copy = checkout / part, target / part
         copy.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, copy, ignore=_NEVER)
+            shutil.copytree(source, copy, ignore=_IGNORED)
         else:
             shutil.copy2(source, copy)
     files = (path for path in target.rglob("*") if path.is_file())
@@ -182,6 +182,6 @@ def deploy_space(
                 repo_id=repo_id,
                 repo_type="space",
                 commit_message="Upload the demo",
-                delete_patterns=_OURS,
+                delete_patterns=_DELETE_PATTERNS,
             )
     return str(url)

@@ -1,4 +1,4 @@
-"""Mixed precision where it pays on a CPU."""
+"""Mixed precision and memory formats where they pay on a CPU."""
 
 from typing import Any
 
@@ -6,6 +6,19 @@ import torch
 from torch import Tensor, nn
 
 CPU = "cpu"
+
+
+def tune_for_cpu(model: nn.Module, *, bf16: bool) -> None:
+    """Lay the weights out as convolutions on a CPU like them, and mind what bfloat16 costs there.
+
+    Args:
+        model: to be trained; changed in place.
+        bf16: whether it is trained under autocast.
+    """
+    if bf16:
+        keep_depthwise_precise(model)
+    # Module's own .to: transformers wraps it untyped.
+    nn.Module.to(model, memory_format=torch.channels_last)
 
 
 def keep_depthwise_precise(model: nn.Module) -> None:

@@ -196,6 +196,11 @@ class StagedTrainingArguments(TrainingArguments):
         """``output_dir`` as a path."""
         return Path(self.output_dir or ".")
 
+    @property
+    def model_name(self) -> str:
+        """What record and card call the model: ``run_name``, or the folder's name."""
+        return self.run_name or self.folder.name
+
 
 @dataclass
 class RetrievalTrainingArguments(StagedTrainingArguments):

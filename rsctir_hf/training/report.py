@@ -1,19 +1,15 @@
-"""What a finished training run leaves behind: choices made on validation, and its record.
+"""The finished model on validation: the choices that are made there, and the reports.
 
-The output folder becomes exactly what belongs on the Hub. Nothing here touches a test split.
+Nothing here touches a test split.
 """
 
 import logging
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from enum import Enum
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from rsctir_hf.embedding.encoder import Encoder
@@ -24,26 +20,16 @@ from rsctir_hf.evaluation import (
     SimilarityData,
     match_probabilities,
     report_on,
-    results_json,
     similarity_matrix,
     two_stage_scores,
 )
-from rsctir_hf.files.atomic import write_atomically
 from rsctir_hf.metrics import directional_metrics
 from rsctir_hf.reranking import smr
 from rsctir_hf.search.caption_bank import CaptionBank
 from rsctir_hf.search.matcher import PairMatcher
-from rsctir_hf.training.recipe_args import (
-    DataArguments,
-    ModelArguments,
-    RetrievalTrainingArguments,
-)
 
 logger = logging.getLogger(__name__)
 
-RESULTS_FILE = "results.json"
-RECIPE_FILE = "recipe.yaml"
-LEFT_OUT = ("hub_", "push_to_hub", "logging_dir", "resume_from_checkpoint", "accelerator_config")
 CONFIDENT_SHARE = 0.95
 #: What no overhead picture shows; the other end of the confidence scale.
 OFF_TOPIC = (
@@ -192,51 +178,3 @@ def validation_reports(
             )
             reports.append(report.with_source(**source, data=name).to_dict())
     return reports
-
-
-def write_record(folder: Path, *, results: dict[str, Any], recipe: dict[str, Any]) -> None:
-    """Write ``results.json`` and ``recipe.yaml`` beside the model."""
-    write_atomically(folder / RESULTS_FILE, results_json(results))
-    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
-    write_atomically(folder / RECIPE_FILE, text)
-
-
-def recipe_of(
-    model: ModelArguments, data: DataArguments, training: RetrievalTrainingArguments
-) -> dict[str, Any]:
-    """Return what the run was given, as a recipe that runs it again: values off their default.
-
-    Secrets, Hub settings and paths of this run's folders are no part of a recipe.
-    """
-    return changed_values(model, data, training) | {"family": model.family}
-
-
-def changed_values(*groups: Any) -> dict[str, Any]:  # noqa: ANN401 - dataclass instances
-    """Return the values off their default, without secrets, Hub settings and paths of this run."""
-    recipe: dict[str, Any] = {}
-    for arguments in groups:
-        default = asdict(type(arguments)())
-        given = asdict(arguments)
-        changed = {key: value for key, value in given.items() if value != default.get(key)}
-        recipe |= {
-            key: value.value if isinstance(value, Enum) else value
-            for key, value in changed.items()
-            if not (key.endswith("_token") or key.startswith(LEFT_OUT))
-        }
-    return recipe
-
-
-def git_revision() -> str | None:
-    """Return the commit of the code, with ``-dirty`` where files differ; ``None`` outside git."""
-    root = Path(__file__).parent
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -101,11 +100,7 @@ class LogAtCheckpoints(TrainerCallback):
     """
 
     def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,  # noqa: ANN401 (the callback signature of transformers)
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         """Ask for a log where a checkpoint is asked for."""
         control.should_log = control.should_log or control.should_save
@@ -113,15 +108,15 @@ class LogAtCheckpoints(TrainerCallback):
     on_epoch_end = on_step_end
 
 
-class StopWhenTold(TrainerCallback):
-    """Ends training with a checkpoint after the step at work, when SIGTERM says so.
+class StopOnSigterm(TrainerCallback):
+    """Ends training with a checkpoint after the step at work, once SIGTERM has come.
 
     Attributes:
-        told: whether the signal has come.
+        received: whether the signal has come.
     """
 
     def __init__(self) -> None:
-        self.told = False
+        self.received = False
         self._process = os.getpid()
 
     @contextmanager
@@ -137,18 +132,14 @@ class StopWhenTold(TrainerCallback):
             signal.signal(signal.SIGTERM, before)
 
     def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,  # noqa: ANN401 (the callback signature of transformers)
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Save and stop, if told to."""
-        if self.told:
+        """Save and stop, once the signal has come."""
+        if self.received:
             control.should_save = control.should_training_stop = True
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a loader's worker, forked while we listen
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        self.told = True
+        self.received = True

@@ -15,12 +15,10 @@ from torch.utils.data import DataLoader
 from transformers import ProcessorMixin, TrainerCallback
 
 from rsctir_hf.data.augmentation import Augmentation
-from rsctir_hf.data.collator import EpochView, RetrievalCollator, RowDrawer, TeacherLogits
+from rsctir_hf.data.collator import EpochView, RetrievalCollator, RowDrawer
 from rsctir_hf.data.sampler import CaptionAwareSampler
 from rsctir_hf.data.stream import StreamedTable, StreamView
 from rsctir_hf.embedding.encoder import Encoder
-from rsctir_hf.embedding.prepare import region_source
-from rsctir_hf.embedding.roles import Processor
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.losses import (
     distillation_loss,
@@ -30,52 +28,47 @@ from rsctir_hf.losses import (
     matching_loss,
     triplet_loss,
 )
-from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
+from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.matcher import PairMatcher
 from rsctir_hf.training.recipe_args import RetrievalTrainingArguments
-from rsctir_hf.training.staged import AveragingTrainer, hold_statistics
+from rsctir_hf.training.report import choose_on_validation, judge, validation_reports
+from rsctir_hf.training.sets import VALIDATION, TrainingData
+from rsctir_hf.training.staged import StagedTrainer, hold_statistics
 
 
-class RetrievalTrainer(AveragingTrainer):
+class RetrievalTrainer(StagedTrainer):
     """Trains any of the two families on one data set or several, and evaluates retrieval.
 
     A batch never mixes data sets, and each validation set is a gallery of its own.
 
     Args:
-        model: a GaLR or CMPAGL-style model.
+        encoder: a GaLR or CMPAGL-style model with its processor, which is saved with every
+            checkpoint; a proposer's regions all pictures get.
         args: losses, augmentation, freezing, averaging and all of ``TrainingArguments``.
-        processor: the model's processor; saved with every checkpoint.
-        train_rows: name -> ``datasets.Dataset`` (or any sequence of rows) with ``image`` and
-            ``captions``; or one name -> ``StreamedTable``.
-        validation_rows: the same for validation; recall is computed over all rows of a set.
-        teachers: what other models say about a batch, for ``distillation_weight``; None: nobody.
-        regions: ``model``, or a proposer whose regions all pictures get.
+        data: the sets; any sequence of rows with ``image`` and ``captions`` will do for one.
+        callbacks: see ``StagedTrainer``.
     """
 
     args: RetrievalTrainingArguments
 
     def __init__(
         self,
-        model: nn.Module,
+        encoder: Encoder,
         args: RetrievalTrainingArguments,
         *,
-        processor: ProcessorMixin,
-        train_rows: Mapping[str, Any],
-        validation_rows: Mapping[str, Any],
-        teachers: TeacherLogits | None = None,
-        regions: str | RegionProposer = MODEL_REGIONS,
+        data: TrainingData,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
-        region_source(model, regions)  # refuses what the model cannot take, before any work
-        self.validation_rows = validation_rows
-        self.regions = regions
-        self.view = training_view(train_rows, args)
+        self.encoder = encoder
+        self.data = data
+        self.view = training_view(data.train, args)
+        processor = cast(ProcessorMixin, encoder.processor)
         super().__init__(
-            model=model,
+            model=encoder.model,
             args=args,
             train_dataset=self.view,
-            eval_dataset=validation_rows,
-            data_collator=RetrievalCollator(processor, teachers, regions=regions),
+            eval_dataset=data.validation,
+            data_collator=RetrievalCollator(processor, data.teachers, regions=encoder.regions),
             processing_class=processor,
             callbacks=callbacks,
         )
@@ -99,25 +92,24 @@ class RetrievalTrainer(AveragingTrainer):
         teacher_logits = inputs.pop("teacher_logits", None)
         outputs = model(**inputs)
         similarity = cosines(outputs.image_embeds, outputs.text_embeds)  # (B, C)
-        loss = self.alignment_loss(
-            similarity, image_of_caption, positives, logit_scale=inner.logit_scale
-        )
+        scale = inner.logit_scale.exp()
+        loss = self.alignment_loss(similarity, image_of_caption, positives, scale=scale)
         if teacher_logits is not None:
             loss = loss + self.args.distillation_weight * distillation_loss(
                 similarity,
                 teacher_logits,
-                scale=inner.logit_scale.exp(),
+                scale=scale,
                 temperature=self.args.distillation_temperature,
             )
         if self.matching_is_on(inner):
-            loss = loss + self.args.matching_weight * fusion_loss(
-                inner,
-                outputs,
-                inputs["attention_mask"],
-                similarity=similarity,
-                image_of_caption=image_of_caption,
-                positives=positives,
+            pairs = draw_pairs(
+                (similarity * scale).detach(),
+                positives,
+                image_of_caption,
                 generator=self.step_generator(),
+            )
+            loss = loss + self.args.matching_weight * fusion_loss(
+                inner, outputs, inputs["attention_mask"], pairs=pairs
             )
         return (loss, outputs) if return_outputs else loss
 
@@ -127,14 +119,14 @@ class RetrievalTrainer(AveragingTrainer):
         image_of_caption: Tensor,
         positives: Tensor,
         *,
-        logit_scale: Any,  # noqa: ANN401 (the model's log(1 / tau), a scalar parameter)
+        scale: Tensor,
     ) -> Tensor:
-        """Contrastive plus triplet loss on the similarity matrix (B, C)."""
+        """Contrastive plus triplet loss on the similarity matrix (B, C); ``scale`` is 1 / tau."""
         args = self.args
         loss = similarity.new_zeros(())
         if args.contrastive_weight:
             loss = loss + args.contrastive_weight * info_nce_loss(
-                similarity, positives, scale=logit_scale.exp()
+                similarity, positives, scale=scale
             )
         if args.triplet_weight:
             pairs = (similarity, image_of_caption, positives)
@@ -174,28 +166,41 @@ class RetrievalTrainer(AveragingTrainer):
         )
         return self.loader_over(self.view, batches)
 
-    def evaluate(
-        self,
-        eval_dataset: Any = None,  # noqa: ANN401
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> dict[str, float]:
-        """Score retrieval over each validation set with the averaged weights, if any.
+    def score(self, rows: Any) -> dict[str, float]:  # noqa: ANN401
+        """Score retrieval over each validation set, a gallery of its own.
 
         Returns:
-            ``eval_i2t_R@1`` ... ``eval_mR`` in percent, each the mean over the sets; where there
-            are several, ``eval_NAME_mR`` and so on beside them.
+            ``i2t_R@1`` ... ``mR`` in percent, each the mean over the sets; where there are
+            several, ``NAME_mR`` and so on beside them.
         """
-        sets = self.validation_rows if eval_dataset is None else eval_dataset
-        encoder = Encoder(self.model, cast(Processor, self.processing_class), self.regions)
-        with self.averaged_weights():
-            scores = {
+        return mean_metrics(
+            {
                 name: evaluate_retrieval(
-                    encoder, rows, batch_size=self.args.per_device_eval_batch_size
+                    self.encoder, table, batch_size=self.args.per_device_eval_batch_size
                 ).metrics
-                for name, rows in sets.items()
+                for name, table in rows.items()
             }
-        return self.log_evaluation(mean_metrics(scores, prefix=metric_key_prefix))
+        )
+
+    def final_results(self) -> dict[str, Any]:
+        """Make the choices on validation, and say in the configuration what the model has seen.
+
+        Returns:
+            ``seen_before``, by the model it goes on from, and ``validation``, the reports.
+        """
+        encoder, config = self.encoder, self.encoder.config
+        judged = judge(encoder, self.data.validation)
+        choose_on_validation(encoder, judged)
+        seen_before = config.training_images
+        seen = filter(None, [self.data.describe(), seen_before])
+        config.training_images = "; before that ".join(seen)
+        source: dict[str, str | int | None] = {
+            "model": self.args.model_name,
+            "split": VALIDATION,
+            "seed": self.args.seed,
+        }
+        reports = validation_reports(encoder, judged, bank=read_caption_bank(), source=source)
+        return {"seen_before": seen_before, "validation": reports}
 
 
 def training_view(
@@ -218,17 +223,16 @@ def training_view(
     return EpochView(first, *others, draw=draw, cache=True)
 
 
-def mean_metrics(scores: Mapping[str, Mapping[str, float]], *, prefix: str) -> dict[str, float]:
-    """Return ``PREFIX_KEY``, the mean over sets, and ``PREFIX_NAME_KEY`` where there are several.
+def mean_metrics(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each metric over sets, and ``NAME_KEY`` where there are several.
 
     Args:
         scores: name of a set -> its metrics in percent; all sets have the same keys.
-        prefix: what every key of the result begins with.
     """
     keys = next(iter(scores.values()))
-    means = {f"{prefix}_{key}": fmean(each[key] for each in scores.values()) for key in keys}
+    means = {key: fmean(each[key] for each in scores.values()) for key in keys}
     beside = {
-        f"{prefix}_{name}_{key}": value
+        f"{name}_{key}": value
         for name, each in scores.items()
         for key, value in each.items()
         if len(scores) > 1
@@ -242,43 +246,50 @@ def cosines(image_embeds: Tensor, text_embeds: Tensor) -> Tensor:
         return image_embeds.float() @ text_embeds.float().T
 
 
+def draw_pairs(
+    scores: Tensor, positives: Tensor, image_of_caption: Tensor, *, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each true pair, and the hard negatives drawn for both of its sides.
+
+    Args:
+        scores: (B, C) scaled cosines; negatives are drawn with probability softmax of them.
+        positives: (B, C) cells that may not serve as negatives.
+        image_of_caption: (C,) the picture each caption was drawn for.
+        generator: draws the negatives.
+
+    Returns:
+        Pictures (P,), their captions (P,), and labels (P,): 1 where both belong together, else 0.
+    """
+    images, captions = (torch.arange(count, device=scores.device) for count in scores.shape)
+    negative_captions, negative_images = hard_negative_indices(
+        scores, positives, generator=generator
+    )
+    has_caption, has_image = negative_captions >= 0, negative_images >= 0
+    pair_images = torch.cat([image_of_caption, images[has_caption], negative_images[has_image]])
+    pair_captions = torch.cat([captions, negative_captions[has_caption], captions[has_image]])
+    labels = (torch.arange(len(pair_images), device=scores.device) < len(captions)).long()
+    return pair_images, pair_captions, labels
+
+
 def fusion_loss(
     model: Any,  # noqa: ANN401 (a PairMatcher with match_logits)
     outputs: Any,  # noqa: ANN401
     attention_mask: Tensor,
     *,
-    similarity: Tensor,
-    image_of_caption: Tensor,
-    positives: Tensor,
-    generator: torch.Generator,
+    pairs: tuple[Tensor, Tensor, Tensor],
 ) -> Tensor:
-    """Matching loss over each true pair and the hard negatives drawn for both of its sides.
+    """Return the matching loss over pairs.
 
     Args:
         model: its ``match_logits`` takes text states and image tokens.
         outputs: the model's output with ``image_tokens`` and ``text_states``.
         attention_mask: (C, T) of the captions.
-        similarity: (B, C) cosines; negatives are drawn with probability softmax of it.
-        image_of_caption: (C,) the picture each caption was drawn for.
-        positives: (B, C) cells that may not serve as negatives.
-        generator: draws the negatives.
+        pairs: see ``draw_pairs``.
     """
-    device = similarity.device
-    captions = torch.arange(similarity.shape[1], device=device)
-    scores = similarity.detach() * model.logit_scale.detach().exp()
-    negative_captions, negative_images = hard_negative_indices(
-        scores, positives, generator=generator
-    )
-    images = torch.arange(similarity.shape[0], device=device)
-    has_caption, has_image = negative_captions >= 0, negative_images >= 0
-    pair_images = torch.cat(
-        [image_of_caption, images[has_caption], negative_images[has_image]]
-    )  # (P,)
-    pair_captions = torch.cat([captions, negative_captions[has_caption], captions[has_image]])
-    labels = (torch.arange(len(pair_images), device=device) < len(captions)).long()
+    images, captions, labels = pairs
     logits = model.match_logits(
-        text_states=outputs.text_states[pair_captions],
-        attention_mask=attention_mask[pair_captions],
-        image_tokens=outputs.image_tokens[pair_images],
+        text_states=outputs.text_states[captions],
+        attention_mask=attention_mask[captions],
+        image_tokens=outputs.image_tokens[images],
     )  # (P, 2)
     return matching_loss(logits, labels)

@@ -7,9 +7,10 @@ built. A main set that is streamed stands alone, and only its held-out splits ca
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import datasets
 
@@ -21,20 +22,32 @@ from rsctir_hf.data.benchmarks import (
     load_benchmark,
     load_captioned_folder,
 )
+from rsctir_hf.data.collator import TeacherLogits
 from rsctir_hf.data.leakage import LeakageReport, RepeatedPicture, check_leakage
 from rsctir_hf.data.stream import StreamedTable, file_digests, stream_from_hub
 from rsctir_hf.data.tables import check_pictures
 from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.files.metadata import METADATA_FILE
 from rsctir_hf.sample import sample_folder
 from rsctir_hf.training.recipe_args import DataArguments
-from rsctir_hf.training.scene_drawer import SceneDrawer, draw_once
 
 logger = logging.getLogger(__name__)
 
 HOLD_OUT_SEED = 0  # the same pictures whatever the run's seed, so that seeds compare
 TRAIN, VALIDATION = "train", "validation"
+#: Seeds of drawn scenes from here on are for training; the shipped gallery has the seeds 0 to 9.
+FIRST_TRAINING_SEED = 1000
 
 Splits = dict[str, datasets.Dataset]
+
+
+class SceneDrawer(Protocol):
+    """Draws scenes into a folder, with boxes and captions in its ``metadata.jsonl``."""
+
+    def __call__(
+        self, folder: Path, *, scenes: int | Callable[[str], int], first_seed: int
+    ) -> object:
+        """Draw so many scenes in all, or so many of each type; the metadata are written last."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +56,14 @@ class TrainingData:
 
     Attributes:
         train: name of a set -> its training pictures, or the stream of them.
-        validation: name of a set -> its validation pictures, where it has some.
+        validation: name of a set -> its validation pictures, where it has some. Recall is computed
+            over all pictures of a set.
+        teachers: what other models say about a batch, for ``distillation_weight``; None: nobody.
     """
 
     train: Mapping[str, datasets.Dataset | StreamedTable]
     validation: Mapping[str, datasets.Dataset]
+    teachers: TeacherLogits | None = None
 
     @property
     def captions(self) -> list[list[str]]:
@@ -175,6 +191,24 @@ def load_extra(name: str, place: str) -> Splits:
         split: load_benchmark(name, place, split=split, complete=False, verify=False)
         for split in wanted
     }
+
+
+def draw_once(
+    draw: SceneDrawer | None, folder: Path, *, scenes: int | Callable[[str], int]
+) -> None:
+    """Draw scenes that are not in the shipped gallery, unless a resumed run finds them there.
+
+    Raises:
+        DataLayoutError: there is no program to draw with.
+    """
+    if (folder / METADATA_FILE).is_file():
+        return
+    if draw is None:
+        raise DataLayoutError(
+            "The recipe asks for drawn scenes and nothing here draws them. Run training/run.py or "
+            "training/detector.py of a clone of the repository, or hand in draw=build_gallery."
+        )
+    draw(folder, scenes=scenes, first_seed=FIRST_TRAINING_SEED)
 
 
 def draw_training_scenes(count: int, *, folder: Path, draw: SceneDrawer | None) -> Splits:

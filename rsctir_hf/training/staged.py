@@ -1,46 +1,128 @@
 """What every training here adds to the Hugging Face Trainer, whatever it trains.
 
-Learning rates by module, stages of freezing, averaged weights, and checkpoints that count only
-when they are whole.
+Learning rates by module, stages of freezing, averaged weights, early stopping, and checkpoints that
+count only when they are whole.
 """
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import PreTrainedModel, Trainer, TrainerCallback
+from transformers import (
+    EarlyStoppingCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_utils import TrainOutput
 
 from rsctir_hf.embedding.encode import evaluating
-from rsctir_hf.files.atomic import replacing_files
 from rsctir_hf.loading.push_errors import explained_push
-from rsctir_hf.training.callbacks import StagedFreezing, WeightAverage, setting_of
 from rsctir_hf.training.recipe_args import StagedTrainingArguments
-from rsctir_hf.training.resumption import LogAtCheckpoints, StopWhenTold, resume_point
+from rsctir_hf.training.resumption import LogAtCheckpoints, StopOnSigterm, resume_point
+from rsctir_hf.training.trainer_internals import SavingTrainer
 
 logger = logging.getLogger(__name__)
 
-TRAINING_ARGS_NAME = "training_args.bin"
+AVERAGE_FILE = "averaged_weights.safetensors"
 
 
-class AveragingTrainer(Trainer):
+class WeightAverage(TrainerCallback):
+    """Exponential moving average of a model's trainable floating-point weights.
+
+    When training ends the model is given the average, whether or not its best state was loaded.
+
+    The decay is warmed up as ``min(decay, (1 + step) / (10 + step))`` so that the average
+    forgets its random start.
+
+    Args:
+        model: the model whose weights are followed.
+        decay: share of the old average kept at each step, 0 <= decay < 1.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = model
+        self.decay = decay
+        self.weights = {name: value.detach().clone() for name, value in model.named_parameters()}
+
+    @torch.no_grad()
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Move the average towards the weights the optimizer has just written."""
+        decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
+        for name, value in self.model.named_parameters():
+            if value.requires_grad:
+                self.weights[name].lerp_(value, 1 - decay)
+
+    @torch.no_grad()
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Leave the model with the averaged weights, which are those that were evaluated."""
+        for name, value in self.model.named_parameters():
+            value.copy_(self.weights[name])
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the model's weights with the average; a second call undoes it."""
+        for name, value in self.model.named_parameters():
+            kept = value.detach().clone()
+            value.copy_(self.weights[name])
+            self.weights[name].copy_(kept)
+
+    def save(self, folder: Path) -> None:
+        """Write the average beside a checkpoint."""
+        weights = {name: value.contiguous() for name, value in self.weights.items()}
+        save_file(weights, folder / AVERAGE_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Read the average of a checkpoint onto the device of the present one."""
+        for name, value in load_file(folder / AVERAGE_FILE).items():
+            self.weights[name].copy_(value)
+
+
+class StagedFreezing(TrainerCallback):
+    """Freezes modules by name prefix for their first epochs.
+
+    Args:
+        frozen_epochs: prefix -> number of epochs frozen, -1 for always.
+    """
+
+    def __init__(self, frozen_epochs: Mapping[str, float]) -> None:
+        self.frozen_epochs = frozen_epochs
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Set ``requires_grad`` for the epoch that begins."""
+        apply_freezing(kwargs["model"], self.frozen_epochs, epoch=state.epoch or 0.0)
+
+
+class StagedTrainer(SavingTrainer):
     """A Trainer with learning rates by module, stages of freezing and averaged weights.
+
+    Subclasses say how a model is scored, and what the record of a finished run says of it.
 
     Args:
         model: the model.
-        args: its ``freezing``, ``factors`` and ``average_decay`` are followed.
+        args: its ``freezing``, ``factors``, ``average_decay`` and ``early_stopping_epochs`` are
+            followed.
         callbacks: run after the freezing of an epoch is set.
         options: all else that ``Trainer`` takes.
     """
-
-    args: StagedTrainingArguments
-    model: PreTrainedModel
 
     def __init__(
         self,
@@ -51,14 +133,16 @@ class AveragingTrainer(Trainer):
         **options: Any,  # noqa: ANN401
     ) -> None:
         args.remove_unused_columns = False
-        self.ending = StopWhenTold()
+        patience = args.early_stopping_epochs
+        self.stopper = StopOnSigterm()
         super().__init__(
             model=model,
             args=args,
             callbacks=[
                 StagedFreezing(args.freezing),
-                self.ending,
+                self.stopper,
                 LogAtCheckpoints(),
+                *([EarlyStoppingCallback(patience)] if patience else []),
                 *(callbacks or []),
             ],
             **options,
@@ -82,9 +166,9 @@ class AveragingTrainer(Trainer):
             SystemExit: SIGTERM has come; there is a checkpoint of the last step.
         """
         point = resume_point(self.args.folder, resume_from_checkpoint)
-        with self.ending.listening():
+        with self.stopper.listening():
             output = super().train(point, *args, **kwargs)
-        if self.ending.told:
+        if self.stopper.received:
             logger.warning(
                 "stopped by SIGTERM: the same command with --resume_from_checkpoint true goes on "
                 "from step %d",
@@ -137,8 +221,28 @@ class AveragingTrainer(Trainer):
         )
         return self.accelerator.prepare(loader)
 
-    def log_evaluation(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Log what an evaluation found, tell the callbacks, and return it."""
+    def score(self, rows: Any) -> dict[str, float]:  # noqa: ANN401
+        """Return figures of the model over validation rows, in percent."""
+        raise NotImplementedError
+
+    def final_results(self) -> dict[str, Any]:
+        """Return what the record says of the finished model: ``validation``, a list of reports."""
+        raise NotImplementedError
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,  # noqa: ANN401
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Score validation with the averaged weights, if any, and log it.
+
+        Returns:
+            ``PREFIX_NAME`` of each figure that ``score`` names.
+        """
+        with self.averaged_weights():
+            scores = self.score(self.eval_dataset if eval_dataset is None else eval_dataset)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -171,57 +275,51 @@ class AveragingTrainer(Trainer):
         """Hold the averaged weights in the model for the length of a ``with`` block."""
         with evaluating(self.model):
             if self.average is not None:
-                self.average.swap(self.model)
+                self.average.swap()
             try:
                 yield
             finally:
                 if self.average is not None:
-                    self.average.swap(self.model)
+                    self.average.swap()
 
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401
-        # The average first: Trainer's state, which it writes last, tells that all is there.
+    def save_beside(self, checkpoint: Path) -> None:
+        """Write the averaged weights into a checkpoint folder."""
         if self.average is not None:
-            folder = Path(self._checkpoint_folder())
-            folder.mkdir(parents=True, exist_ok=True)
-            self.average.save(folder)
-        super()._save_checkpoint(model, trial)
+            self.average.save(checkpoint)
 
-    def _checkpoint_folder(self) -> str:
-        return f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """Write a checkpoint in full precision, and the finished model in half of it.
-
-        Half precision halves the download; the configuration says float32, so the model is
-        loaded and run in float32. ``training_args.bin`` is a pickle, which nobody should have to
-        load, so it stays out of the finished folder; the recipe says the same.
-        """
-        folder = Path(output_dir) if output_dir else self.args.folder
-        if folder != self.args.folder:
-            super()._save(output_dir, state_dict)
-            return
-        state_dict = {
-            name: value.half() if value.is_floating_point() else value
-            for name, value in self.model.state_dict().items()
-        }
-        with replacing_files(folder) as unfinished:
-            super()._save(str(unfinished), state_dict)
-            (unfinished / TRAINING_ARGS_NAME).unlink()
+    def load_beside(self, checkpoint: Path) -> None:
+        """Read the averaged weights of a checkpoint."""
+        if self.average is not None:
+            self.average.load(checkpoint)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Leave the card as the run has written it; ``Trainer`` would put its own over it."""
 
-    def _load_from_checkpoint(
-        self, resume_from_checkpoint: str, model: nn.Module | None = None
-    ) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self.average is not None:
-            self.average.load(Path(resume_from_checkpoint))
 
-    def _load_best_model(self) -> None:
-        super()._load_best_model()
-        if self.average is not None and self.state.best_model_checkpoint:
-            self.average.load(Path(self.state.best_model_checkpoint))
+def apply_freezing(model: nn.Module, frozen_epochs: Mapping[str, float], *, epoch: float) -> None:
+    """Freeze the parameters whose prefix is still frozen at ``epoch``, thaw the others.
+
+    Raises:
+        ValueError: if a prefix fits no parameter.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in frozen_epochs:
+        if not any(has_prefix(name, prefix) for name in names):
+            raise ValueError(f"frozen_epochs: no parameter of the model begins with {prefix!r}.")
+    for name, parameter in model.named_parameters():
+        until = setting_of(name, frozen_epochs, default=0)
+        parameter.requires_grad_(not (until < 0 or epoch < until))
+
+
+def setting_of(name: str, settings: Mapping[str, float], *, default: float) -> float:
+    """Return the setting of a parameter; of several prefixes that fit, the longest decides."""
+    fits = [prefix for prefix in settings if has_prefix(name, prefix)]
+    return settings[max(fits, key=len)] if fits else default
+
+
+def has_prefix(name: str, prefix: str) -> bool:
+    """Whether a dotted parameter name lies in the module ``prefix`` names."""
+    return name == prefix or name.startswith(f"{prefix}.")
 
 
 def hold_statistics(model: nn.Module) -> None:

@@ -43,7 +43,7 @@ def build_model(
         MissingDependencyError: if a weight package is not installed.
     """
     if arguments.initial_model:
-        return go_on_from(arguments.initial_model, family=arguments.family)
+        return load_initial_model(arguments.initial_model, family=arguments.family)
     try:
         build = build_cmpagl if arguments.family == "cmpagl" else build_galr
         return build(arguments, captions)
@@ -51,7 +51,7 @@ def build_model(
         raise RecipeError(f"The recipe's config does not make a model: {error}") from error
 
 
-def go_on_from(source: str, *, family: str) -> tuple[PreTrainedModel, ProcessorMixin]:
+def load_initial_model(source: str, *, family: str) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Load a trained model and its processor."""
     loaded = Encoder.from_pretrained(source)
     model = cast(PreTrainedModel, loaded.model)

@@ -70,17 +70,18 @@ class Teachers:
         )
 
 
-def ask_teachers(
+def load_teachers(
     sources: Sequence[str],
     train: Mapping[str, datasets.Dataset],
     *,
     folder: Path,
     batch_size: int = 64,
-) -> Teachers:
+) -> Teachers | None:
     """Embed the training data with each teacher, or read back what an earlier start has embedded.
 
     Args:
-        sources: model folders or Hub ids of dual encoders with a ``logit_scale``.
+        sources: model folders or Hub ids of dual encoders with a ``logit_scale``; none of them:
+            there are no teachers.
         train: name of a set -> its training pictures; rows are counted through in this order.
         folder: of the run.
         batch_size: pictures per forward pass.
@@ -89,17 +90,19 @@ def ask_teachers(
         ImageReadError: a picture cannot be read.
         RsctirError: a teacher cannot be loaded.
     """
+    if not sources:
+        return None
     captions = [own for table in train.values() for own in table["captions"]]
     sentences: dict[str, str] = {}  # key of the sentence -> its first spelling
     for caption in chain.from_iterable(captions):
         sentences.setdefault(normalise_caption(caption), caption)
-    data = hashlib.sha256(json.dumps([captions, picture_marks(train)]).encode()).hexdigest()
-    found = []
+    data = hashlib.sha256(json.dumps([captions, picture_digests(train)]).encode()).hexdigest()
+    teachers = []
     for source in sources:
         teacher = Encoder.from_pretrained(source)
         asked = f"{weights_fingerprint(teacher.model)} {data}"
-        mark = hashlib.sha256(asked.encode()).hexdigest()[:16]
-        file = folder / CACHE / f"{mark}.safetensors"
+        key = hashlib.sha256(asked.encode()).hexdigest()[:16]
+        file = folder / CACHE / f"{key}.safetensors"
         if not file.is_file():
             logger.info("%s looks at the training data", source)
             vectors = embed_training_data(
@@ -108,11 +111,11 @@ def ask_teachers(
             with replacing(file) as unfinished:
                 save_file(vectors, unfinished)
         kept = load_file(file)
-        found.append(Teacher(kept[IMAGES], kept[TEXTS], kept[SCALE].item()))
-    return Teachers(found, sentences)
+        teachers.append(Teacher(kept[IMAGES], kept[TEXTS], kept[SCALE].item()))
+    return Teachers(teachers, sentences)
 
 
-def picture_marks(train: Mapping[str, datasets.Dataset]) -> list[list[str]]:
+def picture_digests(train: Mapping[str, datasets.Dataset]) -> list[list[str]]:
     """Tell the pictures of each set apart from others: their files, or digests of their bytes."""
     return [
         [

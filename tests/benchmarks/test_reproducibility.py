@@ -18,8 +18,7 @@ from reproducibility import (
 )
 from safetensors.numpy import save_file
 
-from tests.tiny_recipes import TINY, TINY_CONFIG
-from tests.training.test_detector import TINY as TINY_DETECTOR
+from tests.tiny_recipes import TINY, TINY_CONFIG, TINY_DETECTOR
 
 SMALL = {
     "CMPAGL-style": TINY | {"config": TINY_CONFIG["cmpagl"]},

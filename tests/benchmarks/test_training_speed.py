@@ -9,7 +9,9 @@ import yaml
 
 from benchmarks import training_speed
 from benchmarks.training_speed import BareLoop, PreparedTrainer
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.training.recipe_args import parse_recipe
+from rsctir_hf.training.sets import TrainingData
 from rsctir_hf.training.start import build_model
 from tests import miniature
 
@@ -65,10 +67,8 @@ def trainer(recipe, tmp_path):
         for number in range(6)
     ]
     model, processor = build_model(model_args, [])
-    rows_of_set = {"ucm": rows}
-    trainer = PreparedTrainer(
-        model, args, processor=processor, train_rows=rows_of_set, validation_rows=rows_of_set
-    )
+    data = TrainingData({"ucm": rows}, {"ucm": rows})
+    trainer = PreparedTrainer(Encoder(model, processor), args, data=data)
     trainer.prepared = list(trainer.get_train_dataloader())
     return trainer
 

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import set_seed
 
+from rsctir_hf.detection.boxed_sets import DetectorData
 from rsctir_hf.detection.detector_args import DetectorModelArguments, DetectorTrainingArguments
 from rsctir_hf.detection.detector_trainer import (
     BoxedCollator,
@@ -16,6 +17,7 @@ from rsctir_hf.detection.detector_trainer import (
 )
 from rsctir_hf.errors import RecipeError
 from tests.boxed import CLASSES, boxed_picture
+from tests.tiny_training import QUICK
 
 NET = "detector.backbone.net"
 TINY = DetectorModelArguments(
@@ -30,26 +32,21 @@ TINY = DetectorModelArguments(
 def make_trainer(folder, **options):
     set_seed(0)
     model, processor = build_detector(TINY, CLASSES)
-    defaults = {
+    defaults = QUICK | {
         "num_train_epochs": 2,
         "per_device_train_batch_size": 2,
         "per_device_eval_batch_size": 4,
         "eval_strategy": "no",
-        "save_strategy": "steps",
         "save_steps": 1,
-        "logging_steps": 1,
         "learning_rate": 1e-3,
-        "average_decay": 0.9,
         "crop_side": 64,
         "frozen_epochs": {NET: 1, f"{NET}.conv_stem": -1},
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
         "dataloader_pin_memory": False,
     }
     args = DetectorTrainingArguments(output_dir=str(folder), **{**defaults, **options})
     pictures = [boxed_picture(number) for number in range(4)]
-    return DetectorTrainer(model, args, processor=processor, train=pictures, validation=pictures)
+    data = DetectorData(CLASSES, pictures, pictures, {"rsod": len(pictures)})
+    return DetectorTrainer(model, args, processor=processor, data=data)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +87,7 @@ def test_evaluation_names_every_class_and_a_mean(whole):
 def test_the_finished_folder_holds_half_precision_and_runs_in_full(whole, tmp_path):
     trainer, _, _ = whole
     trainer.args.output_dir = str(tmp_path)
-    trainer.save_model(_internal_call=True)
+    trainer.save_finished()
     weights = load_file(tmp_path / "model.safetensors")
     assert all(value.dtype != torch.float32 for value in weights.values())
     assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "float32"

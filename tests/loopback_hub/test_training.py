@@ -8,7 +8,7 @@ from tests import miniature
 from tests.conftest import ROOT
 from tests.loopback_hub.conftest import DATA, READER, WRITER
 from tests.loopback_hub.repositories import MAIN
-from tests.tiny_recipes import TINY, TINY_CONFIG
+from tests.tiny_recipes import TINY, TINY_CONFIG, flags_of
 
 COUNTS = {"train": 14, "validation": 5, "test": 4}
 LOAD = """
@@ -37,8 +37,7 @@ def trained(family, name, output, *extra):
         "eval_strategy": "epoch",
     }
     recipe = ROOT / "training" / "recipes" / f"{family}_ucm.yaml"
-    flags = (part for key, value in options.items() for part in (f"--{key}", value))
-    return [ROOT / "training" / "run.py", recipe, *flags, *extra]
+    return [ROOT / "training" / "run.py", recipe, *flags_of(options), *extra]
 
 
 @pytest.fixture(scope="module")

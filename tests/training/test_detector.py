@@ -1,12 +1,7 @@
-"""The detector's story: recipe, training, a folder that transformers loads, and one score on test.
+"""The detector's story: recipe, training, a folder that transformers loads, one score on test."""
 
-Miniature data in RSOD's layout; the real one where it is at hand.
-"""
-
-import importlib.util
 import json
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,48 +9,22 @@ import torch
 import yaml
 
 from benchmarks import detector_map
-from drawn_scenes.build import build_gallery
-from drawn_scenes.gallery import CATEGORIES
 from rsctir_hf.detection.average_precision import detect
 from rsctir_hf.detection.boxed_sets import (
-    DRAWN_NAMES,
-    DRAWN_TYPES,
     hold_out_by_class,
-    load_detector_data,
     read_split,
 )
-from rsctir_hf.detection.detector_args import parse_detector_recipe
-from rsctir_hf.errors import DataLayoutError, RecipeError, RsctirError
-from rsctir_hf.sample import sample_folder
+from rsctir_hf.errors import DataLayoutError, RsctirError
 from tests.boxed import boxed_picture, write_rsod
 from tests.conftest import ROOT
+from tests.tiny_recipes import TINY_DETECTOR, flags_of, load_door
 
 RECIPE = ROOT / "training" / "recipes" / "detector" / "rsod.yaml"
-TINY = {
-    "image_weights": "none",
-    "backbone": "test_efficientnet",
-    "pyramid_channels": "32",
-    "picture_side": "64",
-    "crop_side": "64",
-    "drawn_scenes": "0",
-    "drawn_others": "0",
-    "repeats": "1",
-    "max_steps": "2",
-    "eval_steps": "1",
-    "save_steps": "1",
-    "per_device_train_batch_size": "2",
-    "report_to": "none",
-    "use_cpu": "true",
-    "bf16": "false",
-}
 
 
-def load_script():
-    place = ROOT / "training" / "detector.py"
-    spec = importlib.util.spec_from_file_location("training_detector", place)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def arguments_for(data, output, **changes):
+    options = TINY_DETECTOR | {"data": data, "output_dir": output} | changes
+    return [str(RECIPE), *flags_of(options)]
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +35,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("run") / "out"
-    flags = [str(RECIPE), "--data", str(data), "--output_dir", str(folder)]
-    for key, value in TINY.items():
-        flags += [f"--{key}", value]
-    load_script().main(flags)
+    load_door("detector").main(arguments_for(data, folder))
     return folder
 
 
@@ -109,23 +75,11 @@ def test_a_model_in_training_is_given_back_as_it_was(trained):
     assert model.training and not held.training
 
 
-def test_push_to_hub_uploads_the_finished_folder(data, tmp_path, monkeypatch):
-    uploads = []
-
-    class Api:
-        def create_repo(self, repo_id, **options):
-            return type("Url", (), {"repo_id": repo_id})()
-
-        def upload_folder(self, *, folder_path, **options):
-            uploads.append({path.name for path in Path(folder_path).iterdir()})
-
-    monkeypatch.setattr("transformers.trainer.hf_api", Api)
-    flags = [str(RECIPE), "--data", str(data), "--output_dir", str(tmp_path / "out")]
-    flags += ["--push_to_hub", "true", "--hub_model_id", "org/mini"]
-    for key, value in TINY.items():
-        flags += [f"--{key}", value]
-    load_script().main(flags)
-    assert {"README.md", "model.safetensors", "results.json", "recipe.yaml"} <= uploads[-1]
+def test_push_to_hub_uploads_the_finished_folder(data, tmp_path, uploads):
+    pushing = {"push_to_hub": "true", "hub_model_id": "org/mini"}
+    load_door("detector").main(arguments_for(data, tmp_path / "out", **pushing))
+    *_, files = uploads[-1]
+    assert {"README.md", "model.safetensors", "results.json", "recipe.yaml"} <= files
 
 
 def git(root, *arguments):
@@ -152,45 +106,3 @@ def test_test_is_scored_once_after_the_record_is_committed(trained, data, tmp_pa
     assert "`tiny` (seed 0)" in log[-1] and "RSOD test, AP50" in log[-1]
     with pytest.raises(RsctirError, match="scored on RSOD test before"):
         detector_map.score(scoring, pictures)
-
-
-def test_the_same_share_of_every_class_is_held_out():
-    pictures = [boxed_picture(number) for number in range(40)]
-    train, held = hold_out_by_class(pictures, share=0.2)
-    assert len(train) == 32
-    assert np.bincount([each.labels[0] for each in held]).tolist() == [2, 2, 2, 2]
-    assert not {each.name for each in train} & {each.name for each in held}
-    again = hold_out_by_class(pictures, share=0.2)[1]
-    assert [each.name for each in held] == [each.name for each in again]
-
-
-def test_drawn_scenes_teach_the_classes_and_are_not_those_of_the_gallery(data, tmp_path):
-    flags = ["--data", str(data), "--drawn_scenes", "1", "--output_dir", str(tmp_path)]
-    _, arguments, _ = parse_detector_recipe([*flags, "--use_cpu", "true"])
-    found = load_detector_data(arguments, folder=tmp_path, draw=build_gallery)
-    drawn = found.train[found.counts["rsod"] :]
-    assert found.counts["drawn"] == len(drawn) == 4
-    assert set(np.concatenate([each.labels for each in drawn]).tolist()) == {0, 1, 2, 3}
-    assert set(DRAWN_TYPES) <= set(CATEGORIES)
-    shipped = {path.name for path in sample_folder().glob("*.jpg")}
-    assert not shipped & {each.name for each in drawn}
-    assert set(DRAWN_NAMES.values()) == set(found.classes)
-
-
-def test_missing_data_and_unknown_keys_are_refused(tmp_path):
-    with pytest.raises(DataLayoutError, match=r"classes.json is missing"):
-        read_split(tmp_path, "train")
-    recipe = tmp_path / "r.yaml"
-    recipe.write_text("benchmark: ucm\n")
-    with pytest.raises(RecipeError, match="unknown keys"):
-        parse_detector_recipe([str(recipe)])
-
-
-def test_the_shipped_recipe_fits_the_real_data(development_data):
-    _, arguments, training = parse_detector_recipe([str(RECIPE), "--drawn_scenes", "0"])
-    pictures = read_split(development_data / "rsod", "train")
-    train, held = hold_out_by_class(pictures, share=arguments.validation_share)
-    assert (len(train), len(held)) == (261, 45)
-    assert training.metric_for_best_model == "mAP50"
-    for each in pictures:
-        assert (each.boxes[:, 2:] <= np.array(each.image.size) + 1).all()

@@ -16,7 +16,7 @@ from rsctir_hf.errors import ModelLoadError
 from rsctir_hf.training.resumption import checkpoint_fault, checkpoints_of, resume_point
 from tests.conftest import ROOT
 from tests.miniature import write_karpathy
-from tests.tiny_recipes import TINY, TINY_CONFIG
+from tests.tiny_recipes import TINY, TINY_CONFIG, flags_of
 
 
 def write_checkpoint(folder, step):
@@ -119,6 +119,7 @@ def test_a_checkpoint_that_was_named_must_be_whole(tmp_path):
         resume_point(tmp_path, str(tmp_path / "elsewhere"))
 
 
+@pytest.mark.slow
 def test_a_training_that_is_told_to_end_leaves_what_the_next_goes_on_from(tmp_path):
     data = write_karpathy(tmp_path / "data", {"train": 6, "val": 3, "test": 3})
     given = {
@@ -132,9 +133,8 @@ def test_a_training_that_is_told_to_end_leaves_what_the_next_goes_on_from(tmp_pa
         "output_dir": str(tmp_path / "out"),
     }
     recipe = ROOT / "training" / "recipes" / "cmpagl_ucm.yaml"
-    flags = [part for key, value in given.items() for part in (f"--{key}", value)]
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "training" / "run.py"), str(recipe), *flags],
+        [sys.executable, str(ROOT / "training" / "run.py"), str(recipe), *flags_of(given)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         cwd=ROOT,

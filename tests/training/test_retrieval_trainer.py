@@ -14,26 +14,10 @@ from rsctir_hf.losses import (
     triplet_loss,
 )
 from rsctir_hf.models.cmpagl import CMPAGLModel
-from rsctir_hf.training.retrieval_trainer import fusion_loss, mean_metrics
+from rsctir_hf.training.retrieval_trainer import draw_pairs, fusion_loss, mean_metrics
 from rsctir_hf.training.staged import hold_statistics
 from rsctir_hf.training.teachers import Teacher, Teachers
-from tests.tiny_training import (
-    StopAt,
-    curve,
-    make_trainer,
-    tiny_processor,
-    tiny_rows,
-)
-
-
-@pytest.fixture(scope="module")
-def rows():
-    return tiny_rows()
-
-
-@pytest.fixture(scope="module")
-def processor(rows):
-    return tiny_processor(rows)
+from tests.tiny_training import StopAt, curve, make_trainer
 
 
 def test_another_seed_gives_another_run(tmp_path, rows, processor):
@@ -102,9 +86,9 @@ def test_each_validation_set_is_a_gallery_of_its_own_and_the_mean_decides(
 
 
 def test_metrics_of_one_set_stand_alone():
-    assert mean_metrics({"ucm": {"mR": 3.0}}, prefix="eval") == {"eval_mR": 3.0}
-    both = mean_metrics({"ucm": {"mR": 3.0}, "rsicd": {"mR": 4.0}}, prefix="eval")
-    assert both == {"eval_mR": 3.5, "eval_ucm_mR": 3.0, "eval_rsicd_mR": 4.0}
+    assert mean_metrics({"ucm": {"mR": 3.0}}) == {"mR": 3.0}
+    both = mean_metrics({"ucm": {"mR": 3.0}, "rsicd": {"mR": 4.0}})
+    assert both == {"mR": 3.5, "ucm_mR": 3.0, "rsicd_mR": 4.0}
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(tmp_path, rows, processor):
@@ -147,8 +131,6 @@ def test_the_matching_loss_judges_true_pairs_and_the_negatives_drawn_for_them():
     similarity = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
 
     class Judge:
-        logit_scale = torch.tensor(0.0)
-
         def match_logits(self, *, text_states, attention_mask, image_tokens):
             self.pairs = list(
                 zip(
@@ -161,15 +143,10 @@ def test_the_matching_loss_judges_true_pairs_and_the_negatives_drawn_for_them():
     judge = Judge()
     ids = torch.arange(3.0)[:, None]
     outputs = type("Outputs", (), {"text_states": ids, "image_tokens": ids})
-    loss = fusion_loss(
-        judge,
-        outputs,
-        torch.ones(3, 1),
-        similarity=similarity,
-        image_of_caption=torch.arange(3),
-        positives=positives,
-        generator=torch.Generator().manual_seed(0),
+    pairs = draw_pairs(
+        similarity, positives, torch.arange(3), generator=torch.Generator().manual_seed(0)
     )
+    loss = fusion_loss(judge, outputs, torch.ones(3, 1), pairs=pairs)
     true, negatives = judge.pairs[:3], judge.pairs[3:]
     assert true == [(0, 0), (1, 1), (2, 2)]
     assert len(negatives) == 6  # one caption for each picture, one picture for each caption

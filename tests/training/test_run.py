@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,26 +11,18 @@ from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import DataLayoutError, RecipeError
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.training import run_record
 from rsctir_hf.training.recipe_args import read_recipe
 from tests import miniature
 from tests.conftest import ROOT
-from tests.tiny_recipes import TINY, TINY_CONFIG
+from tests.tiny_recipes import TINY, TINY_CONFIG, flags_of, load_door
 
 RECIPES = sorted((ROOT / "training" / "recipes").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
 def run():
-    return load_run_module()
-
-
-def load_run_module():
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("training_run", ROOT / "training" / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_door("run")
 
 
 def write_release(benchmark, root):
@@ -54,9 +45,10 @@ def arguments_for(recipe, data, output, **changes):
         "output_dir": str(output),
         **changes,
     }
-    return [str(recipe), *(part for key, value in options.items() for part in (f"--{key}", value))]
+    return [str(recipe), *flags_of(options)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_trains_saves_and_can_be_searched_with(recipe, run, tmp_path):
     benchmark = recipe.stem.split("_")[1]
@@ -98,6 +90,7 @@ def test_every_recipe_trains_saves_and_can_be_searched_with(recipe, run, tmp_pat
     assert len(retriever.search("many boats", top_k=2)) == 2
 
 
+@pytest.mark.slow
 def test_the_saved_recipe_trains_the_same_model_again(run, tmp_path):
     recipe = ROOT / "training" / "recipes" / "galr_ucm.yaml"
     data = write_release("ucm", tmp_path / "data")
@@ -142,7 +135,7 @@ def test_freed_memory_is_kept_from_before_anything_is_loaded(run, tmp_path, monk
     def load(*args, **options):
         raise DataLayoutError("so far")
 
-    monkeypatch.setattr(run, "keep_freed_memory", lambda: asked.append(True))
+    monkeypatch.setattr(run_record, "keep_freed_memory", lambda: asked.append(True))
     monkeypatch.setattr(run, "load_training_data", load)
     with pytest.raises(DataLayoutError, match="so far"):
         run.main(["--output_dir", str(tmp_path)])
@@ -175,19 +168,8 @@ def test_every_recipe_is_valid_yaml_with_a_story():
 
 
 def test_push_to_hub_goes_through_the_trainer_and_uploads_the_finished_folder(
-    run, tmp_path, monkeypatch
+    run, tmp_path, uploads
 ):
-    uploads = []
-
-    class Api:
-        def create_repo(self, repo_id, **options):
-            return type("Url", (), {"repo_id": repo_id})()
-
-        def upload_folder(self, *, folder_path, repo_id, commit_message, **options):
-            files = sorted(path.name for path in Path(folder_path).iterdir() if path.is_file())
-            uploads.append((repo_id, commit_message, files))
-
-    monkeypatch.setattr("transformers.trainer.hf_api", Api)
     recipe = ROOT / "training" / "recipes" / "galr_ucm.yaml"
     data = write_release("ucm", tmp_path / "data")
     options = {"push_to_hub": "true", "hub_model_id": "org/galr-mini"}
@@ -196,6 +178,6 @@ def test_push_to_hub_goes_through_the_trainer_and_uploads_the_finished_folder(
     assert (repo_id, message) == ("org/galr-mini", "End of training")
     expected = {"README.md", "LICENSE", "config.json", "model.safetensors", "modeling_galr.py"}
     expected |= {"processor_config.json", "recipe.yaml", "results.json", "modules.json"}
-    assert expected <= set(files)
+    assert expected <= files
     assert "training_args.bin" not in files
     assert "license: other" in (tmp_path / "out" / "README.md").read_text()

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from drawn_scenes.build import build_gallery
 from rsctir_hf.data import leakage, tables
 from rsctir_hf.data.collator import RowDrawer
 from rsctir_hf.data.leakage import check_leakage
@@ -30,7 +31,7 @@ def extra(tmp_path):
 
 def load(main, tmp_path, **options):
     arguments = DataArguments(data=str(main), test_split="test", **options)
-    return load_training_data(arguments, folder=tmp_path / "run")
+    return load_training_data(arguments, folder=tmp_path / "run", draw=build_gallery)
 
 
 def test_one_set_is_its_official_splits(main, tmp_path):
@@ -129,19 +130,24 @@ def test_an_unknown_set_is_named(main, extra, tmp_path):
         load(main, tmp_path, extra_data={"landsat": str(extra)})
 
 
-def test_scenes_are_drawn_once_a_run_and_again_the_same(tmp_path, monkeypatch):
-    first = draw_training_scenes(3, folder=tmp_path / "a")["train"]
-    again = draw_training_scenes(3, folder=tmp_path / "b")["train"]
+def test_scenes_are_drawn_once_a_run_and_again_the_same(tmp_path):
+    first = draw_training_scenes(3, folder=tmp_path / "a", draw=build_gallery)["train"]
+    again = draw_training_scenes(3, folder=tmp_path / "b", draw=build_gallery)["train"]
     files = [sorted((tmp_path / name).rglob("*.jpg")) for name in ("a", "b")]
     assert [a.read_bytes() for a in files[0]] == [b.read_bytes() for b in files[1]]
     assert first["captions"] == again["captions"]
-    monkeypatch.setattr("rsctir_hf.training.sets.build_gallery", None)
-    assert draw_training_scenes(3, folder=tmp_path / "a")["train"]["captions"] == first["captions"]
+    read = draw_training_scenes(3, folder=tmp_path / "a", draw=None)["train"]
+    assert read["captions"] == first["captions"]
+
+
+def test_drawn_scenes_need_a_program_that_draws_them(tmp_path):
+    with pytest.raises(DataLayoutError, match=r"nothing here draws them.*draw=build_gallery"):
+        draw_training_scenes(3, folder=tmp_path, draw=None)
 
 
 @pytest.mark.slow
 def test_none_of_four_hundred_drawn_scenes_is_in_the_shipped_gallery(tmp_path):
-    drawn = draw_training_scenes(400, folder=tmp_path)
+    drawn = draw_training_scenes(400, folder=tmp_path, draw=build_gallery)
     assert len(drawn["train"]) == 400
     assert len(drawn["shipped"]) == len(list(sample_folder().glob("*.jpg"))) == 200
     assert check_leakage(drawn).crossing == ()

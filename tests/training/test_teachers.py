@@ -9,7 +9,7 @@ from rsctir_hf.errors import ImageReadError
 from rsctir_hf.training import teachers
 from rsctir_hf.training.recipe_args import ModelArguments
 from rsctir_hf.training.start import build_model
-from rsctir_hf.training.teachers import Teacher, Teachers, ask_teachers
+from rsctir_hf.training.teachers import Teacher, Teachers, load_teachers
 from tests.miniature import hub_table
 from tests.training.test_start import TINY_CMPAGL
 
@@ -44,7 +44,7 @@ def test_logits_are_scaled_cosines_of_rows_and_sentences():
 
 
 def test_teachers_see_what_the_models_see(train, sources, tmp_path):
-    teachers = ask_teachers(sources, train, folder=tmp_path, batch_size=2)
+    teachers = load_teachers(sources, train, folder=tmp_path, batch_size=2)
     captions = [train["ucm"][1]["captions"][0], train["rsicd"][2]["captions"][1]]
     found = teachers([1, 6], captions)  # rows are counted through: the third of RSICD
     for source, logits in zip(sources, found, strict=True):
@@ -57,25 +57,27 @@ def test_teachers_see_what_the_models_see(train, sources, tmp_path):
 
 
 def test_what_was_embedded_is_read_back(train, sources, tmp_path, monkeypatch):
-    first = ask_teachers(sources, train, folder=tmp_path)
-    monkeypatch.setattr(teachers, "embed_images", None)
-    again = ask_teachers(sources, train, folder=tmp_path)
+    first = load_teachers(sources, train, folder=tmp_path)
+    monkeypatch.setattr(teachers, "embed_training_data", None)
+    again = load_teachers(sources, train, folder=tmp_path)
     captions = train["ucm"][0]["captions"]
     assert torch.equal(first([0, 5], captions), again([0, 5], captions))
     with pytest.raises(TypeError):  # other data: embedded anew
-        ask_teachers(sources, {"ucm": train["ucm"]}, folder=tmp_path)
+        load_teachers(sources, {"ucm": train["ucm"]}, folder=tmp_path)
 
 
 def test_a_picture_no_teacher_can_read_is_named(train, sources, tmp_path):
     table = train["ucm"].cast_column("image", datasets.Image(decode=False))
     broken = table.map(lambda row: {**row, "image": {"bytes": b"no picture", "path": "x.png"}})
     with pytest.raises(ImageReadError, match="A teacher needs every picture"):
-        ask_teachers(sources[:1], {"ucm": broken}, folder=tmp_path)
+        load_teachers(sources[:1], {"ucm": broken}, folder=tmp_path)
 
 
 def test_other_pictures_with_the_same_captions_are_looked_at_again(sources, tmp_path):
     first, second = hub_table(3), hub_table(3, first=20)
     other = second.remove_columns("captions").add_column("captions", first["captions"])
-    found = [ask_teachers(sources[:1], {"ucm": table}, folder=tmp_path) for table in (first, other)]
+    found = [
+        load_teachers(sources[:1], {"ucm": table}, folder=tmp_path) for table in (first, other)
+    ]
     captions = first["captions"][0]
     assert not torch.equal(*(teachers([0, 1, 2], captions) for teachers in found))
