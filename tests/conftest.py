@@ -39,6 +39,19 @@ def development_data():
     return folder
 
 
+@pytest.fixture(scope="session")
+def checkpoint():
+    """Return the folder of a shipped model."""
+
+    def find(name):
+        folder = ROOT / "checkpoints" / name
+        if not (folder / "model.safetensors").is_file():
+            pytest.skip(f"checkpoint absent: {name} is not in this checkout")
+        return folder
+
+    return find
+
+
 @pytest.fixture
 def rsctir(monkeypatch, capsys):
     """Run a command; return exit code, standard output and standard error."""

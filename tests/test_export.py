@@ -16,7 +16,7 @@ from rsctir_hf.errors import MissingDependencyError, OutputExistsError, Unsuppor
 from rsctir_hf.export import export_onnx
 from rsctir_hf.models.galr import GaLRConfig
 from rsctir_hf.models.galr.text_galr import GRUTextEncoder
-from tests.conftest import ROOT
+from rsctir_hf.sample import sample_folder
 from tests.foreign_encoders import tiny_clip, tiny_siglip
 from tests.models.tiny_cmpagl import seeded_model, tiny_config, tiny_processor
 from tests.tiny_galr import tiny_galr
@@ -156,9 +156,9 @@ def test_a_gru_reads_sentences_alike_packed_or_not():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cmpagl-rs", "galr-rs"])
-def test_shipped_checkpoints_give_the_same_vectors_in_onnx(name, tmp_path):
-    loaded = load_dual_encoder(ROOT / "checkpoints" / name)
-    drawn = sorted((ROOT / "rsctir_hf" / "drawn" / "scenes").glob("*.jpg"))[:40:8]
+def test_shipped_checkpoints_give_the_same_vectors_in_onnx(name, checkpoint, tmp_path):
+    loaded = load_dual_encoder(checkpoint(name))
+    drawn = sorted(sample_folder().glob("*.jpg"))[:40:8]
     assert len(drawn) == 5
     report = export_onnx(loaded.model, loaded.processor, tmp_path / "onnx")
     assert max(report.image.largest_difference, report.text.largest_difference) < 1e-4
