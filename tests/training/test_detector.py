@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from benchmarks import detector_map
+from drawn_scenes.build import build_gallery
 from drawn_scenes.gallery import CATEGORIES
 from rsctir_hf.detection.boxed_sets import (
     DRAWN_NAMES,
@@ -166,7 +167,7 @@ def test_the_same_share_of_every_class_is_held_out():
 def test_drawn_scenes_teach_the_classes_and_are_not_those_of_the_gallery(data, tmp_path):
     flags = ["--data", str(data), "--drawn_scenes", "1", "--output_dir", str(tmp_path)]
     _, arguments, _ = parse_detector_recipe([*flags, "--use_cpu", "true"])
-    found = load_detector_data(arguments, folder=tmp_path)
+    found = load_detector_data(arguments, folder=tmp_path, draw=build_gallery)
     drawn = found.train[found.counts["rsod"] :]
     assert found.counts["drawn"] == len(drawn) == 4
     assert set(np.concatenate([each.labels for each in drawn]).tolist()) == {0, 1, 2, 3}

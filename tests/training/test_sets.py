@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from drawn_scenes import CATEGORIES
+from drawn_scenes.build import build_gallery
 from rsctir_hf.data import leakage, tables
 from rsctir_hf.data.collator import RowDrawer
 from rsctir_hf.data.leakage import check_leakage
@@ -31,7 +32,7 @@ def extra(tmp_path):
 
 def load(main, tmp_path, **options):
     arguments = DataArguments(data=str(main), test_split="test", **options)
-    return load_training_data(arguments, folder=tmp_path / "run")
+    return load_training_data(arguments, folder=tmp_path / "run", draw=build_gallery)
 
 
 def test_one_set_is_its_official_splits(main, tmp_path):
@@ -130,20 +131,23 @@ def test_an_unknown_set_is_named(main, extra, tmp_path):
         load(main, tmp_path, extra_data={"landsat": str(extra)})
 
 
-def test_scenes_are_drawn_once_a_run_and_again_the_same(tmp_path, monkeypatch):
-    first = draw_training_scenes(3, folder=tmp_path / "a")["train"]
-    again = draw_training_scenes(3, folder=tmp_path / "b")["train"]
+def test_scenes_are_drawn_once_a_run_and_again_the_same(tmp_path):
+    first = draw_training_scenes(3, folder=tmp_path / "a", draw=build_gallery)["train"]
+    again = draw_training_scenes(3, folder=tmp_path / "b", draw=build_gallery)["train"]
     files = [sorted((tmp_path / name).rglob("*.jpg")) for name in ("a", "b")]
     assert [a.read_bytes() for a in files[0]] == [b.read_bytes() for b in files[1]]
     assert first["captions"] == again["captions"]
-    monkeypatch.setattr("rsctir_hf.training.sets.build_gallery", None)
-    assert draw_training_scenes(3, folder=tmp_path / "a")["train"]["captions"] == first["captions"]
+    kept = draw_training_scenes(3, folder=tmp_path / "a", draw=None)["train"]
+    assert kept["captions"] == first["captions"]
+    with pytest.raises(DataLayoutError, match="nothing here draws them"):
+        draw_training_scenes(3, folder=tmp_path / "c", draw=None)
 
 
 @pytest.mark.slow
 def test_no_drawn_scene_is_in_the_shipped_gallery(tmp_path):
-    drawn = draw_training_scenes(2 * len(CATEGORIES), folder=tmp_path)  # two of each type
-    assert len(drawn["train"]) == 40
+    two_of_each = 2 * len(CATEGORIES)
+    drawn = draw_training_scenes(two_of_each, folder=tmp_path, draw=build_gallery)
+    assert len(drawn["train"]) == two_of_each == 40
     assert len(drawn["shipped"]) == len(list(sample_folder().glob("*.jpg"))) == 200
     assert check_leakage(drawn).crossing == ()
 
