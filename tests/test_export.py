@@ -64,6 +64,7 @@ def run_readme(folder, texts, images):
     return variables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 5])
 def test_the_readme_s_own_lines_give_the_vectors_of_pytorch(exported, count):
     model, processor, folder, _ = exported
@@ -75,6 +76,7 @@ def test_the_readme_s_own_lines_give_the_vectors_of_pytorch(exported, count):
     assert found["cosines"].shape == (count, count)
 
 
+@pytest.mark.slow
 def test_the_manifest_names_inputs_shapes_and_where_the_files_came_from(exported):
     model, _, folder, report = exported
     written = json.loads((folder / "onnx.json").read_text())
@@ -91,6 +93,7 @@ def test_the_manifest_names_inputs_shapes_and_where_the_files_came_from(exported
     assert length == (12 if model.config.model_type == "siglip" else "length")
 
 
+@pytest.mark.slow
 def test_the_command_exports_a_folder_and_refuses_a_full_one(rsctir, clip_folder, tmp_path):
     command = ("export", "--model", clip_folder, "--output", tmp_path / "onnx", "--format", "onnx")
     code, out, _ = rsctir(*command)
@@ -120,6 +123,7 @@ class Drifting(Undoable):
         return self.model.get_image_features(pixel_values).pooler_output + torch.rand(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "words"), [(Undoable, "cannot be exported to ONNX"), (Drifting, "other vectors")]
 )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = "[pytest]\nmarkers =\n    slow: x\n    browser: x\n"
 SKIPPING_TESTS = """
 import pytest

@@ -183,6 +183,7 @@ def test_a_process_runs_in_its_setting(recipe, tmp_path, monkeypatch):
         seen.clear()
 
 
+@pytest.mark.slow
 def test_a_new_process_is_another_one_each_time():
     found = {training_speed.in_new_process(os.getpid) for _ in range(2)}
     assert len(found | {os.getpid()}) == 3

@@ -238,6 +238,7 @@ def test_card_is_written_from_the_results_files(rsctir, clip_folder, captioned_f
     assert "research only" in (clip_folder / "LICENSE").read_text()
 
 
+@pytest.mark.slow
 def test_module_and_script_are_the_same_program():
     done = subprocess.run(
         [sys.executable, "-m", "rsctir_hf", "--help"], capture_output=True, text=True, check=True

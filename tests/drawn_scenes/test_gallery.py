@@ -91,6 +91,7 @@ def test_a_scene_drawn_again_equals_the_committed_one(category, seed, rows):
     assert metadata_row(scene, seed) == record
 
 
+@pytest.mark.slow
 def test_scenes_for_training_are_spread_over_the_types_and_have_seeds_of_their_own(tmp_path):
     size = build_gallery(tmp_path, scenes=22, first_seed=1000)
     lines = (tmp_path / "metadata.jsonl").read_text(encoding="utf-8").splitlines()

@@ -36,6 +36,7 @@ def test_a_space_holds_the_app_its_models_and_nothing_of_the_workshop(space):
     assert not [name for name in files if "__pycache__" in name or "/." in name]
 
 
+@pytest.mark.slow
 def test_the_app_answers_a_search_from_the_files_of_a_space_alone(space, tmp_path):
     folder, _ = space
     with running_app([], tmp_path / "log.txt", root=folder) as url:

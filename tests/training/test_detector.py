@@ -73,6 +73,7 @@ def trained(tmp_path_factory, data):
     return folder
 
 
+@pytest.mark.slow
 def test_the_folder_holds_model_processor_record_and_recipe(trained):
     record = json.loads((trained / "results.json").read_text())
     (report,) = record["validation"]
@@ -85,6 +86,7 @@ def test_the_folder_holds_model_processor_record_and_recipe(trained):
     assert recipe["backbone"] == "test_efficientnet" and recipe["crop_side"] == 64
 
 
+@pytest.mark.slow
 def test_the_loaded_detector_scores_as_recorded_and_predicts(trained, data):
     model, processor = detector_map.load_detector(trained)
     assert list(model.config.id2label.values())[:2] == ["aircraft", "oil tank"]
@@ -98,6 +100,7 @@ def test_the_loaded_detector_scores_as_recorded_and_predicts(trained, data):
     assert scores == pytest.approx(recorded, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_model_in_training_is_given_back_as_it_was(trained):
     model, processor = detector_map.load_detector(trained)
     model.train()
@@ -109,6 +112,7 @@ def test_a_model_in_training_is_given_back_as_it_was(trained):
     assert model.training and not held.training
 
 
+@pytest.mark.slow
 def test_push_to_hub_uploads_the_finished_folder(data, tmp_path, monkeypatch):
     uploads = []
 
@@ -133,6 +137,7 @@ def git(root, *arguments):
     subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_test_is_scored_once_after_the_record_is_committed(trained, data, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "README.md").write_text("# Results\n\n| a |\n| - |\n")
@@ -186,6 +191,7 @@ def test_missing_data_and_unknown_keys_are_refused(tmp_path):
         parse_detector_recipe([str(recipe)])
 
 
+@pytest.mark.slow
 def test_the_shipped_recipe_fits_the_real_data(development_data):
     _, arguments, training = parse_detector_recipe([str(RECIPE), "--drawn_scenes", "0"])
     pictures = read_split(development_data / "rsod", "train")

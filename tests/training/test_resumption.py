@@ -119,6 +119,7 @@ def test_a_checkpoint_that_was_named_must_be_whole(tmp_path):
         resume_point(tmp_path, str(tmp_path / "elsewhere"))
 
 
+@pytest.mark.slow
 def test_a_training_that_is_told_to_end_leaves_what_the_next_goes_on_from(tmp_path):
     data = write_karpathy(tmp_path / "data", {"train": 6, "val": 3, "test": 3})
     given = {

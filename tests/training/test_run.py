@@ -57,6 +57,7 @@ def arguments_for(recipe, data, output, **changes):
     return [str(recipe), *(part for key, value in options.items() for part in (f"--{key}", value))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_trains_saves_and_can_be_searched_with(recipe, run, tmp_path):
     benchmark = recipe.stem.split("_")[1]
@@ -98,6 +99,7 @@ def test_every_recipe_trains_saves_and_can_be_searched_with(recipe, run, tmp_pat
     assert len(retriever.search("many boats", top_k=2)) == 2
 
 
+@pytest.mark.slow
 def test_the_saved_recipe_trains_the_same_model_again(run, tmp_path):
     recipe = ROOT / "training" / "recipes" / "galr_ucm.yaml"
     data = write_release("ucm", tmp_path / "data")
@@ -114,6 +116,7 @@ def test_the_saved_recipe_trains_the_same_model_again(run, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_stored_weights_are_half_precision_and_load_as_float32(run, tmp_path):
     from safetensors.torch import load_file
     from transformers import AutoModel
@@ -174,6 +177,7 @@ def test_every_recipe_is_valid_yaml_with_a_story():
     assert len(RECIPES) == 17
 
 
+@pytest.mark.slow
 def test_push_to_hub_goes_through_the_trainer_and_uploads_the_finished_folder(
     run, tmp_path, monkeypatch
 ):
