@@ -7,6 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -50,6 +51,12 @@ def checkpoint():
         return folder
 
     return find
+
+
+@pytest.fixture
+def quick_streams(monkeypatch):
+    """Let datasets go on at once after a pass over Parquet files, where it would sleep for 5 s."""
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
 
 
 @pytest.fixture

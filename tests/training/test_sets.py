@@ -164,7 +164,7 @@ def parquet(tmp_path):
 
 
 def test_a_streamed_set_knows_its_captions_and_leaves_out_what_is_held_out(
-    parquet, tmp_path, caplog
+    parquet, tmp_path, quick_streams, caplog
 ):
     caplog.set_level(logging.INFO)
     data = load(parquet, tmp_path, streaming=True, shuffle_buffer=2)
