@@ -7,6 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -38,6 +39,25 @@ def development_data():
     if not folder.is_dir():
         pytest.skip("real data absent: set RSCTIR_DEV_DATA to the folder that holds ucm_captions")
     return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint():
+    """Return the folder of a shipped model."""
+
+    def find(name):
+        folder = ROOT / "checkpoints" / name
+        if not (folder / "model.safetensors").is_file():
+            pytest.skip(f"checkpoint absent: {name} is not in this checkout")
+        return folder
+
+    return find
+
+
+@pytest.fixture
+def quick_streams(monkeypatch):
+    """Let datasets go on at once after a pass over Parquet files, where it would sleep for 5 s."""
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def test_another_c_library_is_left_alone(library, asked, monkeypatch):
     assert asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
 @pytest.mark.parametrize("asked_for", ["", "share_arenas()"])
 def test_threads_share_two_arenas_instead_of_one_each(asked_for, tmp_path):

@@ -17,6 +17,8 @@ from tests.app_server import running_app
 from tests.ui.bad_uploads import write_bad, write_good
 from tests.ui.tiny_models import save_launch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def launch(tmp_path_factory):

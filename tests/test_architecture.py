@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import networkx as nx
+import pytest
 from module_imports import (
     FLOORS,
     LEAVES,
@@ -267,10 +268,12 @@ def loaded_by(module, heavy):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_importing_the_package_stays_light():
     assert loaded_by(PACKAGE, HEAVY) == []
 
 
+@pytest.mark.slow
 def test_a_search_loads_without_pyg_rasters_and_the_drawing_program():
     heavy = ["torch_geometric", "rasterio", "drawn_scenes", "gradio", "matplotlib"]
     assert loaded_by(f"{PACKAGE}.cli.search", heavy) == []

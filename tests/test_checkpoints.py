@@ -24,21 +24,15 @@ pytestmark = pytest.mark.slow
 
 DETECTOR = "overhead-rsod"
 
-CHECKPOINTS = ROOT / "checkpoints"
 NAMES = ("cmpagl-rs", "galr-rs")
 FAMILIES = {"cmpagl-rs": "cmpagl", "galr-rs": "galr", DETECTOR: "overhead"}
 TOLERANCE = 0.1  # percentage points of mR: rounding of half-precision weights across machines
 
 
-def checkpoint(name):
-    folder = CHECKPOINTS / name
-    if not (folder / "model.safetensors").is_file():
-        pytest.skip(f"checkpoint absent: {name} is not in this checkout")
-    return folder
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_shipped_weights_score_on_ucm_validation_as_their_record_says(name, development_data):
+def test_shipped_weights_score_on_ucm_validation_as_their_record_says(
+    name, development_data, checkpoint
+):
     folder = checkpoint(name)
     rows = open_rows(str(development_data / "ucm_captions"), benchmark="ucm", split="validation")
     model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
@@ -52,7 +46,7 @@ def test_shipped_weights_score_on_ucm_validation_as_their_record_says(name, deve
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shipped_weights_score_on_the_drawn_scenes_as_their_results_file_says(name):
+def test_shipped_weights_score_on_the_drawn_scenes_as_their_results_file_says(name, checkpoint):
     folder = checkpoint(name)
     recorded = json.loads((ROOT / "results" / f"{name}_drawn.json").read_text())
     report = evaluate_retrieval(
@@ -65,7 +59,7 @@ def test_shipped_weights_score_on_the_drawn_scenes_as_their_results_file_says(na
         assert value == pytest.approx(recorded[key], abs=TOLERANCE), key
 
 
-def test_the_shipped_detector_finds_what_its_results_file_says_on_the_drawn_scenes():
+def test_the_shipped_detector_finds_what_its_results_file_says_on_the_drawn_scenes(checkpoint):
     scores = json.loads((ROOT / "results" / f"{DETECTOR}_drawn_map50.json").read_text())["metrics"]
     model, processor = detector_map.load_detector(checkpoint(DETECTOR))
     found = evaluate_detection(model, processor, detector_map.drawn_pictures(model))
@@ -78,7 +72,7 @@ def test_the_shipped_detector_finds_what_its_results_file_says_on_the_drawn_scen
     ("name", "auto"),
     [*dict.fromkeys(NAMES, AutoModel).items(), (DETECTOR, AutoModelForObjectDetection)],
 )
-def test_weights_are_stored_in_half_precision_and_run_in_float32(name, auto):
+def test_weights_are_stored_in_half_precision_and_run_in_float32(name, auto, checkpoint):
     folder = checkpoint(name)
     stored = load_file(folder / "model.safetensors")
     assert all(v.dtype != torch.float32 for v in stored.values())
@@ -88,7 +82,7 @@ def test_weights_are_stored_in_half_precision_and_run_in_float32(name, auto):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_checkpoint_holds_the_code_of_this_checkout(name):
+def test_a_checkpoint_holds_the_code_of_this_checkout(name, checkpoint):
     folder = checkpoint(name)
     family = FAMILIES[name]
     for copied in folder.glob("*.py"):
@@ -97,7 +91,7 @@ def test_a_checkpoint_holds_the_code_of_this_checkout(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_checkpoint_says_how_it_was_made_and_chosen(name):
+def test_a_checkpoint_says_how_it_was_made_and_chosen(name, checkpoint):
     folder = checkpoint(name)
     results = json.loads((folder / "results.json").read_text())
     assert len(results["git_revision"].removesuffix("-dirty")) == 40
@@ -109,7 +103,7 @@ def test_a_checkpoint_says_how_it_was_made_and_chosen(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_records_speak_of_the_very_weights_that_are_shipped(name):
+def test_records_speak_of_the_very_weights_that_are_shipped(name, checkpoint):
     folder = checkpoint(name)
     auto = AutoModelForObjectDetection if name == DETECTOR else AutoModel
     weights = weights_fingerprint(auto.from_pretrained(folder))
@@ -119,7 +113,7 @@ def test_records_speak_of_the_very_weights_that_are_shipped(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_card_is_what_its_template_makes_of_the_results_files(name, tmp_path):
+def test_a_card_is_what_its_template_makes_of_the_results_files(name, tmp_path, checkpoint):
     folder = checkpoint(name)
     copy = tmp_path / name
     copy.mkdir()

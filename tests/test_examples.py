@@ -15,6 +15,8 @@ pytest.importorskip("torch_geometric", reason="region_graph.py needs the extra '
 from rsctir_hf.sample import sample_folder
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "examples"
 NOTEBOOK = EXAMPLES / "quickstart.ipynb"
 SCENES = ("airport_00", "harbor_00", "river_00", "tennis_courts_00", "beach_00", "storage_tanks_00")

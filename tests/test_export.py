@@ -15,7 +15,7 @@ from rsctir_hf.errors import MissingDependencyError, OutputExistsError, Unsuppor
 from rsctir_hf.export import export_onnx
 from rsctir_hf.models.galr import GaLRConfig
 from rsctir_hf.models.galr.text_galr import GRUTextEncoder
-from tests.conftest import ROOT
+from rsctir_hf.sample import sample_folder
 from tests.foreign_encoders import tiny_clip, tiny_siglip
 from tests.models.tiny_cmpagl import seeded_model, tiny_config, tiny_processor
 from tests.tiny_galr import tiny_galr
@@ -63,6 +63,7 @@ def run_readme(folder, texts, images):
     return variables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 5])
 def test_the_readme_s_own_lines_give_the_vectors_of_pytorch(exported, count):
     model, processor, folder, _ = exported
@@ -74,6 +75,7 @@ def test_the_readme_s_own_lines_give_the_vectors_of_pytorch(exported, count):
     assert found["cosines"].shape == (count, count)
 
 
+@pytest.mark.slow
 def test_the_manifest_names_inputs_shapes_and_where_the_files_came_from(exported):
     model, _, folder, report = exported
     written = json.loads((folder / "onnx.json").read_text())
@@ -90,6 +92,7 @@ def test_the_manifest_names_inputs_shapes_and_where_the_files_came_from(exported
     assert length == (12 if model.config.model_type == "siglip" else "length")
 
 
+@pytest.mark.slow
 def test_the_command_exports_a_folder_and_refuses_a_full_one(rsctir, clip_folder, tmp_path):
     command = ("export", "--model", clip_folder, "--output", tmp_path / "onnx", "--format", "onnx")
     code, out, _ = rsctir(*command)
@@ -119,6 +122,7 @@ class Drifting(Undoable):
         return self.model.get_image_features(pixel_values).pooler_output + torch.rand(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "words"), [(Undoable, "cannot be exported to ONNX"), (Drifting, "other vectors")]
 )
@@ -155,9 +159,9 @@ def test_a_gru_reads_sentences_alike_packed_or_not():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cmpagl-rs", "galr-rs"])
-def test_shipped_checkpoints_give_the_same_vectors_in_onnx(name, tmp_path):
-    loaded = Encoder.from_pretrained(ROOT / "checkpoints" / name)
-    drawn = sorted((ROOT / "rsctir_hf" / "drawn" / "scenes").glob("*.jpg"))[:40:8]
+def test_shipped_checkpoints_give_the_same_vectors_in_onnx(name, checkpoint, tmp_path):
+    loaded = Encoder.from_pretrained(checkpoint(name))
+    drawn = sorted(sample_folder().glob("*.jpg"))[:40:8]
     assert len(drawn) == 5
     report = export_onnx(loaded, tmp_path / "onnx")
     assert max(report.image.largest_difference, report.text.largest_difference) < 1e-4

@@ -20,6 +20,8 @@ from rsctir_hf.ui.server.limits import BURST, MAX_BODY
 from tests.app_server import ROOT, running_app
 from tests.ui.tiny_models import save_launch
 
+pytestmark = pytest.mark.slow
+
 SECRET = "the secret of the server"
 #: What each endpoint takes behind the picture.
 BEHIND_PICTURE = {

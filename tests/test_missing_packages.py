@@ -12,6 +12,8 @@ from tests.full_disk import full_disk
 from tests.miniature import write_karpathy
 from tests.tiny_recipes import TINY, TINY_CONFIG, flags_of
 
+pytestmark = pytest.mark.slow
+
 WITHOUT = """
 import runpy, sys
 package, *sys.argv = sys.argv[1:]

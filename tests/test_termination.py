@@ -14,6 +14,8 @@ from rsctir_hf.embedding.dataset_rows import load_embeddings
 from rsctir_hf.search.retriever import Retriever
 from tests.app_server import running_app
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-c", "from rsctir_cli.main import main; main()"]
 FEW, MANY = 8, 80
 

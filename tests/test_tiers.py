@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = "[pytest]\nmarkers =\n    slow: x\n    browser: x\n"
 SKIPPING_TESTS = """
 import pytest
@@ -27,12 +29,19 @@ def development_data():
 def test_with_data(development_data):
     pass
 
+@pytest.fixture
+def checkpoint():
+    return lambda name: pytest.skip("no weights")
+
+def test_with_weights(checkpoint):
+    checkpoint("model")
+
 def test_plain():
     pytest.skip("of no interest to the tiers")
 """
 SKIPPING_MODULE = "import pytest\npytest.importorskip('a_package_that_is_not_there')\n"
 # A skip in the body of a test becomes a failure; in a mark, a fixture or a module, an error.
-CLOSING = {"": "5 skipped", "1": "1 failed, 1 skipped, 3 errors"}
+CLOSING = {"": "6 skipped", "1": "2 failed, 1 skipped, 3 errors"}
 
 
 @pytest.mark.parametrize("required", CLOSING)

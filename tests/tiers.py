@@ -1,7 +1,8 @@
 """RSCTIR_REQUIRE_ALL=1 (set by .ci/run): what needs Chromium, weights or data may not skip.
 
-Without it, tests marked ``slow`` or ``browser`` and users of ``development_data`` skip with
-their reason where those things are absent, so the plain test command passes anywhere.
+Without it, tests marked ``slow`` or ``browser`` and users of the fixtures skip with their reason
+where those things are absent, so the plain test command passes anywhere. What the markers mean, and
+which of them that command leaves out, stands in pyproject.toml.
 """
 
 import os
@@ -9,13 +10,13 @@ import os
 import pytest
 
 MARKERS = ("slow", "browser")
-DATA_FIXTURE = "development_data"
+FIXTURES = {"development_data", "checkpoint"}
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
     report = yield
-    if DATA_FIXTURE in item.fixturenames or any(map(item.get_closest_marker, MARKERS)):
+    if FIXTURES.intersection(item.fixturenames) or any(map(item.get_closest_marker, MARKERS)):
         refuse_skip(report)
     return report
 

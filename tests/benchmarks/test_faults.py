@@ -40,6 +40,7 @@ def torn(path, text):
             file.write(part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("write", "whole"), [(write_atomically, True), (torn, False)])
 def test_torn_files_are_findings_and_whole_ones_are_none(tmp_path, write, whole):
     random.seed(0)
@@ -70,6 +71,7 @@ def test_events_are_changes_to_files_alone(tmp_path):
     assert not kill_at_event(lambda: work.run(tmp_path), events + 1)
 
 
+@pytest.mark.slow
 def test_work_is_killed_only_while_it_goes_on():
     assert kill_after(lambda: time.sleep(60), 0.05)
     assert not kill_after(lambda: None, 60)

@@ -33,6 +33,7 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS)
 def test_whatever_comes_is_taken_or_refused_in_words(group, offline):
     make, count = GROUPS[group]
@@ -133,6 +134,7 @@ def test_spoilt_files_differ_from_the_good_one():
     assert document == {"a": [1, {"b": "c"}]}
 
 
+@pytest.mark.slow
 def test_a_group_whose_process_dies_is_a_finding(monkeypatch):
     def die(_):
         signal.raise_signal(signal.SIGKILL)
@@ -142,6 +144,7 @@ def test_a_group_whose_process_dies_is_a_finding(monkeypatch):
     assert list(tallies["door"].findings) == [f"the process died with {-signal.SIGKILL}"]
 
 
+@pytest.mark.slow
 def test_a_group_that_hangs_is_ended_and_is_a_finding(monkeypatch):
     monkeypatch.setattr(fuzz, "_HANGS_AFTER", 3.0)  # a fork on a busy machine takes a while
     monkeypatch.setattr(fuzz, "run_target", lambda *_, **__: time.sleep(600))

@@ -8,6 +8,7 @@ from benchmarks import import_time
 from benchmarks.import_time import Seconds, summary
 
 
+@pytest.mark.slow
 def test_a_statement_is_timed_in_a_process_of_its_own():
     found = import_time.import_seconds(
         "import sys; assert 'torch' not in sys.modules; time.sleep(0.2)"

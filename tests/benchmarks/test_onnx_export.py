@@ -10,6 +10,7 @@ from onnx_export import Timing, compare, random_inputs, table
 from rsctir_hf.export import Tower
 
 
+@pytest.mark.slow
 def test_a_model_is_exported_timed_and_reported(clip_folder, tmp_path, capsys):
     file = tmp_path / "results" / "onnx.json"
     onnx_export.main(["--models", str(clip_folder), "--repeats", "1", "--output", str(file)])

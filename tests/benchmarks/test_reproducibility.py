@@ -41,6 +41,7 @@ def compared(name, data, folder, *cases):
     return compare(model, folder, data=data, cases={case: CASES[case] for case in cases})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["GaLR", "detector"])
 def test_the_same_seed_gives_the_same_file_in_another_process(name, data, tmp_path):
     (row,) = compared(name, data, tmp_path, AGAIN).values()
@@ -51,6 +52,7 @@ def test_the_same_seed_gives_the_same_file_in_another_process(name, data, tmp_pa
     }
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_file(data, tmp_path):
     report = compared("CMPAGL-style", data, tmp_path, AGAIN, OTHER_SEED)
     assert as_promised(report), report

@@ -12,6 +12,8 @@ pytest.importorskip("gradio", reason="the app needs the extra 'app'")
 from benchmarks import space_start
 from tests.ui.tiny_models import save_launch
 
+pytestmark = pytest.mark.slow
+
 HOLD = "import sys; held = bytearray(60_000_000); print('held', flush=True); sys.stdin.read()"
 PARENT = f"""
 import subprocess, sys

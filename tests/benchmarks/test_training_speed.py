@@ -104,6 +104,7 @@ def test_blocks_alternate_and_the_clock_of_one_stops_while_the_other_runs(traine
     assert (bare.trainer_seconds, bare.bare_seconds) == ([1, 1], [1, 1])
 
 
+@pytest.mark.slow
 def test_a_measurement_covers_both_stages_with_and_without_the_loader(
     recipe, tmp_path, monkeypatch
 ):
@@ -183,6 +184,7 @@ def test_a_process_runs_in_its_setting(recipe, tmp_path, monkeypatch):
         seen.clear()
 
 
+@pytest.mark.slow
 def test_a_new_process_is_another_one_each_time():
     found = {training_speed.in_new_process(os.getpid) for _ in range(2)}
     assert len(found | {os.getpid()}) == 3

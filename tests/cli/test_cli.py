@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from rsctir_hf.vector_index.opening import open_index
-from tests.conftest import ROOT
 from tests.miniature import write_imagefolder
 from tests.tiny_detectors import save_detector
 from tests.tiny_galr import tiny_galr
@@ -239,6 +238,7 @@ def test_card_is_written_from_the_results_files(rsctir, clip_folder, captioned_f
     assert "research only" in (clip_folder / "LICENSE").read_text()
 
 
+@pytest.mark.slow
 def test_module_and_script_are_the_same_program():
     done = subprocess.run(
         [sys.executable, "-m", "rsctir_hf", "--help"], capture_output=True, text=True, check=True
@@ -293,13 +293,13 @@ def test_index_search_and_evaluate_with_a_detector(
 
 
 def test_a_picture_the_detector_cannot_look_at_is_named_and_the_rest_indexed(
-    rsctir, galr_folder, tmp_path
+    rsctir, galr_folder, checkpoint, tmp_path
 ):
+    detector = checkpoint("overhead-rsod")
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for name, size in (("a", (40, 40)), ("narrow", (4, 3000)), ("z", (40, 40))):
         Image.new("RGB", size, "green").save(pictures / f"{name}.png")
-    detector = ROOT / "checkpoints" / "overhead-rsod"
     code, out, err = rsctir(
         *("index", "--model", galr_folder, "--images", pictures, "--index", tmp_path / "index"),
         *("--regions", detector),

@@ -13,6 +13,8 @@ from rsctir_hf.data.tables import standardise
 from rsctir_hf.errors import DataLayoutError, ImageReadError
 from tests.miniature import draw_picture, hub_table, sentences
 
+pytestmark = pytest.mark.usefixtures("quick_streams")
+
 ROWS = 12
 
 
@@ -69,6 +71,7 @@ def test_an_epoch_repeats_exactly_whatever_came_before(folder):
     assert signature(other) != expected
 
 
+@pytest.mark.slow
 def test_workers_share_the_files_and_see_the_epoch_change(folder):
     stream = view(folder)
     loader = DataLoader(

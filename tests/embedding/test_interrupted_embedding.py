@@ -124,6 +124,7 @@ def check_whole(loaded, folder, tmp_path):
     assert not list(folder.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_random_moments_loses_and_repeats_next_to_nothing(loaded, tmp_path):
     random.seed(3)
     folder = tmp_path / "out"
@@ -141,6 +142,7 @@ def test_a_run_that_is_killed_at_random_moments_loses_and_repeats_next_to_nothin
     check_whole(loaded, folder, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["write_record", "_joined"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_run_that_is_killed_while_it_ends_leaves_the_older_embeddings(
@@ -172,6 +174,7 @@ def test_a_run_that_is_killed_while_it_ends_leaves_the_older_embeddings(
     check_whole(loaded, folder, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_by_the_user_keeps_what_is_finished(loaded, tmp_path):
     folder = tmp_path / "out"
     loaded.model.seconds = 0.3  # a busy machine must not let the run end before the signal
@@ -195,6 +198,7 @@ def test_a_run_that_is_stopped_by_the_user_keeps_what_is_finished(loaded, tmp_pa
     check_whole(loaded, folder, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_second_run_on_the_same_folder_is_told_who_is_there(loaded, tmp_path):
     folder = tmp_path / "out"
     loaded.model.seconds = 0.1
@@ -208,6 +212,7 @@ def test_a_second_run_on_the_same_folder_is_told_who_is_there(loaded, tmp_path):
     check_whole(loaded, folder, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_lock_ends_with_the_process_that_held_it(loaded, tmp_path):
     folder = tmp_path / "out"
     process = child(loaded, folder)
@@ -286,6 +291,7 @@ def test_memory_is_bounded_by_a_shard_not_by_the_gallery(tmp_path, tiny_clip_pro
     assert len(list((tmp_path / "640" / "shards").iterdir())) == 32
 
 
+@pytest.mark.slow
 def test_two_processes_of_accelerate_launch_share_the_work(tmp_path, picture_folder):
     save_models(tmp_path)
     options = ["--model", str(tmp_path / "cmpagl"), "--images", str(picture_folder)]

@@ -14,7 +14,7 @@ from rsctir_hf.hub.card import CardError, render_model_card, write_card
 from rsctir_hf.hub.card_tables import evaluation_reports, results_table
 from rsctir_hf.sample import sample_folder
 from tests.conftest import ROOT
-from tests.test_checkpoints import DETECTOR, FAMILIES, checkpoint
+from tests.test_checkpoints import DETECTOR, FAMILIES
 
 CARDS = ROOT / "model_cards"
 
@@ -246,13 +246,12 @@ def test_a_report_whose_figures_are_no_numbers_is_refused(results, value):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_snippets_of_a_card_run_as_they_stand(name, tmp_path):
-    snippets = re.findall(
-        r"```python\n(.*?)```", (checkpoint(name) / "README.md").read_text(), re.S
-    )
+def test_the_snippets_of_a_card_run_as_they_stand(name, checkpoint, tmp_path):
+    folder = checkpoint(name)
+    snippets = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
     assert len(snippets) >= 2
-    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
-    (tmp_path / name).symlink_to(ROOT / "checkpoints" / name)  # what the snippets call the model
+    (tmp_path / "checkpoints").symlink_to(folder.parent)
+    (tmp_path / name).symlink_to(folder)  # what the snippets call the model
     pictures = sorted(sample_folder().glob("*.jpg"))[:3]
     gallery = tmp_path / "folder" / "of" / "pictures"
     gallery.mkdir(parents=True)

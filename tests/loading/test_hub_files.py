@@ -9,7 +9,6 @@ from rsctir_hf.errors import ModelLoadError
 from rsctir_hf.loading.hub_files import could_be_dataset_id, could_be_hub_id, find_model_files
 from rsctir_hf.training.recipe_args import ModelArguments
 from rsctir_hf.training.start import build_model, text_source
-from tests.conftest import ROOT
 from tests.models.tiny_cmpagl import seeded_model, tiny_config, tiny_processor
 
 
@@ -35,8 +34,8 @@ def test_a_folder_is_its_own_place_and_has_no_revision(folder):
 
 
 @pytest.mark.parametrize("name", ["cmpagl-rs", "galr-rs", "overhead-rsod"])
-def test_the_shipped_configurations_are_of_this_version(name):
-    assert find_model_files(ROOT / "checkpoints" / name).revision is None
+def test_the_shipped_configurations_are_of_this_version(name, checkpoint):
+    assert find_model_files(checkpoint(name)).revision is None
 
 
 def test_a_switch_that_is_not_known_means_a_newer_version(folder):

@@ -9,6 +9,8 @@ import pytest
 from tests import miniature
 from tests.loopback_hub.conftest import DATA, READER, WRITER
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "model.safetensors"
 
 

@@ -9,6 +9,8 @@ from rsctir_hf.embedding.encoder import Encoder
 from tests import miniature
 from tests.loopback_hub.conftest import TEXTS
 
+pytestmark = pytest.mark.slow
+
 OLDER, NEWER = 0, 1
 
 

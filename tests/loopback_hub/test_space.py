@@ -1,7 +1,11 @@
 """``rsctir deploy-space`` to a Hub: a Space with its settings and exactly the files it needs."""
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.loopback_hub.conftest import READER, WRITER
+
+pytestmark = pytest.mark.slow
 
 NAME = "org/picture-search"
 COMMAND = ["deploy-space", "--repo", NAME]

@@ -10,6 +10,8 @@ from tests.loopback_hub.conftest import DATA, READER, WRITER
 from tests.loopback_hub.repositories import MAIN
 from tests.tiny_recipes import TINY, TINY_CONFIG, flags_of
 
+pytestmark = pytest.mark.slow
+
 COUNTS = {"train": 14, "validation": 5, "test": 4}
 LOAD = """
 import json, sys

@@ -257,6 +257,7 @@ class ModelContract(EmbeddingContract):
         assert done.returncode == 0, done.stderr[-3000:]
         return {how: torch.load(folder / f"{how}.pt") for how in ("alone", "packaged")}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("how", "home"), [("alone", "transformers_modules."), ("packaged", "rsctir_hf.models.")]
     )

@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
 
 SIDE, BLOCK = 20_000, 256
 RASTER_MB = SIDE * SIDE * 3 * 2 / 1e6  # 2,400 as numbers of 16 bits

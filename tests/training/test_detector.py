@@ -39,6 +39,7 @@ def trained(tmp_path_factory, data):
     return folder
 
 
+@pytest.mark.slow
 def test_the_folder_holds_model_processor_record_and_recipe(trained):
     record = json.loads((trained / "results.json").read_text())
     (report,) = record["validation"]
@@ -51,6 +52,7 @@ def test_the_folder_holds_model_processor_record_and_recipe(trained):
     assert recipe["backbone"] == "test_efficientnet" and recipe["crop_side"] == 64
 
 
+@pytest.mark.slow
 def test_the_loaded_detector_scores_as_recorded_and_predicts(trained, data):
     model, processor = detector_map.load_detector(trained)
     assert list(model.config.id2label.values())[:2] == ["aircraft", "oil tank"]
@@ -64,6 +66,7 @@ def test_the_loaded_detector_scores_as_recorded_and_predicts(trained, data):
     assert scores == pytest.approx(recorded, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_model_in_training_is_given_back_as_it_was(trained):
     model, processor = detector_map.load_detector(trained)
     model.train()
@@ -75,6 +78,7 @@ def test_a_model_in_training_is_given_back_as_it_was(trained):
     assert model.training and not held.training
 
 
+@pytest.mark.slow
 def test_push_to_hub_uploads_the_finished_folder(data, tmp_path, uploads):
     pushing = {"push_to_hub": "true", "hub_model_id": "org/mini"}
     load_door("detector").main(arguments_for(data, tmp_path / "out", **pushing))
@@ -87,6 +91,7 @@ def git(root, *arguments):
     subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_test_is_scored_once_after_the_record_is_committed(trained, data, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "README.md").write_text("# Results\n\n| a |\n| - |\n")

@@ -107,6 +107,7 @@ def test_the_saved_recipe_trains_the_same_model_again(run, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_stored_weights_are_half_precision_and_load_as_float32(run, tmp_path):
     from safetensors.torch import load_file
     from transformers import AutoModel
@@ -167,6 +168,7 @@ def test_every_recipe_is_valid_yaml_with_a_story():
     assert len(RECIPES) == 17
 
 
+@pytest.mark.slow
 def test_push_to_hub_goes_through_the_trainer_and_uploads_the_finished_folder(
     run, tmp_path, uploads
 ):

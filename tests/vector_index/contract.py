@@ -57,6 +57,39 @@ def by_hand(vectors, query, top_k, passes=lambda position: True):
     return [100 + position for position in best[:top_k]]
 
 
+#: What a filter asks for, and whether the entry at a position passes it.
+FILTERS = {
+    "class": (SearchFilter({"class": "airport"}), lambda p: p % 4 == 0),
+    "classes": (SearchFilter({"class": {"airport", "farm"}}), lambda p: p % 4 in (0, 3)),
+    "two keys": (SearchFilter({"class": "farm", "checked": False}), lambda p: p % 4 == 3),
+    "numbers": (SearchFilter({"number": [3, 5, 7, 1000]}), lambda p: p in (3, 5, 7)),
+    "many values": (
+        SearchFilter({"number": [*range(0, 80, 2), "x", 900]}),
+        lambda p: p in range(0, 80, 2),
+    ),
+    "true": (SearchFilter({"checked": True}), lambda p: p % 10 == 0),
+    "one is not true": (SearchFilter({"checked": 1}), lambda p: False),
+    "true is not one": (SearchFilter({"number": True}), lambda p: False),
+    "mixed types": (SearchFilter({"number": [1, False, 2.0]}), lambda p: p in (1, 2)),
+    "quoted path": (SearchFilter({"path": ["/b/'19\\\".png", "/b/none.png"]}), lambda p: p == 19),
+    "empty path": (SearchFilter({"path": ["", 7]}), lambda p: False),
+    "fraction": (SearchFilter({"gsd": 2.5}), lambda p: p == 5),
+    "whole fraction": (SearchFilter({"gsd": 3}), lambda p: p == 6),
+    "odd value": (SearchFilter({"class": 'it\'s "quoted" %s {x}'}), lambda p: False),
+    "odd key": (SearchFilter({'no "such" name': 1}), lambda p: False),
+    "box": (SearchFilter(box=BoundingBox(20.5, 40.5, 22.5, 50)), lambda p: p in (20, 21, 22, 190)),
+    "touching box": (SearchFilter(box=BoundingBox(5, 41, 6, 42)), lambda p: p % 170 in (4, 5, 6)),
+    "antimeridian": (
+        SearchFilter(box=BoundingBox(168.5, 0, 0.5, 90)),
+        lambda p: p % 170 in (0, 168, 169),
+    ),
+    "class in box": (
+        SearchFilter({"class": "forest"}, BoundingBox(0, 0, 60, 90)),
+        lambda p: p % 4 == 2 and p % 170 <= 60,
+    ),
+}
+
+
 class VectorIndexContract:
     """Needs fixtures ``index``, an empty one, and ``reopened``, which saves and opens it anew."""
 
@@ -128,37 +161,7 @@ class VectorIndexContract:
         assert gaps == {10}
         assert index.ids(most=10**6).tolist() == list(range(100, 300))
 
-    @pytest.mark.parametrize(
-        ("only", "passes"),
-        [
-            (SearchFilter({"class": "airport"}), lambda p: p % 4 == 0),
-            (SearchFilter({"class": {"airport", "farm"}}), lambda p: p % 4 in (0, 3)),
-            (SearchFilter({"class": "farm", "checked": False}), lambda p: p % 4 == 3),
-            (SearchFilter({"number": [3, 5, 7, 1000]}), lambda p: p in (3, 5, 7)),
-            (
-                SearchFilter({"number": [*range(0, 80, 2), "x", 900]}),
-                lambda p: p in range(0, 80, 2),
-            ),
-            (SearchFilter({"checked": True}), lambda p: p % 10 == 0),
-            (SearchFilter({"checked": 1}), lambda p: False),
-            (SearchFilter({"number": True}), lambda p: False),
-            (SearchFilter({"number": [1, False, 2.0]}), lambda p: p in (1, 2)),
-            (SearchFilter({"path": ["/b/'19\\\".png", "/b/none.png"]}), lambda p: p == 19),
-            (SearchFilter({"path": ["", 7]}), lambda p: False),
-            (SearchFilter({"gsd": 2.5}), lambda p: p == 5),
-            (SearchFilter({"gsd": 3}), lambda p: p == 6),
-            (SearchFilter({"class": 'it\'s "quoted" %s {x}'}), lambda p: False),
-            (SearchFilter({'no "such" name': 1}), lambda p: False),
-            (SearchFilter(box=BoundingBox(20.5, 40.5, 22.5, 50)), lambda p: p in (20, 21, 22, 190)),
-            (SearchFilter(box=BoundingBox(5, 41, 6, 42)), lambda p: p % 170 in (4, 5, 6)),
-            (SearchFilter(box=BoundingBox(168.5, 0, 0.5, 90)), lambda p: p % 170 in (0, 168, 169)),
-            (
-                SearchFilter({"class": "forest"}, BoundingBox(0, 0, 60, 90)),
-                lambda p: p % 4 == 2 and p % 170 <= 60,
-            ),
-        ],
-        ids=str,
-    )
+    @pytest.mark.parametrize(("only", "passes"), FILTERS.values(), ids=list(FILTERS))
     def test_a_filter_lets_only_those_through_that_pass(self, full, only, passes):
         index, vectors = full
         within = [100 + p for p in range(COUNT) if passes(p) and (only.box is None or p < 190)]

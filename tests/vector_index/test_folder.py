@@ -130,6 +130,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(saved):
     assert left == sorted([data_folder(saved).name, "entries-of-my-own"])
 
 
+@pytest.mark.slow
 def test_two_processes_that_save_at_once_leave_one_whole_index(tmp_path):
     writers = [
         subprocess.Popen(

@@ -14,6 +14,8 @@ from rsctir_hf.vector_index.milvus import MilvusIndex
 from rsctir_hf.vector_index.opening import open_index
 from tests.vector_index.contract import VectorIndexContract, fill, unit_vectors
 
+pytestmark = pytest.mark.slow
+
 _numbers = count()
 
 

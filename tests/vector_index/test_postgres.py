@@ -15,6 +15,8 @@ from rsctir_hf.vector_index.opening import open_index
 from rsctir_hf.vector_index.postgres import PostgresIndex
 from tests.vector_index.contract import VectorIndexContract, fill, unit_vectors
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def index(new_uri):

@@ -17,7 +17,10 @@ from rsctir_hf.vector_index.opening import open_index
 BANK = ("boats moored beside a pier", "green tennis courts", "many planes", "a river")
 
 
-@pytest.fixture(params=["exact", "hnsw", "postgres", "milvus"])
+SERVERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("postgres", "milvus")]
+
+
+@pytest.fixture(params=["exact", "hnsw", *SERVERS])
 def engine(request, tmp_path):
     if request.param == "postgres":
         return request.getfixturevalue("new_uri")()
