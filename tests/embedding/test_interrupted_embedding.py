@@ -275,6 +275,7 @@ def memory(entry):
     return int(status.split(f"{entry}:")[1].split()[0]) / 1024
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_a_shard_not_by_the_gallery(tmp_path, tiny_clip_processor):
     length = 16384  # 64 KB a picture
     loaded = Encoder(Projection(length=length), tiny_clip_processor, id="wide", revision=None)

@@ -21,8 +21,8 @@ from tests.tiny_training import StopAt, curve, make_trainer
 
 
 def test_another_seed_gives_another_run(tmp_path, rows, processor):
-    first = make_trainer(tmp_path / "a", rows, processor)
-    second = make_trainer(tmp_path / "b", rows, processor, seed=1)
+    first = make_trainer(tmp_path / "a", rows, processor, max_steps=2)
+    second = make_trainer(tmp_path / "b", rows, processor, max_steps=2, seed=1)
     first.train()
     second.train()
     assert curve(first) != curve(second)

@@ -13,6 +13,7 @@ from rsctir_hf.training.staged import AVERAGE_FILE, WeightAverage, apply_freezin
 from tests.tiny_training import StopAt, curve, make_trainer, stream_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sets", [1, 2, "stream"])
 @pytest.mark.parametrize("step", [4, 6])  # within an epoch of three steps, and at its end
 def test_a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_one(
