@@ -6,20 +6,21 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from rsctir_hf.ui.server.endpoints import build_endpoints
+from rsctir_hf.ui.endpoints import build_endpoints
 from rsctir_hf.ui.server.events import PRIVATE, REDRAW
 from rsctir_hf.ui.server.limits import AT_ONCE, MAX_FILE, MOST_SESSIONS, MOST_WAITING, RequestLimits
 from rsctir_hf.ui.server.mailboxes import keep_mailboxes
 from rsctir_hf.ui.server.settings import AppSettings
+from rsctir_hf.ui.server.uploads import fetch_nothing
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.tabs.about_tab import build_about_tab, figures_table
+from rsctir_hf.ui.tabs.controls import ResultTab, rerank_update
 from rsctir_hf.ui.tabs.picture_tab import PictureTab, build_picture_tab
 from rsctir_hf.ui.tabs.region_tab import RegionTab, build_region_tab
-from rsctir_hf.ui.tabs.scene_tab import SceneTab, build_scene_tab
-from rsctir_hf.ui.tabs.search_tab import SearchTab, build_search_tab, rerank_update
+from rsctir_hf.ui.tabs.scene_tab import build_scene_tab
+from rsctir_hf.ui.tabs.search_tab import build_search_tab
 from rsctir_hf.ui.views.header import header
 from rsctir_hf.ui.views.samples import sample_strip
-from rsctir_hf.ui.views.uploads import fetch_nothing
 
 PAGE_TITLE = "rsctir: search remote-sensing pictures"
 STYLE = Path(__file__).with_name("app.css")
@@ -51,8 +52,9 @@ def build_app(bench: Workbench) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 figures = build_about_tab(bench)
         build_endpoints(bench)
-        _tie_tabs(tabs, search, picture, regions)
-        _tie_scene(tabs, scene, regions)
+        _open_similar(tabs, search, picture)
+        for results in (search, scene):
+            _open_graph(tabs, results, regions)
         watched = [
             top, timer, search.rerank, picture.rerank, scene.rerank,
             picture.samples, regions.samples, figures,
@@ -133,29 +135,22 @@ def theme() -> gr.themes.Base:
     )
 
 
-def _tie_tabs(tabs: gr.Tabs, search: SearchTab, picture: PictureTab, regions: RegionTab) -> None:
-    """Let the detail of a search result open in another tab: picture and tab in one event."""
-    similar = search.find_similar.click(
-        lambda path: (gr.Tabs(selected="picture"), search.handlers.picture(path)),
-        search.chosen,
+def _open_similar(tabs: gr.Tabs, results: ResultTab, picture: PictureTab) -> None:
+    """Let an open result become the picture of the other tab: picture and tab in one event."""
+    similar = results.detail.similar.click(
+        lambda *opened: (gr.Tabs(selected="picture"), results.result(*opened)[0]),
+        results.opened,
         [tabs, picture.picture],
         **PRIVATE,
     )
     picture.answer(similar.success)
-    graph = search.region_graph.click(
-        lambda path, shown: (gr.Tabs(selected="regions"), *search.handlers.result(path, shown)),
-        [search.chosen, search.shown],
-        [tabs, regions.picture, regions.words],
-        **PRIVATE,
-    )
-    regions.answer(graph.success)
 
 
-def _tie_scene(tabs: gr.Tabs, scene: SceneTab, regions: RegionTab) -> None:
-    """Let the open hit of a scene show its region graph."""
-    graph = scene.region_graph.click(
-        lambda *of: (gr.Tabs(selected="regions"), *scene.handlers.result(*of)),
-        [scene.scene, scene.rank],
+def _open_graph(tabs: gr.Tabs, results: ResultTab, regions: RegionTab) -> None:
+    """Let an open result show its region graph: picture, words and tab in one event."""
+    graph = results.detail.graph.click(
+        lambda *opened: (gr.Tabs(selected="regions"), *results.result(*opened)),
+        results.opened,
         [tabs, regions.picture, regions.words],
         **PRIVATE,
     )
@@ -172,16 +167,7 @@ def _watcher(bench: Workbench, outputs: int) -> Any:  # noqa: ANN401 - a handler
         can_match = bench.facts is not None and bench.facts.can_match
         choices = rerank_update(can_match=can_match)
         strip = sample_strip(bench.gallery)
-        stopped = gr.Timer(active=False)
-        return (
-            header(bench),
-            stopped,
-            choices,
-            choices,
-            choices,
-            strip,
-            strip,
-            figures_table(bench.facts),
-        )
+        stopped, figures = gr.Timer(active=False), figures_table(bench.facts)
+        return header(bench), stopped, *[choices] * 3, *[strip] * 2, figures
 
     return watch

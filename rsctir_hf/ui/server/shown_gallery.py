@@ -27,7 +27,7 @@ _OTHER_NAMES = {"validation": "valid", "valid": "validation"}
 
 
 @dataclass(frozen=True)
-class PictureRecord:
+class ShownPicture:
     """What is known of one picture beside its pixels.
 
     Attributes:
@@ -67,12 +67,12 @@ class Gallery:
     name: str
     origin: str
     paths: tuple[Path, ...]
-    records: Mapping[str, PictureRecord] = field(default_factory=dict)
+    records: Mapping[str, ShownPicture] = field(default_factory=dict)
     drawn: bool = False
 
-    def record(self, path: str) -> PictureRecord:
+    def record(self, path: str) -> ShownPicture:
         """Return what is known of a picture; an empty record if nothing is."""
-        return self.records.get(path, PictureRecord())
+        return self.records.get(path, ShownPicture())
 
 
 def open_gallery(source: str, *, split: str = "test") -> Gallery:
@@ -107,13 +107,13 @@ def _open_folder(folder: Path) -> Gallery:
             f"The gallery folder {folder} holds no pictures. Put .jpg, .png or .tif files into it, "
             "or launch with --gallery sample."
         )
-    records: dict[str, PictureRecord] = {}
+    records: dict[str, ShownPicture] = {}
     for metadata in sorted(folder.rglob(ANNOTATIONS_FILE)):
         records |= _read_records(metadata)
     return Gallery(folder.name, f"Pictures of the folder {folder.name}.", tuple(paths), records)
 
 
-def _read_records(metadata: Path) -> dict[str, PictureRecord]:
+def _read_records(metadata: Path) -> dict[str, ShownPicture]:
     records = {}
     lines = metadata.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, start=1):
@@ -128,11 +128,11 @@ def _read_records(metadata: Path) -> dict[str, PictureRecord]:
     return records
 
 
-def _record(row: Mapping[str, Any]) -> PictureRecord:
+def _record(row: Mapping[str, Any]) -> ShownPicture:
     captions = row.get("captions") or row.get("caption") or row.get("text") or ()
     texts = (captions,) if isinstance(captions, str) else captions
     transform, category = row.get("geotransform"), row.get("category")
-    return PictureRecord(
+    return ShownPicture(
         captions=tuple(text for text in texts if isinstance(text, str)),
         category=None if category is None else str(category),
         geotransform=tuple(map(float, transform)) if transform and len(transform) == 6 else None,
@@ -176,7 +176,7 @@ def _load_split(name: str, split: str) -> tuple[Dataset, str]:
         return load_dataset(name, split=_OTHER_NAMES[split]), _OTHER_NAMES[split]
 
 
-def _write_pictures(dataset: Dataset, column: str, folder: Path) -> dict[str, PictureRecord]:
+def _write_pictures(dataset: Dataset, column: str, folder: Path) -> dict[str, ShownPicture]:
     """Lay the pictures of a data set out as files below the cache, once."""
     folder.mkdir(parents=True, exist_ok=True)
     records = {}

@@ -1,24 +1,51 @@
 """From hits of the retriever to what is shown: cards, facts, JSON records."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rsctir_hf.files.pictures import picture_size
 from rsctir_hf.search.retriever import Hit
-from rsctir_hf.ui.server.shown_gallery import Gallery, PictureRecord
-from rsctir_hf.ui.views.cards import Card, card_grid, detail, moved_in_words, notice, sentence_list
-from rsctir_hf.ui.views.uploads import DETAIL_SIDE, picture_uri
+from rsctir_hf.ui.server.shown_gallery import Gallery, ShownPicture
+from rsctir_hf.ui.views.cards import (
+    MADE_UP,
+    Card,
+    card_grid,
+    detail,
+    moved_in_words,
+    not_confident,
+    sentence_list,
+)
+from rsctir_hf.ui.views.thumbnails import DETAIL_SIDE, picture_uri
 
 NO_RERANK = "none"
 MATCH = "match"
 RERANK_NAMES = {"none": "None", "smr": "SMR", "mr": "MR", "match": "Match"}
 
-NOT_CONFIDENT = notice(
-    "warning",
-    "No confident match",
-    "Nothing in this collection fits well. These are the nearest results all the same.",
-)
+NOT_CONFIDENT = not_confident("collection", "results")
+
+
+@dataclass(frozen=True)
+class ShownHits:
+    """What one visitor sees in a result grid: kept in that visitor's state.
+
+    Attributes:
+        hits: the results in order.
+        rerank: how they were ordered.
+        gallery: where they come from; None for the visitor's own pictures.
+        words: what was asked; empty where a picture was.
+    """
+
+    hits: tuple[Hit, ...] = ()
+    rerank: str = NO_RERANK
+    gallery: Gallery | None = None
+    words: str = ""
+
+
+def for_pictures(rerank: str) -> str:
+    """Return how picture-to-picture results are ordered; *Match* needs a sentence on one side."""
+    return NO_RERANK if rerank == MATCH else rerank
 
 
 def picture_results(
@@ -30,7 +57,7 @@ def picture_results(
 
 def caption_results(hits: Sequence[Hit], *, rerank: str) -> str:
     """Show caption hits as a list."""
-    return sentence_list([_card(hit, PictureRecord(), rerank) for hit in hits])
+    return sentence_list([_card(hit, ShownPicture(), rerank) for hit in hits])
 
 
 def picture_detail(hit: Hit, gallery: Gallery | None, *, rerank: str) -> str:
@@ -70,17 +97,17 @@ def hit_record(
     return values
 
 
-def _record(hit: Hit, gallery: Gallery | None) -> PictureRecord:
-    return gallery.record(hit.path) if gallery and hit.path else PictureRecord()
+def _record(hit: Hit, gallery: Gallery | None) -> ShownPicture:
+    return gallery.record(hit.path) if gallery and hit.path else ShownPicture()
 
 
-def _title(hit: Hit, record: PictureRecord) -> str:
+def _title(hit: Hit, record: ShownPicture) -> str:
     if record.captions:
         return record.captions[0]
     return hit.caption or (Path(hit.path).name if hit.path else f"picture {hit.item}")
 
 
-def _card(hit: Hit, record: PictureRecord, rerank: str) -> Card:
+def _card(hit: Hit, record: ShownPicture, rerank: str) -> Card:
     title, file = _title(hit, record), Path(hit.path).name if hit.path else ""
     return Card(
         title=title,
@@ -92,14 +119,12 @@ def _card(hit: Hit, record: PictureRecord, rerank: str) -> Card:
     )
 
 
-def _place(
-    record: PictureRecord, size: tuple[int, int], *, invented: bool
-) -> list[tuple[str, str]]:
+def _place(record: ShownPicture, size: tuple[int, int], *, invented: bool) -> list[tuple[str, str]]:
     centre = record.centre(size)
     if centre is None:
         return []
     system = f" ({record.crs})" if record.crs else ""
-    made_up = ", a made-up place" if invented else ""
+    made_up = MADE_UP if invented else ""
     return [("Centre", f"x {centre[0]:.6g}, y {centre[1]:.7g}{system}{made_up}")]
 
 
