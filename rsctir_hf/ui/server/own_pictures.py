@@ -13,9 +13,6 @@ from rsctir_hf.ui.server.messages import counted, without_folders
 from rsctir_hf.ui.server.uploads import uploaded
 from rsctir_hf.ui.server.workbench import Workbench
 
-#: Seconds after which an idle visitor's pictures are forgotten.
-FORGET_AFTER = 3600
-
 
 @dataclass(frozen=True)
 class OwnPictures:
@@ -56,7 +53,7 @@ def index_own_pictures(bench: Workbench, uploads: Sequence[str]) -> OwnPictures:
         )
     paths = [uploaded(path) for path in uploads]
     refused = {path: skip for path in paths if (skip := _of_wrong_size(path))}
-    retriever = bench.personal_retriever()
+    retriever = bench.retriever().with_empty_gallery()
     report = retriever.index([path for path in paths if path not in refused])
     return OwnPictures(retriever, report.indexed, (*refused.values(), *report.skipped))
 

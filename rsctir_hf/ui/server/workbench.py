@@ -165,10 +165,6 @@ class Workbench:
                 self._region_retriever = self._load_retriever(self.settings.region_model)
         return self._region_retriever
 
-    def personal_retriever(self) -> Retriever:
-        """Return an empty retriever on the same model, for one visitor's own pictures."""
-        return self.retriever().with_empty_gallery()
-
     def _prepare(self) -> None:
         try:
             self._make_ready()

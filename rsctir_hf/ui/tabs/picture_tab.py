@@ -1,8 +1,5 @@
 """The tab *Picture*: a picture in, sentences and similar pictures out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import gradio as gr
 from PIL import Image
 
@@ -11,7 +8,7 @@ from rsctir_hf.files.pictures import read_image
 from rsctir_hf.ui.server.events import MODEL, PRIVATE, Trigger, item_of
 from rsctir_hf.ui.server.uploads import read_upload
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.tabs.controls import build_rerank
+from rsctir_hf.ui.tabs.controls import QueryTab, build_rerank
 from rsctir_hf.ui.views.cards import heading, notice
 from rsctir_hf.ui.views.results import (
     NOT_CONFIDENT,
@@ -20,7 +17,7 @@ from rsctir_hf.ui.views.results import (
     for_pictures,
     picture_results,
 )
-from rsctir_hf.ui.views.samples import SELECT_ITEM, build_picture_chooser, picture_refusal
+from rsctir_hf.ui.views.samples import SELECT_ITEM, PictureChooser, picture_refusal
 
 CAPTIONS, SIMILAR = 5, 12
 _WELCOME = notice(
@@ -70,23 +67,13 @@ class PictureHandlers:
         return read_image(path) if path else None
 
 
-@dataclass(frozen=True)
-class PictureTab:
-    """What others refer to: components, and what binds the answers for the picture to a trigger."""
-
-    picture: gr.Image
-    rerank: gr.Radio
-    samples: gr.HTML
-    answer: Callable[[Trigger], None]
-
-
-def build_picture_tab(bench: Workbench) -> PictureTab:
+def build_picture_tab(bench: Workbench) -> QueryTab:
     """Lay the tab out and bind its events; call inside ``gr.Tab``."""
     handlers = PictureHandlers(bench)
     shown = gr.State(ShownHits())
     with gr.Row(elem_classes="rs-split"):
         with gr.Column(scale=2, min_width=300):
-            chooser = build_picture_chooser(
+            chooser = PictureChooser(
                 bench, "rs-picture", alt_text="The picture you gave", height=320
             )
             rerank = build_rerank("rs-picture-rerank")
@@ -107,4 +94,4 @@ def build_picture_tab(bench: Workbench) -> PictureTab:
     asking: tuple[Trigger, ...] = (*chooser.given, rerank.input, taken.success)
     for trigger in asking:
         answer(trigger)
-    return PictureTab(chooser.picture, rerank, chooser.samples, answer)
+    return QueryTab(chooser, rerank, answer)

@@ -1,6 +1,6 @@
 """The tab *Region graph*: what a model looks at within a picture, and how it ties it together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,17 @@ from rsctir_hf.regions.graph import (
     to_node_link_json,
 )
 from rsctir_hf.ui.server.events import MODEL, REDRAW, Trigger
+from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.messages import without_folders
-from rsctir_hf.ui.server.own_pictures import FORGET_AFTER
 from rsctir_hf.ui.server.uploads import offer_file, read_upload
 from rsctir_hf.ui.server.workbench import Workbench
+from rsctir_hf.ui.tabs.controls import QueryTab
 from rsctir_hf.ui.tabs.denoising import own_threshold, with_threshold
 from rsctir_hf.ui.views.cards import escape, note, notice
 from rsctir_hf.ui.views.drea_panel import compare_switches
 from rsctir_hf.ui.views.effect import effect_sentence, measure_effect
-from rsctir_hf.ui.views.figures import GraphView, graph_sentence, region_figure
-from rsctir_hf.ui.views.samples import build_picture_chooser, picture_refusal
+from rsctir_hf.ui.views.region_figures import GraphView, graph_sentence, region_figure
+from rsctir_hf.ui.views.samples import PictureChooser, picture_refusal
 from rsctir_hf.ui.views.whole_panel import look_at_whole
 
 MOST_REGIONS = 20
@@ -188,36 +189,19 @@ def _sentences(about_graph: str, *, effect_of: nx.Graph) -> str:
     return f'<p class="rs-lead">{effect}</p>{note(about_graph)}'
 
 
-@dataclass(frozen=True)
-class RegionTab:
-    """What others refer to: components, and what binds the drawing of the graph to a trigger."""
-
-    picture: gr.Image
-    samples: gr.HTML
-    words: gr.Textbox
-    answer: Callable[[Trigger], None]
-
-
-def build_region_tab(bench: Workbench) -> RegionTab:
+def build_region_tab(bench: Workbench) -> QueryTab:
     """Lay the tab out and bind its events; call inside ``gr.Tab``."""
     handlers = RegionHandlers(bench)
     shown = gr.State(None, time_to_live=FORGET_AFTER)
     with gr.Row(elem_classes="rs-split"):
         with gr.Column(scale=2, min_width=300):
-            chooser = build_picture_chooser(
+            chooser = PictureChooser(
                 bench,
                 "rs-region-picture",
                 alt_text="The picture whose regions are shown",
                 height=260,
             )
-            words = gr.Textbox(
-                label="Explain for these words (optional)",
-                placeholder="a bridge over a river",
-                info="What each region does to the score of the picture with these words.",
-                max_lines=1,
-                submit_btn=True,
-                elem_id="rs-region-words",
-            )
+            words = _build_words()
             unexplained = gr.HTML("")
             alike, *others = _build_sliders()
         with gr.Column(scale=3, min_width=300):
@@ -243,7 +227,18 @@ def build_region_tab(bench: Workbench) -> RegionTab:
         slider.release(*draw, **REDRAW)
     four.expand(handlers.compare, shown, switches, **REDRAW)
     window.expand(handlers.look, shown, views, **MODEL)
-    return RegionTab(chooser.picture, chooser.samples, words, answer)
+    return QueryTab(chooser, words, answer)
+
+
+def _build_words() -> gr.Textbox:
+    return gr.Textbox(
+        label="Explain for these words (optional)",
+        placeholder="a bridge over a river",
+        info="What each region does to the score of the picture with these words.",
+        max_lines=1,
+        submit_btn=True,
+        elem_id="rs-region-words",
+    )
 
 
 def _build_sliders() -> list[gr.Slider]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,12 @@ from rsctir_hf.errors import RsctirError
 from rsctir_hf.scene import TILE, SceneAnswer
 from rsctir_hf.search.retriever import describe_query
 from rsctir_hf.ui.server.events import MODEL, PRIVATE, REDRAW, Trigger, item_of
+from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.messages import told_to_visitors
 from rsctir_hf.ui.server.open_scenes import Cut, OpenScene, open_scene, sample_scene
-from rsctir_hf.ui.server.own_pictures import FORGET_AFTER
 from rsctir_hf.ui.server.uploads import offer_file, uploaded
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.tabs.controls import (
-    DetailPanel,
-    QueryBox,
-    ResultTab,
-    build_detail_panel,
-    build_query_box,
-    build_rerank,
-)
+from rsctir_hf.ui.tabs.controls import DetailPanel, QueryBox, ResultTab, build_rerank
 from rsctir_hf.ui.views.cards import notice, refusal
 from rsctir_hf.ui.views.samples import SELECT_ITEM
 from rsctir_hf.ui.views.scene_figures import map_figure, scene_figure
@@ -179,39 +172,100 @@ def _refused(error: Exception) -> str:
     return refusal("This search cannot be answered", error)
 
 
-@dataclass(frozen=True)
 class _Asking:
     """Where a scene is opened and asked; ``cut`` is what ``Cut.read`` takes."""
 
-    upload: gr.File
-    sample: gr.Button
-    query: QueryBox
-    keep: gr.Button
-    saved: gr.HTML
-    rerank: gr.Radio
-    top_k: gr.Slider
-    cut: list[gr.components.Component]
+    def __init__(self) -> None:
+        with gr.Row(elem_classes="rs-split"):
+            with gr.Column(scale=2, min_width=280):
+                self.upload = gr.File(
+                    label="Your scene (GeoTIFF, JPEG 2000; only you see it)",
+                    file_types=_SUFFIXES,
+                    height=150,
+                    elem_id="rs-scene-upload",
+                )
+                self.sample = gr.Button(
+                    "Open the drawn sample scene", size="sm", elem_id="rs-scene-sample"
+                )
+                self.cut = _build_cut()
+            with gr.Column(scale=3, min_width=300):
+                self.query = QueryBox(
+                    "What do you look for in the scene?", EXAMPLES, "rs-scene", min_width=200
+                )
+                with gr.Row(elem_classes="rs-chips"):
+                    self.keep = gr.Button("Save this query", size="sm", elem_id="rs-scene-keep")
+                    self.saved = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-scene-saved")
+                with gr.Row(elem_classes="rs-controls"):
+                    self.rerank = build_rerank("rs-scene-rerank")
+                    self.top_k = gr.Slider(1, 30, value=8, step=1, label="Hits", min_width=160)
 
 
-@dataclass(frozen=True)
+def _build_cut() -> list[gr.components.Component]:
+    with gr.Accordion("Raster options", open=False):
+        tile = gr.Number(
+            TILE,
+            precision=0,
+            minimum=32,
+            maximum=2048,
+            label="Tile, pixels a side",
+            info="Larger tiles show more ground at once.",
+        )
+        gsd = gr.Number(
+            None,
+            minimum=0,
+            label="Ground sample distance, metres a pixel",
+            info="Only where the file does not say it, or is wrong.",
+        )
+        bands = gr.Textbox(
+            "",
+            label="Bands: red, green, blue",
+            placeholder="4,3,2",
+            info="Empty: as the file says, else the first three.",
+            max_lines=1,
+        )
+    return [tile, gsd, bands]
+
+
 class _Answer:
     """Where the scene and its hits are shown; ``drawn`` is what ``draw`` fills."""
 
-    whole: gr.Column
-    heat: gr.Checkbox
-    figures: list[gr.Plot]
-    cards: gr.HTML
-    detail: DetailPanel
-    drawn: list[gr.blocks.Block]
+    def __init__(self) -> None:
+        with gr.Column(visible=False) as self.whole:
+            with gr.Row(elem_classes="rs-split"):
+                with gr.Column(scale=1, min_width=300):
+                    figure = gr.Plot(show_label=False, elem_id="rs-scene-figure", container=False)
+                    self.heat = gr.Checkbox(True, label="Heat map: where the scores are high")
+                with gr.Column(scale=1, min_width=300):
+                    ground = gr.Plot(show_label=False, elem_id="rs-scene-map", container=False)
+            with gr.Column(visible=False) as hits, gr.Row(elem_classes="rs-split"):
+                with gr.Column(scale=3, min_width=300):
+                    self.cards = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-scene-hits")
+                    listed = _build_list()
+                self.detail = DetailPanel("rs-scene")
+        self.figures = [figure, ground]
+        self.drawn = [figure, ground, self.cards, *listed, hits, self.detail.whole]
+
+
+def _build_list() -> list[gr.components.Component]:
+    table = gr.Dataframe(
+        headers=list(MAP_COLUMNS),
+        label="Hits, their middles",
+        interactive=False,
+        elem_id="rs-scene-table",
+    )
+    with gr.Row():
+        geojson = gr.DownloadButton("Download GeoJSON", size="sm", elem_id="rs-geojson")
+        heat_file = gr.DownloadButton("Download heat map (GeoTIFF)", size="sm")
+    return [table, geojson, heat_file]
 
 
 def build_scene_tab(bench: Workbench) -> ResultTab:
     """Lay the tab out and bind its events; call inside ``gr.Tab``."""
     handlers = SceneHandlers(bench)
     scene, rank = gr.State(None, time_to_live=FORGET_AFTER), gr.State(None)
-    asking = _build_asking()
+    asking = _Asking()
     message = gr.HTML(_WELCOME, elem_id="rs-scene-message")
-    answer = _build_answer()
+    answer = _Answer()
     detail = answer.detail
     draw = (handlers.draw, [scene, answer.heat], answer.drawn)
 
@@ -245,78 +299,3 @@ def _taken_again(handlers: SceneHandlers, asking: _Asking) -> Trigger:
         return item_of(event, saved)
 
     return asking.saved.select(take, kept, words, **PRIVATE).then
-
-
-def _build_asking() -> _Asking:
-    with gr.Row(elem_classes="rs-split"):
-        with gr.Column(scale=2, min_width=280):
-            upload = gr.File(
-                label="Your scene (GeoTIFF, JPEG 2000; only you see it)",
-                file_types=_SUFFIXES,
-                height=150,
-                elem_id="rs-scene-upload",
-            )
-            sample = gr.Button("Open the drawn sample scene", size="sm", elem_id="rs-scene-sample")
-            cut = _build_cut()
-        with gr.Column(scale=3, min_width=300):
-            query = build_query_box(
-                "What do you look for in the scene?", EXAMPLES, "rs-scene", min_width=200
-            )
-            with gr.Row(elem_classes="rs-chips"):
-                keep = gr.Button("Save this query", size="sm", elem_id="rs-scene-keep")
-                saved = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-scene-saved")
-            with gr.Row(elem_classes="rs-controls"):
-                rerank = build_rerank("rs-scene-rerank")
-                top_k = gr.Slider(1, 30, value=8, step=1, label="Hits", min_width=160)
-    return _Asking(upload, sample, query, keep, saved, rerank, top_k, cut)
-
-
-def _build_cut() -> list[gr.components.Component]:
-    with gr.Accordion("Raster options", open=False):
-        tile = gr.Number(
-            TILE,
-            precision=0,
-            minimum=32,
-            maximum=2048,
-            label="Tile, pixels a side",
-            info="Larger tiles show more ground at once.",
-        )
-        gsd = gr.Number(
-            None,
-            minimum=0,
-            label="Ground sample distance, metres a pixel",
-            info="Only where the file does not say it, or is wrong.",
-        )
-        bands = gr.Textbox(
-            "",
-            label="Bands: red, green, blue",
-            placeholder="4,3,2",
-            info="Empty: as the file says, else the first three.",
-            max_lines=1,
-        )
-    return [tile, gsd, bands]
-
-
-def _build_answer() -> _Answer:
-    with gr.Column(visible=False) as whole:
-        with gr.Row(elem_classes="rs-split"):
-            with gr.Column(scale=1, min_width=300):
-                figure = gr.Plot(show_label=False, elem_id="rs-scene-figure", container=False)
-                heat = gr.Checkbox(True, label="Heat map: where the scores are high")
-            with gr.Column(scale=1, min_width=300):
-                ground = gr.Plot(show_label=False, elem_id="rs-scene-map", container=False)
-        with gr.Column(visible=False) as hits, gr.Row(elem_classes="rs-split"):
-            with gr.Column(scale=3, min_width=300):
-                cards = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-scene-hits")
-                table = gr.Dataframe(
-                    headers=list(MAP_COLUMNS),
-                    label="Hits, their middles",
-                    interactive=False,
-                    elem_id="rs-scene-table",
-                )
-                with gr.Row():
-                    geojson = gr.DownloadButton("Download GeoJSON", size="sm", elem_id="rs-geojson")
-                    heat_file = gr.DownloadButton("Download heat map (GeoTIFF)", size="sm")
-            detail = build_detail_panel("rs-scene")
-    drawn = [figure, ground, cards, table, geojson, heat_file, hits, detail.whole]
-    return _Answer(whole, heat, [figure, ground], cards, detail, drawn)

@@ -11,16 +11,12 @@ from rsctir_hf.errors import RsctirError
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.search.retriever import Retriever, describe_query
 from rsctir_hf.ui.server.events import MODEL, PRIVATE, item_of
+from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.messages import told_to_visitors
-from rsctir_hf.ui.server.own_pictures import FORGET_AFTER, OwnPictures, index_own_pictures
+from rsctir_hf.ui.server.own_pictures import OwnPictures, index_own_pictures
 from rsctir_hf.ui.server.shown_gallery import Gallery
 from rsctir_hf.ui.server.workbench import Phase, Workbench
-from rsctir_hf.ui.tabs.controls import (
-    ResultTab,
-    build_detail_panel,
-    build_query_box,
-    build_rerank,
-)
+from rsctir_hf.ui.tabs.controls import DetailPanel, QueryBox, ResultTab, build_rerank
 from rsctir_hf.ui.views.cards import hint, note, notice, refusal
 from rsctir_hf.ui.views.results import (
     NO_RERANK,
@@ -147,9 +143,7 @@ def build_search_tab(bench: Workbench) -> ResultTab:
     handlers = SearchHandlers(bench)
     shown, chosen = gr.State(ShownHits()), gr.State(None)
     own = gr.State(None, time_to_live=FORGET_AFTER)
-    query = build_query_box(
-        "What are you looking for?", EXAMPLES, "rs", min_width=240, autofocus=True
-    )
+    query = QueryBox("What are you looking for?", EXAMPLES, "rs", min_width=240, autofocus=True)
     with gr.Row(elem_classes="rs-controls"):
         rerank = build_rerank("rs-rerank", scale=3)
         top_k = gr.Slider(4, 48, value=12, step=4, label="Results", scale=2, min_width=200)
@@ -158,7 +152,7 @@ def build_search_tab(bench: Workbench) -> ResultTab:
     with gr.Row(elem_classes="rs-split"):
         with gr.Column(scale=3, min_width=300):
             grid = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-results")
-        detail = build_detail_panel("rs")
+        detail = DetailPanel("rs")
         with detail.whole:
             why = gr.HTML("", elem_id="rs-why")
 

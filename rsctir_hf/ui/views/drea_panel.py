@@ -9,7 +9,7 @@ from rsctir_hf.regions.drea import drea_graphs
 from rsctir_hf.regions.graph import RegionGraph, to_networkx
 from rsctir_hf.ui.server.messages import counted
 from rsctir_hf.ui.views.cards import escape, note
-from rsctir_hf.ui.views.figures import DROPPED, EDGE, KEPT, GraphView, centre_of, corners_of
+from rsctir_hf.ui.views.region_figures import DROPPED, EDGE, KEPT, GraphView, centre_of, corners_of
 from rsctir_hf.ui.views.thumbnails import CARD_SIDE, encode_picture
 
 _LEAST_WEIGHT = 0.3  # ties below this share of a graph's strongest are neither drawn nor counted

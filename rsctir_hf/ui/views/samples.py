@@ -1,6 +1,5 @@
 """How a visitor gives a picture: an upload, the clipboard, or a sample of the launched gallery."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -47,51 +46,41 @@ def sample_strip(gallery: Gallery | None) -> str:
     return f'<div class="rs-samples" role="group" aria-label="Samples">{"".join(buttons)}</div>'
 
 
-@dataclass(frozen=True)
 class PictureChooser:
-    """Where a visitor gives a picture.
-
-    Attributes:
-        picture: the input.
-        samples: the strip below it, empty until ``layout`` fills it with an open gallery.
-        given: what to bind an answer to. Not ``picture.change``, which also comes when a handler
-            sets the picture, and comes twice if that happens while its tab is not shown.
-    """
-
-    picture: gr.Image
-    samples: gr.HTML
-    given: tuple[Trigger, ...]
-
-
-def build_picture_chooser(
-    bench: Workbench, elem_id: str, *, alt_text: str, height: int
-) -> PictureChooser:
-    """Place a picture input and, below it, a strip of samples that fill it when clicked.
+    """A picture input and, below it, a strip of samples that fill it when clicked.
 
     Args:
         bench: what was launched.
         elem_id: of the input; the strip's ends in ``-samples``.
         alt_text: what the picture is, for screen readers.
         height: of the input in pixels.
+
+    Attributes:
+        picture: the input.
+        samples: the strip, empty until ``layout`` fills it with an open gallery.
+        given: what to bind an answer to. Not ``picture.change``, which also comes when a handler
+            sets the picture, and comes twice if that happens while its tab is not shown.
     """
-    picture = picture_input(
-        "Your picture",
-        sources=["upload", "clipboard"],
-        height=height,
-        elem_id=elem_id,
-        alt_text=alt_text,
-        buttons=["fullscreen"],
-    )
-    gr.HTML(note("Or choose a sample from the gallery"))
-    samples = gr.HTML("", js_on_load=SELECT_ITEM, elem_id=f"{elem_id}-samples")
 
-    def take_sample(event: gr.EventData) -> Image.Image:
-        return read_image(item_of(event, sample_paths(bench.gallery)))
+    def __init__(self, bench: Workbench, elem_id: str, *, alt_text: str, height: int) -> None:
+        self.picture = picture_input(
+            "Your picture",
+            sources=["upload", "clipboard"],
+            height=height,
+            elem_id=elem_id,
+            alt_text=alt_text,
+            buttons=["fullscreen"],
+        )
+        gr.HTML(note("Or choose a sample from the gallery"))
+        self.samples = gr.HTML("", js_on_load=SELECT_ITEM, elem_id=f"{elem_id}-samples")
 
-    taken = samples.select(take_sample, None, picture, **PRIVATE)
-    # When a picture is cleared, ``input`` comes while the old one is still its value.
-    settled = picture.input(None, js="() => {}")
-    return PictureChooser(picture, samples, (settled.then, taken.success))
+        def take_sample(event: gr.EventData) -> Image.Image:
+            return read_image(item_of(event, sample_paths(bench.gallery)))
+
+        taken = self.samples.select(take_sample, None, self.picture, **PRIVATE)
+        # When a picture is cleared, ``input`` comes while the old one is still its value.
+        settled = self.picture.input(None, js="() => {}")
+        self.given: tuple[Trigger, ...] = (settled.then, taken.success)
 
 
 def picture_refusal(error: RsctirError) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 from rsctir_hf.regions.graph import to_networkx
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.views.cards import escape, note
-from rsctir_hf.ui.views.figures import KEPT, GraphView
+from rsctir_hf.ui.views.region_figures import KEPT, GraphView
 from rsctir_hf.ui.views.thumbnails import CARD_SIDE, encode_picture
 
 MOST_BOXES = 6

@@ -9,7 +9,7 @@ from PIL import Image
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.search.retriever import Hit
 from rsctir_hf.ui.server import shown_gallery
-from rsctir_hf.ui.server.shown_gallery import PictureRecord, open_gallery
+from rsctir_hf.ui.server.shown_gallery import ShownPicture, open_gallery
 from rsctir_hf.ui.views.results import picture_detail, picture_results
 from tests.ui.tiny_models import PICTURES
 
@@ -39,10 +39,10 @@ def test_a_relative_folder_has_the_captions_of_all_its_subfolders(tmp_path, monk
 
 
 def test_the_centre_follows_gdal_s_geotransform():
-    record = PictureRecord(geotransform=(100.0, 0.5, 0.0, 200.0, 0.0, -0.5))
+    record = ShownPicture(geotransform=(100.0, 0.5, 0.0, 200.0, 0.0, -0.5))
     # 100 + 0.5 * 64 / 2 = 116 and 200 - 0.5 * 32 / 2 = 192
     assert record.centre((64, 32)) == (116.0, 192.0)
-    assert PictureRecord().centre((64, 32)) is None
+    assert ShownPicture().centre((64, 32)) is None
 
 
 def test_an_unreadable_metadata_line_is_left_out(tmp_path):
@@ -51,7 +51,7 @@ def test_an_unreadable_metadata_line_is_left_out(tmp_path):
     (tmp_path / "metadata.jsonl").write_text(f"{good}\nno json\n[1]\n{{}}\n")
     gallery = open_gallery(str(tmp_path))
     assert gallery.record(str(tmp_path / "a.png")).captions == ("a field",)
-    assert gallery.record("unknown") == PictureRecord()
+    assert gallery.record("unknown") == ShownPicture()
 
 
 @pytest.mark.parametrize("source", ["/nowhere/at/all", "misspelt", "checkpoints/absent"])
