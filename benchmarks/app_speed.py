@@ -34,7 +34,7 @@ from rsctir_hf.search.retriever import Hit, Retriever
 from rsctir_hf.ui.server.shown_gallery import Gallery, open_gallery
 from rsctir_hf.ui.tabs.search_tab import EXAMPLES
 from rsctir_hf.ui.views.results import picture_results
-from rsctir_hf.ui.views.uploads import picture_uri
+from rsctir_hf.ui.views.thumbnails import picture_uri
 
 ROOT = Path(__file__).resolve().parents[1]
 GALLERY_SIZE = 100_000

@@ -23,8 +23,8 @@ from hypothesis.strategies import SearchStrategy
 
 from rsctir_cli.main import main as rsctir
 from rsctir_hf.errors import RsctirError
+from rsctir_hf.ui.endpoints import Endpoints
 from rsctir_hf.ui.layout import build_app
-from rsctir_hf.ui.server.endpoints import Endpoints
 from rsctir_hf.ui.server.settings import AppSettings
 from rsctir_hf.ui.server.workbench import Workbench
 

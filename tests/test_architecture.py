@@ -99,6 +99,19 @@ def test_imports_point_down():
     assert not {room: up for room, up in refused.items() if up}
 
 
+def test_the_page_is_laid_out_from_tabs_of_views_of_what_the_server_holds():
+    order = ["server", "views", "tabs"]  # what stands directly in ui is above all three
+    climbs = []
+    for file in sorted((ROOT / PACKAGE / "ui").rglob("*.py")):
+        folder = file.parent.name
+        below = order[: order.index(folder) + 1] if folder in order else order
+        for _, module in imports_of(tree_of(file)):
+            names = module.split(".")
+            if names[:2] == [PACKAGE, "ui"] and folder != "ui" and names[2] not in below:
+                climbs.append((at(file), module))
+    assert not climbs
+
+
 def test_no_folder_imports_in_a_circle():
     modules = nx.DiGraph()
     for file in PACKAGE_FILES:

@@ -6,20 +6,21 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from rsctir_hf.ui.server.endpoints import build_endpoints
+from rsctir_hf.ui.endpoints import build_endpoints
 from rsctir_hf.ui.server.events import PRIVATE, REDRAW
 from rsctir_hf.ui.server.limits import AT_ONCE, MAX_FILE, MOST_SESSIONS, MOST_WAITING, RequestLimits
 from rsctir_hf.ui.server.mailboxes import keep_mailboxes
 from rsctir_hf.ui.server.settings import AppSettings
+from rsctir_hf.ui.server.uploads import fetch_nothing
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.tabs.about_tab import build_about_tab, figures_table
-from rsctir_hf.ui.tabs.picture_tab import PictureTab, build_picture_tab
-from rsctir_hf.ui.tabs.region_tab import RegionTab, build_region_tab
-from rsctir_hf.ui.tabs.scene_tab import SceneTab, build_scene_tab
-from rsctir_hf.ui.tabs.search_tab import SearchTab, build_search_tab, rerank_update
+from rsctir_hf.ui.tabs.controls import QueryTab, ResultTab, rerank_offer
+from rsctir_hf.ui.tabs.picture_tab import build_picture_tab
+from rsctir_hf.ui.tabs.region_tab import build_region_tab
+from rsctir_hf.ui.tabs.scene_tab import build_scene_tab
+from rsctir_hf.ui.tabs.search_tab import build_search_tab
 from rsctir_hf.ui.views.header import header
 from rsctir_hf.ui.views.samples import sample_strip
-from rsctir_hf.ui.views.uploads import fetch_nothing
 
 PAGE_TITLE = "rsctir: search remote-sensing pictures"
 STYLE = Path(__file__).with_name("app.css")
@@ -28,6 +29,21 @@ DELETE_CACHE = (3600, 86400)
 _TICK = 1.0  # seconds between looks at a launch that is not ready
 _SANS = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 _MONO = ("ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
+_TEAL = "#0f766e"
+#: Gradio's names of colours, each in the light and in the dark page.
+_COLOURS = {
+    "body_background_fill": ("#f4f6f5", "#0d1518"),
+    "block_background_fill": ("#ffffff", "#142024"),
+    "block_border_color": ("#dde4e2", "#24343a"),
+    "block_label_background_fill": ("transparent", "transparent"),
+    "block_title_text_color": ("#10222b", "#e8f0ef"),
+    "block_info_text_color": ("#52656e", "#9db1b5"),
+    "slider_color": (_TEAL, "#2dd4bf"),
+    "input_background_fill": ("#f4f6f5", "#0d1518"),
+    "button_primary_background_fill": (_TEAL, "#14b8a6"),
+    "button_primary_background_fill_hover": ("#0b5d57", "#2dd4bf"),
+    "button_primary_text_color": ("#ffffff", "#06201d"),
+}
 
 
 def build_app(bench: Workbench) -> gr.Blocks:
@@ -51,11 +67,12 @@ def build_app(bench: Workbench) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 figures = build_about_tab(bench)
         build_endpoints(bench)
-        _tie_tabs(tabs, search, picture, regions)
-        _tie_scene(tabs, scene, regions)
+        _open_similar(tabs, search, picture)
+        for results in (search, scene):
+            _open_graph(tabs, results, regions)
         watched = [
-            top, timer, search.rerank, picture.rerank, scene.rerank,
-            picture.samples, regions.samples, figures,
+            top, timer, search.rerank, picture.control, scene.rerank,
+            picture.chooser.samples, regions.chooser.samples, figures,
         ]  # fmt: skip
         watch = _watcher(bench, len(watched))
         demo.load(watch, None, watched, **REDRAW)
@@ -96,67 +113,42 @@ def launch_options(settings: AppSettings) -> dict[str, Any]:
 
 def theme() -> gr.themes.Base:
     """Return the colours, spacing and system fonts of the page; nothing is fetched from afar."""
-    return gr.themes.Base(
+    base = gr.themes.Base(
         primary_hue=gr.themes.colors.teal,
         secondary_hue=gr.themes.colors.cyan,
         neutral_hue=gr.themes.colors.slate,
         radius_size=gr.themes.sizes.radius_lg,
         font=_SANS,
         font_mono=_MONO,
-    ).set(
-        body_background_fill="#f4f6f5",
-        body_background_fill_dark="#0d1518",
-        block_background_fill="#ffffff",
-        block_background_fill_dark="#142024",
-        block_border_color="#dde4e2",
-        block_border_color_dark="#24343a",
-        block_label_background_fill="transparent",
-        block_label_background_fill_dark="transparent",
+    )
+    dark = {f"{name}_dark": colour for name, (_, colour) in _COLOURS.items()}
+    return base.set(
         block_title_text_weight="600",
-        block_title_text_color="#10222b",
-        block_title_text_color_dark="#e8f0ef",
-        block_info_text_color="#52656e",
-        block_info_text_color_dark="#9db1b5",
         block_radius="14px",
-        slider_color="#0f766e",
-        slider_color_dark="#2dd4bf",
-        checkbox_background_color_selected="#0f766e",
-        checkbox_border_color_selected="#0f766e",
-        input_background_fill="#f4f6f5",
-        input_background_fill_dark="#0d1518",
-        button_primary_background_fill="#0f766e",
-        button_primary_background_fill_hover="#0b5d57",
-        button_primary_background_fill_dark="#14b8a6",
-        button_primary_background_fill_hover_dark="#2dd4bf",
-        button_primary_text_color="#ffffff",
-        button_primary_text_color_dark="#06201d",
+        checkbox_background_color_selected=_TEAL,
+        checkbox_border_color_selected=_TEAL,
+        **{name: colour for name, (colour, _) in _COLOURS.items()},
+        **dark,
     )
 
 
-def _tie_tabs(tabs: gr.Tabs, search: SearchTab, picture: PictureTab, regions: RegionTab) -> None:
-    """Let the detail of a search result open in another tab: picture and tab in one event."""
-    similar = search.find_similar.click(
-        lambda path: (gr.Tabs(selected="picture"), search.handlers.picture(path)),
-        search.chosen,
-        [tabs, picture.picture],
+def _open_similar(tabs: gr.Tabs, results: ResultTab, picture: QueryTab) -> None:
+    """Let an open result become the picture of the other tab: picture and tab in one event."""
+    similar = results.detail.similar.click(
+        lambda *opened: (gr.Tabs(selected="picture"), results.result(*opened)[0]),
+        results.opened,
+        [tabs, picture.chooser.picture],
         **PRIVATE,
     )
     picture.answer(similar.success)
-    graph = search.region_graph.click(
-        lambda path, shown: (gr.Tabs(selected="regions"), *search.handlers.result(path, shown)),
-        [search.chosen, search.shown],
-        [tabs, regions.picture, regions.words],
-        **PRIVATE,
-    )
-    regions.answer(graph.success)
 
 
-def _tie_scene(tabs: gr.Tabs, scene: SceneTab, regions: RegionTab) -> None:
-    """Let the open hit of a scene show its region graph."""
-    graph = scene.region_graph.click(
-        lambda *of: (gr.Tabs(selected="regions"), *scene.handlers.result(*of)),
-        [scene.scene, scene.rank],
-        [tabs, regions.picture, regions.words],
+def _open_graph(tabs: gr.Tabs, results: ResultTab, regions: QueryTab) -> None:
+    """Let an open result show its region graph: picture, words and tab in one event."""
+    graph = results.detail.graph.click(
+        lambda *opened: (gr.Tabs(selected="regions"), *results.result(*opened)),
+        results.opened,
+        [tabs, regions.chooser.picture, regions.control],
         **PRIVATE,
     )
     regions.answer(graph.success)
@@ -170,18 +162,9 @@ def _watcher(bench: Workbench, outputs: int) -> Any:  # noqa: ANN401 - a handler
         if not bench.status.over:
             return (header(bench), *[gr.skip()] * (outputs - 1))
         can_match = bench.facts is not None and bench.facts.can_match
-        choices = rerank_update(can_match=can_match)
+        choices = gr.update(**rerank_offer(can_match=can_match))
         strip = sample_strip(bench.gallery)
-        stopped = gr.Timer(active=False)
-        return (
-            header(bench),
-            stopped,
-            choices,
-            choices,
-            choices,
-            strip,
-            strip,
-            figures_table(bench.facts),
-        )
+        stopped, figures = gr.Timer(active=False), figures_table(bench.facts)
+        return header(bench), stopped, *[choices] * 3, *[strip] * 2, figures
 
     return watch

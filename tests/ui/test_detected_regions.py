@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rsctir_hf.errors import ModelLoadError
-from rsctir_hf.ui.server.endpoints import Endpoints
+from rsctir_hf.ui.endpoints import Endpoints
 from rsctir_hf.ui.server.workbench import Phase, Workbench
 from rsctir_hf.ui.tabs.region_tab import RegionHandlers
 from rsctir_hf.ui.tabs.search_tab import SearchHandlers

@@ -5,8 +5,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from rsctir_hf.ui.endpoints import Endpoints
 from rsctir_hf.ui.layout import build_app
-from rsctir_hf.ui.server.endpoints import Endpoints
 from rsctir_hf.ui.server.settings import parse_settings
 from rsctir_hf.ui.server.workbench import Phase, Workbench
 from rsctir_hf.ui.tabs.about_tab import figures_table

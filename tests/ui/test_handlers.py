@@ -6,12 +6,13 @@ from dataclasses import replace
 import gradio as gr
 import pytest
 
-from rsctir_hf.ui.server.endpoints import Endpoints
+from rsctir_hf.ui.endpoints import Endpoints
 from rsctir_hf.ui.server.workbench import Phase, Status, Workbench
 from rsctir_hf.ui.tabs.picture_tab import PictureHandlers
 from rsctir_hf.ui.tabs.region_tab import RegionHandlers
 from rsctir_hf.ui.tabs.scene_tab import SceneHandlers
-from rsctir_hf.ui.tabs.search_tab import GALLERY, OWN, SearchHandlers, Shown, search_message
+from rsctir_hf.ui.tabs.search_tab import GALLERY, OWN, SearchHandlers, search_message
+from rsctir_hf.ui.views.results import ShownHits
 from tests.ui.bad_uploads import write_bad, write_good
 from tests.ui.tiny_models import BANK
 
@@ -54,7 +55,7 @@ def test_an_empty_query_is_answered_with_a_request_for_words(bench, query):
     message, grid, shown, _ = search(bench, query)
     assert 'role="alert"' in message
     assert "The query is empty" in message
-    assert (grid, shown) == ("", Shown())
+    assert (grid, shown) == ("", ShownHits())
 
 
 @pytest.mark.parametrize("query", ["🚤🚤🚤", "pier " * 300, "Boote neben einem Steg", "{{x}} ${y}"])
@@ -87,7 +88,7 @@ def test_a_search_while_indexing_says_how_much_it_saw(bench, monkeypatch):
 
 
 def test_no_confident_match_is_said(bench):
-    shown = Shown(tuple(bench.retriever().search(BANK[0])))
+    shown = ShownHits(tuple(bench.retriever().search(BANK[0])))
     assert "No confident match" in search_message(None, shown, confident=False)
 
 
@@ -155,7 +156,7 @@ def test_uploads_that_are_no_pictures_are_refused_with_a_reason(bench, bad_uploa
         assert path.name in message
         assert str(path.parent) not in message
         assert sentences == ""
-        assert PictureHandlers(bench).similar(str(path), "none") == ("", Shown())
+        assert PictureHandlers(bench).similar(str(path), "none") == ("", ShownHits())
         message, shown, *_ = RegionHandlers(bench).find_regions(str(path))
         assert "cannot be used" in message
         assert shown is None

@@ -9,10 +9,10 @@ from gradio_client import Client
 from rsctir_hf.ui import layout
 from rsctir_hf.ui.layout import STYLE, build_app, launch_options, theme
 from rsctir_hf.ui.server import limits
+from rsctir_hf.ui.server.model_facts import Figure, ModelFacts
 from rsctir_hf.ui.server.settings import AppSettings
 from rsctir_hf.ui.server.workbench import Phase, Workbench
 from rsctir_hf.ui.tabs.about_tab import figures_table
-from rsctir_hf.ui.views.model_facts import Figure, ModelFacts
 
 # Handlers that run a model, by name; `explain` also serves the words of the region tab.
 RUN_A_MODEL = {"search", "search_again", "add_pictures", "why", "similar", "describe"}

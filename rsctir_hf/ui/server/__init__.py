@@ -1,1 +1,1 @@
-"""What stands behind the page: settings, models, galleries, limits, sessions."""
+"""What stands behind the page: settings, models, galleries, uploads, limits; it knows no HTML."""

@@ -7,15 +7,15 @@ one.
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
 
 from gradio.utils import get_upload_folder
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: Runs of one light event at a time; those that run a model share a single slot.
 AT_ONCE = 2
@@ -25,6 +25,8 @@ MOST_WAITING = 64
 #: the settings of the whole page for each (240 KB), a call without a session counts as one, and its
 #: own limit is 10,000. Messages wait for as many (``mailboxes``).
 MOST_SESSIONS = 250
+#: Seconds after which an idle visitor's pictures, graph and scene are forgotten.
+FORGET_AFTER = 3600
 #: Largest file that may be uploaded.
 MAX_FILE = "200mb"
 #: Pictures that one visitor may add to a search of their own.
@@ -49,12 +51,6 @@ _MOST_ADDRESSES = 10_000  # remembered; the one unheard longest is forgotten fir
 _PAGE_FILES = ("/assets/", "/static/")  # of gradio's package; every visit asks for all of them
 _UPLOAD_PATHS = ("/gradio_api/upload", "/upload")
 _BROKEN_OFF = 3600.0  # seconds after which a half upload counts as one
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class RefusedError(Exception):
@@ -117,7 +113,7 @@ class RequestLimits:
 
     def __init__(
         self,
-        app: App,
+        app: ASGIApp,
         *,
         burst: int = BURST,
         per_minute: int = PER_MINUTE,

@@ -15,7 +15,7 @@ from rsctir_hf.errors import QueryError
 from rsctir_hf.geo.map_output import write_geotiff
 from rsctir_hf.geo.raster import PLAIN_FORMATS, Raster, open_raster, overview, read_bands
 from rsctir_hf.sample import sample_folder
-from rsctir_hf.scene import OVERLAP, TILE, SceneAnswer, SceneIndex
+from rsctir_hf.scene import OVERLAP, TILE, SceneAnswer, SceneHit, SceneIndex
 from rsctir_hf.scene.plan import plan_tiles
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.server.limits import MAX_SCENE_PIXELS
@@ -77,6 +77,11 @@ class OpenScene:
     cut: Cut = Cut()
     index: SceneIndex | None = None
     answer: SceneAnswer | None = None
+
+    @property
+    def hits(self) -> tuple[SceneHit, ...]:
+        """The hits that are shown; none before a search."""
+        return self.answer.hits if self.answer is not None else ()
 
     @property
     def confident_score(self) -> float | None:

@@ -9,11 +9,9 @@ from rsctir_hf.errors import ImageReadError, QueryError
 from rsctir_hf.files.pictures import check_size, picture_size
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.server.limits import MAX_OWN_PICTURES, MAX_PICTURE_PIXELS
+from rsctir_hf.ui.server.messages import counted, without_folders
+from rsctir_hf.ui.server.uploads import uploaded
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.views.uploads import uploaded, without_folders
-
-#: Seconds after which an idle visitor's pictures are forgotten.
-FORGET_AFTER = 3600
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,7 @@ class OwnPictures:
 
     def in_words(self) -> str:
         """Say how many pictures are there and which were left out, with the reason."""
-        pictures = "picture" if self.indexed == 1 else "pictures"
-        text = f"{self.indexed} {pictures} of yours can be searched."
+        text = f"{counted(self.indexed, 'picture')} of yours can be searched."
         left_out = "; ".join(without_folders(skip.reason) for skip in self.skipped)
         return f"{text} Left out: {left_out}" if left_out else text
 
@@ -56,7 +53,7 @@ def index_own_pictures(bench: Workbench, uploads: Sequence[str]) -> OwnPictures:
         )
     paths = [uploaded(path) for path in uploads]
     refused = {path: skip for path in paths if (skip := _of_wrong_size(path))}
-    retriever = bench.personal_retriever()
+    retriever = bench.retriever().with_empty_gallery()
     report = retriever.index([path for path in paths if path not in refused])
     return OwnPictures(retriever, report.indexed, (*refused.values(), *report.skipped))
 

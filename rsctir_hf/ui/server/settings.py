@@ -99,45 +99,35 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
         prog="app.py", description="Search remote-sensing pictures by words and by picture."
     )
     add = parser.add_argument
-    model = environ.get("RSCTIR_MODEL", str(root / DEFAULT_MODEL))
-    region_model = environ.get("RSCTIR_REGION_MODEL", str(root / DEFAULT_REGION_MODEL))
-    add("--model", default=model, help="model directory or Hub id [RSCTIR_MODEL]")
+
+    def add_named(
+        flag: str, variable: str, default: str | None, text: str, *, kind: type = str
+    ) -> None:
+        """Add a flag whose default an environment variable may give; an empty one gives none."""
+        default = environ.get(variable) or default
+        add(flag, default=default, help=f"{text} [{variable}]".lstrip(), type=kind)
+
+    add_named("--model", "RSCTIR_MODEL", str(root / DEFAULT_MODEL), "model directory or Hub id")
     add(
         "--region-model",
-        default=region_model,
+        default=environ.get("RSCTIR_REGION_MODEL", str(root / DEFAULT_REGION_MODEL)),
         help="used for region graphs if the model has none; '' for none [RSCTIR_REGION_MODEL]",
     )
-    add(
-        "--regions",
-        default=environ.get("RSCTIR_REGIONS") or MODEL_REGIONS,
-        help=f"regions of a GaLR model: '{MODEL_REGIONS}' (the default: its own), or the folder or "
-        "Hub id of an object detector, such as checkpoints/overhead-rsod [RSCTIR_REGIONS]",
+    text = (
+        f"regions of a GaLR model: '{MODEL_REGIONS}' (the default: its own), or the folder or "
+        "Hub id of an object detector, such as checkpoints/overhead-rsod"
     )
-    add(
-        "--region-threshold",
-        type=float,
-        default=environ.get("RSCTIR_REGION_THRESHOLD") or None,
-        help="least score, 0 to 1, of a detector's regions [RSCTIR_REGION_THRESHOLD]",
+    add_named("--regions", "RSCTIR_REGIONS", MODEL_REGIONS, text)
+    text = "least score, 0 to 1, of a detector's regions"
+    add_named("--region-threshold", "RSCTIR_REGION_THRESHOLD", None, text, kind=float)
+    text = (
+        f"'{SAMPLE_GALLERY}' (the default: drawn scenes), a folder, or a Hub data set id: "
+        f"{HUB_GALLERY} brings 1,093 photographs from the network"
     )
-    add(
-        "--gallery",
-        default=environ.get("RSCTIR_GALLERY"),
-        help=f"'{SAMPLE_GALLERY}' (the default: drawn scenes), a folder, or a Hub data set id: "
-        f"{HUB_GALLERY} brings 1,093 photographs from the network [RSCTIR_GALLERY]",
-    )
-    add(
-        "--split",
-        default=environ.get("RSCTIR_GALLERY_SPLIT", "test"),
-        help="split of a Hub data set [RSCTIR_GALLERY_SPLIT]",
-    )
-    bank = environ.get("RSCTIR_BANK")
-    add(
-        "--bank",
-        type=Path,
-        default=Path(bank) if bank else None,
-        help="caption bank, one sentence a line [RSCTIR_BANK]",
-    )
-    add("--device", default=environ.get("RSCTIR_DEVICE", "cpu"), help="[RSCTIR_DEVICE]")
+    add_named("--gallery", "RSCTIR_GALLERY", None, text)
+    add_named("--split", "RSCTIR_GALLERY_SPLIT", "test", "split of a Hub data set")
+    add_named("--bank", "RSCTIR_BANK", None, "caption bank, one sentence a line", kind=Path)
+    add_named("--device", "RSCTIR_DEVICE", "cpu", "")
     add("--trust-remote-code", action="store_true", help="run code that a Hub model brings along")
     add("--host", default=None, help="address to listen on (default: loopback)")
     add("--port", type=_port, default=None, help="port (default: first free from 7860)")

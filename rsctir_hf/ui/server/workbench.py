@@ -29,10 +29,10 @@ from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.ui.server.messages import without_folders
+from rsctir_hf.ui.server.model_facts import ModelFacts, describe_model
 from rsctir_hf.ui.server.settings import AppSettings
 from rsctir_hf.ui.server.shown_gallery import Gallery, open_gallery
-from rsctir_hf.ui.views.model_facts import ModelFacts, describe_model
-from rsctir_hf.ui.views.uploads import without_folders
 
 logger = logging.getLogger(__name__)
 
@@ -164,10 +164,6 @@ class Workbench:
             if self._region_retriever is None:
                 self._region_retriever = self._load_retriever(self.settings.region_model)
         return self._region_retriever
-
-    def personal_retriever(self) -> Retriever:
-        """Return an empty retriever on the same model, for one visitor's own pictures."""
-        return self.retriever().with_empty_gallery()
 
     def _prepare(self) -> None:
         try:

@@ -1,1 +1,1 @@
-"""The tabs of the page."""
+"""The tabs of the page: where a visitor asks, and which views answer."""

@@ -5,9 +5,9 @@ from typing import Any
 import gradio as gr
 
 from rsctir_hf.hub.space import HUB_GALLERY
+from rsctir_hf.ui.server.model_facts import ModelFacts
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.views.cards import escape
-from rsctir_hf.ui.views.model_facts import ModelFacts
+from rsctir_hf.ui.views.cards import escape, note
 from rsctir_hf.ui.views.results import RERANK_NAMES
 
 _WHAT = """
@@ -69,14 +69,14 @@ after a day. Nothing is reported to anyone.
 def figures_table(facts: ModelFacts | None) -> str:
     """Return the measured figures of a model as an HTML table, or that there are none."""
     if facts is None:
-        return '<p class="rs-note">The model is not loaded yet.</p>'
+        return note("The model is not loaded yet.")
     trained = f"<p>Trained on {escape(facts.training_images)}.</p>" if facts.training_images else ""
     head = f"<p><strong>{escape(facts.name)}</strong>, {facts.size}.</p>{trained}"
     if not facts.figures:
-        note = "No results file lies beside this model: it was not evaluated."
-        return f'{head}<p class="rs-note">{note}</p>'
+        return head + note("No results file lies beside this model: it was not evaluated.")
     rows = "".join(
-        f"<tr><td>{escape(figure.data)}</td><td>{escape(_rerank_name(figure.rerank))}</td>"
+        f"<tr><td>{escape(figure.data)}</td>"
+        f"<td>{escape(RERANK_NAMES.get(figure.rerank, figure.rerank))}</td>"
         f"<td>{figure.value:.1f}</td></tr>"
         for figure in facts.figures
     )
@@ -84,10 +84,6 @@ def figures_table(facts: ModelFacts | None) -> str:
         f'{head}<table class="rs-table"><thead><tr><th scope="col">Data</th><th scope="col">Rerank'
         f'</th><th scope="col">mR (%)</th></tr></thead><tbody>{rows}</tbody></table>'
     )
-
-
-def _rerank_name(rerank: str) -> str:
-    return RERANK_NAMES.get(rerank, rerank)
 
 
 def build_about_tab(bench: Workbench) -> gr.HTML:

@@ -1,26 +1,23 @@
 """The tab *Picture*: a picture in, sentences and similar pictures out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import gradio as gr
 from PIL import Image
 
-from rsctir_hf.errors import ImageReadError, RsctirError
+from rsctir_hf.errors import RsctirError
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.ui.server.events import MODEL, PRIVATE, Trigger, item_of
+from rsctir_hf.ui.server.uploads import read_upload
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.tabs.search_tab import RERANK_HELP, Shown, rerank_choices
+from rsctir_hf.ui.tabs.controls import QueryTab, build_rerank
 from rsctir_hf.ui.views.cards import heading, notice
 from rsctir_hf.ui.views.results import (
-    MATCH,
-    NO_RERANK,
     NOT_CONFIDENT,
+    ShownHits,
     caption_results,
+    for_pictures,
     picture_results,
 )
-from rsctir_hf.ui.views.samples import SELECT_ITEM, build_picture_chooser
-from rsctir_hf.ui.views.uploads import read_upload, without_folders
+from rsctir_hf.ui.views.samples import SELECT_ITEM, PictureChooser, picture_refusal
 
 CAPTIONS, SIMILAR = 5, 12
 _WELCOME = notice(
@@ -28,11 +25,6 @@ _WELCOME = notice(
     "Give a picture",
     "The sentences that fit it best and the pictures most like it appear here.",
 )
-
-
-def for_pictures(rerank: str) -> str:
-    """Return how picture-to-picture results are ordered; *Match* needs a sentence on one side."""
-    return NO_RERANK if rerank == MATCH else rerank
 
 
 class PictureHandlers:
@@ -49,65 +41,42 @@ class PictureHandlers:
             retriever = self.bench.retriever()
             hits = retriever.caption_candidates(read_upload(path), top_k=CAPTIONS, rerank=rerank)
         except RsctirError as error:
-            return refused(error), ""
+            return picture_refusal(error), ""
         message = "" if retriever.is_confident(hits) else NOT_CONFIDENT
         sentences = caption_results(hits, rerank=rerank)
         return message, heading("Sentences that fit best") + sentences
 
-    def similar(self, path: str | None, rerank: str) -> tuple[str, Shown]:
+    def similar(self, path: str | None, rerank: str) -> tuple[str, ShownHits]:
         """Return the pictures of the gallery that are most like this one."""
         if not path:
-            return "", Shown()
+            return "", ShownHits()
         try:
             picture = read_upload(path)
             order = for_pictures(rerank)
             hits = self.bench.retriever().search(image=picture, top_k=SIMILAR, rerank=order)
         except RsctirError:
-            return "", Shown()  # ``describe`` says what is wrong
+            return "", ShownHits()  # ``describe`` says what is wrong
         gallery = self.bench.gallery
-        shown = Shown(tuple(hits), order, gallery)
+        shown = ShownHits(tuple(hits), order, gallery)
         cards = picture_results(hits, gallery, rerank=order, label="Similar pictures")
         return heading("Most similar pictures in the gallery") + cards, shown
 
-    def take_result(self, shown: Shown, event: gr.EventData) -> Image.Image | None:
+    def take_result(self, shown: ShownHits, event: gr.EventData) -> Image.Image | None:
         """Return the similar picture that was clicked, as the next query."""
         path = item_of(event, shown.hits).path
         return read_image(path) if path else None
 
 
-def refused(error: RsctirError) -> str:
-    """Say why there is no answer for a picture."""
-    unreadable = isinstance(error, ImageReadError)
-    title = "This picture cannot be used" if unreadable else "There is no answer"
-    return notice("error", title, without_folders(error))
-
-
-@dataclass(frozen=True)
-class PictureTab:
-    """What others refer to: components, and what binds the answers for the picture to a trigger."""
-
-    picture: gr.Image
-    rerank: gr.Radio
-    samples: gr.HTML
-    answer: Callable[[Trigger], None]
-
-
-def build_picture_tab(bench: Workbench) -> PictureTab:
+def build_picture_tab(bench: Workbench) -> QueryTab:
     """Lay the tab out and bind its events; call inside ``gr.Tab``."""
     handlers = PictureHandlers(bench)
-    shown = gr.State(Shown())
+    shown = gr.State(ShownHits())
     with gr.Row(elem_classes="rs-split"):
         with gr.Column(scale=2, min_width=300):
-            chooser = build_picture_chooser(
+            chooser = PictureChooser(
                 bench, "rs-picture", alt_text="The picture you gave", height=320
             )
-            rerank = gr.Radio(
-                rerank_choices(can_match=False),
-                value=NO_RERANK,
-                label="Rerank",
-                info=RERANK_HELP,
-                elem_id="rs-picture-rerank",
-            )
+            rerank = build_rerank("rs-picture-rerank")
         with gr.Column(scale=3, min_width=300):
             message = gr.HTML(_WELCOME, elem_id="rs-picture-message")
             sentences = gr.HTML("", elem_id="rs-captions")
@@ -125,4 +94,4 @@ def build_picture_tab(bench: Workbench) -> PictureTab:
     asking: tuple[Trigger, ...] = (*chooser.given, rerank.input, taken.success)
     for trigger in asking:
         answer(trigger)
-    return PictureTab(chooser.picture, rerank, chooser.samples, answer)
+    return QueryTab(chooser, rerank, answer)

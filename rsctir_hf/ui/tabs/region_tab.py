@@ -1,14 +1,12 @@
 """The tab *Region graph*: what a model looks at within a picture, and how it ties it together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import networkx as nx
-from gradio.processing_utils import save_bytes_to_cache
-from gradio.utils import get_upload_folder
 from PIL import Image
 from plotly.graph_objects import Figure
 from torch_geometric.data import Data
@@ -29,16 +27,17 @@ from rsctir_hf.regions.graph import (
     to_node_link_json,
 )
 from rsctir_hf.ui.server.events import MODEL, REDRAW, Trigger
-from rsctir_hf.ui.server.own_pictures import FORGET_AFTER
+from rsctir_hf.ui.server.limits import FORGET_AFTER
+from rsctir_hf.ui.server.messages import without_folders
+from rsctir_hf.ui.server.uploads import offer_file, read_upload
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.tabs.drea_panel import compare_switches
-from rsctir_hf.ui.tabs.effect import effect_sentence, measure_effect
-from rsctir_hf.ui.tabs.picture_tab import refused
-from rsctir_hf.ui.tabs.whole_panel import look_at_whole
-from rsctir_hf.ui.views.cards import escape, notice
-from rsctir_hf.ui.views.figures import GraphView, graph_sentence, region_figure
-from rsctir_hf.ui.views.samples import build_picture_chooser
-from rsctir_hf.ui.views.uploads import read_upload, without_folders
+from rsctir_hf.ui.tabs.controls import QueryTab
+from rsctir_hf.ui.views.cards import escape, note, notice
+from rsctir_hf.ui.views.drea_panel import compare_switches
+from rsctir_hf.ui.views.effect import effect_sentence, measure_effect
+from rsctir_hf.ui.views.region_figures import GraphView, graph_sentence, region_figure
+from rsctir_hf.ui.views.samples import PictureChooser, picture_refusal
+from rsctir_hf.ui.views.whole_panel import look_at_whole
 
 MOST_REGIONS = 20
 _WELCOME = notice(
@@ -107,7 +106,7 @@ class RegionHandlers:
             found, names = retriever.encoder.region_graph(picture)
             searching = self.bench.retriever().encoder.model
         except RsctirError as error:
-            return refused(error), *nothing
+            return picture_refusal(error), *nothing
         shown = GraphShown(picture, found, retriever.encoder.config, names)
         four = gr.update(open=False, visible=hasattr(shown.config, "drea"))
         whole = gr.update(open=False, visible=isinstance(searching, GlobalWindowModel))
@@ -141,8 +140,8 @@ class RegionHandlers:
         said = _sentences(graph_sentence(graph, view, own=own), effect_of=graph)
         legend = note(_LEGEND + ("" if shown.effect is None else _SIGNS + self._who_is_asked()))
         table = {"headers": node_columns(data), "data": node_table(data)}
-        as_json = write_file("region_graph.json", to_node_link_json(data))
-        as_graphml = write_file("region_graph.graphml", to_graphml(data))
+        as_json = offer_file("region_graph.json", to_node_link_json(data))
+        as_graphml = offer_file("region_graph.graphml", to_graphml(data))
         return figure, said, legend, table, gr.update(visible=True), as_json, as_graphml
 
     def _who_is_asked(self) -> str:
@@ -171,7 +170,7 @@ class RegionHandlers:
         try:
             return look_at_whole(self.bench.retriever(), shown.picture)
         except RsctirError as error:
-            return refused(error)
+            return picture_refusal(error)
 
 
 def _threshold_slider(config: Any) -> Any:  # noqa: ANN401 - a gradio update
@@ -191,86 +190,31 @@ def _sentences(about_graph: str, *, effect_of: nx.Graph) -> str:
     return f'<p class="rs-lead">{effect}</p>{note(about_graph)}'
 
 
-def note(text: str) -> str:
-    """Return a text in small print."""
-    return f'<p class="rs-note">{text}</p>'
-
-
-def write_file(name: str, text: str) -> str:
-    """Put a text into gradio's cache, which serves it and deletes it after a day."""
-    return save_bytes_to_cache(text.encode("utf-8"), name, get_upload_folder())
-
-
-@dataclass(frozen=True)
-class RegionTab:
-    """What others refer to: components, and what binds the drawing of the graph to a trigger."""
-
-    picture: gr.Image
-    samples: gr.HTML
-    words: gr.Textbox
-    answer: Callable[[Trigger], None]
-
-
-@dataclass(frozen=True)
-class _Controls:
-    """What decides how a graph is drawn."""
-
-    alike: gr.Slider
-    most: gr.Slider
-    least: gr.Slider
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """Where a graph is shown."""
-
-    whole: gr.Column
-    sentence: gr.HTML
-    figure: gr.Plot
-    legend: gr.HTML
-    table: gr.Dataframe
-    as_json: gr.DownloadButton
-    as_graphml: gr.DownloadButton
-
-
-def build_region_tab(bench: Workbench) -> RegionTab:
+def build_region_tab(bench: Workbench) -> QueryTab:
     """Lay the tab out and bind its events; call inside ``gr.Tab``."""
     handlers = RegionHandlers(bench)
     shown = gr.State(None, time_to_live=FORGET_AFTER)
     with gr.Row(elem_classes="rs-split"):
         with gr.Column(scale=2, min_width=300):
-            chooser = build_picture_chooser(
+            chooser = PictureChooser(
                 bench,
                 "rs-region-picture",
                 alt_text="The picture whose regions are shown",
                 height=260,
             )
-            words = gr.Textbox(
-                label="Explain for these words (optional)",
-                placeholder="a bridge over a river",
-                info="What each region does to the score of the picture with these words.",
-                lines=1,
-                max_lines=1,
-                submit_btn=True,
-                elem_id="rs-region-words",
-            )
+            words = _build_words()
             unexplained = gr.HTML("")
-            controls = _build_controls()
+            alike, *others = _build_sliders()
         with gr.Column(scale=3, min_width=300):
             message = gr.HTML(_WELCOME, elem_id="rs-region-message")
-            panel = _build_panel()
-            with panel.whole:
+            panel, drawn = _build_panel()
+            with panel:
                 four, switches = _build_on_demand("Compare the four DREA settings", "rs-drea")
                 window, views = _build_on_demand("How the model sees the whole picture", "rs-whole")
 
-    drawn = [
-        panel.figure, panel.sentence, panel.legend, panel.table, panel.whole,
-        panel.as_json, panel.as_graphml,
-    ]  # fmt: skip
-    sliders = [controls.alike, controls.most, controls.least]
-    draw = (handlers.draw, [shown, *sliders], drawn)
+    draw = (handlers.draw, [shown, alike, *others], drawn)
     explain = (handlers.explain, [shown, words], [unexplained, shown])
-    found = [message, shown, controls.alike, four, window]
+    found = [message, shown, alike, four, window]
 
     def answer(trigger: Trigger) -> None:
         trigger(handlers.find_regions, chooser.picture, found, **MODEL).then(
@@ -280,14 +224,26 @@ def build_region_tab(bench: Workbench) -> RegionTab:
     for trigger in chooser.given:
         answer(trigger)
     words.submit(*explain, **MODEL).then(*draw, **REDRAW)
-    for slider in sliders:
+    for slider in (alike, *others):
         slider.release(*draw, **REDRAW)
     four.expand(handlers.compare, shown, switches, **REDRAW)
     window.expand(handlers.look, shown, views, **MODEL)
-    return RegionTab(chooser.picture, chooser.samples, words, answer)
+    return QueryTab(chooser, words, answer)
 
 
-def _build_controls() -> _Controls:
+def _build_words() -> gr.Textbox:
+    return gr.Textbox(
+        label="Explain for these words (optional)",
+        placeholder="a bridge over a river",
+        info="What each region does to the score of the picture with these words.",
+        max_lines=1,
+        submit_btn=True,
+        elem_id="rs-region-words",
+    )
+
+
+def _build_sliders() -> list[gr.Slider]:
+    """Place what decides how a graph is drawn, in the order in which ``draw`` takes it."""
     alike = gr.Slider(
         0,
         1,
@@ -303,11 +259,12 @@ def _build_controls() -> _Controls:
     least = gr.Slider(
         0, 1, value=0.3, step=0.05, label="Hide ties below this share of the strongest"
     )
-    return _Controls(alike, most, least)
+    return [alike, most, least]
 
 
-def _build_panel() -> _Panel:
-    with gr.Column(visible=False) as whole:
+def _build_panel() -> tuple[gr.Column, list[gr.blocks.Block]]:
+    """Place where a graph is shown; return the panel, and what ``draw`` fills."""
+    with gr.Column(visible=False) as panel:
         sentence = gr.HTML("", elem_id="rs-region-sentence")
         figure = gr.Plot(show_label=False, elem_id="rs-region-figure", container=False)
         legend = gr.HTML("")
@@ -320,7 +277,7 @@ def _build_panel() -> _Panel:
         with gr.Row():
             as_json = gr.DownloadButton("Download JSON", size="sm", elem_id="rs-json")
             as_graphml = gr.DownloadButton("Download GraphML", size="sm")
-    return _Panel(whole, sentence, figure, legend, table, as_json, as_graphml)
+    return panel, [figure, sentence, legend, table, panel, as_json, as_graphml]
 
 
 def _build_on_demand(title: str, elem_id: str) -> tuple[gr.Accordion, gr.HTML]:

@@ -1,1 +1,1 @@
-"""What the page shows: cards, figures, tables."""
+"""What the page shows: cards, figures, tables, of what the server holds."""

@@ -8,6 +8,10 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rsctir_hf.ui.server.messages import counted, without_folders
+
+#: Said after the coordinates of what our own code drew.
+MADE_UP = ", a made-up place"
 _MARKS = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
 
 
@@ -65,6 +69,27 @@ def notice(kind: str, title: str, text: str = "") -> str:
     )
 
 
+def refusal(title: str, error: Exception) -> str:
+    """Return a message that says why something is not done."""
+    return notice("error", title, without_folders(error))
+
+
+def hint(text: str | None) -> str:
+    """Return what to know about a query; empty where there is nothing."""
+    return notice("hint", "About your query", text) if text else ""
+
+
+def not_confident(where: str, found: str) -> str:
+    """Return the warning that nothing ``where`` fits well, though something is ``found``."""
+    text = f"Nothing in this {where} fits well. These are the nearest {found} all the same."
+    return notice("warning", "No confident match", text)
+
+
+def note(markup: str) -> str:
+    """Return small print; what comes from a file or a visitor is escaped already."""
+    return f'<p class="rs-note">{markup}</p>'
+
+
 def heading(text: str) -> str:
     """Return a heading above results."""
     return f'<h2 class="rs-head">{escape(text)}</h2>'
@@ -104,8 +129,7 @@ def moved_in_words(moved: int | None) -> str:
         return ""
     if moved == 0:
         return "same place"
-    places = "place" if abs(moved) == 1 else "places"
-    return f"{'up' if moved > 0 else 'down'} {abs(moved)} {places}"
+    return f"{'up' if moved > 0 else 'down'} {counted(abs(moved), 'place')}"
 
 
 def _picture_card(card: Card, item: int) -> str:

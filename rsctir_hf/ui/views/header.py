@@ -1,9 +1,9 @@
 """The header that is always visible: title, badges, and how far the launch is."""
 
 from rsctir_hf.hub.space import HUB_GALLERY, SAMPLE_GALLERY
+from rsctir_hf.ui.server.messages import counted, without_folders
 from rsctir_hf.ui.server.workbench import Phase, Status, Workbench
 from rsctir_hf.ui.views.cards import badge, notice, progress_bar
-from rsctir_hf.ui.views.uploads import without_folders
 
 TITLE = "Search the earth from above"
 _PHOTOGRAPHS = f"For photographs launch with --gallery {HUB_GALLERY}."
@@ -20,7 +20,7 @@ def header(bench: Workbench) -> str:
         f'<header class="rs-header"><div class="rs-brand"><span class="rs-mark" '
         f'aria-hidden="true"></span><h1>{TITLE}</h1></div>'
         f'<div class="rs-badges">{_model_badge(bench)}{_gallery_badge(bench)}</div></header>'
-        f"{state(bench.status)}{_note(bench)}"
+        f"{state(bench.status)}{_other_pictures(bench)}"
     )
 
 
@@ -37,7 +37,7 @@ def state(status: Status) -> str:
     return progress_bar(_WORDS[status.phase], 0, 0)
 
 
-def _note(bench: Workbench) -> str:
+def _other_pictures(bench: Workbench) -> str:
     """Say that other pictures are shown than were launched."""
     text = bench.gallery_note
     return notice("warning", "Other pictures than planned", text) if text else ""
@@ -48,8 +48,8 @@ def _skipped(status: Status) -> str:
         return ""
     reasons = [without_folders(skip.reason) for skip in status.skipped]
     more = f" And {len(reasons) - 5} more." if len(reasons) > 5 else ""
-    pictures = "picture was" if len(reasons) == 1 else "pictures were"
-    return notice("warning", f"{len(reasons)} {pictures} left out", " ".join(reasons[:5]) + more)
+    title = f"{counted(len(reasons), 'picture')} {'was' if len(reasons) == 1 else 'were'} left out"
+    return notice("warning", title, " ".join(reasons[:5]) + more)
 
 
 def _model_badge(bench: Workbench) -> str:

@@ -1,6 +1,7 @@
 """From hits of the retriever to what is shown: cards, facts, JSON records."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,44 @@ from rsctir_hf.files.metadata import PictureRow
 from rsctir_hf.files.pictures import picture_size
 from rsctir_hf.search.retriever import Hit
 from rsctir_hf.ui.server.shown_gallery import Gallery
-from rsctir_hf.ui.views.cards import Card, card_grid, detail, moved_in_words, notice, sentence_list
-from rsctir_hf.ui.views.uploads import DETAIL_SIDE, picture_uri
+from rsctir_hf.ui.views.cards import (
+    MADE_UP,
+    Card,
+    card_grid,
+    detail,
+    moved_in_words,
+    not_confident,
+    sentence_list,
+)
+from rsctir_hf.ui.views.thumbnails import DETAIL_SIDE, picture_uri
 
 NO_RERANK = "none"
 MATCH = "match"
 RERANK_NAMES = {"none": "None", "smr": "SMR", "mr": "MR", "match": "Match"}
 
-NOT_CONFIDENT = notice(
-    "warning",
-    "No confident match",
-    "Nothing in this collection fits well. These are the nearest results all the same.",
-)
+NOT_CONFIDENT = not_confident("collection", "results")
+
+
+@dataclass(frozen=True)
+class ShownHits:
+    """What one visitor sees in a result grid: kept in that visitor's state.
+
+    Attributes:
+        hits: the results in order.
+        rerank: how they were ordered.
+        gallery: where they come from; None for the visitor's own pictures.
+        words: what was asked; empty where a picture was.
+    """
+
+    hits: tuple[Hit, ...] = ()
+    rerank: str = NO_RERANK
+    gallery: Gallery | None = None
+    words: str = ""
+
+
+def for_pictures(rerank: str) -> str:
+    """Return how picture-to-picture results are ordered; *Match* needs a sentence on one side."""
+    return NO_RERANK if rerank == MATCH else rerank
 
 
 def picture_results(
@@ -97,7 +124,7 @@ def _place(record: PictureRow, size: tuple[int, int], *, invented: bool) -> list
     if centre is None:
         return []
     system = f" ({record.crs})" if record.crs else ""
-    made_up = ", a made-up place" if invented else ""
+    made_up = MADE_UP if invented else ""
     return [("Centre", f"x {centre[0]:.6g}, y {centre[1]:.7g}{system}{made_up}")]
 
 

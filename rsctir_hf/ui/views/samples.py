@@ -1,18 +1,18 @@
 """How a visitor gives a picture: an upload, the clipboard, or a sample of the launched gallery."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
 from PIL import Image
 
+from rsctir_hf.errors import ImageReadError, RsctirError
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.ui.server.events import PRIVATE, Trigger, item_of
 from rsctir_hf.ui.server.shown_gallery import Gallery
+from rsctir_hf.ui.server.uploads import picture_input
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.views.cards import escape
-from rsctir_hf.ui.views.uploads import picture_input, picture_uri
+from rsctir_hf.ui.views.cards import escape, note, refusal
+from rsctir_hf.ui.views.thumbnails import picture_uri
 
 SAMPLES = 8
 _SAMPLE_SIDE = 160
@@ -24,23 +24,19 @@ element.addEventListener('click', (event) => {
 """
 
 
-def sample_paths(gallery: Gallery | None, count: int = SAMPLES) -> tuple[Path, ...]:
-    """Return ``count`` pictures at even steps through the gallery."""
+def sample_paths(gallery: Gallery | None) -> tuple[Path, ...]:
+    """Return ``SAMPLES`` pictures at even steps through the gallery."""
     paths = gallery.paths if gallery else ()
-    step = max(len(paths) // count, 1)
-    return tuple(paths[step // 2 :: step][:count])
+    step = max(len(paths) // SAMPLES, 1)
+    return paths[step // 2 :: step][:SAMPLES]
 
 
 def sample_strip(gallery: Gallery | None) -> str:
     """Return the strip as HTML; empty before the gallery is open."""
-    return _strip(sample_paths(gallery), gallery)
-
-
-def _strip(paths: Sequence[Path], gallery: Gallery | None) -> str:
-    if gallery is None or not paths:
+    if gallery is None or not gallery.paths:
         return ""
     buttons = []
-    for item, path in enumerate(paths):
+    for item, path in enumerate(sample_paths(gallery)):
         words = escape(gallery.record(str(path)).caption or path.name)
         buttons.append(
             f'<button type="button" class="rs-sample" data-item="{item}" title="{words}">'
@@ -49,48 +45,44 @@ def _strip(paths: Sequence[Path], gallery: Gallery | None) -> str:
     return f'<div class="rs-samples" role="group" aria-label="Samples">{"".join(buttons)}</div>'
 
 
-@dataclass(frozen=True)
 class PictureChooser:
-    """Where a visitor gives a picture.
-
-    Attributes:
-        picture: the input.
-        samples: the strip below it, empty until ``layout`` fills it with an open gallery.
-        given: what to bind an answer to. Not ``picture.change``, which also comes when a handler
-            sets the picture, and comes twice if that happens while its tab is not shown.
-    """
-
-    picture: gr.Image
-    samples: gr.HTML
-    given: tuple[Trigger, ...]
-
-
-def build_picture_chooser(
-    bench: Workbench, elem_id: str, *, alt_text: str, height: int
-) -> PictureChooser:
-    """Place a picture input and, below it, a strip of samples that fill it when clicked.
+    """A picture input and, below it, a strip of samples that fill it when clicked.
 
     Args:
         bench: what was launched.
         elem_id: of the input; the strip's ends in ``-samples``.
         alt_text: what the picture is, for screen readers.
         height: of the input in pixels.
+
+    Attributes:
+        picture: the input.
+        samples: the strip, empty until ``layout`` fills it with an open gallery.
+        given: what to bind an answer to. Not ``picture.change``, which also comes when a handler
+            sets the picture, and comes twice if that happens while its tab is not shown.
     """
-    picture = picture_input(
-        "Your picture",
-        sources=["upload", "clipboard"],
-        height=height,
-        elem_id=elem_id,
-        alt_text=alt_text,
-        buttons=["fullscreen"],
-    )
-    gr.HTML('<p class="rs-note">Or choose a sample from the gallery</p>')
-    samples = gr.HTML("", js_on_load=SELECT_ITEM, elem_id=f"{elem_id}-samples")
 
-    def take_sample(event: gr.EventData) -> Image.Image:
-        return read_image(item_of(event, sample_paths(bench.gallery)))
+    def __init__(self, bench: Workbench, elem_id: str, *, alt_text: str, height: int) -> None:
+        self.picture = picture_input(
+            "Your picture",
+            sources=["upload", "clipboard"],
+            height=height,
+            elem_id=elem_id,
+            alt_text=alt_text,
+            buttons=["fullscreen"],
+        )
+        gr.HTML(note("Or choose a sample from the gallery"))
+        self.samples = gr.HTML("", js_on_load=SELECT_ITEM, elem_id=f"{elem_id}-samples")
 
-    taken = samples.select(take_sample, None, picture, **PRIVATE)
-    # When a picture is cleared, ``input`` comes while the old one is still its value.
-    settled = picture.input(None, js="() => {}")
-    return PictureChooser(picture, samples, (settled.then, taken.success))
+        def take_sample(event: gr.EventData) -> Image.Image:
+            return read_image(item_of(event, sample_paths(bench.gallery)))
+
+        taken = self.samples.select(take_sample, None, self.picture, **PRIVATE)
+        # When a picture is cleared, ``input`` comes while the old one is still its value.
+        settled = self.picture.input(None, js="() => {}")
+        self.given: tuple[Trigger, ...] = (settled.then, taken.success)
+
+
+def picture_refusal(error: RsctirError) -> str:
+    """Say why there is no answer for a picture."""
+    unreadable = isinstance(error, ImageReadError)
+    return refusal("This picture cannot be used" if unreadable else "There is no answer", error)

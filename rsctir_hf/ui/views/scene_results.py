@@ -6,19 +6,25 @@ from typing import Any
 
 from rsctir_hf.scene import SceneAnswer, SceneHit
 from rsctir_hf.ui.server.open_scenes import OpenScene
-from rsctir_hf.ui.views.cards import Card, card_grid, detail, escape, heading, notice
-from rsctir_hf.ui.views.uploads import CARD_SIDE, DETAIL_SIDE, encode_picture
+from rsctir_hf.ui.views.cards import (
+    MADE_UP,
+    Card,
+    card_grid,
+    detail,
+    escape,
+    heading,
+    hint,
+    not_confident,
+    note,
+    notice,
+)
+from rsctir_hf.ui.views.thumbnails import CARD_SIDE, DETAIL_SIDE, encode_picture
 
 MAP_COLUMNS = ("#", "score", "longitude", "latitude")
 PIXEL_COLUMNS = ("#", "score", "column", "row")
 _DIGITS = 6  # of a degree: a tenth of a metre
 _TIED = "\N{NO-BREAK SPACE}"
-_NOT_CONFIDENT = notice(
-    "warning",
-    "No confident match",
-    "Nothing in this scene fits well. These are the nearest places all the same.",
-)
-_MADE_UP = "a made-up place"
+_NOT_CONFIDENT = not_confident("scene", "places")
 
 
 def opened_message(scene: OpenScene) -> str:
@@ -32,16 +38,15 @@ def opened_message(scene: OpenScene) -> str:
     return notice("info", f"{name} is open", "; ".join(facts) + ".") + _warnings(scene.raster.notes)
 
 
-def answer_message(scene: OpenScene, hint: str | None) -> str:
+def answer_message(scene: OpenScene, about_query: str | None) -> str:
     """Say how the scene was searched, and what to keep in mind."""
     answer = scene.answer
     if answer is None:
         return ""
-    said = notice("hint", "About your query", hint) if hint else ""
-    said += "" if answer.confident else _NOT_CONFIDENT
+    said = hint(about_query) + ("" if answer.confident else _NOT_CONFIDENT)
     left_out = f", {answer.skipped:,} without data left out" if answer.skipped else ""
     summary = f"{len(answer.windows):,} tiles searched{left_out}."
-    return said + _warnings(answer.warnings) + f'<p class="rs-note">{summary}</p>'
+    return said + _warnings(answer.warnings) + note(summary)
 
 
 def hit_cards(scene: OpenScene) -> str:
@@ -77,8 +82,7 @@ def hit_detail(scene: OpenScene, hit: SceneHit) -> str:
     left, top, right, bottom = hit.window.box
     facts = [("Similarity", f"{hit.score:.3f} (cosine)")]
     if hit.centre is not None:
-        made_up = f", {_MADE_UP}" if scene.drawn else ""
-        facts.append(("Centre", f"{place_in_words(hit)}{made_up}"))
+        facts.append(("Centre", place_in_words(hit) + (MADE_UP if scene.drawn else "")))
     facts.append(("Pixels", f"columns {left} to {right}, rows {top} to {bottom}"))
     if scene.index.plan.gsd:
         side = scene.index.plan.gsd * scene.index.plan.tile

@@ -14,7 +14,7 @@ from rsctir_hf.search.query import MAX_QUERY_CHARACTERS
 from rsctir_hf.ui.server import limits
 from rsctir_hf.ui.server.limits import RequestLimits
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Clock:

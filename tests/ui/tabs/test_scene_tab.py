@@ -38,7 +38,7 @@ def file(tmp_path):
 
 
 def searched(handlers, scene, query=BANK[0], *, rerank="none", cut=CUT):
-    return handlers.search_scene(scene, query, rerank, 3, *cut, quiet)
+    return handlers.search_scene(scene, query, rerank, 3, quiet, *cut)
 
 
 def click(item):

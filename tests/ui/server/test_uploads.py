@@ -1,26 +1,9 @@
-"""Pictures on their way to the browser."""
+"""Uploads, and what is no upload."""
 
-import numpy as np
 import pytest
 from gradio.data_classes import ImageData
-from PIL import Image
 
-from rsctir_hf.ui.views.uploads import is_upload, picture_input, picture_uri, without_folders
-
-
-def test_a_sixteen_bit_tiff_becomes_a_jpeg_that_browsers_show(tmp_path):
-    wide = np.arange(100 * 50, dtype=np.uint16).reshape(50, 100)
-    Image.fromarray(wide).save(tmp_path / "wide.tif")
-    assert picture_uri(str(tmp_path / "wide.tif"), 32).startswith("data:image/jpeg;base64,")
-
-
-def test_a_vanished_picture_has_a_placeholder(tmp_path):
-    assert picture_uri(str(tmp_path / "gone.png")).startswith("data:image/svg+xml")
-
-
-def test_messages_do_not_show_the_folders_of_the_server():
-    text = "/tmp/gradio/ab12/pier 1.png is empty; see '/srv/models/x/config.json', or a/b."
-    assert without_folders(text) == "pier 1.png is empty; see 'config.json', or a/b."
+from rsctir_hf.ui.server.uploads import is_upload, picture_input
 
 
 def test_the_picture_input_hands_on_a_damaged_file_unopened(tmp_path):

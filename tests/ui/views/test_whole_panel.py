@@ -6,7 +6,7 @@ from PIL import Image
 
 from rsctir_hf.errors import UnsupportedError
 from rsctir_hf.regions.global_window import GlobalView
-from rsctir_hf.ui.tabs.whole_panel import in_words, look_at_whole, views_over
+from rsctir_hf.ui.views.whole_panel import in_words, look_at_whole, views_over
 
 SEEN = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
 

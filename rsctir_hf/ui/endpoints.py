@@ -10,14 +10,14 @@ from typing import Any
 
 import gradio as gr
 
-from rsctir_hf.errors import QueryError, RsctirError
+from rsctir_hf.errors import QueryError
 from rsctir_hf.regions.graph import to_node_link_json
 from rsctir_hf.search.retriever import Hit, describe_query
 from rsctir_hf.ui.server.events import MODEL
+from rsctir_hf.ui.server.messages import told_to_visitors
+from rsctir_hf.ui.server.uploads import picture_input, read_upload
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.tabs.picture_tab import for_pictures
-from rsctir_hf.ui.views.results import hit_record
-from rsctir_hf.ui.views.uploads import picture_input, read_upload, without_folders
+from rsctir_hf.ui.views.results import for_pictures, hit_record
 
 MOST_RESULTS = 100
 _RERANK = "none, smr, mr or match"
@@ -47,12 +47,10 @@ class Endpoints:
         Returns:
             The results, best first: rank, score (cosine), file name, captions, place.
         """
-        try:
+        with told_to_visitors():
             hint = describe_query(query)
             retriever = self.bench.retriever()
             hits = retriever.search(query, top_k=limited(top_k), rerank=rerank)
-        except RsctirError as error:
-            raise refuse(error) from error
         answer = self._answer(hits, rerank, with_images=with_images)
         return answer | {"confident": retriever.is_confident(hits), "hint": hint}
 
@@ -69,13 +67,11 @@ class Endpoints:
         Returns:
             The results, best first: rank, score (cosine), sentence.
         """
-        try:
+        with told_to_visitors():
             retriever = self.bench.retriever()
             hits = retriever.caption_candidates(
                 read_upload(picture or ""), top_k=limited(top_k), rerank=rerank
             )
-        except RsctirError as error:
-            raise refuse(error) from error
         return self._answer(hits, rerank) | {"confident": retriever.is_confident(hits)}
 
     def find_similar_pictures(
@@ -96,12 +92,10 @@ class Endpoints:
         Returns:
             The results, best first: rank, score (cosine), file name, captions, place.
         """
-        try:
+        with told_to_visitors():
             image = read_upload(picture or "")
             order = for_pictures(rerank)
             hits = self.bench.retriever().search(image=image, top_k=limited(top_k), rerank=order)
-        except RsctirError as error:
-            raise refuse(error) from error
         return self._answer(hits, order, with_images=with_images)
 
     def region_graph(self, picture: str | None) -> dict[str, Any]:
@@ -114,10 +108,8 @@ class Endpoints:
             A node-link graph: a node for each region (box in pixels, salience, kept or dropped and
             why), an edge for each tie with its weight.
         """
-        try:
+        with told_to_visitors():
             found = self.bench.region_retriever().region_graph(read_upload(picture or ""))
-        except RsctirError as error:
-            raise refuse(error) from error
         return json.loads(to_node_link_json(found))
 
     def _answer(self, hits: list[Hit], rerank: str, *, with_images: bool = False) -> dict[str, Any]:
@@ -135,11 +127,6 @@ def limited(top_k: float) -> int:
     if not isinstance(top_k, int | float) or top_k != top_k:  # NaN is not itself
         raise QueryError(f"top_k is {top_k!r}; expected a number from 1 to {MOST_RESULTS}.")
     return int(min(max(top_k, 1), MOST_RESULTS))
-
-
-def refuse(error: RsctirError) -> gr.Error:
-    """Turn an error of the library into one that a client can read."""
-    return gr.Error(without_folders(error), print_exception=False)
 
 
 def build_endpoints(bench: Workbench) -> None:

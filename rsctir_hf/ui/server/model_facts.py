@@ -1,18 +1,18 @@
 """What the page says about a model: its name, size and measured figures, from its own files."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.files.atomic import parse_json
+from rsctir_hf.hub.card_tables import evaluation_reports
+from rsctir_hf.hub.card import RESULTS_FILE
 from rsctir_hf.search.matcher import PairMatcher
 
 logger = logging.getLogger(__name__)
-
-_RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -82,33 +82,24 @@ def describe_model(model: Any, model_id: str) -> ModelFacts:  # noqa: ANN401 - a
 
 def read_figures(folder: Path) -> tuple[Figure, ...]:
     """Read the measured figures beside a model; none where there is no readable results file."""
-    file = folder / _RESULTS
+    file = folder / RESULTS_FILE
     if not file.is_file():
         return ()
     try:
-        found = list(_walk(parse_json(file.read_text(encoding="utf-8")), ""))
+        results = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         logger.warning("%s cannot be read: %s", file, error)
         return ()
-    unique = dict.fromkeys(found)
-    return tuple(sorted(unique, key=lambda f: ("test" not in f.data, f.rerank != "none")))
+    found = dict.fromkeys(
+        Figure(float(report["mR"]), _data_in_words(report), report["rerank"])
+        for report in evaluation_reports(results)
+        if isinstance(report.get("mR"), int | float)
+    )
+    return tuple(sorted(found, key=lambda f: ("test" not in f.data, f.rerank != "none")))
 
 
-def _walk(node: object, key: str) -> Iterator[Figure]:
-    """Find every report in a results file: a mapping with ``mR`` at its top level."""
-    if isinstance(node, Mapping):
-        value = node.get("mR")
-        if isinstance(value, int | float) and "rerank" in node:
-            data = " ".join(filter(None, (_title(node.get("data")), str(node.get("split") or key))))
-            yield Figure(float(value), data, str(node["rerank"]))
-        for name, child in node.items():
-            yield from _walk(child, name)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _walk(child, key)
-
-
-def _title(data: object) -> str:
-    """Name a data set as papers do, where it is one of theirs."""
-    name = Path(str(data)).name if data else ""
-    return BENCHMARKS[name].title if name in BENCHMARKS else name
+def _data_in_words(report: Mapping[str, Any]) -> str:
+    """Name data set and split of a report, the set as papers do where it is one of theirs."""
+    name = Path(str(report.get("data") or "")).name
+    title = BENCHMARKS[name].title if name in BENCHMARKS else name
+    return f"{title} {report.get('split') or ''}".strip()

@@ -2,7 +2,7 @@
 
 import json
 
-from rsctir_hf.ui.views.model_facts import ModelFacts, describe_model, read_figures
+from rsctir_hf.ui.server.model_facts import ModelFacts, describe_model, read_figures
 
 
 def test_a_model_without_results_is_not_evaluated(bench):

@@ -1,9 +1,5 @@
-"""Pictures on their way to and from the browser."""
+"""Files on their way from and to the browser, by way of gradio's cache."""
 
-import base64
-import io
-import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +9,9 @@ from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from rsctir_hf.errors import ImageReadError, QueryError
+from rsctir_hf.errors import QueryError
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.ui.server.limits import MAX_PICTURE_PIXELS
-
-CARD_SIDE = 300
-DETAIL_SIDE = 900
-_JPEG_QUALITY = 82
-_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\s,;:'\"]+/)+([^/\s,;:'\"]+)")
-# Shown for a file that vanished or broke after it was indexed.
-_PLACEHOLDER = (
-    "data:image/svg+xml;utf8,"
-    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 4 3'>"
-    "<rect width='4' height='3' fill='%23889'/></svg>"
-)
 
 
 def picture_input(label: str, **options: Any) -> gr.Image:  # noqa: ANN401 - gradio's own
@@ -94,29 +79,7 @@ def read_upload(path: str) -> Image.Image:
     return read_image(path, max_pixels=MAX_PICTURE_PIXELS)
 
 
-@lru_cache(maxsize=512)
-def picture_uri(path: str, side: int = CARD_SIDE) -> str:
-    """Return a picture as a JPEG data URI of at most ``side`` pixels a side.
-
-    Any format that ``read_image`` knows is shown, also those that browsers do not (TIFF, CMYK,
-    16-bit), and no folder of the server has to be opened to visitors.
-    """
-    try:
-        picture = read_image(path)
-    except ImageReadError:
-        return _PLACEHOLDER
-    return encode_picture(picture, side)
-
-
-def encode_picture(picture: Image.Image, side: int) -> str:
-    """Return an RGB picture as a JPEG data URI of at most ``side`` pixels a side."""
-    small = picture.copy()
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, format="JPEG", quality=_JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-
-
-def without_folders(text: object) -> str:
-    """Return a message or an error's text without the folders of this server in it."""
-    return _FOLDERS.sub(r"\1", str(text))
+def offer_file(name: str, content: str | bytes) -> str:
+    """Put a file for download into the cache, which serves it and deletes it after a day."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    return processing_utils.save_bytes_to_cache(data, name, get_upload_folder())

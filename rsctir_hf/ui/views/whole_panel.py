@@ -8,8 +8,8 @@ from torch import Tensor
 from rsctir_hf.embedding.encode import evaluating
 from rsctir_hf.regions.global_window import GlobalView, global_views
 from rsctir_hf.search.retriever import Retriever
-from rsctir_hf.ui.views.cards import escape, notice
-from rsctir_hf.ui.views.uploads import CARD_SIDE, encode_picture
+from rsctir_hf.ui.views.cards import escape, note, notice
+from rsctir_hf.ui.views.thumbnails import CARD_SIDE, encode_picture
 
 _DARKEST = 0.75  # how far the cell that is looked at least is darkened
 _NOTE = (
@@ -49,7 +49,7 @@ def views_over(picture: Image.Image, views: Sequence[GlobalView]) -> str:
         f'looks">{_cells(view.seen)}</div></figure>'
         for block, view in enumerate(views, start=1)
     )
-    return f'<div class="rs-four">{figures}</div><p class="rs-note">{_NOTE}</p>'
+    return f'<div class="rs-four">{figures}</div>{note(_NOTE)}'
 
 
 def in_words(view: GlobalView) -> str:

@@ -9,9 +9,9 @@ from PIL import Image
 
 from rsctir_hf.regions.graph import to_networkx
 from rsctir_hf.search.retriever import Retriever
-from rsctir_hf.ui.views.cards import escape
-from rsctir_hf.ui.views.figures import KEPT, GraphView
-from rsctir_hf.ui.views.uploads import CARD_SIDE, encode_picture
+from rsctir_hf.ui.views.cards import escape, note
+from rsctir_hf.ui.views.region_figures import KEPT, GraphView
+from rsctir_hf.ui.views.thumbnails import CARD_SIDE, encode_picture
 
 MOST_BOXES = 6
 _FAINTEST = 0.35  # opacity of a box without salience
@@ -40,7 +40,7 @@ def regions_in_view(retriever: Retriever, picture: Image.Image) -> str:
         '<figure class="rs-why"><figcaption>What the region model looks at</figcaption>'
         f'<div class="rs-boxes"><img src="{encode_picture(picture, 2 * CARD_SIDE)}" alt="{alt}">'
         f"{''.join(_box(node, int(config.image_size)) for node in reversed(kept))}</div>"
-        f'<p class="rs-note">{_CAPTION}</p></figure>'
+        f"{note(_CAPTION)}</figure>"
     )
 
 

@@ -6,14 +6,15 @@ import networkx as nx
 import plotly.graph_objects as go
 from PIL import Image
 
-from rsctir_hf.ui.views.uploads import DETAIL_SIDE, encode_picture
+from rsctir_hf.ui.server.messages import counted
+from rsctir_hf.ui.views.plots import INK, add_picture, lay_out, numbered_marks, show_pixels
+from rsctir_hf.ui.views.thumbnails import DETAIL_SIDE
 
 KEPT, DROPPED, EDGE = "#ffd166", "#c3ccd1", "#4cc9f0"
 ADDS, TAKES = "#5b9dff", "#ff8a4c"  # blue and orange: told apart by colour-blind readers too
 NOTICEABLE = 0.005  # a smaller contribution reads 0.00
 _BASE_WIDTH, _MORE_WIDTH = 0.8, 6.0  # pixels of the weakest and above it of the strongest edge
 _VARIANT = ("With this threshold the region model would look at", "leave")
-_LABEL_INK = "#10222b"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class GraphView:
         shares = [(a, b, weight / strongest) for a, b, weight in found]
         return [edge for edge in shares if edge[2] >= self.least_weight]
 
+    def strongest_tie(self, graph: nx.Graph) -> tuple[str, str] | None:
+        """Name the two regions of the strongest edge shown, as "#1" and "#3"; None without one."""
+        edges = self.edges(graph)
+        if not edges:
+            return None
+        first, second, _ = max(edges, key=lambda edge: edge[2])
+        return f"#{graph.nodes[first]['number']}", f"#{graph.nodes[second]['number']}"
+
 
 def region_figure(
     picture: Image.Image, graph: nx.Graph, view: GraphView, *, input_side: int
@@ -60,11 +69,7 @@ def region_figure(
     width, height = picture.size
     scale = (width / input_side, height / input_side)
     figure = go.Figure()
-    figure.add_layout_image(
-        source=encode_picture(picture, DETAIL_SIDE),
-        xref="x", yref="y", x=0, y=0, sizex=width, sizey=height,
-        sizing="stretch", layer="below",
-    )  # fmt: skip
+    add_picture(figure, picture, (0, 0, width, height), side=DETAIL_SIDE)
     for first, second, share in view.edges(graph):
         figure.add_trace(_edge(graph, first, second, share, scale))
     nodes = view.nodes(graph)
@@ -74,8 +79,8 @@ def region_figure(
         if sign_colour(graph.nodes[node]) in (ADDS, TAKES):
             figure.add_annotation(_contribution(graph.nodes[node], scale))
     figure.add_trace(_centres(graph, nodes, scale))
-    _lay_out(figure, width, height)
-    return figure
+    show_pixels(figure, picture.size, fixedrange=True)
+    return lay_out(figure, height=520)
 
 
 def graph_sentence(graph: nx.Graph, view: GraphView, *, own: bool = True) -> str:
@@ -90,16 +95,12 @@ def graph_sentence(graph: nx.Graph, view: GraphView, *, own: bool = True) -> str
     dropped = len(graph) - len(kept)
     looks, leaves = ("The region model looks at", "leaves") if own else _VARIANT
     text = (
-        f"{looks} {len(kept)} {'region' if len(kept) == 1 else 'regions'} of this picture"
+        f"{looks} {counted(len(kept), 'region')} of this picture"
         f"{f' and {leaves} {dropped} out as repetition' if dropped else ''}; what they show "
         "corrects that model's overall embedding of the picture, so that small objects count."
     )
-    edges = view.edges(graph)
-    if not edges:
-        return text
-    first, second, _ = max(edges, key=lambda edge: edge[2])
-    numbers = graph.nodes[first]["number"], graph.nodes[second]["number"]
-    return f"{text} The strongest tie is between #{numbers[0]} and #{numbers[1]}."
+    tie = view.strongest_tie(graph)
+    return f"{text} The strongest tie is between {tie[0]} and {tie[1]}." if tie else text
 
 
 def sign_colour(node: dict) -> str:
@@ -169,22 +170,13 @@ def _tint(node: dict) -> dict[str, str]:
 
 def _centres(graph: nx.Graph, nodes: list[int], scale: tuple[float, float]) -> go.Scatter:
     records = [graph.nodes[node] for node in nodes]
-    centres = [centre_of(record, scale) for record in records]
-    return go.Scatter(
-        x=[x for x, _ in centres],
-        y=[y for _, y in centres],
-        mode="markers+text",
-        text=[str(record["number"]) for record in records],
-        textfont={"color": _LABEL_INK, "size": 11},
-        marker={
-            "size": [20 if record["kept"] else 16 for record in records],
-            "color": [sign_colour(record) for record in records],
-            "symbol": ["circle" if record["kept"] else "square" for record in records],
-            "line": {"color": _LABEL_INK, "width": 1},
-            "opacity": 1,
-        },
-        customdata=[_hover(record) for record in records],
-        hovertemplate="%{customdata}<extra></extra>",
+    return numbered_marks(
+        [centre_of(record, scale) for record in records],
+        [record["number"] for record in records],
+        [_hover(record) for record in records],
+        size=[20 if record["kept"] else 16 for record in records],
+        color=[sign_colour(record) for record in records],
+        symbol=["circle" if record["kept"] else "square" for record in records],
     )
 
 
@@ -197,7 +189,7 @@ def _contribution(node: dict, scale: tuple[float, float]) -> go.layout.Annotatio
         yshift=-19,
         text=f"<b>{signed(node['contribution'])}</b>",
         showarrow=False,
-        bgcolor=_LABEL_INK,
+        bgcolor=INK,
         borderpad=2,
         font={"color": sign_colour(node), "size": 11},
     )
@@ -212,17 +204,3 @@ def _hover(node: dict) -> str:
     if not node["kept"]:
         lines.append(f"left out: {node.get('dropped', 'repeats another region')}")
     return "<br>".join(lines)
-
-
-def _lay_out(figure: go.Figure, width: int, height: int) -> None:
-    hidden = {"visible": False, "fixedrange": True}
-    figure.update_layout(
-        xaxis={**hidden, "range": [0, width], "constrain": "domain"},
-        yaxis={**hidden, "range": [height, 0], "scaleanchor": "x", "constrain": "domain"},
-        margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        showlegend=False,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        hoverlabel={"bgcolor": "#10222b", "font": {"color": "#ffffff"}},
-        height=520,
-    )

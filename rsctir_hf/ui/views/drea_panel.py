@@ -7,9 +7,10 @@ from PIL import Image
 
 from rsctir_hf.regions.arrange import DREA_SWITCHES, rearranged
 from rsctir_hf.regions.graph import RegionGraph, to_networkx
-from rsctir_hf.ui.views.cards import escape
-from rsctir_hf.ui.views.figures import DROPPED, EDGE, KEPT, GraphView, centre_of, corners_of
-from rsctir_hf.ui.views.uploads import CARD_SIDE, encode_picture
+from rsctir_hf.ui.server.messages import counted
+from rsctir_hf.ui.views.cards import escape, note
+from rsctir_hf.ui.views.region_figures import DROPPED, EDGE, KEPT, GraphView, centre_of, corners_of
+from rsctir_hf.ui.views.thumbnails import CARD_SIDE, encode_picture
 
 _LEAST_WEIGHT = 0.3  # ties below this share of a graph's strongest are neither drawn nor counted
 _NAMES = {"plain": "Plain", "denoise": "Denoise", "enhanced": "Enhanced", "both": "Both"}
@@ -41,22 +42,20 @@ def compare_switches(
             f"<figure><figcaption><strong>{escape(name)}</strong> {escape(in_words(graph))}"
             f"</figcaption>{_drawing(image, picture.size, graph, scale)}</figure>"
         )
-    return f'<div class="rs-four">{"".join(figures)}</div><p class="rs-note">{_NOTE}</p>'
+    return f'<div class="rs-four">{"".join(figures)}</div>{note(_NOTE)}'
 
 
 def in_words(graph: nx.Graph) -> str:
     """Count a graph's regions and ties, as "14 regions, 6 left out; 31 ties, strongest #1–#3"."""
     kept = sum(node["kept"] for node in graph.nodes.values())
     dropped = len(graph) - kept
-    regions = f"{kept} {'region' if kept == 1 else 'regions'}"
-    regions += f", {dropped} left out" if dropped else ""
-    ties = GraphView(len(graph), _LEAST_WEIGHT).edges(graph)
-    if not ties:
+    regions = counted(kept, "region") + (f", {dropped} left out" if dropped else "")
+    view = GraphView(len(graph), _LEAST_WEIGHT)
+    strongest = view.strongest_tie(graph)
+    if strongest is None:
         return f"{regions}; no ties"
-    first, second, _ = max(ties, key=lambda tie: tie[2])
-    numbers = graph.nodes[first]["number"], graph.nodes[second]["number"]
-    count = f"{len(ties)} {'tie' if len(ties) == 1 else 'ties'}"
-    return f"{regions}; {count}, strongest #{numbers[0]}–#{numbers[1]}"  # noqa: RUF001
+    ties = counted(len(view.edges(graph)), "tie")
+    return f"{regions}; {ties}, strongest {strongest[0]}–{strongest[1]}"  # noqa: RUF001
 
 
 def _drawing(image: str, size: tuple[int, int], graph: nx.Graph, scale: tuple[float, float]) -> str:

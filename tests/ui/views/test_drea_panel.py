@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from rsctir_hf.models.galr import GaLRConfig, GaLRRegionGraph
-from rsctir_hf.ui.tabs.drea_panel import compare_switches, in_words
+from rsctir_hf.ui.views.drea_panel import compare_switches, in_words
 
 
 def two_alike_and_one_apart():

@@ -4,7 +4,14 @@ import networkx as nx
 import pytest
 from PIL import Image
 
-from rsctir_hf.ui.views.figures import ADDS, KEPT, TAKES, GraphView, graph_sentence, region_figure
+from rsctir_hf.ui.views.region_figures import (
+    ADDS,
+    KEPT,
+    TAKES,
+    GraphView,
+    graph_sentence,
+    region_figure,
+)
 
 
 @pytest.fixture
