@@ -24,47 +24,6 @@ CONFIDENCE = 0.95
 Ties = Literal["expected", "stable"]
 
 
-def retrieval_metrics(
-    similarity: Tensor, image_of_caption: Tensor, *, ties: Ties = "expected"
-) -> dict[str, float]:
-    """Return R@1, R@5, R@10 in both directions and their mean.
-
-    Args:
-        similarity: (B, C) score of each picture with each caption.
-        image_of_caption: (C,) int64, the picture each caption belongs to.
-        ties: ``expected`` value over random orders of ties, or the order of a ``stable`` sort.
-
-    Returns:
-        ``{"i2t_R@1": ..., "t2i_R@10": ..., "mR": ...}`` in percent.
-
-    Raises:
-        ValueError: wrong shapes, NaN, a caption of no picture, a picture without captions.
-    """
-    return directional_metrics(similarity, similarity, image_of_caption, ties=ties)
-
-
-def caption_aware_metrics(
-    similarity: Tensor, image_of_caption: Tensor, caption_ids: Tensor, *, ties: Ties = "expected"
-) -> dict[str, float]:
-    """Return the metrics where any picture that carries the very same sentence counts.
-
-    Args:
-        similarity: (B, C) score of each picture with each caption.
-        image_of_caption: (C,) int64, the picture each caption belongs to.
-        caption_ids: (C,) int64, equal for equal sentences.
-        ties: see ``retrieval_metrics``.
-
-    Returns:
-        The keys of ``retrieval_metrics``.
-
-    Raises:
-        ValueError: as ``retrieval_metrics``.
-    """
-    return directional_metrics(
-        similarity, similarity, image_of_caption, caption_ids=caption_ids, ties=ties
-    )
-
-
 def directional_metrics(
     i2t_scores: Tensor,
     t2i_scores: Tensor,
@@ -73,20 +32,22 @@ def directional_metrics(
     caption_ids: Tensor | None = None,
     ties: Ties = "expected",
 ) -> dict[str, float]:
-    """Return the metrics where each direction has scores of its own, as after a rerank.
+    """Return R@1, R@5, R@10 in both directions and their mean.
 
     Args:
         i2t_scores: (B, C) scores that order the captions of each picture.
         t2i_scores: (B, C) scores that order the pictures of each caption; also picture x caption.
+            The very same matrix, unless a rerank gave each direction scores of its own.
         image_of_caption: (C,) int64, the picture each caption belongs to.
-        caption_ids: (C,) int64, equal for equal sentences; makes the metrics caption-aware.
-        ties: see ``retrieval_metrics``.
+        caption_ids: (C,) int64, equal for equal sentences: then any picture that carries the very
+            same sentence counts.
+        ties: ``expected`` value over random orders of ties, or the order of a ``stable`` sort.
 
     Returns:
-        The keys of ``retrieval_metrics``.
+        ``{"i2t_R@1": ..., "t2i_R@10": ..., "mR": ...}`` in percent.
 
     Raises:
-        ValueError: as ``retrieval_metrics``, or the two matrices differ in shape.
+        ValueError: wrong shapes, NaN, a caption of no picture, a picture without captions.
     """
     _check_both_directions(i2t_scores, t2i_scores)
     relevant = relevance(i2t_scores, image_of_caption, caption_ids=caption_ids)  # (B, C)

@@ -17,7 +17,7 @@ from rsctir_hf.evaluation import (
     two_stage_scores,
 )
 from rsctir_hf.files.sentences import number_captions
-from rsctir_hf.metrics import bootstrap_interval, retrieval_metrics
+from rsctir_hf.metrics import bootstrap_interval, directional_metrics
 
 
 def test_training_and_evaluation_agree_on_what_one_sentence_is(tiny_encoder):
@@ -41,7 +41,7 @@ def test_equal_sentences_share_one_id_and_one_score(tiny_encoder, captioned_rows
 def test_report_equals_the_metrics_of_the_matrix(tiny_encoder, captioned_rows):
     data = similarity_matrix(tiny_encoder, captioned_rows)
     report = evaluate_retrieval(tiny_encoder, captioned_rows)
-    expected = retrieval_metrics(data.similarity, data.image_of_caption)
+    expected = directional_metrics(data.similarity, data.similarity, data.image_of_caption)
     assert report.metrics == pytest.approx(expected)
     assert report.caption_aware["mR"] >= report.metrics["mR"]
     assert report.bank_metrics is None

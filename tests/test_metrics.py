@@ -8,16 +8,19 @@ import torch
 from rsctir_hf.metrics import (
     RECALL_AT,
     bootstrap_interval,
-    caption_aware_metrics,
     directional_metrics,
     expected_recall,
     recall_by_picture,
     relevance,
-    retrieval_metrics,
     stable_recall,
 )
 
 KEYS = ["i2t_R@1", "i2t_R@5", "i2t_R@10", "t2i_R@1", "t2i_R@5", "t2i_R@10", "mR"]
+
+
+def metrics_of(similarity, image_of_caption, **options):
+    """The metrics of one matrix for both directions."""
+    return directional_metrics(similarity, similarity, image_of_caption, **options)
 
 
 def permutation_recall(scores, relevant, k):
@@ -132,13 +135,13 @@ def test_large_tie_groups_stay_exact():
 
 def test_retrieval_metrics_of_a_perfect_matrix():
     similarity = torch.eye(3).repeat_interleave(2, dim=1)
-    metrics = retrieval_metrics(similarity, torch.tensor([0, 0, 1, 1, 2, 2]))
+    metrics = metrics_of(similarity, torch.tensor([0, 0, 1, 1, 2, 2]))
     assert metrics == dict.fromkeys(KEYS, 100.0)
 
 
 def test_mean_recall_is_the_mean_of_six_and_keys_keep_their_order():
     similarity = torch.randn(12, 36, generator=torch.Generator().manual_seed(2))
-    metrics = retrieval_metrics(similarity, torch.arange(36) // 3)
+    metrics = metrics_of(similarity, torch.arange(36) // 3)
     assert list(metrics) == KEYS
     assert metrics["mR"] == pytest.approx(sum(metrics[key] for key in KEYS[:6]) / 6)
 
@@ -146,7 +149,7 @@ def test_mean_recall_is_the_mean_of_six_and_keys_keep_their_order():
 def test_both_directions_against_a_slow_loop_with_uneven_captions():
     similarity = torch.randn(4, 9, generator=torch.Generator().manual_seed(5))
     image_of_caption = torch.tensor([0, 0, 0, 0, 1, 2, 2, 3, 3])
-    metrics = retrieval_metrics(similarity, image_of_caption)
+    metrics = metrics_of(similarity, image_of_caption)
     first = [image_of_caption[row.argmax()].item() == b for b, row in enumerate(similarity)]
     back = [column.argmax() == image_of_caption[c] for c, column in enumerate(similarity.T)]
     assert metrics["i2t_R@1"] == pytest.approx(100 * sum(first) / 4)
@@ -158,8 +161,8 @@ def test_metrics_do_not_depend_on_the_order_of_tied_captions():
     similarity = torch.randint(0, 3, (6, 12), generator=generator).float()
     image_of_caption = torch.arange(12) % 6
     order = torch.randperm(12, generator=generator)
-    shuffled = retrieval_metrics(similarity[:, order], image_of_caption[order])
-    assert shuffled == pytest.approx(retrieval_metrics(similarity, image_of_caption))
+    shuffled = metrics_of(similarity[:, order], image_of_caption[order])
+    assert shuffled == pytest.approx(metrics_of(similarity, image_of_caption))
 
 
 def test_caption_aware_counts_every_picture_with_the_same_sentence():
@@ -168,8 +171,8 @@ def test_caption_aware_counts_every_picture_with_the_same_sentence():
     # all hit.
     similarity = torch.tensor([[0.4, 0.4, 0.0], [0.6, 0.6, 0.1], [0.1, 0.1, 0.9]])
     pictures, ids = torch.arange(3), torch.tensor([7, 7, 9])
-    plain = retrieval_metrics(similarity, pictures)
-    aware = caption_aware_metrics(similarity, pictures, ids)
+    plain = metrics_of(similarity, pictures)
+    aware = metrics_of(similarity, pictures, caption_ids=ids)
     assert plain["t2i_R@1"] == pytest.approx(200 / 3)
     assert aware["t2i_R@1"] == 100.0
     # Plain i2t R@1: pictures 0 and 1 toss a coin between equal captions: (1/2 + 1/2 + 1) / 3.
@@ -180,8 +183,8 @@ def test_caption_aware_counts_every_picture_with_the_same_sentence():
 def test_caption_aware_equals_plain_when_all_sentences_differ():
     similarity = torch.randn(5, 10, generator=torch.Generator().manual_seed(0))
     pictures = torch.arange(10) // 2
-    aware = caption_aware_metrics(similarity, pictures, torch.arange(10) + 100)
-    assert aware == retrieval_metrics(similarity, pictures)
+    aware = metrics_of(similarity, pictures, caption_ids=torch.arange(10) + 100)
+    assert aware == metrics_of(similarity, pictures)
 
 
 def test_directional_metrics_take_each_direction_from_its_own_matrix():
@@ -192,10 +195,10 @@ def test_directional_metrics_take_each_direction_from_its_own_matrix():
 
 
 def test_stable_ties_are_offered_beside():
-    metrics = retrieval_metrics(torch.zeros(2, 2), torch.arange(2), ties="stable")
+    metrics = metrics_of(torch.zeros(2, 2), torch.arange(2), ties="stable")
     assert metrics["i2t_R@1"] == 50.0
     with pytest.raises(ValueError, match="'random'"):
-        retrieval_metrics(torch.zeros(2, 2), torch.arange(2), ties="random")
+        metrics_of(torch.zeros(2, 2), torch.arange(2), ties="random")
 
 
 @pytest.mark.parametrize(
@@ -210,18 +213,18 @@ def test_stable_ties_are_offered_beside():
 )
 def test_bad_correspondences_are_named(image_of_caption, message):
     with pytest.raises(ValueError, match=message):
-        retrieval_metrics(torch.rand(2, 3), image_of_caption)
+        metrics_of(torch.rand(2, 3), image_of_caption)
 
 
 def test_nan_and_wrong_shapes_are_named():
     with pytest.raises(ValueError, match="1 NaN of 4"):
-        retrieval_metrics(torch.tensor([[1.0, torch.nan], [0.0, 1.0]]), torch.arange(2))
+        metrics_of(torch.tensor([[1.0, torch.nan], [0.0, 1.0]]), torch.arange(2))
     with pytest.raises(ValueError, match="floating-point matrix"):
-        retrieval_metrics(torch.rand(0, 0), torch.arange(0))
+        metrics_of(torch.rand(0, 0), torch.arange(0))
     with pytest.raises(ValueError, match="Transpose"):
         directional_metrics(torch.rand(2, 3), torch.rand(3, 2), torch.arange(3))
     with pytest.raises(ValueError, match="caption_ids"):
-        caption_aware_metrics(torch.rand(2, 2), torch.arange(2), torch.arange(3))
+        metrics_of(torch.rand(2, 2), torch.arange(2), caption_ids=torch.arange(3))
     with pytest.raises(ValueError, match=r"torch\.bool"):
         expected_recall(torch.rand(2, 2), torch.ones(2, 2))
 
@@ -320,19 +323,19 @@ def test_impossible_contributions_are_named(by_picture, captions, confidence, me
     ("call", "message"),
     [
         (
-            lambda bad: retrieval_metrics(bad, torch.arange(2)),
+            lambda bad: metrics_of(bad, torch.arange(2)),
             r"^similarity is torch\.int64 \(2, 2\); expected a floating-point matrix with at least "
             r"one row and one column\.$",
         ),
         (lambda bad: expected_recall(bad, bad.bool()), r"^scores is torch\.int64 \(2, 2\)"),
         (lambda bad: stable_recall(bad, bad.bool()), r"^scores is torch\.int64 \(2, 2\)"),
         (
-            lambda bad: retrieval_metrics(torch.full((2, 2), torch.nan), torch.arange(2)),
+            lambda bad: metrics_of(torch.full((2, 2), torch.nan), torch.arange(2)),
             r"^similarity holds 4 NaN of 4 values\. Look for an overflow in half precision, a "
             r"diverged training or an embedding of length zero\.$",
         ),
         (
-            lambda bad: retrieval_metrics(bad.float(), torch.tensor([0, 2])),
+            lambda bad: metrics_of(bad.float(), torch.tensor([0, 2])),
             r"^image_of_caption holds 2; expected 0 to 1 for a similarity of 2 pictures\.$",
         ),
         (
@@ -365,6 +368,6 @@ def test_a_stable_order_holds_in_rows_too_long_for_an_insertion_sort():
 def test_both_kinds_of_ties_reach_the_caption_aware_metrics():
     # All tied, captions of pictures 0, 0 and 1: a stable sort puts picture 0 first for all three.
     tied, pictures, ids = torch.zeros(2, 3), torch.tensor([0, 0, 1]), torch.arange(3)
-    stable = caption_aware_metrics(tied, pictures, ids, ties="stable")
+    stable = metrics_of(tied, pictures, caption_ids=ids, ties="stable")
     assert stable["t2i_R@1"] == pytest.approx(200 / 3)
-    assert caption_aware_metrics(tied, pictures, ids)["t2i_R@1"] == pytest.approx(50)
+    assert metrics_of(tied, pictures, caption_ids=ids)["t2i_R@1"] == pytest.approx(50)

@@ -8,6 +8,7 @@ run all see the same pictures.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -256,6 +257,23 @@ def picture_source(value: Any) -> Any:  # noqa: ANN401 - whatever an image colum
     if isinstance(value, Mapping):
         return value["bytes"] if value.get("bytes") is not None else value["path"]
     return value
+
+
+def picture_bytes(value: Any) -> bytes:  # noqa: ANN401
+    """Return the file in a cell of an undecoded image column.
+
+    Raises:
+        ImageReadError: there is none, or it cannot be read.
+    """
+    source = picture_source(value)
+    if source is None:
+        raise ImageReadError("the row has no picture. Give it one, or leave it out.")
+    if isinstance(source, bytes):
+        return source
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise ImageReadError(f"{source} cannot be read ({error.strerror}).") from error
 
 
 def _captions(dataset: datasets.Dataset | Sequence[Mapping[str, Any]]) -> list[list[str]]:

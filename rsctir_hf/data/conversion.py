@@ -9,10 +9,10 @@ from typing import Any
 
 import datasets
 from PIL import Image
-from tqdm.auto import tqdm
 
 from rsctir_hf.data.benchmarks import every_split
-from rsctir_hf.data.tables import BAR_DELAY
+from rsctir_hf.data.collator import picture_bytes
+from rsctir_hf.data.tables import undecoded
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.atomic import new_folder
 from rsctir_hf.files.metadata import METADATA_FILE
@@ -69,8 +69,8 @@ def _write_imagefolder(table: datasets.Dataset, root: Path, split: str) -> None:
     folder = root / split
     folder.mkdir()
     with (folder / METADATA_FILE).open("w", encoding="utf-8") as lines:
-        for row in _undecoded(table, f"Writing {split}"):
-            content = _content(row["image"])
+        for row in undecoded(table, f"Writing {split}"):
+            content = picture_bytes(row["image"])
             name = Path(row["file_name"]).stem + _suffix(row, content)
             if (folder / name).exists():
                 raise DataLayoutError(
@@ -87,23 +87,14 @@ def _write_parquet(table: datasets.Dataset, root: Path, split: str) -> None:
     file.parent.mkdir(exist_ok=True)
 
     def embedded() -> Any:  # noqa: ANN401 - a generator of rows
-        for row in _undecoded(table, f"Writing {split}"):
-            yield {**row, "image": {"bytes": _content(row["image"]), "path": row["file_name"]}}
+        for row in undecoded(table, f"Writing {split}"):
+            yield {**row, "image": {"bytes": picture_bytes(row["image"]), "path": row["file_name"]}}
 
     with tempfile.TemporaryDirectory(dir=root) as cache:
         packed = datasets.Dataset.from_generator(
             embedded, features=table.features, cache_dir=cache, split=split
         )
         packed.to_parquet(file)
-
-
-def _undecoded(table: datasets.Dataset, title: str) -> tqdm:
-    rows = table.cast_column("image", datasets.Image(decode=False))
-    return tqdm(rows, desc=title, unit="image", delay=BAR_DELAY, disable=None)
-
-
-def _content(cell: Mapping[str, Any]) -> bytes:
-    return cell["bytes"] if cell.get("bytes") is not None else Path(cell["path"]).read_bytes()
 
 
 def _suffix(row: Mapping[str, Any], content: bytes) -> str:

@@ -16,7 +16,6 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
-from rsctir_hf.data.collator import picture_source
+from rsctir_hf.data.collator import picture_bytes
 from rsctir_hf.data.tables import BAR_DELAY
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.files.pictures import read_image
@@ -175,7 +174,7 @@ def check_leakage(tables: Mapping[str, datasets.Dataset]) -> LeakageReport:
         for name, row, content in _rows(tables):
             reference = PictureReference(name, row, str(content.get("file_name", row)))
             try:
-                file = _read_file(picture_source(content["image"]))
+                file = picture_bytes(content["image"])
                 digests.append(hashlib.sha256(file).digest())
                 thumbnails[len(references)] = _thumbnail(read_image(file))
             except ImageReadError as error:
@@ -215,17 +214,6 @@ def _rows(
         undecoded = undecoded.cast_column("image", datasets.Image(decode=False))
         for row, content in enumerate(undecoded):
             yield name, row, content
-
-
-def _read_file(source: bytes | str | None) -> bytes:
-    if source is None:
-        raise ImageReadError("the row has no picture. Give it one, or leave it out.")
-    if isinstance(source, bytes):
-        return source
-    try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise ImageReadError(f"{source} cannot be read ({error.strerror}).") from error
 
 
 def _thumbnail(picture: Image.Image) -> NDArray[np.uint8]:

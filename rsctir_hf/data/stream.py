@@ -19,7 +19,7 @@ import datasets
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from rsctir_hf.data.collator import RowDrawer, TrainingRow, picture_source
+from rsctir_hf.data.collator import RowDrawer, TrainingRow, picture_bytes, picture_source
 from rsctir_hf.data.tables import (
     HUB_ERRORS,
     TABLE_COLUMNS,
@@ -97,11 +97,7 @@ def stream_from_hub(source: str, split: str, *, buffer_size: int, limit: int = 0
 
 def file_digest(cell: Any) -> bytes:  # noqa: ANN401 - a cell of an undecoded image column
     """Return the SHA-256 of the picture file in a row."""
-    content = picture_source(cell)
-    if not isinstance(content, bytes):
-        with open(content, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    return hashlib.sha256(content).digest()
+    return hashlib.sha256(picture_bytes(cell)).digest()
 
 
 def file_digests(*tables: datasets.Dataset) -> set[bytes]:

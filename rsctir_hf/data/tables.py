@@ -183,8 +183,7 @@ def check_pictures(table: datasets.Dataset, *, source: str) -> None:
     """
     broken: list[str] = []
     reason = ""
-    rows = table.cast_column("image", datasets.Image(decode=False))
-    for row in tqdm(rows, desc="Checking pictures", unit="image", delay=BAR_DELAY, disable=None):
+    for row in undecoded(table, "Checking pictures"):
         try:
             read_image(picture_source(row["image"]))
         except ImageReadError as error:
@@ -196,6 +195,12 @@ def check_pictures(table: datasets.Dataset, *, source: str) -> None:
             f"The first: {reason}\n"
             "Expected every picture to decode. Copy them again from the release, or take them out."
         )
+
+
+def undecoded(table: datasets.Dataset, title: str) -> tqdm:
+    """Pass over the rows of a table with a progress bar; pictures stay as the files they are."""
+    rows = table.cast_column("image", datasets.Image(decode=False))
+    return tqdm(rows, desc=title, unit="image", delay=BAR_DELAY, disable=None)
 
 
 def caption_column(columns: Sequence[str]) -> str | None:
