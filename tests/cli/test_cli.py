@@ -1,6 +1,7 @@
 """The command line from end to end, in this process, with a tiny CLIP."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -327,16 +328,16 @@ def test_regions_that_do_not_fit_are_one_line_and_exit_code_two(
         ((*evaluate, clip_folder, "--regions", detector), "CLIPModel takes no regions"),
         ((*index, "--regions", captioned_folder), "lacks config.json"),
         ((*search, tmp_path / "seen", "--threshold", 0.4), "score 0.4 or more"),
-        ((*search, tmp_path / "seen", "--regions", "model"), "regions model). Build"),
-        ((*search, tmp_path / "own", "--regions", detector), "regions model); the model at hand"),
-        ((*search, tmp_path / "own", "--regions", "none"), "regions none). Build"),
+        ((*search, tmp_path / "seen", "--regions", "model"), r"regions model, [^)]*\). Build"),
+        ((*search, tmp_path / "own", "--regions", detector), r"regions model, [^)]*\); the model"),
+        ((*search, tmp_path / "own", "--regions", "none"), r"regions none, [^)]*\). Build"),
         ((*search, tmp_path / "own", "--threshold", 0.4), "only a detector's regions have a"),
-        ((*search, tmp_path / "bare", "--regions", "model"), "regions none); the model at hand"),
+        ((*search, tmp_path / "bare", "--regions", "model"), r"regions none, [^)]*\); the model"),
     ]
     for arguments, message in cases:
         code, out, err = rsctir(*arguments)
         last = err.strip().splitlines()[-1]
         assert (code, out) == (2, ""), arguments
-        assert last.startswith("error: ") and message in last, (arguments, err)
+        assert last.startswith("error: ") and re.search(message, last), (arguments, err)
     for name in ("own", "bare"):
         assert rsctir(*search, tmp_path / name)[0] == 0
