@@ -3,7 +3,6 @@
     python benchmarks/pointing_game.py --data data/rsod          # RSOD train: all ways, choice
     git add results && git commit -m "Chosen on RSOD train: how the pointing game is played"
     python benchmarks/pointing_game.py --data data/rsod --test   # once
-    python benchmarks/pointing_game.py --write                   # the table in results/REGIONS.md
 
 Both shipped models, default proposals, nothing trained on RSOD. For each picture and each class in
 it ("airplane", "storage tank", "overpass", "playground") the region with the largest contribution
@@ -26,8 +25,6 @@ word alone, its plain cosine and default proposals. Beside them, in the same run
   (``patch_similarity``), wording and grid chosen on train as well.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
@@ -52,24 +49,20 @@ from pointing import (
     best,
     summary,
 )
-from readme_block import write_block
+from report import CHECKPOINTS, read, rounded, run
 from rsod_scoring import (
     TRAIN,
     RsodScoring,
     macro_interval,
-    parsed,
-    read_choice,
-    read_content,
     refuse_choice_after_test,
-    rounded,
-    rsod_parser,
+    rsod_flags,
     scoring_of,
     some_of_each_class,
     wilson_interval,
     write_choice,
     write_score,
 )
-from score_test import ROOT, TEST
+from score_test import TEST, chosen_record
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -78,7 +71,6 @@ from rsctir_hf.detection.boxed_sets import read_classes, read_split
 from rsctir_hf.detection.crops import BoxedPicture
 from rsctir_hf.embedding.encode import embed_texts, image_inputs
 from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
-from rsctir_hf.errors import RsctirError
 from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.models.galr.backbone_galr import run_backbone
@@ -110,31 +102,18 @@ PROPOSAL, FINER_PROPOSAL = "a random proposal", "a random finer proposal"
 POINT, CENTRE = "a random point", "the image's centre"
 FINER_LEVELS, FINER_CELLS = (1, 2), 5  # of the region model's maps; box side in cells
 EVERY = 8  # sentence of the caption bank counts for the average one
-BEGIN, END = "<!-- pointing:begin -->", "<!-- pointing:end -->"
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Choose on train, score on test, or write the table."""
-    options = parse(arguments)
-    scorings = [
-        scoring_of(ROOT / "checkpoints" / name, MEASURED, root=ROOT) for name in options.models
-    ]
-    if options.write:
-        write_block(ROOT / "results" / "REGIONS.md", table(scorings), begin=BEGIN, end=END)
-        return
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Choose on train, or score on test."""
+    options = rsod_flags(__doc__, MODELS).parse_args(arguments)
     torch.set_num_threads(1)
     data = Path(options.data)
-    for scoring in scorings:
-        content = score(scoring, data) if options.test else choose(scoring, data, options.pictures)
-        for row in content["rows"]:
-            print(f"{scoring.name:<10} {row['name']:<22} macro {row['macro']:6.2f}", flush=True)
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = rsod_parser("The pointing game on RSOD.")
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
-    return parsed(parser, arguments)
+    for scoring in (scoring_of(name, MEASURED) for name in options.models):
+        if options.test:
+            score(scoring, data)
+        else:
+            choose(scoring, data, options.pictures)
 
 
 def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
@@ -172,10 +151,10 @@ def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
 
 
 def score(scoring: RsodScoring, data: Path) -> dict[str, Any]:
-    """Play the chosen way on RSOD test, once; see ``rsod_scoring.read_choice``."""
+    """Play the chosen way on RSOD test, once; see ``score_test.chosen_record``."""
     loaded = load_dual_encoder(scoring.folder)
     weights = weights_fingerprint(loaded.model)
-    record = read_choice(scoring, weights=weights)
+    record = chosen_record(scoring, weights)
     chosen, finer = way_from(record["chosen"]), way_from(record["chosen_finer"])
     patch = Asking(**record["chosen_patch"]["asking"]), int(record["chosen_patch"]["side"])
     pictures = read_split(data, TEST)
@@ -242,20 +221,15 @@ def look(
     """Compute what all ways need of each picture and class."""
     queries = query_vectors(loaded, classes, asked)
     own = isinstance(loaded.model, NodeMaskingModel)
-    proposer = loaded if own else load_dual_encoder(ROOT / "checkpoints" / REGION_MODEL)
+    proposer = loaded if own else load_dual_encoder(CHECKPOINTS / REGION_MODEL)
     seen: dict[str, list[Seen]] = {}
-    for picture in tqdm(pictures, desc=scoring_name(loaded), unit="picture"):
+    for picture in tqdm(pictures, desc=Path(loaded.model_id).name, unit="picture"):
         for label in sorted(set(picture.labels.tolist())):
             objects = torch.from_numpy(picture.boxes[picture.labels == label]).float()
             name = classes[label]
             found = look_at(loaded, proposer, picture, objects, queries[name])
             seen.setdefault(name, []).append(found)
     return Game(tuple(asked), seen)
-
-
-def scoring_name(loaded: LoadedModel) -> str:
-    """Name of a model's folder."""
-    return Path(loaded.model_id).name
 
 
 def query_vectors(
@@ -363,7 +337,7 @@ def table(scorings: Sequence[RsodScoring]) -> str:
     """Markdown of the figures that are there."""
     lines: list[list[str]] = []
     for scoring, split in product(scorings, (TRAIN, TEST)):
-        content = read_content(scoring.test_file if split == TEST else scoring.record_file)
+        content = read(scoring.test_file if split == TEST else scoring.record_file)
         if content is None:
             continue
         names = list(content["rows"][0]["classes"])
@@ -383,7 +357,4 @@ def cells_of(row: Mapping[str, Any], model: str, split: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except RsctirError as error:
-        sys.exit(f"error: {error}")
+    run(main)

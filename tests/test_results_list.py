@@ -49,10 +49,14 @@ def test_every_name_in_the_list_is_a_file(listed):
 
 @pytest.mark.parametrize("command", [command for _, command in rows()])
 def test_every_command_can_be_given(command):
-    assert re.search(r"\w\.(py|yaml)\b|rsctir ", command)
+    assert re.search(r"\w\.(py|yaml)\b|rsctir |nox -s ", command)
+    for session in re.findall(r"nox -s (\w+)", command):
+        assert f"def {session}(session: nox.Session" in (ROOT / "noxfile.py").read_text()
     for path in re.findall(r"[\w/]+\.(?:py|yaml)", command):
         assert (ROOT / path).is_file(), path
-    said = re.split(r"`(?=python |OMP_|rsctir )", command)[1:]  # what adds a flag stands behind
+    said = re.split(r"`(?=python |OMP_|rsctir |nox )", command)[
+        1:
+    ]  # what adds a flag stands behind
     for script, flag in [(script_of(each), flag) for each in said for flag in flags_of(each)]:
         assert knows(script, flag), f"{script} has no --{flag}"
 
@@ -86,10 +90,11 @@ def source_of(script):
 
 #: Files whose whole name the script knows: no model's name, which has a hyphen, is part of it.
 NAMED = [
-    (name, script_of(command))
+    (name, "noxfile.py" if "nox -s" in command else script_of(command))
     for names, command in rows()
     for name in names
-    if "python benchmarks/" in command and re.fullmatch(r"[a-z_]+\.(json|svg)", name)
+    if re.search("python benchmarks/|nox -s", command)
+    and re.fullmatch(r"[a-z_]+\.(json|svg)", name)
 ]
 
 
@@ -99,7 +104,7 @@ def test_a_script_names_the_file_that_it_is_said_to_write(name, script):
 
 
 def test_flags_of_another_script_are_noticed():
-    assert knows("benchmarks/mutation.py", "json") and not knows("benchmarks/mutation.py", "data")
+    assert knows("benchmarks/faults.py", "output") and not knows("benchmarks/faults.py", "data")
     assert knows("training/run.py", "seed") and not knows("training/run.py", "sead")
     assert knows("rsctir_hf/cli", "rerank") and not knows("rsctir_hf/cli", "re-rank")
 

@@ -8,9 +8,9 @@ import pytest
 from reproducibility import (
     AGAIN,
     CASES,
-    MODELS,
     OTHER_SEED,
     ROOT,
+    TRAININGS,
     as_promised,
     compare,
     differences,
@@ -38,10 +38,12 @@ def data(tmp_path_factory):
 def compared(name, data, folder, *cases):
     """Train a tiny model of that kind once, and once more for each case."""
     small = {**SMALL[name], "num_train_epochs": "1", "max_steps": "2", "eval_steps": "2"}
-    model = replace(MODELS[name], flags={**MODELS[name].flags, **small, "save_steps": "2"})
+    model = TRAININGS[name]
+    model = replace(model, flags={**model.flags, **small, "save_steps": "2"})
     return compare(model, folder, data=data, cases={case: CASES[case] for case in cases})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["GaLR", "detector"])
 def test_the_same_seed_gives_the_same_file_in_another_process(name, data, tmp_path):
     (row,) = compared(name, data, tmp_path, AGAIN).values()
@@ -52,6 +54,7 @@ def test_the_same_seed_gives_the_same_file_in_another_process(name, data, tmp_pa
     }
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_file(data, tmp_path):
     report = compared("CMPAGL-style", data, tmp_path, AGAIN, OTHER_SEED)
     assert as_promised(report), report
