@@ -2,7 +2,6 @@
 
     python benchmarks/ablations.py --data data/ucm_captions       # train what is missing
     python benchmarks/ablations.py --only galr_regions --seeds 0  # a part of it
-    python benchmarks/ablations.py --write                        # renew results/ABLATIONS.md
 
 A row is a recipe of ``training/recipes/ablations`` scored on UCM-Captions validation, or a rerank
 of the reports such a run leaves behind. Both towers stay frozen at 128 px, so figures are far
@@ -11,7 +10,6 @@ seeds, which give both the same pictures, crops, captions and batches. ``results
 written after each run, and a run it holds is not repeated unless its recipe has changed.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -19,22 +17,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from readme_block import write_block
+from report import NONE, RESULTS, ROOT, flags, read, run, save
 
 from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.training.recipe_args import read_recipe
 
-ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "training" / "recipes" / "ablations"
-RESULTS = ROOT / "results" / "ablations.json"
-BEGIN = "<!-- ablations:begin -->"  # the two markers of the document
-END = "<!-- ablations:end -->"
+FILE = RESULTS / "ablations.json"
 NO_RUNS = "No ablations yet: run `python benchmarks/ablations.py --data data/ucm_captions`."
 SEEDS = (0, 1, 2)
 #: Keys of a recipe that change no figure.
@@ -42,7 +36,6 @@ COSMETIC = {"output_dir", "run_name", "data", "logging_steps", "disable_tqdm", "
 SCHEDULE = ("num_train_epochs", "per_device_train_batch_size", "learning_rate", "frozen_epochs")
 # Free of what else the machine does; the median, since the first run also warms caches.
 PROCESSOR = "processor_minutes"
-NONE = "–"  # noqa: RUF001 - a dash for an empty cell
 
 Run = Mapping[str, Any]
 
@@ -88,30 +81,17 @@ TRAINED = tuple(dict.fromkeys(row.recipe for row in ROWS))
 COLUMNS = ("Row", "mR", "Compared with", "Difference", "By seed", "Processor minutes", "Recipe")
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Train what is missing, or print or write the table of what is there."""
-    options = parse(arguments)
-    if not (options.table or options.write):
-        train_missing(options.json, recipes=options.only, seeds=options.seeds, data=options.data)
-    block = table(read_runs(options.json))
-    if options.write:
-        write_block(ROOT / "results" / "ABLATIONS.md", block, begin=BEGIN, end=END)
-    else:
-        print(block)
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="Short trainings, one part switched at a time.")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what is missing, and print the table of what is there."""
+    parser = flags(__doc__, FILE.name)
     parser.add_argument("--data", default="", help="UCM-Captions; default: as the recipe says")
     parser.add_argument(
         "--only", nargs="+", choices=TRAINED, default=TRAINED, metavar="RECIPE", help=str(TRAINED)
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    parser.add_argument("--json", type=Path, default=RESULTS)
-    parser.add_argument("--table", action="store_true", help="train nothing, print the table")
-    parser.add_argument("--write", action="store_true", help="no training, renew ABLATIONS.md")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    train_missing(options.output, recipes=options.only, seeds=options.seeds, data=options.data)
+    print(table(read_runs(options.output)))
 
 
 def train_missing(file: Path, *, recipes: Sequence[str], seeds: Sequence[int], data: str) -> None:
@@ -129,10 +109,10 @@ def train_missing(file: Path, *, recipes: Sequence[str], seeds: Sequence[int], d
     missing = [(r, seed) for seed in seeds for r in recipes if (r, seed) not in made]
     for number, (recipe, seed) in enumerate(missing, start=1):
         print(f"[{number}/{len(missing)}] {recipe}, seed {seed} ...", flush=True)
-        run = train(recipe, seed=seed, data=data)
+        new = train(recipe, seed=seed, data=data)
         # Read again: another series may have written its own recipes in the meantime.
-        write_atomically(file, report([*valid_runs(file), run]))
-        print(f"    mR {run['mR']['none']:.2f} in {run['minutes']:.1f} minutes", flush=True)
+        save(file, report_on([*valid_runs(file), new]), quiet=True)
+        print(f"    mR {new['mR']['none']:.2f}", flush=True)
 
 
 def valid_runs(file: Path) -> list[Run]:
@@ -148,7 +128,7 @@ def train(recipe: str, *, seed: int, data: str) -> Run:
         subprocess.CalledProcessError: the training failed; its own message stands above.
     """
     path = recipe_path(recipe)
-    start, used = time.perf_counter(), processor_seconds()
+    used = processor_seconds()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "training" / "run.py"), str(path)]
         command += ["--output_dir", folder, "--seed", str(seed)]
@@ -158,7 +138,6 @@ def train(recipe: str, *, seed: int, data: str) -> Run:
         "recipe": recipe,
         "seed": seed,
         "mR": validation_scores(results["validation"]),
-        "minutes": round((time.perf_counter() - start) / 60, 2),
         PROCESSOR: round((processor_seconds() - used) / 60, 2),
         "schedule": schedule(read_recipe(path)),
         "fingerprint": fingerprint(recipe),
@@ -187,11 +166,10 @@ def recipe_path(recipe: str) -> Path:
     return RECIPES / f"{recipe}.yaml"
 
 
-def schedule(settings: Mapping[str, Any]) -> dict[str, Any]:
+def schedule(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What a reader needs to know of a recipe's schedule."""
-    return {key: settings[key] for key in SCHEDULE} | {
-        "image_size": settings["config"]["image_size"]
-    }
+    size = {"image_size": recipe["config"]["image_size"]}
+    return {key: recipe[key] for key in SCHEDULE} | size
 
 
 def fingerprint(recipe: str) -> str:
@@ -201,12 +179,12 @@ def fingerprint(recipe: str) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def read_runs(file: Path) -> list[Run]:
+def read_runs(file: Path = FILE) -> list[Run]:
     """Return the runs of a results file; none where it is not there yet."""
-    return json.loads(file.read_text(encoding="utf-8"))["runs"] if file.is_file() else []
+    return (read(file) or {"runs": []})["runs"]
 
 
-def report(runs: Sequence[Run]) -> dict[str, Any]:
+def report_on(runs: Sequence[Run]) -> dict[str, Any]:
     """Content of the results file: the rows, and the runs they come from."""
     return {
         "data": "ucm",
@@ -298,13 +276,5 @@ def with_spread(value: str, spread: float | None) -> str:
     return value if spread is None else f"{value} ± {spread:.2f}"
 
 
-def write_atomically(file: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that an interruption leaves the old file or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, file)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -1,7 +1,7 @@
 """Fifty visitors at once for three minutes: errors, cross-talk, memory and waiting times.
 
     python benchmarks/app_load.py
-    python benchmarks/app_load.py --seconds 900 --json results/app_load_quarter_hour.json
+    python benchmarks/app_load.py --seconds 900 --output results/app_load_quarter_hour.json
 
 Starts ``app.py`` on two cores with the drawn scenes and the shipped models, and beside it a bare
 Gradio app that returns the text it is given. Visitors come from addresses of loopback of their own,
@@ -28,11 +28,9 @@ import io
 import itertools
 import json
 import os
-import platform
 import re
 import shutil
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -46,15 +44,14 @@ from urllib.parse import urlsplit
 import numpy as np
 from app_visitor import RefusedError, Tally, Visitor
 from PIL import Image
+from report import ROOT, flags, run, save, settings
 from space_start import THREADS, RunningApp, started_app
 
-from rsctir_hf.evaluation import library_versions
 from rsctir_hf.files.pictures import list_images
 from rsctir_hf.sample import sample_folder
 from rsctir_hf.ui.server.workbench import READY
 from rsctir_hf.ui.tabs.search_tab import EXAMPLES, GALLERY, OWN
 
-ROOT = Path(__file__).resolve().parents[1]
 CLIENTS = 50
 SECONDS = 180.0
 WARM_UP = 150.0  # by then as many sessions were there as are remembered
@@ -85,14 +82,13 @@ class Expected:
     regions: list[int]
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Load the echo app, then the app; print and write."""
-    parser = argparse.ArgumentParser(description="Fifty visitors at once.")
+    parser = flags(__doc__, "app_load.json")
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--warm-up", type=float, default=WARM_UP)
     parser.add_argument("--pause", type=float, default=PAUSE, help="seconds, on average")
-    parser.add_argument("--json", type=Path, default=ROOT / "results" / "app_load.json")
     parser.add_argument("flags", nargs="*", help="of app.py, after --")
     options = parser.parse_args(arguments)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])  # both apps inherit it
@@ -111,15 +107,8 @@ def main(arguments: Sequence[str]) -> None:
             found = load(app, options)
     found["echo"] = waiting_times(echo)
     found["errors"] += [f"echo: {error}" for error in echo.errors]
-    found["settings"] = {
-        "threads": THREADS,
-        "flags": options.flags,
-        "load_average_after": [round(value, 2) for value in os.getloadavg()],
-        "machine": platform.machine(),
-        "versions": library_versions(),
-    }
-    options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(table(found))
+    found["settings"] = settings(threads=THREADS, flags=options.flags)
+    save(options.output, found)
     if found["errors"] or not found["kept"]:
         raise SystemExit("\n".join(found["errors"][:20]) or "memory grew beyond the limit")
 
@@ -318,20 +307,5 @@ def waiting_times(tally: Tally) -> dict[str, dict[str, float]]:
     }
 
 
-def table(found: dict[str, Any]) -> str:
-    """Return the figures as a Markdown table."""
-    lines = ["| Request | Answers | p50, s | p95, s |", "| --- | --- | --- | --- |"]
-    for kind, row in (found["requests"] | found["echo"]).items():
-        name = kind.replace("_", " ")
-        lines.append(f"| {name} | {row['count']} | {row['p50_seconds']} | {row['p95_seconds']} |")
-    memory = found["memory_mb"]
-    return "\n".join([
-        *lines,
-        "",
-        f"{len(found['errors'])} errors, {found['busy']} times busy; memory {memory['first']} MB, "
-        f"then {memory['last']} MB ({found['memory_growth_percent']:+.2f} %)",
-    ])  # fmt: skip
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -2,7 +2,6 @@
 
     python benchmarks/deletion_test.py --data data/ucm_captions             # all subjects
     python benchmarks/deletion_test.py --data data/ucm_captions --queries 60
-    python benchmarks/deletion_test.py --write                # the table in results/REGIONS.md
 
 For captions of UCM-Captions validation the best picture of the split is found, and the region of
 it with the largest contribution (``rsctir_hf.regions.contribution``): a node of GaLR's graph, or a
@@ -25,8 +24,6 @@ Results are independent draws of captions, but the same picture can answer sever
 bootstrapped over pictures.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,18 +31,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from readme_block import write_block
-from rsod_scoring import read_content, rounded, wilson_interval
-from score_test import ROOT
+from report import CHECKPOINTS, RESULTS, flags, read, rounded, run, save, settings
+from rsod_scoring import wilson_interval
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 from tqdm import tqdm
 
 from rsctir_hf.data.benchmarks import load_benchmark
-from rsctir_hf.embedding.encode import embed_images, embed_texts, evaluating, image_inputs
-from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
-from rsctir_hf.errors import RsctirError
-from rsctir_hf.evaluation import library_versions, results_json
+from rsctir_hf.embedding.encode import evaluating
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.loading.checks import weights_fingerprint
@@ -58,7 +52,7 @@ SUBJECTS = {
     "cmpagl-rs, boxes": ("cmpagl-rs", False),
 }
 REGION_MODEL = "galr-rs"  # whose default proposals a model without regions is asked about
-RESULTS = ROOT / "results" / "deletion_test.json"
+FILE = RESULTS / "deletion_test.json"
 QUERIES = 200
 SEED = 0
 TARGET = 80.0
@@ -67,7 +61,6 @@ NAMED, OTHER, ELSEWHERE = "as named", "another region, in the picture", "elsewhe
 BLUR_KERNEL, BLUR_SIGMA = 41, 12.0  # pixels of the model input
 ALIKE = (0.5, 2.0)  # times the top region's area
 RESAMPLES = 10_000
-BEGIN, END = "<!-- deletion:begin -->", "<!-- deletion:end -->"
 
 Row = Mapping[str, Any]
 
@@ -87,33 +80,19 @@ class Rivals:
     elsewhere: Tensor
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure all subjects, or write the table of what was measured."""
-    options = parse(arguments)
-    if options.write:
-        block = table(read_content(options.json))
-        write_block(ROOT / "results" / "REGIONS.md", block, begin=BEGIN, end=END)
-        return
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure all subjects, print and write."""
+    parser = flags(__doc__, FILE.name)
+    parser.add_argument("--data", required=True, help="folder or Hub id of UCM-Captions")
+    parser.add_argument("--queries", type=int, default=QUERIES, help="distinct captions")
+    parser.add_argument("--subjects", nargs="+", default=list(SUBJECTS), choices=list(SUBJECTS))
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     pictures, captions = read_validation(options.data, options.queries)
     for subject in options.subjects:
         found = measure(subject, pictures, captions)
-        keep(options.json, found)
+        keep(options.output, found)
         print(table({"subjects": [found]}))
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="Take the reason out of results.")
-    parser.add_argument("--data", default="", help="folder or Hub id of UCM-Captions")
-    parser.add_argument("--queries", type=int, default=QUERIES, help="distinct captions")
-    parser.add_argument("--subjects", nargs="+", default=list(SUBJECTS), choices=list(SUBJECTS))
-    parser.add_argument("--json", type=Path, default=RESULTS)
-    parser.add_argument("--write", action="store_true", help="renew results/REGIONS.md")
-    options = parser.parse_args(arguments)
-    if not (options.data or options.write):
-        parser.error("name UCM-Captions with --data")
-    return options
 
 
 def read_validation(data: str, count: int) -> tuple[list[Any], list[str]]:
@@ -132,10 +111,10 @@ def measure(subject: str, pictures: Sequence[Any], captions: Sequence[str]) -> d
         summary.
     """
     name, nodes = SUBJECTS[subject]
-    loaded = load_dual_encoder(ROOT / "checkpoints" / name)
-    proposer = None if nodes else load_dual_encoder(ROOT / "checkpoints" / REGION_MODEL)
-    vectors = embed_images(loaded.model, loaded.processor, pictures).vectors
-    queries = embed_texts(loaded.model, loaded.processor, captions)
+    loaded = Encoder.from_pretrained(CHECKPOINTS / name)
+    proposer = None if nodes else Encoder.from_pretrained(CHECKPOINTS / REGION_MODEL)
+    vectors = loaded.images(pictures).vectors
+    queries = loaded.texts(captions)
     best = (queries @ vectors.T).argmax(dim=1).tolist()
     generator = torch.Generator().manual_seed(SEED)
     rows = []
@@ -155,13 +134,13 @@ def measure(subject: str, pictures: Sequence[Any], captions: Sequence[str]) -> d
         "pictures": len({row["picture"] for row in rows}),
         "readings": list(summaries(rows)),
         "results": rows,
-        "versions": library_versions(),
+        "settings": settings(),
     }
 
 
 def take_out(
-    loaded: LoadedModel,
-    proposer: LoadedModel | None,
+    loaded: Encoder,
+    proposer: Encoder | None,
     picture: Any,  # noqa: ANN401 - a PIL picture
     query: Tensor,
     generator: torch.Generator,
@@ -172,7 +151,7 @@ def take_out(
     the picture has fewer than two regions that the model used.
     """
     with evaluating(loaded.model):
-        inputs = image_inputs(loaded.model, loaded.processor, [picture])
+        inputs = loaded.inputs([picture])
         pixels = inputs["pixel_values"]
         if proposer is None:
             found = node_contributions(loaded.model, inputs, query)
@@ -194,10 +173,10 @@ def take_out(
     return row
 
 
-def proposals(proposer: LoadedModel, picture: Any) -> Tensor:  # noqa: ANN401 - a PIL picture
+def proposals(proposer: Encoder, picture: Any) -> Tensor:  # noqa: ANN401 - a PIL picture
     """Return a GaLR model's default proposals (N, 4) in pixels of its input, strongest first."""
     model: Any = proposer.model
-    graph = model.get_region_graph(**image_inputs(model, proposer.processor, [picture]))
+    graph = model.get_region_graph(**Encoder(model, proposer.processor).inputs([picture]))
     return graph.boxes[0, graph.mask[0]]
 
 
@@ -286,34 +265,30 @@ def clustered_interval(won: Tensor, pictures: Tensor) -> tuple[float, float]:
 
 def keep(file: Path, found: Mapping[str, Any]) -> None:
     """Put a subject's figures into the results file, in the place of its earlier ones."""
-    kept = (read_content(file) or {"subjects": []})["subjects"]
+    kept = (read(file) or {"subjects": []})["subjects"]
     kept = [*(each for each in kept if each["subject"] != found["subject"]), dict(found)]
     kept.sort(key=lambda each: list(SUBJECTS).index(each["subject"]))
-    file.write_text(results_json({"target": TARGET, "subjects": kept}), encoding="utf-8")
+    save(file, {"target": TARGET, "subjects": kept}, quiet=True)
 
 
 def table(content: Mapping[str, Any] | None) -> str:
     """Markdown of the figures that are there."""
     if content is None:
         return "Not measured yet."
-    rows = [["Subject", "Reading", "Top region costs more", "Mean fall, top / rival", "Results"]]
-    for found in content["subjects"]:
-        for each in found["readings"]:
-            low, high = each["by_picture"]
-            rows.append(
-                [
-                    found["subject"],
-                    each["reading"],
-                    f"{each['share']:.1f} % ({low:.1f} to {high:.1f})",
-                    f"{each['drop_top']:.4f} / {each['drop_rival']:.4f}",
-                    f"{each['results']}, {found['pictures']} pictures",
-                ]
-            )
-    return markdown_table(rows[0], rows[1:])
+    head = ["Subject", "Reading", "Top region costs more", "Mean fall, top / rival", "Results"]
+    rows = [
+        [
+            found["subject"],
+            each["reading"],
+            "{:.1f} % ({:.1f} to {:.1f})".format(each["share"], *each["by_picture"]),
+            f"{each['drop_top']:.4f} / {each['drop_rival']:.4f}",
+            f"{each['results']}, {found['pictures']} pictures",
+        ]
+        for found in content["subjects"]
+        for each in found["readings"]
+    ]
+    return markdown_table(head, rows)
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except RsctirError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -12,31 +12,18 @@ the very weights of a record that is committed, once for each checkpoint; a line
 code: they may be scored at any time and tell whether the weights still do what they did.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from score_test import (
-    ROOT,
-    TEST,
-    Scoring,
-    add_log_line,
-    keep_record,
-    read_record,
-    refuse_other_weights,
-    refuse_second_score,
-    refuse_uncommitted,
-)
+from report import ROOT, flags, run, save
+from score_test import TEST, Scoring, add_log_line, chosen_record, keep_record
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, PreTrainedModel
 
 import rsctir_hf  # registers the detector with the Auto classes
 from rsctir_hf.detection.average_precision import evaluate_detection
 from rsctir_hf.detection.boxed_sets import DRAWN_NAMES, read_split
 from rsctir_hf.detection.crops import BoxedPicture, read_boxed_folder
-from rsctir_hf.errors import RsctirError
-from rsctir_hf.evaluation import results_json
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.sample import sample_folder
 
@@ -58,40 +45,24 @@ class DetectorScoring(Scoring):
         """Where the scores are written."""
         return self.root / "results" / f"{self.name}_{RSOD}_{self.split}_map50.json"
 
-    @property
-    def drawn_file(self) -> Path:
-        """Where the scores on the drawn scenes are written."""
-        return self.root / "results" / f"{self.name}_drawn_map50.json"
 
-
-def main(arguments: Sequence[str]) -> None:
-    """Record a run, or score its model on test."""
-    options = parse(arguments)
-    scoring = DetectorScoring(Path(options.folder), options.name, RSOD, TEST, ROOT)
-    if options.record:
-        print(write_run_record(scoring))
-        return
-    if options.data == SAMPLE:
-        report = score_drawn(scoring)
-    else:
-        report = score(scoring, read_split(Path(options.data), TEST))
-    for name, value in report["metrics"].items():
-        print(f"{name:<20} {value:6.2f}")
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="Score a chosen detector, and log it.")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Record a run, or score its model."""
+    parser = flags(__doc__)
     parser.add_argument("folder", help="model folder, as training/detector.py writes it")
     parser.add_argument("--name", required=True, help="of the checkpoint: overhead-rsod")
     parser.add_argument("--data", default="", help="folder of RSOD: classes.json, test/; or sample")
-    parser.add_argument(
-        "--record", action="store_true", help="keep the run's record, score nothing"
-    )
+    parser.add_argument("--record", action="store_true", help="keep the run's record only")
     options = parser.parse_args(arguments)
     if not (options.record or options.data):
         parser.error("name the folder of RSOD with --data, or keep the record with --record")
-    return options
+    scoring = DetectorScoring(Path(options.folder), options.name, RSOD, TEST, ROOT)
+    if options.record:
+        print(write_run_record(scoring))
+    elif options.data == SAMPLE:
+        score_drawn(scoring)
+    else:
+        score(scoring, read_split(Path(options.data), TEST))
 
 
 def load_detector(folder: Path) -> tuple[PreTrainedModel, Any]:
@@ -119,15 +90,11 @@ def score(scoring: DetectorScoring, pictures: Sequence[BoxedPicture]) -> dict[st
         ScoringRefusedError: it was scored before, its record is not committed, or the weights are
             not those of the record.
     """
-    record = read_record(scoring.record_file)
-    refuse_second_score(scoring)
-    refuse_uncommitted(scoring)
     model, processor = load_detector(scoring.folder)
-    weights = weights_fingerprint(model)
-    refuse_other_weights(scoring, record, weights)
-    seed = record["validation"][0]["seed"]
+    seed = chosen_record(scoring, weights_fingerprint(model))["validation"][0]["seed"]
     named = {"data": RSOD, "split": scoring.split, "seed": seed}
-    report = write_report(scoring.map_file, scoring, model, processor, pictures, named)
+    report = named | report_on(scoring, model, processor, pictures)
+    save(scoring.map_file, report)
     add_log_line(scoring, f"{scoring.title}, AP50 of each class", seed=seed)
     return report
 
@@ -135,30 +102,26 @@ def score(scoring: DetectorScoring, pictures: Sequence[BoxedPicture]) -> dict[st
 def score_drawn(scoring: DetectorScoring) -> dict[str, Any]:
     """Score a detector on the drawn scenes of the built-in gallery, and write the report."""
     model, processor = load_detector(scoring.folder)
-    pictures = drawn_pictures(model)
-    return write_report(scoring.drawn_file, scoring, model, processor, pictures, {"data": "drawn"})
+    report = {"data": "drawn"} | report_on(scoring, model, processor, drawn_pictures(model))
+    save(scoring.map_file.with_name(f"{scoring.name}_drawn_map50.json"), report)
+    return report
 
 
-def write_report(
-    file: Path,
+def report_on(
     scoring: DetectorScoring,
     model: PreTrainedModel,
     processor: Any,  # noqa: ANN401 - image processors share no typed base
     pictures: Sequence[BoxedPicture],
-    named: dict[str, Any],
 ) -> dict[str, Any]:
-    """Score a detector on pictures and write the report; ``named`` says what they are."""
-    report = {
+    """Score a detector on pictures."""
+    return {
         "model": scoring.name,
         "model_revision": f"weights:{weights_fingerprint(model)}",
-        **named,
         "pictures": len(pictures),
         "protocol": PROTOCOL,
         "code": f"rsctir_hf {rsctir_hf.__version__}",
         "metrics": evaluate_detection(model, processor, pictures),
     }
-    file.write_text(results_json(report), encoding="utf-8")
-    return report
 
 
 def drawn_pictures(model: PreTrainedModel) -> list[BoxedPicture]:
@@ -169,7 +132,4 @@ def drawn_pictures(model: PreTrainedModel) -> list[BoxedPicture]:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except RsctirError as error:
-        sys.exit(f"error: {error}")
+    run(main)

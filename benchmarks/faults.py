@@ -14,7 +14,6 @@ On drawn pictures, with tiny models of random weights. Takes about ten minutes o
 writes ``results/faults.json``; ends with an error if anything was found.
 """
 
-import argparse
 import contextlib
 import hashlib
 import importlib.util
@@ -23,13 +22,11 @@ import json
 import logging
 import multiprocessing
 import os
-import platform
 import random
 import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,44 +36,29 @@ from typing import Any
 
 import numpy as np
 import torch
+from report import ROOT, Task, flags, read, run, save, settings, timed
 from safetensors.torch import load_file
 from tqdm import tqdm
 from transformers import set_seed
 
 from rsctir_cli.main import app as rsctir
 from rsctir_hf.embedding.dataset_rows import load_embeddings
-from rsctir_hf.evaluation import library_versions
 from rsctir_hf.files.atomic import UNFINISHED
 from rsctir_hf.files.pictures import list_images
 from rsctir_hf.sample import sample_folder
 from rsctir_hf.training.resumption import checkpoint_fault, checkpoints_of
 from rsctir_hf.vector_index.opening import open_index
+from tests.tiny_recipes import TINY, TINY_CONFIG
 
-ROOT = Path(__file__).resolve().parents[1]
 KILLS = 50
 SEED = 0
 TOLERANCE = 1e-5
 TRAINED, HELD_OUT, PICTURES, OLDER = 9, 4, 48, 12  # pictures of each
-TRAINING = {
-    "image_weights": "none",
-    "text_weights": "none",
-    "text_layers": "0",
-    "max_tokens": "12",
+TRAINING = TINY | {
     "num_train_epochs": "4",
-    "per_device_train_batch_size": "3",
-    "per_device_eval_batch_size": "4",
-    "frozen_epochs": "{}",
-    "lr_factors": "{}",
-    "report_to": "none",
-    "use_cpu": "true",
     "disable_tqdm": "true",
-    "dataloader_num_workers": "0",
-    "dataloader_persistent_workers": "false",
-    "complete": "false",
     "resume_from_checkpoint": "true",
-    "config": "{image_size: 32, embed_dim: 8, depths: [1, 1], num_heads: [2, 2], window_size: 4, "
-    "projection_dim: 8, fusion_layers: 1, text_config: {vocab_size: 30522, hidden_size: 8, "
-    "num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 16}}",
+    "config": TINY_CONFIG["cmpagl"],
 }
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir")
 
@@ -90,13 +72,11 @@ class Work:
         state: what the folder holds, in a form that is equal for equal content; None where it
             holds nothing yet. Raises where something of ours cannot be read.
         older: fills the folder with what an earlier run left.
-        equal: whether two states are the same, up to rounding.
     """
 
     run: Callable[[Path], None]
     state: Callable[[Path], Any]
     older: Callable[[Path], None]
-    equal: Callable[[Any, Any], bool] = lambda left, right: left == right
 
 
 @dataclass
@@ -112,12 +92,11 @@ class Tally:
     findings: list[str] = field(default_factory=list)
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Kill, look, go on, print and write."""
-    parser = argparse.ArgumentParser(description="Kill our work at any moment.")
+    parser = flags(__doc__, "faults.json")
     parser.add_argument("--kills", type=int, default=KILLS, help="of each kind of work")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--json", type=Path, default=ROOT / "results" / "faults.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # a fork must not meet the threads of this process
     logging.disable(logging.CRITICAL)
@@ -132,15 +111,9 @@ def main(arguments: Sequence[str]) -> None:
         "seed": options.seed,
         "tolerance": TOLERANCE,
         "work": {name: vars(tally) for name, tally in tallies.items()},
-        "settings": {"machine": platform.machine(), "versions": library_versions()},
+        "settings": settings(),
     }
-    options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    for name, tally in tallies.items():
-        print(
-            f"{name}: {tally.kills} kills, older {tally.left_older}, newer {tally.left_newer}, "
-            f"broken checkpoints {tally.broken_checkpoints_passed_over}, gone on to the same end "
-            f"{tally.resumed_equal}, findings {len(tally.findings)}"
-        )
+    save(options.output, found)
     if any(tally.findings for tally in tallies.values()):
         raise SystemExit("\n".join(each for tally in tallies.values() for each in tally.findings))
 
@@ -173,26 +146,13 @@ def works(place: Path) -> dict[str, Work]:
         command("index", "--model", model, "--images", gallery, "--index", folder / "out")
 
     return {
-        "training": Work(
-            run=lambda folder: train(data, folder),
-            state=trained_state,
-            older=lambda folder: None,
-            equal=same_training,
-        ),
-        "embedding": Work(
-            run=embed, state=embedded_state, older=lambda folder: embed(folder, OLDER),
-            equal=same_vectors,
-        ),
-        "indexing": Work(
-            run=index, state=indexed_state, older=lambda folder: index(folder, OLDER),
-            equal=same_vectors,
-        ),
+        "training": Work(lambda folder: train(data, folder), trained_state, lambda folder: None),
+        "embedding": Work(embed, embedded_state, partial(embed, count=OLDER)),
+        "indexing": Work(index, indexed_state, partial(index, count=OLDER)),
         "cards": Work(
-            run=lambda folder: write_cards(folder, newer),
-            state=card_state,
-            older=lambda folder: write_cards(folder, older),
+            partial(write_cards, results=newer), card_state, partial(write_cards, results=older)
         ),
-    }  # fmt: skip
+    }
 
 
 def kill_at_random(work: Work, place: Path, *, kills: int, title: str) -> Tally:
@@ -202,9 +162,7 @@ def kill_at_random(work: Work, place: Path, *, kills: int, title: str) -> Tally:
         folder.mkdir(parents=True)
         in_child(partial(work.older, folder))
     older = work.state(before)
-    started = time.monotonic()
-    events = count_events(lambda: work.run(whole))
-    seconds = time.monotonic() - started
+    seconds, events = timed(lambda: count_events(partial(work.run, whole)))
     newer = work.state(whole)
     tally = Tally()
     progress = tqdm(total=kills, desc=title, unit="kill")
@@ -227,7 +185,7 @@ def kill_at_random(work: Work, place: Path, *, kills: int, title: str) -> Tally:
         with noted(tally, when):
             look(work, folder, older, newer, tally)
             in_child(partial(work.run, folder))
-            if not work.equal(work.state(folder), newer):
+            if not same(work.state(folder), newer):
                 raise ValueError("the run that went on ended differently")
             tally.resumed_equal += 1
         shutil.rmtree(folder)
@@ -246,9 +204,9 @@ def look(work: Work, folder: Path, older: Any, newer: Any, tally: Tally) -> None
     else:
         pairs = [(left, older, newer)]
     for found, old, new in pairs:
-        if found is None or work.equal(found, old):
+        if found is None or same(found, old):
             tally.left_older += 1
-        elif work.equal(found, new):
+        elif same(found, new):
             tally.left_newer += 1
         else:
             raise ValueError("a file is neither the older nor the newer one")
@@ -303,57 +261,55 @@ def fill(folder: Path, pictures: Sequence[Path]) -> None:
 
 
 def trained_state(folder: Path) -> dict[str, Any]:
-    """Return weights and loss curve of the finished model; empty before there is one."""
+    """Return weights and curves of the finished model; empty before there is one.
+
+    Of texts only whether they are there: they name the folder they were written in.
+    """
     weights = folder / "model.safetensors"
     found: dict[str, Any] = {}
     if weights.is_file():
         found["weights"] = {name: each.float().numpy() for name, each in load_file(weights).items()}
     for name in ("config.json", "recipe.yaml", "README.md", "tokenizer.json"):
         if (folder / name).is_file():
-            found[name] = (folder / name).read_text(encoding="utf-8")
-    if (folder / "results.json").is_file():
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        log = results["log"]
-        found["curve"] = [(line["step"], line["loss"]) for line in log if "loss" in line]
-        found["scores"] = [(line["step"], line["eval_mR"]) for line in log if "eval_mR" in line]
+            found[name] = (folder / name).stat().st_size > 0
+    log = (read(folder / "results.json") or {"log": []})["log"]
+    for key in ("loss", "eval_mR"):
+        found[key] = np.array([(line["step"], line[key]) for line in log if key in line])
     return found
 
 
-def same_training(left: Any, right: Any) -> bool:  # noqa: ANN401
-    """Compare weights and curves to ``TOLERANCE``, texts by character."""
+def same(left: Any, right: Any) -> bool:  # noqa: ANN401
+    """Compare two states: numbers to ``TOLERANCE``, all else to the letter."""
     if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(
-            same_training(left[name], right[name]) for name in left
-        )
-    if isinstance(left, np.ndarray | list) and isinstance(right, np.ndarray | list):
-        return np.allclose(left, right, rtol=0, atol=TOLERANCE)
-    # Texts name the folder they were written in.
-    return isinstance(left, str) and isinstance(right, str) and len(left) > 0 and len(right) > 0
+        return left.keys() == right.keys() and all(same(left[name], right[name]) for name in left)
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return all(same(one, other) for one, other in zip(left, right, strict=True))
+    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+        return left.shape == right.shape and np.allclose(left, right, rtol=0, atol=TOLERANCE)
+    return left == right
 
 
-def embedded_state(folder: Path) -> list[tuple[str, list[float]]] | None:
+def embedded_state(folder: Path) -> tuple[list[str], np.ndarray] | None:
     """Return the embeddings on record, by picture."""
     if not (folder / "out" / "embeddings.json").is_file():
         return None
-    return sorted((row["id"], row["embedding"]) for row in load_embeddings(folder / "out"))
+    return by_name({row["id"]: row["embedding"] for row in load_embeddings(folder / "out")})
 
 
-def indexed_state(folder: Path) -> list[tuple[str, list[float]]] | None:
+def indexed_state(folder: Path) -> tuple[list[str], np.ndarray] | None:
     """Return what the index loads to, by picture."""
     if not (folder / "out" / "index.json").is_file():
         return None
     index = open_index(folder / "out", must_exist=True)
     ids = index.ids()
     names = (str(entry.metadata["path"]) for entry in index.entries_of(ids))
-    return sorted(zip(names, index.vectors_of(ids).tolist(), strict=True))
+    return by_name(dict(zip(names, index.vectors_of(ids).tolist(), strict=True)))
 
 
-def same_vectors(left: Any, right: Any) -> bool:  # noqa: ANN401
-    """Compare ids, and vectors to ``TOLERANCE``: batches differ, and with them the last digit."""
-    if not left or not right:
-        return not left and not right
-    (ids, vectors), (others, expected) = (tuple(zip(*each, strict=True)) for each in (left, right))
-    return ids == others and np.allclose(vectors, expected, rtol=0, atol=TOLERANCE)
+def by_name(vectors: dict[str, list[float]]) -> tuple[list[str], np.ndarray]:
+    """Return names in order and the vectors of each."""
+    names = sorted(vectors)
+    return names, np.array([vectors[name] for name in names])
 
 
 def card_state(folder: Path) -> dict[str, str]:
@@ -366,14 +322,18 @@ def card_state(folder: Path) -> dict[str, str]:
     }
 
 
-def fork(work: Callable[[], None], prepare: Callable[[], None]) -> BaseProcess:
-    """Start work in a child that has all modules already."""
+def fork(work: Task, on_change: Task | None = None) -> BaseProcess:
+    """Start work in a child that has all modules already; it tells of each change to a file."""
+
+    def watch(event: str, details: tuple[Any, ...]) -> None:
+        if on_change is not None and changes_files(event, details):
+            on_change()
 
     def quietly() -> None:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
-        prepare()
+        sys.addaudithook(watch)
         work()
 
     child = multiprocessing.get_context("fork").Process(target=quietly)
@@ -381,21 +341,21 @@ def fork(work: Callable[[], None], prepare: Callable[[], None]) -> BaseProcess:
     return child
 
 
-def in_child(work: Callable[[], None]) -> None:
+def in_child(work: Task, on_change: Task | None = None) -> None:
     """Do work to its end in a child.
 
     Raises:
         RuntimeError: it failed.
     """
-    child = fork(work, lambda: None)
+    child = fork(work, on_change)
     child.join()
     if child.exitcode:
         raise RuntimeError(f"the command ended with {child.exitcode}")
 
 
-def kill_after(work: Callable[[], None], seconds: float) -> bool:
+def kill_after(work: Task, seconds: float) -> bool:
     """Kill work after a time; whether it was still at work."""
-    child = fork(work, lambda: None)
+    child = fork(work)
     child.join(seconds)
     if child.is_alive():
         os.kill(child.pid or 0, signal.SIGKILL)
@@ -403,37 +363,27 @@ def kill_after(work: Callable[[], None], seconds: float) -> bool:
     return child.exitcode == -signal.SIGKILL
 
 
-def kill_at_event(work: Callable[[], None], number: int) -> bool:
+def kill_at_event(work: Task, number: int) -> bool:
     """Kill work just before its ``number``-th change to a file; whether there was one."""
+    left = iter(range(number, 0, -1))
 
-    def prepare() -> None:
-        left = iter(range(number, 0, -1))
+    def change() -> None:
+        if next(left) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        def watch(event: str, details: tuple[Any, ...]) -> None:
-            if changes_files(event, details) and next(left) == 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(watch)
-
-    child = fork(work, prepare)
+    child = fork(work, change)
     child.join()
     return child.exitcode == -signal.SIGKILL
 
 
-def count_events(work: Callable[[], None]) -> int:
+def count_events(work: Task) -> int:
     """Do work to its end in a child, and count its changes to files."""
     seen = multiprocessing.get_context("fork").Value("i", 0)
 
-    def prepare() -> None:
-        def watch(event: str, details: tuple[Any, ...]) -> None:
-            seen.value += changes_files(event, details)
+    def change() -> None:
+        seen.value += 1
 
-        sys.addaudithook(watch)
-
-    child = fork(work, prepare)
-    child.join()
-    if child.exitcode:
-        raise RuntimeError(f"an undisturbed run ended with {child.exitcode}")
+    in_child(work, change)
     return seen.value
 
 
@@ -447,4 +397,4 @@ def changes_files(event: str, details: tuple[Any, ...]) -> bool:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -7,8 +7,6 @@ Draws what ``vector_search.py`` (search, 10^3 to 10^6 vectors) and ``embedding_s
 ``results/growth.svg``.
 """
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from report import RESULTS, flags, read, run
 
-ROOT = Path(__file__).resolve().parents[1]
 SEARCHED = {"exact": "exact", "hnsw": "HNSW"}
 SET = "clustered"
 COLOURS = ("#1b6ca8", "#c1541a")
@@ -28,14 +26,11 @@ Curve = list[tuple[float, float]]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read, draw and write."""
-    parser = argparse.ArgumentParser(description="One picture of both growth curves.")
-    parser.add_argument("--results", type=Path, default=ROOT / "results")
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "growth.svg")
+    parser = flags(__doc__, "growth.svg")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    search = json.loads((options.results / "vector_search.json").read_text(encoding="utf-8"))
-    embedding = json.loads((options.results / "embedding_speed.json").read_text(encoding="utf-8"))
-    draw(search_curves(search), embedding_curves(embedding), options.output)
-    print(f"{options.output}: {options.output.stat().st_size} bytes")
+    search = search_curves(read(options.results / "vector_search.json"))
+    draw(search, embedding_curves(read(options.results / "embedding_speed.json")), options.output)
 
 
 def search_curves(found: Mapping[str, Any]) -> dict[str, Curve]:
@@ -79,4 +74,4 @@ def panel(axes: Axes, curves: Mapping[str, Curve], *, title: str, across: str, u
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

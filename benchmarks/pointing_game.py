@@ -3,7 +3,6 @@
     python benchmarks/pointing_game.py --data data/rsod          # RSOD train: all ways, choice
     git add results && git commit -m "Chosen on RSOD train: how the pointing game is played"
     python benchmarks/pointing_game.py --data data/rsod --test   # once
-    python benchmarks/pointing_game.py --write                   # the table in results/REGIONS.md
 
 Both shipped models, default proposals, nothing trained on RSOD. For each picture and each class in
 it ("airplane", "storage tank", "overpass", "playground") the region with the largest contribution
@@ -26,8 +25,6 @@ word alone, its plain cosine and default proposals. Beside them, in the same run
   (``patch_similarity``), wording and grid chosen on train as well.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
@@ -52,33 +49,27 @@ from pointing import (
     best,
     summary,
 )
-from readme_block import write_block
+from report import CHECKPOINTS, read, rounded, run
 from rsod_scoring import (
     TRAIN,
     RsodScoring,
     macro_interval,
-    parsed,
-    read_choice,
-    read_content,
     refuse_choice_after_test,
-    rounded,
-    rsod_parser,
+    rsod_flags,
     scoring_of,
     some_of_each_class,
     wilson_interval,
     write_choice,
     write_score,
 )
-from score_test import ROOT, TEST
+from score_test import TEST, chosen_record
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from rsctir_hf.detection.boxed_sets import read_classes, read_split
 from rsctir_hf.detection.crops import BoxedPicture
-from rsctir_hf.embedding.encode import embed_texts, image_inputs
-from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
-from rsctir_hf.errors import RsctirError
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.models.galr.backbone_galr import run_backbone
@@ -110,31 +101,18 @@ PROPOSAL, FINER_PROPOSAL = "a random proposal", "a random finer proposal"
 POINT, CENTRE = "a random point", "the image's centre"
 FINER_LEVELS, FINER_CELLS = (1, 2), 5  # of the region model's maps; box side in cells
 EVERY = 8  # sentence of the caption bank counts for the average one
-BEGIN, END = "<!-- pointing:begin -->", "<!-- pointing:end -->"
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Choose on train, score on test, or write the table."""
-    options = parse(arguments)
-    scorings = [
-        scoring_of(ROOT / "checkpoints" / name, MEASURED, root=ROOT) for name in options.models
-    ]
-    if options.write:
-        write_block(ROOT / "results" / "REGIONS.md", table(scorings), begin=BEGIN, end=END)
-        return
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Choose on train, or score on test."""
+    options = rsod_flags(__doc__, MODELS).parse_args(arguments)
     torch.set_num_threads(1)
     data = Path(options.data)
-    for scoring in scorings:
-        content = score(scoring, data) if options.test else choose(scoring, data, options.pictures)
-        for row in content["rows"]:
-            print(f"{scoring.name:<10} {row['name']:<22} macro {row['macro']:6.2f}", flush=True)
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = rsod_parser("The pointing game on RSOD.")
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
-    return parsed(parser, arguments)
+    for scoring in (scoring_of(name, MEASURED) for name in options.models):
+        if options.test:
+            score(scoring, data)
+        else:
+            choose(scoring, data, options.pictures)
 
 
 def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
@@ -144,7 +122,7 @@ def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
         ScoringRefusedError: test has been scored: the choice stands.
     """
     refuse_choice_after_test(scoring)
-    loaded = load_dual_encoder(scoring.folder)
+    loaded = Encoder.from_pretrained(scoring.folder)
     pictures = some_of_each_class(read_split(data, TRAIN), most)
     game = look(loaded, pictures, read_classes(data), list(askings()))
     ways = {way: summary(game.play(way)) for way in ways_of(loaded)}
@@ -172,10 +150,10 @@ def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
 
 
 def score(scoring: RsodScoring, data: Path) -> dict[str, Any]:
-    """Play the chosen way on RSOD test, once; see ``rsod_scoring.read_choice``."""
-    loaded = load_dual_encoder(scoring.folder)
+    """Play the chosen way on RSOD test, once; see ``score_test.chosen_record``."""
+    loaded = Encoder.from_pretrained(scoring.folder)
     weights = weights_fingerprint(loaded.model)
-    record = read_choice(scoring, weights=weights)
+    record = chosen_record(scoring, weights)
     chosen, finer = way_from(record["chosen"]), way_from(record["chosen_finer"])
     patch = Asking(**record["chosen_patch"]["asking"]), int(record["chosen_patch"]["side"])
     pictures = read_split(data, TEST)
@@ -211,13 +189,13 @@ def best_for(asking: Asking, validation: Sequence[Mapping[str, Any]]) -> Way:
     return best(played)
 
 
-def ways_of(loaded: LoadedModel) -> Iterator[Way]:
+def ways_of(loaded: Encoder) -> Iterator[Way]:
     """Yield every way a model can play."""
     for masked, asking, divisor in product(maskings_of(loaded), askings(), DIVISORS):
         yield Way(asking, masked, divisor)
 
 
-def maskings_of(loaded: LoadedModel) -> list[str]:
+def maskings_of(loaded: Encoder) -> list[str]:
     """Return what a model can leave out, the app's own first."""
     found = {
         NODE: isinstance(loaded.model, NodeMaskingModel),
@@ -227,14 +205,14 @@ def maskings_of(loaded: LoadedModel) -> list[str]:
     return [name for name, able in found.items() if able]
 
 
-def plain_way(loaded: LoadedModel) -> Way:
+def plain_way(loaded: Encoder) -> Way:
     """Return what the app shows for a word: its plain contribution."""
     return Way(Asking("word", COSINE), maskings_of(loaded)[0], "nothing")
 
 
 @torch.no_grad()
 def look(
-    loaded: LoadedModel,
+    loaded: Encoder,
     pictures: Sequence[BoxedPicture],
     classes: Sequence[str],
     asked: Sequence[Asking],
@@ -242,9 +220,9 @@ def look(
     """Compute what all ways need of each picture and class."""
     queries = query_vectors(loaded, classes, asked)
     own = isinstance(loaded.model, NodeMaskingModel)
-    proposer = loaded if own else load_dual_encoder(ROOT / "checkpoints" / REGION_MODEL)
+    proposer = loaded if own else Encoder.from_pretrained(CHECKPOINTS / REGION_MODEL)
     seen: dict[str, list[Seen]] = {}
-    for picture in tqdm(pictures, desc=scoring_name(loaded), unit="picture"):
+    for picture in tqdm(pictures, desc=Path(loaded.id).name, unit="picture"):
         for label in sorted(set(picture.labels.tolist())):
             objects = torch.from_numpy(picture.boxes[picture.labels == label]).float()
             name = classes[label]
@@ -253,13 +231,8 @@ def look(
     return Game(tuple(asked), seen)
 
 
-def scoring_name(loaded: LoadedModel) -> str:
-    """Name of a model's folder."""
-    return Path(loaded.model_id).name
-
-
 def query_vectors(
-    loaded: LoadedModel, classes: Sequence[str], asked: Sequence[Asking]
+    loaded: Encoder, classes: Sequence[str], asked: Sequence[Asking]
 ) -> dict[str, Tensor]:
     """Return the vectors (A, D) that each class is asked for with."""
     average = torch.zeros(())
@@ -277,20 +250,20 @@ def query_vectors(
     return vectors
 
 
-def embed(loaded: LoadedModel, sentences: Sequence[str]) -> Tensor:
+def embed(loaded: Encoder, sentences: Sequence[str]) -> Tensor:
     """Unit vectors (C, D) of sentences."""
-    return embed_texts(loaded.model, loaded.processor, sentences)
+    return loaded.texts(sentences)
 
 
 def look_at(
-    loaded: LoadedModel,
-    proposer: LoadedModel,
+    loaded: Encoder,
+    proposer: Encoder,
     picture: BoxedPicture,
     objects: Tensor,
     queries: Tensor,
 ) -> Seen:
     """Compute the contributions to queries (A, D), and the cells' cosines with them."""
-    inputs = image_inputs(loaded.model, loaded.processor, [picture.image])
+    inputs = loaded.inputs([picture.image])
     pixels = inputs["pixel_values"]
     size = (pixels.shape[-1], pixels.shape[-2])
     found = {}
@@ -305,14 +278,14 @@ def look_at(
     return Seen(objects * torch.tensor(scale * 2), found, cosines, size)
 
 
-def proposals(proposer: LoadedModel, picture: BoxedPicture) -> dict[str, Tensor]:
+def proposals(proposer: Encoder, picture: BoxedPicture) -> dict[str, Tensor]:
     """Return a GaLR model's proposals, ``BOX`` the default ones and ``FINER``.
 
     Each (N, 4), strongest first, in pixels of its input.
     """
     model: Any = proposer.model
     config = model.config
-    pixels = image_inputs(model, proposer.processor, [picture.image])["pixel_values"]
+    pixels = Encoder(model, proposer.processor).inputs([picture.image])["pixel_values"]
     size = (pixels.shape[-2], pixels.shape[-1])
     maps, _ = run_backbone(model.backbone, pixels, config)
     found = {
@@ -363,7 +336,7 @@ def table(scorings: Sequence[RsodScoring]) -> str:
     """Markdown of the figures that are there."""
     lines: list[list[str]] = []
     for scoring, split in product(scorings, (TRAIN, TEST)):
-        content = read_content(scoring.test_file if split == TEST else scoring.record_file)
+        content = read(scoring.test_file if split == TEST else scoring.record_file)
         if content is None:
             continue
         names = list(content["rows"][0]["classes"])
@@ -383,7 +356,4 @@ def cells_of(row: Mapping[str, Any], model: str, split: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except RsctirError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -3,8 +3,7 @@
     pip install -e ".[bench]"                                       # OpenCV with ximgproc
     python benchmarks/proposal_recall.py --data data/rsod           # RSOD train: layout of the grid
     git add results && git commit -m "Chosen on RSOD train: what the proposals are compared with"
-    python benchmarks/proposal_recall.py --data data/rsod --test  # once
-    python benchmarks/proposal_recall.py --write                  # the table in results/REGIONS.md
+    python benchmarks/proposal_recall.py --data data/rsod --test    # once
 
 Recall: the share of a class's boxes that overlap one of a picture's 20 proposals with an IoU of
 at least 0.5; macro: the mean over classes. Nothing is trained on RSOD, and the default proposals
@@ -19,43 +18,38 @@ the same run: proposals and graph over the image tower's own forward pass.
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from PIL import Image
-from readme_block import write_block
+from report import Task, read, rounded, run, timed
 from rsod_scoring import (
     TRAIN,
     RsodScoring,
     macro_interval,
-    parsed,
-    read_choice,
-    read_content,
     refuse_choice_after_test,
-    rounded,
-    rsod_parser,
+    rsod_flags,
     scoring_of,
     some_of_each_class,
     wilson_interval,
     write_choice,
     write_score,
 )
-from score_test import ROOT, TEST
+from score_test import TEST, chosen_record
 from torch import Tensor
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from rsctir_hf.detection.boxed_sets import read_classes, read_split
 from rsctir_hf.detection.crops import BoxedPicture
-from rsctir_hf.embedding.encode import image_inputs
-from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
-from rsctir_hf.errors import MissingDependencyError, RsctirError
+from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.errors import MissingDependencyError
 from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.models.galr.backbone_galr import run_backbone
@@ -83,7 +77,7 @@ class Layout:
     height: float = 0.0
 
 
-MODEL = ROOT / "checkpoints" / "galr-rs"
+MODEL = "galr-rs"
 MEASURED = "proposal recall"
 COUNT = 20  # boxes of a picture
 LEAST_IOU = 0.5
@@ -96,8 +90,6 @@ GRIDS: dict[str, tuple[Layout, ...]] = {
     "grid, 4 x 4 and 2 x 2": (Layout(4, 4), Layout(2, 2)),
     "grid, 5 x 4, overlapping thirds": (Layout(5, 4, 1 / 3, 1 / 3),),
 }
-BEGIN, END = "<!-- proposals:begin -->", "<!-- proposals:end -->"
-
 Way = Callable[[Image.Image], Tensor]
 
 
@@ -127,12 +119,11 @@ class Tally:
         classes: dict[str, Any] = {}
         for name, found in self.found.items():
             total, hits = sum(self.objects[name]), sum(found)
-            interval = rounded(wilson_interval(hits, total))
             classes[name] = {
                 "objects": total,
                 "pictures": len(found),
                 "recall": round(100 * hits / total, 2),
-                "interval": interval,
+                "interval": rounded(wilson_interval(hits, total)),
             }
         macro = statistics.fmean(each["recall"] for each in classes.values())
         by_picture = [
@@ -142,10 +133,7 @@ class Tally:
             "way": way,
             "macro": round(macro, 2),
             "classes": classes,
-            "macro_of_pictures": round(
-                100 * statistics.fmean(float(each.mean()) for each in by_picture), 2
-            ),
-            "macro_of_pictures_interval": rounded(macro_interval(by_picture)),
+            "interval_over_pictures": rounded(macro_interval(by_picture)),
             "boxes": round(statistics.fmean(self.boxes), 2),
             "milliseconds": round(statistics.median(self.milliseconds), 2),
             "milliseconds_quartiles": rounded(np.percentile(self.milliseconds, [25, 75])),
@@ -163,18 +151,16 @@ class DefaultProposals:
             (boxes from its maps), ``graph`` (proposals, RoI features and DREA from its maps).
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
-        self.model: Any = loaded.model
-        self.processor = loaded.processor
+    def __init__(self, loaded: Encoder) -> None:
+        self.encoder, self.model = loaded, cast(Any, loaded.model)
         self.seconds: dict[str, list[float]] = {"tower": [], "proposals": [], "graph": []}
 
     @torch.no_grad()
     def __call__(self, picture: Image.Image) -> Tensor:
         """Return boxes (N, 4) in pixels of the picture."""
-        pixels = image_inputs(self.model, self.processor, [picture])["pixel_values"]
-        size = (pixels.shape[-2], pixels.shape[-1])
+        pixels, size = self._read(picture)
         branch = self.model.region_branch
-        maps, _ = self._timed("tower", lambda: run_backbone(self.model.backbone, pixels, self._own))
+        maps = self._timed("tower", lambda: self._maps(pixels))
         regions = self._timed("proposals", lambda: branch.find_regions(maps, size))
         scale = (picture.width / size[1], picture.height / size[0])
         return regions.boxes[0, regions.mask[0]] * torch.tensor(scale * 2)
@@ -182,19 +168,20 @@ class DefaultProposals:
     @torch.no_grad()
     def time_graph(self, picture: Image.Image) -> None:
         """Time proposals and graph together, from the tower's maps on."""
-        pixels = image_inputs(self.model, self.processor, [picture])["pixel_values"]
-        size = (pixels.shape[-2], pixels.shape[-1])
-        maps, _ = run_backbone(self.model.backbone, pixels, self._own)
+        pixels, size = self._read(picture)
+        maps = self._maps(pixels)
         self._timed("graph", lambda: self.model.region_branch.find_graph(maps, size))
 
-    @property
-    def _own(self) -> Any:  # noqa: ANN401
-        return self.model.config
+    def _read(self, picture: Image.Image) -> tuple[Tensor, tuple[int, int]]:
+        pixels = self.encoder.inputs([picture])["pixel_values"]
+        return pixels, (pixels.shape[-2], pixels.shape[-1])
 
-    def _timed(self, part: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401
-        start = time.process_time()
-        result = work()
-        self.seconds[part].append(time.process_time() - start)
+    def _maps(self, pixels: Tensor) -> list[Tensor]:
+        return run_backbone(self.model.backbone, pixels, self.model.config)[0]
+
+    def _timed(self, part: str, work: Task) -> Any:  # noqa: ANN401
+        seconds, result = timed(work, time.process_time)
+        self.seconds[part].append(seconds)
         return result
 
     def speed(self) -> dict[str, Any]:
@@ -214,24 +201,20 @@ class DefaultProposals:
         }
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Choose on train, score on test, or write the table."""
-    options = parsed(rsod_parser("Recall of proposals on RSOD."), arguments)
-    scoring = scoring_of(MODEL, MEASURED, root=ROOT)
-    if options.write:
-        write_block(ROOT / "results" / "REGIONS.md", table(scoring), begin=BEGIN, end=END)
-        return
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Choose on train, or score on test."""
+    options = rsod_flags(__doc__).parse_args(arguments)
     torch.set_num_threads(1)
-    data = Path(options.data)
-    content = score(scoring, data) if options.test else choose(scoring, data, options.pictures)
-    for row in content["rows"]:
-        print(f"{row['way']:<28} macro {row['macro']:6.2f}  {row['milliseconds']:8.1f} ms")
-    print(f"proposals and graph over the image tower: {content['speed']['ratio']:.3f}")
+    scoring, data = scoring_of(MODEL, MEASURED), Path(options.data)
+    if options.test:
+        score(scoring, data)
+    else:
+        choose(scoring, data, options.pictures)
 
 
 def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
     """Measure what needs a choice on ``most`` pictures of each class of RSOD train (0: all)."""
-    loaded = load_dual_encoder(scoring.folder)
+    loaded = Encoder.from_pretrained(scoring.folder)
     refuse_choice_after_test(scoring)
     pictures = some_of_each_class(read_split(data, TRAIN), most)
     content = measure(loaded, data, pictures, [DEFAULT, *GRIDS])
@@ -243,17 +226,17 @@ def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
 
 
 def score(scoring: RsodScoring, data: Path) -> dict[str, Any]:
-    """Measure what was chosen on RSOD test, once; see ``rsod_scoring.read_choice``."""
-    loaded = load_dual_encoder(scoring.folder)
+    """Measure what was chosen on RSOD test, once; see ``score_test.chosen_record``."""
+    loaded = Encoder.from_pretrained(scoring.folder)
     weights = weights_fingerprint(loaded.model)
-    chosen = read_choice(scoring, weights=weights)["chosen"]
+    chosen = chosen_record(scoring, weights)["chosen"]
     content = measure(loaded, data, read_split(data, TEST), chosen)
     write_score(scoring, content, weights=weights)
     return content
 
 
 def measure(
-    loaded: LoadedModel, data: Path, pictures: Sequence[BoxedPicture], names: Sequence[str]
+    loaded: Encoder, data: Path, pictures: Sequence[BoxedPicture], names: Sequence[str]
 ) -> dict[str, Any]:
     """Measure ways on pictures of RSOD, all of them on a picture before the next."""
     default = DefaultProposals(loaded)
@@ -261,14 +244,13 @@ def measure(
     classes = read_classes(data)
     default(pictures[0].image)  # warms up
     default.time_graph(pictures[0].image)
-    for seconds in default.seconds.values():
-        seconds.clear()
+    for spent in default.seconds.values():
+        spent.clear()
     tallies = {name: Tally() for name in names}
     for picture in tqdm(pictures, desc="RSOD", unit="picture"):
         for name, way in ways.items():
-            start = time.process_time()
-            boxes = way(picture.image)
-            tallies[name].milliseconds.append(1000 * (time.process_time() - start))
+            seconds, boxes = timed(partial(way, picture.image), time.process_time)
+            tallies[name].milliseconds.append(1000 * seconds)
             count_found(tallies[name], picture, boxes, classes=classes)
         default.time_graph(picture.image)
     return {
@@ -354,7 +336,7 @@ def table(scoring: RsodScoring) -> str:
     lines: list[list[str]] = []
     notes: list[str] = []
     for split, file in ((TRAIN, scoring.record_file), (TEST, scoring.test_file)):
-        content = read_content(file)
+        content = read(file)
         if content is None:
             continue
         names = list(content["rows"][0]["classes"])
@@ -371,7 +353,7 @@ def cells(row: Mapping[str, Any], split: str) -> list[str]:
     low, high = row["milliseconds_quartiles"]
     classes = [
         f"{each['recall']:.1f} ({each['interval'][0]:.1f} to {each['interval'][1]:.1f})"
-        for each in cast(dict[str, Any], row["classes"]).values()
+        for each in row["classes"].values()
     ]
     milliseconds = f"{row['milliseconds']:.1f} ({low:.1f} to {high:.1f})"
     return [row["way"], split, f"{row['macro']:.1f}", *classes, milliseconds]
@@ -392,7 +374,4 @@ def speed_note(content: Mapping[str, Any], split: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except RsctirError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -17,11 +17,9 @@ has to be there: each with and without ``full_determinism`` of the training argu
 vectors. Writes ``results/reproducibility_cuda.json``.
 """
 
-import argparse
 import hashlib
 import json
 import os
-import platform
 import random
 import shutil
 import subprocess
@@ -37,15 +35,14 @@ import numpy as np
 import torch
 from faults import write_imagefolder
 from PIL import Image
+from report import CHECKPOINTS, MODELS, RESULTS, ROOT, flags, run, save, settings
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
 from rsctir_hf.embedding.dataset_rows import load_embeddings
-from rsctir_hf.evaluation import library_versions
 from rsctir_hf.files.pictures import list_images
 from rsctir_hf.sample import sample_folder
 
-ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "training" / "recipes"
 STEPS = 4
 SPLITS = {"train": 48, "validation": 8, "test": 8}  # pictures of each
@@ -92,7 +89,7 @@ class Case:
     flags: Mapping[str, str] = field(default_factory=dict)
 
 
-MODELS = {
+TRAININGS = {
     "CMPAGL-style": Trained("run.py", "cmpagl_ucm.yaml", "captions", RETRIEVAL),
     "GaLR": Trained("run.py", "galr_ucm.yaml", "captions", RETRIEVAL),
     "detector": Trained("detector.py", "detector/rsod.yaml", "boxes", DETECTION),
@@ -110,58 +107,43 @@ CASES = {
     "two workers": Case(flags={"dataloader_num_workers": "2"}),
 }
 CASES_ON_CUDA = {case: CASES[case] for case in (AGAIN, OTHER_SEED)}
-EMBEDDED = ("cmpagl-rs", "galr-rs")
 PICTURES = 24
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train, embed, compare, print and write."""
-    parser = argparse.ArgumentParser(description="Same seed, same weights?")
+    parser = flags(__doc__, "reproducibility.json")
     parser.add_argument("--cuda", action="store_true", help="train on a GPU, from random weights")
-    parser.add_argument("--json", type=Path, help="default: in results/")
     options = parser.parse_args(arguments)
-    file = "reproducibility_cuda.json" if options.cuda else "reproducibility.json"
-    output = options.json or ROOT / "results" / file
+    output = RESULTS / "reproducibility_cuda.json" if options.cuda else options.output
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         write_data(place)
-        models, cases = (models_on_cuda(), CASES_ON_CUDA) if options.cuda else (MODELS, CASES)
+        models, cases = (on_cuda(), CASES_ON_CUDA) if options.cuda else (TRAININGS, CASES)
         training = {
             name: compare(model, place / name, data=place, cases=cases)
             for name, model in models.items()
         }
-        embedded = () if options.cuda else EMBEDDED
+        embedded = () if options.cuda else MODELS
         embedding = {name: compare_embeddings(name, place) for name in embedded}
-    found = {
-        "steps": STEPS,
-        "training": training,
-        "embedding": embedding,
-        "settings": {"machine": machine(cuda=options.cuda), "versions": library_versions()},
-    }
-    output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    for name, report in embedding.items():
-        for way, row in report.items():
-            print(f"{name}, {way}: {row}")
+    found = {"steps": STEPS, "training": training, "embedding": embedding}
+    of_machine = {"machine": torch.cuda.get_device_name()} if options.cuda else {}
+    save(output, found | {"settings": settings(**of_machine)})
     faults = [name for name, report in training.items() if not as_promised(report)]
     if faults:
         raise SystemExit(f"Not reproducible: {', '.join(faults)}; see {output}.")
 
 
-def models_on_cuda() -> dict[str, Trained]:
+def on_cuda() -> dict[str, Trained]:
     """Return the same trainings on a GPU, each as it is and with deterministic algorithms."""
     models = {
         name: replace(model, flags={**model.flags, "use_cpu": "false", **RANDOM[model.script]})
-        for name, model in MODELS.items()
+        for name, model in TRAININGS.items()
     }
     return models | {
         f"{name}, full_determinism": replace(model, flags={**model.flags, **DETERMINISTIC})
         for name, model in models.items()
     }
-
-
-def machine(*, cuda: bool) -> str:
-    """Name the processor, or the GPU."""
-    return torch.cuda.get_device_name() if cuda else platform.machine()
 
 
 def as_promised(report: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -176,10 +158,10 @@ def compare(
     first = train(model, place / "first", data=data, case=Case())
     report = {}
     for name, case in tqdm(cases.items(), desc=model.recipe, unit="run"):
-        run = train(model, place / name.replace(" ", "-"), data=data, case=case)
-        report[name] = differences(first, run)
+        again = train(model, place / name.replace(" ", "-"), data=data, case=case)
+        report[name] = differences(first, again)
         tqdm.write(f"{model.recipe}, {name}: {report[name]}")
-        shutil.rmtree(run)
+        shutil.rmtree(again)
     return report
 
 
@@ -257,7 +239,7 @@ def embed(
     name: str, pictures: Path, output: Path, *, threads: int = 1, batch: int = 8
 ) -> np.ndarray:
     """Return the vectors (n, D) of pictures by ``rsctir embed``, in the order of their names."""
-    command = ["-m", "rsctir_hf", "embed", "--model", str(ROOT / "checkpoints" / name)]
+    command = ["-m", "rsctir_hf", "embed", "--model", str(CHECKPOINTS / name)]
     command += ["--images", str(pictures), "--output", str(output), "--batch-size", str(batch)]
     python([*command, "--workers", "0"], threads=threads)
     rows = sorted(load_embeddings(output), key=lambda row: row["id"])
@@ -291,4 +273,4 @@ def write_squares(folder: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

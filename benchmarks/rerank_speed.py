@@ -13,22 +13,20 @@ not count; what is compared takes turns, and the median decides. Half a minute t
 writes ``results/rerank_speed.json``.
 """
 
-import argparse
-import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from report import flags, run, save, settings, turn_about
 from torch import Tensor
 from torch.nn import functional as F
 
-from rsctir_hf.evaluation import library_versions
 from rsctir_hf.reranking import (
     MR_TOP_K,
     MR_WEIGHTS,
@@ -38,7 +36,6 @@ from rsctir_hf.reranking import (
     smr,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
 PICTURES, CAPTIONS = 1_093, 5_465
 LENGTH = 64  # of the random vectors whose cosines make the matrix
 MR_TARGET, SMR_TARGET, EQUAL_TO = 15.0, 3.0, 1e-6
@@ -46,17 +43,13 @@ MR_TARGET, SMR_TARGET, EQUAL_TO = 15.0, 3.0, 1e-6
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description="Speed of MR and SMR.")
+    parser = flags(__doc__, "rerank_speed.json", turns=3)  # of the loops
     parser.add_argument("--pictures", type=int, default=PICTURES)
     parser.add_argument("--captions", type=int, default=CAPTIONS)
-    parser.add_argument("--turns", type=int, default=3, help="turns of the released loops")
-    parser.add_argument("--json", type=Path, default=ROOT / "results" / "rerank_speed.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     found = measure(options.pictures, options.captions, turns=options.turns)
-    options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    for line in report(found):
-        print(line)
+    save(options.output, found)
 
 
 def measure(pictures: int, captions: int, *, turns: int) -> dict[str, Any]:
@@ -68,7 +61,8 @@ def measure(pictures: int, captions: int, *, turns: int) -> dict[str, Any]:
         turns: of the loops; what is fast has nine times as many.
     """
     similarity = cosines(pictures, captions)
-    slow = turn_about({"released_loops": lambda: released_loops(similarity.numpy())}, turns)
+    loops = {"released_loops": partial(released_loops, similarity.numpy())}
+    slow = turn_about(loops, turns, warm_up=0, clock=time.process_time)
     fast = turn_about(
         {
             "mr_paper": lambda: multivariate_rerank(similarity),
@@ -77,8 +71,9 @@ def measure(pictures: int, captions: int, *, turns: int) -> dict[str, Any]:
             "softmax": lambda: (similarity.double() / SMR_TEMPERATURE).softmax(dim=0),
         },
         9 * turns,
+        clock=time.process_time,
     )
-    seconds = slow | fast
+    seconds = {name: statistics.median(each) for name, each in (slow | fast).items()}
     return {
         "pictures": pictures,
         "captions": captions,
@@ -92,8 +87,7 @@ def measure(pictures: int, captions: int, *, turns: int) -> dict[str, Any]:
         "difference_target": EQUAL_TO,
         "smr_softmax_passes": round(seconds["smr"] / seconds["softmax"], 2),
         "smr_target": SMR_TARGET,
-        "threads": torch.get_num_threads(),
-        "versions": library_versions(),
+        "settings": settings(),
     }
 
 
@@ -105,21 +99,6 @@ def cosines(pictures: int, captions: int) -> Tensor:
         for count in (pictures, captions)
     )
     return images @ texts.T
-
-
-def turn_about(tasks: dict[str, Callable[[], object]], turns: int) -> dict[str, float]:
-    """Return the median processor seconds of each task; one turn that is not counted comes first.
-
-    The loops, alone in their turns, need no such turn.
-    """
-    spent: dict[str, list[float]] = {name: [] for name in tasks}
-    for turn in range(turns + (len(tasks) > 1)):
-        for name, task in tasks.items():
-            start = time.process_time()
-            task()
-            if turn or len(tasks) == 1:
-                spent[name].append(time.process_time() - start)
-    return {name: statistics.median(times) for name, times in spent.items()}
 
 
 def released_loops(similarity: NDArray) -> tuple[NDArray, NDArray]:
@@ -161,23 +140,5 @@ def largest_difference(similarity: Tensor) -> float:
     return max(differences)
 
 
-def report(found: dict[str, Any]) -> list[str]:
-    """Return the results as lines of text, each number beside its limit."""
-    seconds = found["seconds"]
-    times = found["mr_times_as_fast"]
-    return [
-        f"{found['pictures']} pictures x {found['captions']} captions, both directions",
-        f"released loops   {seconds['released_loops']:9.3f} s",
-        f"MR, paper        {seconds['mr_paper']:9.3f} s   {times['paper']:6.1f} times as fast "
-        f"(limit {found['mr_target']:.0f})",
-        f"MR, released     {seconds['mr_released']:9.3f} s   {times['released']:6.1f} times as "
-        f"fast (limit {found['mr_target']:.0f}); scores differ by "
-        f"{found['largest_difference_to_the_loops']:.1e} (limit {found['difference_target']:.0e})",
-        f"one softmax      {seconds['softmax']:9.3f} s",
-        f"SMR              {seconds['smr']:9.3f} s   {found['smr_softmax_passes']:6.2f} softmax "
-        f"passes (limit {found['smr_target']:.0f})",
-    ]
-
-
 if __name__ == "__main__":
-    main()
+    run(main)

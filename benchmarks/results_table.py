@@ -1,7 +1,7 @@
-"""Turn the evaluation reports in ``results/`` into tables.
+"""Turn what is in ``results/`` into the tables of README and results documents.
 
-    python benchmarks/results_table.py            # print them
-    python benchmarks/results_table.py --write    # renew results/TABLES.md and README's headline
+    python benchmarks/results_table.py            # print those of the evaluation reports
+    python benchmarks/results_table.py --write    # renew every document with tables
 
 A report is what ``rsctir evaluate --json results/NAME.json`` writes; files of several seeds of a
 model, such as ``results/cmpagl-ucm-seed0_test_smr_sym8.json``, become one row. Validation reports
@@ -10,10 +10,8 @@ checkpoint's ``results.json``. A file in ``results/`` without ``mR`` is another 
 and is left out. Model cards are filled by ``rsctir_hf.hub.card``.
 """
 
-import argparse
 import json
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,18 +19,20 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import ablations
+import deletion_test
+import pointing_game
+import proposal_recall
 import torch
+import vector_search
 from published import Published, published_rows
-from readme_block import with_block
+from report import NONE, RESULTS, ROOT, flags, read, run, with_block
+from rsod_scoring import scoring_of
 
 from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.metrics import RECALL_AT, bootstrap_interval
 
-ROOT = Path(__file__).resolve().parents[1]
-TABLES = ROOT / "results" / "TABLES.md"
-BEGIN = "<!-- results:begin -->"  # the two markers of either document
-END = "<!-- results:end -->"
 NO_RESULTS = "No results yet: write one with `rsctir evaluate ... --json results/NAME.json`."
 CELLS = tuple(f"{way}_R@{k}" for way in ("i2t", "t2i") for k in RECALL_AT)
 COLUMNS = ["Model", "Rerank", "Views", "Seeds"]
@@ -44,7 +44,6 @@ EVERY_CELL = ["Model", "Seed", "Rerank", "Views", *CELLS, "mR", "95 % interval"]
 EVERY_CELL += ["stable order", "caption-aware", "live", "Source"]
 RERANKS = {"none": "none", "smr": "SMR", "mr": "MR", "match": "match"}  # in the tables' order
 SEED_SUFFIX = re.compile(r"-seed(\d+)")
-NONE = "–"  # noqa: RUF001 - a dash for an empty cell
 HEADLINE_RERANKS = tuple([*RERANKS].index(name) for name in ("none", "smr"))
 
 #: Models of the headline, and the goals set before their training: mR without rerank, with SMR.
@@ -225,14 +224,9 @@ def headline(reports: Sequence[Report]) -> str:
                 seeds = len({report.seed for report in here if report.row[0] == model})
                 rows.append([title, f"`{model}`", str(seeds), *cells[0], *cells[1]])
         published, _ = published_rows(data, split)
+        title = f"{BENCHMARKS[data].title}, test"
         rows += [
-            [
-                f"{BENCHMARKS[data].title}, test",
-                f"*{row.method}*",
-                NONE,
-                f"{row.mean:.2f}",
-                *[NONE] * 5,
-            ]
+            [title, f"*{row.method}*", NONE, f"{row.mean:.2f}", *[NONE] * 5]
             for row in published
             if row.method in LANDMARKS
         ]
@@ -332,22 +326,48 @@ def recalls(values: Iterable[float]) -> str:
     return " / ".join(f"{value:.1f}" for value in values)
 
 
+def support_table(found: Mapping[str, Any]) -> str:
+    """Return README's table of the versions that were tried and how it went."""
+    sets = ("oldest", "newest")
+    rows = [
+        [library, f"`{allowed}`", *(found[each]["versions"][library] for each in sets)]
+        for library, allowed in found["ranges"].items()
+    ]
+    counts = [f"{found[each]['passed']:,} passed, {found[each]['failed']} failed" for each in sets]
+    head = ["Package", "Allowed", "Oldest tried", "Newest tried"]
+    return markdown_table(head, [*rows, ["the tests with these", "", *counts]])
+
+
 def documents() -> dict[Path, str]:
     """Return the documents with tables as they ought to be, by file."""
     reports = read_reports(ROOT)
-    blocks = {ROOT / "README.md": headline(reports), TABLES: tables(reports)}
-    return {
-        file: with_block(file.read_text(encoding="utf-8"), block, begin=BEGIN, end=END)
-        for file, block in blocks.items()
+    games = [scoring_of(name, pointing_game.MEASURED) for name in pointing_game.MODELS]
+    proposals = scoring_of(proposal_recall.MODEL, proposal_recall.MEASURED)
+    blocks = {
+        ROOT / "README.md": {
+            "engines": vector_search.table(read(RESULTS / "vector_search.json")),
+            "results": headline(reports),
+            "support": support_table(read(RESULTS / "versions.json")),
+        },
+        RESULTS / "TABLES.md": {"results": tables(reports)},
+        RESULTS / "ABLATIONS.md": {"ablations": ablations.table(ablations.read_runs())},
+        RESULTS / "REGIONS.md": {
+            "pointing": pointing_game.table(games),
+            "deletion": deletion_test.table(read(deletion_test.FILE)),
+            "proposals": proposal_recall.table(proposals),
+        },
     }
+    texts = {file: file.read_text(encoding="utf-8") for file in blocks}
+    for file, of_file in blocks.items():
+        for name, block in of_file.items():
+            texts[file] = with_block(texts[file], name, block)
+    return texts
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Print the tables, or write them into the documents."""
-    parser = argparse.ArgumentParser(description="Tables from the reports in results/.")
-    parser.add_argument(
-        "--write", action="store_true", help="renew results/TABLES.md and the block in README.md"
-    )
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables of the reports, or write all tables into the documents."""
+    parser = flags(__doc__)
+    parser.add_argument("--write", action="store_true", help="renew the documents")
     if parser.parse_args(arguments).write:
         for file, text in documents().items():
             file.write_text(text, encoding="utf-8")
@@ -357,4 +377,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -7,28 +7,19 @@ commit as it stands, as ``score_test.py`` does it for retrieval, and a line of
 """
 
 import argparse
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from score_test import (
-    TEST,
-    Scoring,
-    add_log_line,
-    read_record,
-    refuse_other_weights,
-    refuse_second_score,
-    refuse_uncommitted,
-)
+from report import CHECKPOINTS, ROOT, flags, save, settings
+from score_test import TEST, Scoring, add_log_line, refuse_second_score
 from torch import Tensor
 
 import rsctir_hf
 from rsctir_hf.detection.crops import BoxedPicture
-from rsctir_hf.evaluation import library_versions, results_json
 
 TRAIN = "train"
 RESAMPLES = 10_000
@@ -65,37 +56,24 @@ class RsodScoring(Scoring):
         return self.root / "results" / f"{self.name}_{self.benchmark}_{split}.json"
 
 
-def rsod_parser(description: str) -> argparse.ArgumentParser:
-    """Return the command line that both scripts share."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--data", default="", help="folder of RSOD: classes.json, train/, test/")
-    parser.add_argument(
-        "--pictures", type=int, default=0, help="of each class of train; default: all"
-    )
+def rsod_flags(doc: str | None, models: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser that both scripts share."""
+    parser = flags(doc, models=models)
+    parser.add_argument("--data", required=True, help="folder of RSOD: classes.json, train/, test/")
+    parser.add_argument("--pictures", type=int, default=0, help="of each class of train; 0: all")
     parser.add_argument("--test", action="store_true", help="score what was chosen, once")
-    parser.add_argument("--write", action="store_true", help="renew results/REGIONS.md")
     return parser
 
 
-def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line; everything but ``--write`` needs the data."""
-    options = parser.parse_args(arguments)
-    if not (options.data or options.write):
-        parser.error("name the folder of RSOD with --data")
-    return options
-
-
-def scoring_of(folder: Path, measured: str, *, root: Path) -> RsodScoring:
-    """Describe a measurement of a shipped model, whose folder has the model's name."""
+def scoring_of(name: str, measured: str, *, root: Path = ROOT) -> RsodScoring:
+    """Describe a measurement of a shipped model."""
     benchmark = f"rsod-{measured.replace(' ', '-')}"
-    return RsodScoring(folder, folder.name, benchmark, TEST, root, measured)
+    return RsodScoring(CHECKPOINTS / name, name, benchmark, TEST, root, measured)
 
 
 def write_choice(scoring: RsodScoring, content: Mapping[str, Any], *, weights: str) -> None:
     """Write the figures on train; ``content`` holds ``validation``, a list, and ``chosen``."""
-    scoring.record_file.write_text(
-        results_json({**_described(scoring, TRAIN, weights), **content}), encoding="utf-8"
-    )
+    save(scoring.record_file, {**_described(scoring, TRAIN, weights), **content})
 
 
 def refuse_choice_after_test(scoring: RsodScoring) -> None:
@@ -104,32 +82,10 @@ def refuse_choice_after_test(scoring: RsodScoring) -> None:
         refuse_second_score(scoring)
 
 
-def read_choice(scoring: RsodScoring, *, weights: str) -> dict[str, Any]:
-    """Return the record of the choice where test may be scored now.
-
-    Raises:
-        DataLayoutError: nothing was chosen.
-        ScoringRefusedError: test was scored before, the record is not committed as it stands, or
-            it is of other weights.
-    """
-    record = read_record(scoring.record_file)
-    refuse_second_score(scoring)
-    refuse_uncommitted(scoring)
-    refuse_other_weights(scoring, record, weights)
-    return record
-
-
 def write_score(scoring: RsodScoring, content: Mapping[str, Any], *, weights: str) -> None:
     """Write the figures on test and log them."""
-    scoring.test_file.write_text(
-        results_json({**_described(scoring, TEST, weights), **content}), encoding="utf-8"
-    )
+    save(scoring.test_file, {**_described(scoring, TEST, weights), **content})
     add_log_line(scoring, scoring.title, seed=None)
-
-
-def read_content(file: Path) -> dict[str, Any] | None:
-    """Return a results file, or None where it is not there."""
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def some_of_each_class(pictures: Sequence[BoxedPicture], most: int) -> list[BoxedPicture]:
@@ -185,11 +141,6 @@ def macro_interval(
     return float(low), float(high)
 
 
-def rounded(values: Iterable[float], digits: int = 2) -> list[float]:
-    """Return values as a results file holds them."""
-    return [round(float(value), digits) for value in values]
-
-
 def _described(scoring: RsodScoring, split: str, weights: str) -> dict[str, Any]:
     return {
         "model": scoring.name,
@@ -198,5 +149,5 @@ def _described(scoring: RsodScoring, split: str, weights: str) -> dict[str, Any]
         "data": scoring.benchmark,
         "split": split,
         "code": f"rsctir_hf {rsctir_hf.__version__}",
-        "versions": library_versions(),
+        "settings": settings(),
     }

@@ -13,16 +13,13 @@ of ``rsctir scene``:
 - *drawn*: 10 x 8 scenes of our own code, four of each type, with seeds that no training used. One
   sentence for each kind of object. A hit is a box of the first five that holds an object's middle.
 
-The sentences were written before any score was seen, and nothing is chosen on these scenes. Of
-the photos the models know neither (validation has chosen the checkpoints' epochs and thresholds).
-*Chance* is the expected share of hits of five windows drawn at random. Takes five minutes on one
-thread; writes ``results/scene_search.json``.
+The sentences (``scene_queries.yaml``) were written before any score was seen, and nothing is chosen
+on these scenes. Of the photos the models know neither (validation has chosen the checkpoints'
+epochs and thresholds). *Chance* is the expected share of hits of five windows drawn at random.
+Takes five minutes on one thread; writes ``results/scene_search.json``.
 """
 
-import argparse
-import json
 import math
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,64 +28,23 @@ from typing import Any
 
 import datasets
 import torch
+import yaml
+from report import CHECKPOINTS, MODELS, flags, run, save, settings
 from scene_mosaics import Mosaic, Thing, drawn_mosaic, photo_mosaic
-from score_test import ROOT
 
 from drawn_scenes import CATEGORIES
-from rsctir_hf.evaluation import library_versions
 from rsctir_hf.geo.tiling import Window
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.scene import SceneAnswer, SceneIndex
 from rsctir_hf.search.retriever import Retriever
 
-MODELS = ("cmpagl-rs", "galr-rs")
 FIRST = 5  # hits that are looked at
 TARGET = 80.0
 SIDE, SEED = 6000, 0
 DRAWN_SEED, DRAWN_EACH, DRAWN_ACROSS = 500, 4, 10
 RERANKS = ("none", "smr")
-PHOTO_QUERIES = {
-    "agricultural": "farmland with neat rows of crops",
-    "airplane": "airplanes parked at an airport",
-    "baseballdiamond": "a baseball field",
-    "beach": "waves breaking on a sandy beach",
-    "buildings": "large buildings in a city",
-    "chaparral": "dry ground covered with sparse shrubs",
-    "denseresidential": "many houses packed closely together",
-    "forest": "a dense forest of green trees",
-    "freeway": "a freeway with several lanes and cars",
-    "golfcourse": "a golf course with fairways and bunkers",
-    "harbor": "boats docked in a harbor",
-    "intersection": "a crossroads where two streets meet",
-    "mediumresidential": "houses along a street with lawns and trees",
-    "mobilehomepark": "mobile homes in a trailer park",
-    "overpass": "an overpass crossing above a highway",
-    "parkinglot": "a parking lot full of cars",
-    "river": "a river winding through trees",
-    "runway": "an airport runway with white markings",
-    "sparseresidential": "a single house surrounded by trees",
-    "storagetanks": "round storage tanks",
-    "tenniscourt": "a tennis court",
-}
-DRAWN_QUERIES = {
-    "plane": "planes parked at an airport",
-    "boat": "boats moored in a harbor",
-    "storage tank": "round storage tanks",
-    "tennis court": "a tennis court",
-    "baseball diamond": "a baseball field",
-    "running track": "a running track around a sports field",
-    "roundabout": "a roundabout",
-    "bridge": "a bridge over a river",
-    "overpass": "an overpass crossing above a highway",
-    "circular field": "circular fields",
-    "house": "many houses",
-    "solar panels": "rows of solar panels",
-    "wagon": "railway wagons on parallel tracks",
-    "bunker": "a golf course with bunkers",
-    "parasol": "a beach with parasols",
-    "car": "a parking lot full of cars",
-}
+QUERIES = yaml.safe_load(Path(__file__).with_name("scene_queries.yaml").read_text("utf-8"))
 
 #: Whether a window shows a thing of the kind asked for.
 Shows = Callable[[Window, Sequence[Thing]], bool]
@@ -103,37 +59,23 @@ class Task:
     rules: Mapping[str, Shows]
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Build the scenes, search them, print and write."""
-    options = parse(arguments)
+    parser = flags(__doc__, "scene_search.json", models=MODELS)
+    parser.add_argument("--data", required=True, help="folder of UCM-Captions")
+    parser.add_argument("--side", type=int, default=SIDE, help="of the photo scene in pixels")
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         tasks = build(Path(folder), options.data, side=options.side)
-        rows = [
-            row for model in options.models for row in measure(ROOT / "checkpoints" / model, tasks)
-        ]
-    for row in rows:
-        print(
-            f"{row['model']:<10} {row['scene']:<7} {row['rerank']:<5} hit@{FIRST} {row['hit']:5.1f}"
-            f"  {row['other_rule']} {row['hit_by_other_rule']:5.1f}  chance {row['chance']:5.1f}"
-        )
+        rows = [row for model in options.models for row in measure(CHECKPOINTS / model, tasks)]
     content = {
         "measured": f"share of queries (%) with the asked thing in one of the first {FIRST} boxes",
         "target": TARGET,
         "rows": rows,
-        "versions": library_versions(),
+        "settings": settings(),
     }
-    options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="Hits in large scenes of known content.")
-    parser.add_argument("--data", required=True, help="folder of UCM-Captions")
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
-    parser.add_argument("--side", type=int, default=SIDE, help="of the photo scene in pixels")
-    parser.add_argument("--json", type=Path, default=ROOT / "results" / "scene_search.json")
-    return parser.parse_args(arguments)
+    save(options.output, content)
 
 
 def build(folder: Path, data: str, *, side: int = SIDE) -> dict[str, Task]:
@@ -146,23 +88,18 @@ def build(folder: Path, data: str, *, side: int = SIDE) -> dict[str, Task]:
     if len(pictures) > most:
         pictures = pictures[:: math.ceil(len(pictures) / most)]
     photos = photo_mosaic(folder / "photos.tif", pictures, side=side, seed=SEED)
-    drawn = drawn_mosaic(
-        folder / "drawn.tif",
-        CATEGORIES,
-        across=DRAWN_ACROSS,
-        first_seed=DRAWN_SEED,
-        each=DRAWN_EACH,
-    )
+    shape = {"across": DRAWN_ACROSS, "first_seed": DRAWN_SEED, "each": DRAWN_EACH}
+    drawn = drawn_mosaic(folder / "drawn.tif", CATEGORIES, **shape)
     return {
-        "photos": Task(photos, PHOTO_QUERIES, {"half": mostly_shows, "centre": centre_shows}),
-        "drawn": Task(drawn, DRAWN_QUERIES, {"holds": holds_one, "centre": centre_shows}),
+        "photos": Task(photos, QUERIES["photos"], {"half": mostly_shows, "centre": centre_shows}),
+        "drawn": Task(drawn, QUERIES["drawn"], {"holds": holds_one, "centre": centre_shows}),
     }
 
 
 def measure(checkpoint: Path, tasks: Mapping[str, Task]) -> list[dict[str, Any]]:
     """Search every scene with one model; a row for each scene and rerank."""
     retriever = Retriever.from_pretrained(checkpoint, bank=read_caption_bank())
-    made_by = {"model": checkpoint.name, "weights": weights_fingerprint(retriever.model)}
+    made_by = {"model": checkpoint.name, "weights": weights_fingerprint(retriever.encoder.model)}
     rows = []
     for name, task in tasks.items():
         index = SceneIndex.build(retriever, task.mosaic.path)
@@ -245,4 +182,4 @@ def percent(right: Sequence[bool]) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

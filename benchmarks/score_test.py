@@ -12,25 +12,24 @@ scored: the record holds the rest. Temperature and weight of the reranks are tho
 configuration.
 """
 
-import argparse
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from report import ROOT, flags, read, run, save
+
 from rsctir_hf.data.benchmarks import BENCHMARKS, NAMES, load_benchmark
-from rsctir_hf.embedding.encoder import LoadedModel, load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import DataLayoutError, RsctirError
 from rsctir_hf.evaluation import (
     RetrievalReport,
     Rows,
     match_probabilities,
     report_on,
-    results_json,
     similarity_matrix,
 )
 from rsctir_hf.loading.checks import weights_fingerprint
@@ -38,7 +37,6 @@ from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.caption_bank import CaptionBank
 from rsctir_hf.search.matcher import PairMatcher
 
-ROOT = Path(__file__).resolve().parents[1]
 MAIN_BENCHMARK = "ucm"  # its results files do not name it
 TEST = "test"
 ONE_VIEW, EIGHT_VIEWS = 1, 8
@@ -93,35 +91,24 @@ class Scoring:
         return self.root / "results" / name
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Record a run, or score its model."""
-    options = parse(arguments)
-    scoring = Scoring(Path(options.folder), options.name, options.benchmark, options.split, ROOT)
-    if options.record:
-        print(write_run_record(scoring))
-        return
-    rows = load_benchmark(options.benchmark, options.data, split=options.split, complete=False)
-    for report in score(scoring, rows):
-        views = f"{report.symmetries} view{'s' * (report.symmetries > 1)}"
-        mean, (low, high) = report.metrics["mR"], report.interval
-        print(f"{report.rerank:>6}, {views:<8} mR {mean:.2f} ({low:.1f} to {high:.1f})")
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="Score a chosen checkpoint, and log it.")
+    parser = flags(__doc__)
     parser.add_argument("folder", help="model folder, as training/run.py writes it")
     parser.add_argument("--name", required=True, help="of the checkpoint: cmpagl-ucm-seed0")
     parser.add_argument("--data", default="", help="folder or Hub id of the benchmark")
     parser.add_argument("--benchmark", default=MAIN_BENCHMARK, choices=NAMES)
     parser.add_argument("--split", default=TEST, choices=["validation", TEST])
-    parser.add_argument(
-        "--record", action="store_true", help="keep the run's record, score nothing"
-    )
+    parser.add_argument("--record", action="store_true", help="keep the run's record only")
     options = parser.parse_args(arguments)
     if not (options.record or options.data):
         parser.error("--data is missing: the folder of the benchmark, such as data/ucm_captions")
-    return options
+    scoring = Scoring(Path(options.folder), options.name, options.benchmark, options.split, ROOT)
+    if options.record:
+        print(write_run_record(scoring))
+        return
+    rows = load_benchmark(options.benchmark, options.data, split=options.split, complete=False)
+    score(scoring, rows)
 
 
 def write_run_record(scoring: Scoring) -> Path:
@@ -137,7 +124,7 @@ def write_run_record(scoring: Scoring) -> Path:
         DataLayoutError: there is no ``results.json``.
         ScoringRefusedError: it names other weights than the folder holds.
     """
-    return keep_record(scoring, weights_fingerprint(load_dual_encoder(scoring.folder).model))
+    return keep_record(scoring, weights_fingerprint(Encoder.from_pretrained(scoring.folder).model))
 
 
 def keep_record(scoring: Scoring, weights: str) -> Path:
@@ -150,11 +137,8 @@ def keep_record(scoring: Scoring, weights: str) -> Path:
     record = read_record(scoring.folder / "results.json")
     refuse_other_weights(scoring, {"weights": weights, **record}, weights)
     reports = [{**report, "model": scoring.name} for report in record["validation"]]
-    file = scoring.record_file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    kept = {"weights": weights, **record, "validation": reports}
-    file.write_text(results_json(kept), encoding="utf-8")
-    return file
+    save(scoring.record_file, {"weights": weights, **record, "validation": reports}, quiet=True)
+    return scoring.record_file
 
 
 def score(scoring: Scoring, rows: Rows) -> list[RetrievalReport]:
@@ -169,14 +153,9 @@ def score(scoring: Scoring, rows: Rows) -> list[RetrievalReport]:
         ScoringRefusedError: on test, if it was scored before or its record is not committed; on
             any split, if the weights are not those of the record.
     """
-    record = read_record(scoring.record_file)
-    if scoring.split == TEST:
-        refuse_second_score(scoring)
-        refuse_uncommitted(scoring)
-    loaded = load_dual_encoder(scoring.folder)
+    loaded = Encoder.from_pretrained(scoring.folder)
     weights = weights_fingerprint(loaded.model)
-    refuse_other_weights(scoring, record, weights)
-    seed = record["validation"][0]["seed"]
+    seed = chosen_record(scoring, weights)["validation"][0]["seed"]
     names: dict[str, str | int | None] = {
         "model": scoring.name,
         "model_revision": f"weights:{weights}",
@@ -187,23 +166,22 @@ def score(scoring: Scoring, rows: Rows) -> list[RetrievalReport]:
     # All of them before the first is written: an interrupted sitting leaves nothing to choose from.
     reports = [report.with_source(**names) for report in reports_of(loaded, rows, scoring.split)]
     for report in reports:
-        scoring.report_file(report).write_text(results_json(report.to_dict()), encoding="utf-8")
+        save(scoring.report_file(report), report.to_dict())
     if scoring.split == TEST:
         add_log_line(scoring, described(scoring, reports), seed=seed)
     return reports
 
 
-def reports_of(loaded: LoadedModel, rows: Rows, split: str) -> Iterator[RetrievalReport]:
+def reports_of(loaded: Encoder, rows: Rows, split: str) -> Iterator[RetrievalReport]:
     """Yield a report for each rerank and number of views; the split is embedded once for each."""
-    model, processor = loaded.model, loaded.processor
     bank = CaptionBank(read_caption_bank())
     for views in (ONE_VIEW, EIGHT_VIEWS) if split == TEST else (EIGHT_VIEWS,):
-        data = similarity_matrix(model, processor, rows, symmetries=views)
+        data = similarity_matrix(loaded, rows, symmetries=views)
         for rerank in RERANKS:
-            yield report_on(data, model, processor, rerank=rerank, bank=bank)
-        if views == ONE_VIEW and isinstance(model, PairMatcher):
-            found = match_probabilities(model, processor, rows, data=data)
-            yield report_on(data, model, processor, rerank="match", probabilities=found)
+            yield report_on(data, loaded, rerank=rerank, bank=bank)
+        if views == ONE_VIEW and isinstance(loaded.model, PairMatcher):
+            found = match_probabilities(loaded, rows, data=data)
+            yield report_on(data, loaded, rerank="match", probabilities=found)
 
 
 def read_record(file: Path) -> dict[str, Any]:
@@ -212,14 +190,30 @@ def read_record(file: Path) -> dict[str, Any]:
     Raises:
         DataLayoutError: it is not there, or holds no validation reports.
     """
-    if not file.is_file():
+    record = read(file)
+    if record is None:
         raise DataLayoutError(
             f"{file} is missing. training/run.py writes results.json beside a model; --record "
             "keeps it with the results."
         )
-    record = json.loads(file.read_text(encoding="utf-8"))
     if not record.get("validation"):
         raise DataLayoutError(f"{file} holds no validation reports: nothing was chosen there.")
+    return record
+
+
+def chosen_record(scoring: Scoring, weights: str) -> dict[str, Any]:
+    """Return the record of a choice whose model may be scored now.
+
+    Raises:
+        DataLayoutError: nothing was chosen.
+        ScoringRefusedError: on test, it was scored before or the record is not committed as it
+            stands; on any split, the record is of other weights.
+    """
+    record = read_record(scoring.record_file)
+    if scoring.split == TEST:
+        refuse_second_score(scoring)
+        refuse_uncommitted(scoring)
+    refuse_other_weights(scoring, record, weights)
     return record
 
 
@@ -293,7 +287,4 @@ def git(root: Path, *arguments: str) -> bytes | None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except RsctirError as error:
-        sys.exit(f"error: {error}")
+    run(main)

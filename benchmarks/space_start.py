@@ -9,10 +9,7 @@ limits are those of a free Space: two cores, and far below its 16 GB. Takes abou
 writes ``results/space_start.json``.
 """
 
-import argparse
-import json
 import os
-import platform
 import socket
 import statistics
 import subprocess
@@ -28,15 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from gradio_client import Client, handle_file
+from report import Task, flags, run, save, settings, timed
 
-from rsctir_hf.evaluation import library_versions
 from rsctir_hf.files.pictures import list_images
 from rsctir_hf.hub.space import copy_space, space_parts
 from rsctir_hf.sample import sample_folder
 from rsctir_hf.ui.server.workbench import READY
 from rsctir_hf.ui.tabs.search_tab import EXAMPLES
 
-ROOT = Path(__file__).resolve().parents[1]
 SEARCHES = 20
 RERANKS = ("none", "smr", "mr", "match")
 FIRST_RESULT_LIMIT = 20.0  # seconds
@@ -67,13 +63,9 @@ class RunningApp:
         """Return the seconds since the start."""
         return time.perf_counter() - self.started
 
-    def memory(self) -> float:
-        """Return the resident memory of the process and its children, in GB."""
-        return sum(map(resident_bytes, family_of(self.process.pid))) / _GB
-
-    def peak_memory(self) -> float:
-        """Return the most resident memory so far, of the process and its children, in GB."""
-        return sum(map(peak_bytes, family_of(self.process.pid))) / _GB
+    def memory(self, *, peak: bool = False) -> float:
+        """Return the resident memory, now or at most, of the process and its children, in GB."""
+        return sum(resident_bytes(each, peak=peak) for each in family_of(self.process.pid)) / _GB
 
     def wait_for_page(self) -> None:
         """Return once the page is answered."""
@@ -90,7 +82,7 @@ class RunningApp:
             return False
         return True
 
-    def _wait(self, done: Any) -> None:  # noqa: ANN401 - a function without arguments
+    def _wait(self, done: Task) -> None:
         deadline = time.monotonic() + PATIENCE
         while not done():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -133,42 +125,31 @@ def family_of(process: int) -> list[int]:
     return family
 
 
-def peak_bytes(process: int) -> int:
-    """Return the most resident memory that one process ever had; 0 where it is gone."""
-    try:
+def resident_bytes(process: int, *, peak: bool = False) -> int:
+    """Return the resident memory of one process, or the most it ever had; 0 where it is gone."""
+    name = "VmHWM" if peak else "VmRSS"
+    with suppress(OSError):
         status = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return 0
-    kilobytes = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(kilobytes.split()[1]) * 1024
+        for line in status.splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
-def resident_bytes(process: int) -> int:
-    """Return the resident memory of one process; 0 where it is gone."""
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description="Start, first result and memory of the app.")
+    parser = flags(__doc__, "space_start.json")
     parser.add_argument("--searches", type=int, default=SEARCHES)
-    parser.add_argument("--json", type=Path, default=ROOT / "results" / "space_start.json")
     parser.add_argument("flags", nargs="*", help="of app.py, after --")
     options = parser.parse_args(arguments)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])  # the app inherits it
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "space"
         copy_space(folder, space_parts({}))
-        flags = ["--gallery", "sample", *options.flags]
-        with started_app(folder, flags, log=Path(scratch) / "log.txt") as app:
+        given = ["--gallery", "sample", *options.flags]
+        with started_app(folder, given, log=Path(scratch) / "log.txt") as app:
             found = measure(app, searches=options.searches)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(table(found))
+    save(options.output, found)
 
 
 def measure(app: RunningApp, *, searches: int) -> dict[str, Any]:
@@ -191,7 +172,7 @@ def measure(app: RunningApp, *, searches: int) -> dict[str, Any]:
     client.predict(picture, api_name="/image_to_text")
     client.predict(picture, api_name="/region_graph")
     memory["captioned_and_graph_drawn"] = app.memory()
-    memory["at_its_peak"] = app.peak_memory()
+    memory["at_its_peak"] = app.memory(peak=True)
     return {
         "limits": {"first_result_seconds": FIRST_RESULT_LIMIT, "memory_gb": MEMORY_LIMIT},
         "kept": seconds["first_result"] <= FIRST_RESULT_LIMIT
@@ -199,35 +180,15 @@ def measure(app: RunningApp, *, searches: int) -> dict[str, Any]:
         "seconds_after_start": {name: round(value, 1) for name, value in seconds.items()},
         "memory_gb": {name: round(value, 2) for name, value in memory.items()},
         "search_seconds": round(statistics.median(each), 3),
-        "settings": {
-            "searches": searches,
-            "threads": THREADS,
-            "load_average_after": [round(value, 2) for value in os.getloadavg()],
-            "machine": platform.machine(),
-            "versions": library_versions(),
-        },
+        "settings": settings(searches=searches, threads=THREADS),
     }
 
 
 def search_seconds(client: Client, number: int) -> float:
     """Return the seconds of one search; the number decides what for, and which rerank."""
     words, rerank = EXAMPLES[number % len(EXAMPLES)], RERANKS[number % len(RERANKS)]
-    began = time.perf_counter()
-    client.predict(words, rerank, 12, api_name="/text_to_image")
-    return time.perf_counter() - began
-
-
-def table(found: dict[str, Any]) -> str:
-    """Return the figures as a Markdown table with their limits."""
-    lines = ["| After | Measured | Limit |", "| --- | --- | --- |"]
-    limits = {"first_result": f"{FIRST_RESULT_LIMIT:g} s"}
-    for name, value in found["seconds_after_start"].items():
-        lines.append(f"| {name.replace('_', ' ')} | {value} s | {limits.get(name, 'none')} |")
-    for name, value in found["memory_gb"].items():
-        lines.append(f"| {name.replace('_', ' ')}, memory | {value} GB | {MEMORY_LIMIT} GB |")
-    lines.append(f"| one search, median | {found['search_seconds']} s | none |")
-    return "\n".join([*lines, "", "limits kept" if found["kept"] else "a limit is MISSED"])
+    return timed(lambda: client.predict(words, rerank, 12, api_name="/text_to_image"))[0]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -16,32 +16,29 @@ loop alone, in new processes that take turns. Takes minutes on two quiet cores (
 --blocks 3`` is the shortest that says something); writes ``results/training_speed.json``.
 """
 
-import argparse
 import copy
-import json
-import os
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
+from report import ROOT, flags, median_ratio, rounded, run, save, settings, timed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainerState, set_seed
 
 from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.data.benchmarks import load_benchmark
 from rsctir_hf.embedding.encoder import Encoder
-from rsctir_hf.evaluation import library_versions
 from rsctir_hf.training.precision import keep_depthwise_precise, tune_for_cpu
 from rsctir_hf.training.recipe_args import parse_recipe
 from rsctir_hf.training.retrieval_trainer import RetrievalTrainer
@@ -49,7 +46,6 @@ from rsctir_hf.training.sets import TrainingData
 from rsctir_hf.training.staged import apply_freezing
 from rsctir_hf.training.start import build_model
 
-ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "training" / "recipes" / "cmpagl_ucm.yaml"
 BATCHES = 4  # different batches; also how many the loader is timed on
 TARGET = 0.90
@@ -129,24 +125,12 @@ class BareLoop(TrainerCallback):
         self.trainer_seconds: list[float] = []
         self.bare_seconds: list[float] = []
 
-    def on_step_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,  # noqa: ANN401 (the callback signature of transformers)
-    ) -> None:
+    def on_step_begin(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
         """Start the clock of the first block."""
         if not self.started:
             self.started = time.perf_counter()
 
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,  # noqa: ANN401
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:  # noqa: ANN401
         """After a block: stop the clock, run the bare block, start the clock again.
 
         What the Trainer does after this call, logging say, counts to its next block.
@@ -177,14 +161,13 @@ class BareLoop(TrainerCallback):
         self.optimizer.zero_grad()
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description="Steps per second: Trainer against bare loop.")
+    parser = flags(__doc__, "training_speed.json")
     parser.add_argument("recipe", nargs="?", type=Path, default=RECIPE)
     parser.add_argument("--data", required=True, help="folder of the recipe's benchmark")
     parser.add_argument("--block", type=int, default=2, help="steps in a block")
     parser.add_argument("--blocks", type=int, default=5, help="counted blocks of either loop")
-    parser.add_argument("--json", type=Path, default=ROOT / "results" / "training_speed.json")
     options = parser.parse_args(arguments)
     compared = compare_settings(options.recipe, options.data, steps=2 * options.block)
     keep_freed_memory()  # as training/run.py does
@@ -192,18 +175,11 @@ def main(arguments: Sequence[str]) -> None:
         found = measure(
             options.recipe, options.data, block=options.block, blocks=options.blocks, folder=folder
         )
-    text = json.dumps({**found, "compared": compared}, indent=2)
-    options.json.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    save(options.output, found | {"compared": compared})
 
 
 def compare_settings(recipe: Path, data: str, *, steps: int) -> dict[str, Any]:
-    """Time bare steps in processes of each setting, by turns.
-
-    Args:
-        recipe: of the training.
-        data: folder of its benchmark.
-        steps: counted steps of each stage in each process.
+    """Time ``steps`` bare steps of each stage in processes of each setting, by turns.
 
     Returns:
         By stage and setting the seconds per step of each process, and ``speed``: how many times as
@@ -216,19 +192,17 @@ def compare_settings(recipe: Path, data: str, *, steps: int) -> dict[str, Any]:
         }
         for _ in range(REPEATS)
     ]
-    return {
-        stage: {
+    compared: dict[str, Any] = {}
+    for stage in turns[0]["float32"]:
+        spent = {name: [turn[name][stage] for turn in turns] for name in SETTINGS}
+        compared[stage] = {
             name: {
-                "speed": round(
-                    statistics.median(turn["float32"][stage] / turn[name][stage] for turn in turns),
-                    3,
-                ),
-                "seconds_per_step": [round(turn[name][stage], 3) for turn in turns],
+                "speed": median_ratio(spent["float32"], seconds),
+                "seconds_per_step": rounded(seconds, 3),
             }
-            for name in SETTINGS
+            for name, seconds in spent.items()
         }
-        for stage in turns[0]["float32"]
-    }
+    return compared
 
 
 def in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
@@ -240,11 +214,7 @@ def in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:  # noq
 def bare_seconds(recipe: Path, data: str, steps: int, setting: Setting) -> dict[str, float]:
     """Return the median seconds of a bare step in each stage, after one step that is not counted.
 
-    Args:
-        recipe: of the training.
-        data: folder of its benchmark.
-        steps: counted steps of each stage.
-        setting: of the rest of this process.
+    ``steps`` are counted of each stage; ``setting`` holds for the rest of this process.
     """
     if setting.kept:
         keep_freed_memory()
@@ -258,16 +228,10 @@ def bare_seconds(recipe: Path, data: str, steps: int, setting: Setting) -> dict[
             bare = BareLoop(trainer, batches, 1)
             bare.bfloat16 = setting.bfloat16
             apply_freezing(bare.model, frozen, epoch=0.0)
-            _, *counted = [timed_step(bare, batch) for batch in islice(cycle(batches), steps + 1)]
+            fed = islice(cycle(batches), steps + 1)
+            _, *counted = [timed(partial(bare.step, batch))[0] for batch in fed]
             seconds[stage] = statistics.median(counted)
     return seconds
-
-
-def timed_step(bare: BareLoop, batch: Batch) -> float:
-    """Return the seconds of one bare step."""
-    start = time.perf_counter()
-    bare.step(batch)
-    return time.perf_counter() - start
 
 
 def trainer_maker(
@@ -275,11 +239,7 @@ def trainer_maker(
 ) -> Callable[[], PreparedTrainer]:
     """Load a recipe's model and first pictures, and return what makes a Trainer over both.
 
-    Args:
-        recipe: of the training.
-        data: folder of its benchmark.
-        steps: of a whole run.
-        folder: where the Trainer may write.
+    A run of it has ``steps``, and it may write to ``folder``.
     """
     flags = {**OVERRIDES, "output_dir": folder, "max_steps": str(steps)}
     given = [part for key, value in flags.items() for part in (f"--{key}", value)]
@@ -308,19 +268,16 @@ def stages_of(freezing: Mapping[str, float]) -> dict[str, dict[str, float]]:
 def measure(recipe: Path, data: str, *, block: int, blocks: int, folder: str) -> dict[str, Any]:
     """Time the loader and both loops, for the first and the last stage of the recipe's freezing.
 
-    Args:
-        recipe: of the training.
-        data: folder of its benchmark.
-        block: steps in a block.
-        blocks: counted blocks of either loop; one more of each comes first and is not counted.
-        folder: where the Trainer may write.
+    Of either loop ``blocks`` of ``block`` steps are counted; one more of each comes first. The
+    Trainer may write to ``folder``.
     """
     trainer = trainer_maker(recipe, data, steps=block * (blocks + 1), folder=folder)
     own = trainer()  # decodes each picture once, in the first pass, as a training does
     args = own.args
     stages = stages_of(args.freezing)
-    batches, first_pass = timed_pass(own.get_train_dataloader())
-    _, later_pass = timed_pass(own.get_train_dataloader())
+    first_pass, batches = timed(lambda: list(own.get_train_dataloader()))
+    later_pass, again = timed(lambda: list(own.get_train_dataloader()))
+    per_batch = later_pass / len(again)
     loops: dict[str, Any] = {}
     for stage, frozen in stages.items():
         args.frozen_epochs = frozen
@@ -337,43 +294,27 @@ def measure(recipe: Path, data: str, *, block: int, blocks: int, folder: str) ->
         "loops": loops,
         "loader": {
             "num_workers": args.dataloader_num_workers,
-            "seconds_per_batch_first_epoch": round(first_pass, 3),
-            "seconds_per_batch_later": round(later_pass, 3),
+            "seconds_per_batch_first_epoch": round(first_pass / len(batches), 3),
+            "seconds_per_batch_later": round(per_batch, 3),
             "share_of_bare_step": {
-                stage: round(later_pass / seconds, 3) for stage, seconds in bare.items()
+                stage: round(per_batch / seconds, 3) for stage, seconds in bare.items()
             },
         },
-        "settings": {
-            "batch_size": args.train_batch_size,
-            "captions_per_image": args.captions_per_image,
-            "image_size": own.model.config.image_size,
-            "average_decay": args.average_decay,
-            "block": block,
-            "blocks": blocks,
-            "bfloat16": args.bf16,
-            "threads": torch.get_num_threads(),
-            "load_average_after": [round(value, 2) for value in os.getloadavg()],
-            "machine": platform.machine(),
-            "c_library": " ".join(platform.libc_ver()),
-            "versions": library_versions(),
-        },
+        "settings": settings(
+            batch_size=args.train_batch_size,
+            captions_per_image=args.captions_per_image,
+            image_size=own.model.config.image_size,
+            average_decay=args.average_decay,
+            block=block,
+            blocks=blocks,
+            bfloat16=args.bf16,
+            c_library=" ".join(platform.libc_ver()),
+        ),
     }
 
 
-def timed_pass(loader: DataLoader) -> tuple[list[Batch], float]:
-    """Return the batches of one pass and the mean seconds for one."""
-    start = time.perf_counter()
-    batches = list(loader)
-    return batches, (time.perf_counter() - start) / len(batches)
-
-
 def compare(trainer: RetrievalTrainer, batches: Sequence[Batch], *, block: int) -> dict[str, Any]:
-    """Run a training with a bare loop between its blocks and compare their times.
-
-    Args:
-        trainer: not yet run.
-        batches: for the bare loop.
-        block: steps in a block.
+    """Run a training with a bare loop on ``batches`` between its blocks and compare their times.
 
     Returns:
         Seconds per step of both (medians over blocks) and ``ratio``, the Trainer's speed over
@@ -383,15 +324,14 @@ def compare(trainer: RetrievalTrainer, batches: Sequence[Batch], *, block: int) 
     trainer.add_callback(bare)
     trainer.train()
     # The first block of each is for warming up.
-    pairs = list(zip(bare.trainer_seconds[1:], bare.bare_seconds[1:], strict=True))
-    ratios = [theirs / ours for ours, theirs in pairs]
+    ours, theirs = bare.trainer_seconds[1:], bare.bare_seconds[1:]
     return {
-        "ratio": round(statistics.median(ratios), 3),
-        "ratios": [round(ratio, 3) for ratio in ratios],
-        "trainer_seconds_per_step": round(statistics.median(a for a, _ in pairs) / block, 3),
-        "bare_seconds_per_step": round(statistics.median(b for _, b in pairs) / block, 3),
+        "ratio": median_ratio(theirs, ours),
+        "ratios": rounded((their / our for our, their in zip(ours, theirs, strict=True)), 3),
+        "trainer_seconds_per_step": round(statistics.median(ours) / block, 3),
+        "bare_seconds_per_step": round(statistics.median(theirs) / block, 3),
     }
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

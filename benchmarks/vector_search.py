@@ -4,7 +4,6 @@
     python benchmarks/vector_search.py --sizes 1000 10000 100000 1000000 --engines exact hnsw
     python benchmarks/vector_search.py --sizes 10000 100000 --engines postgres milvus
     python benchmarks/vector_search.py --sizes 10000 1000000 --set real --data DATA
-    python benchmarks/vector_search.py --readme README.md
 
 The exact engine is timed against ``(queries @ vectors.T).topk(10)`` of torch, by turns. Every
 engine is filled, then asked one query at a time and 64 at once, with and without filters that a
@@ -17,48 +16,41 @@ engine on the same vectors, and its row holds the figures of both.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from readme_block import write_block
+from report import CHECKPOINTS, Task, flags, median_ratio, read, run, save, settings, turn_about
 from torch import Tensor
 from vector_sets import VectorSet, clustered, real
 
-from rsctir_hf.evaluation import library_versions
+from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.vector_index.contract import SearchFilter, VectorIndex
 from rsctir_hf.vector_index.exact import ExactIndex
 from rsctir_hf.vector_index.hnsw import EF_CONSTRUCTION, NEIGHBOURS
 from rsctir_hf.vector_index.nearest import nearest_rows
 from rsctir_hf.vector_index.opening import ENGINES, open_index
 
-ROOT = Path(__file__).resolve().parents[1]
 TOP_K = 10
 QUERIES = 512
 BATCH = 64
 FILTERS = {"tenth": SearchFilter({"tenth": 0}), "hundredth": SearchFilter({"hundredth": 0})}
 SECONDS = 5.0  # of asking, at most, for one figure
 TURNS = 3  # of the graph and the exact engine, when they are compared
-EXACT_TARGET, RECALL_TARGET, SPEED_TARGET = 0.85, 0.98, 20.0
-BEGIN, END = "<!-- engines -->", "<!-- /engines -->"
 TITLES = {"exact": "exact", "hnsw": "HNSW", "postgres": "PostgreSQL", "milvus": "milvus-lite"}
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is asked for and not known yet; print and write it."""
     options = parsed(arguments)
-    report = json.loads(options.json.read_text()) if options.json.exists() else {"rows": {}}
-    report.setdefault("exact_against_bare", {})
+    report = read(options.output) or {"rows": {}, "exact_against_bare": {}}
     for size in options.sizes:
         vectors = lazily(options, size)
         if "exact" in options.engines and options.set == "clustered":
@@ -68,28 +60,20 @@ def main(arguments: Sequence[str]) -> None:
             filling = partial(measure, engine, vectors, cache=options.cache)
             name = f"{engine}/{options.set}/{size}"
             measured(report["rows"], name, filling, again=options.again)
-            write(report, options.json)
-    if options.sizes:
-        write(report | {"versions": library_versions(), "machine": machine()}, options.json)
+            save(options.output, report | {"settings": settings()}, quiet=True)
     print(table(report))
-    print(targets(report))
-    if options.readme:
-        write_block(options.readme, table(report), begin=BEGIN, end=END)
 
 
-def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description="Speed, recall and size of the index engines.")
+    parser = flags(__doc__, "vector_search.json")
     parser.add_argument("--sizes", type=int, nargs="*", default=[], help="numbers of vectors")
     parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(TITLES))
     parser.add_argument("--set", default="clustered", choices=["clustered", "real"])
     parser.add_argument("--data", type=Path, help="development data, for --set real")
-    parser.add_argument("--model", type=Path, default=ROOT / "checkpoints" / "cmpagl-rs")
-    parser.add_argument(
-        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "rsctir_vector_search"
-    )
-    parser.add_argument("--json", type=Path, default=ROOT / "results" / "vector_search.json")
-    parser.add_argument("--readme", type=Path, help="write the table into this document")
+    parser.add_argument("--model", type=Path, default=CHECKPOINTS / "cmpagl-rs")
+    cache = Path(tempfile.gettempdir()) / "rsctir_vector_search"
+    parser.add_argument("--cache", type=Path, default=cache)
     parser.add_argument("--again", action="store_true", help="measure what is known already")
     options = parser.parse_args(arguments)
     if options.set == "real" and options.sizes and options.data is None:
@@ -99,27 +83,18 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 def lazily(options: argparse.Namespace, size: int) -> Callable[[], VectorSet]:
     """Return what makes the vectors of a size when they are first asked for, and keeps them."""
-    made: list[VectorSet] = []
 
+    @cache
     def vectors() -> VectorSet:
-        if not made and options.set == "clustered":
-            made.append(clustered(size, queries=QUERIES))
-        elif not made:
-            made.append(
-                real(
-                    size,
-                    queries=QUERIES,
-                    data=options.data,
-                    model=options.model,
-                    cache=options.cache,
-                )
-            )
-        return made[0]
+        if options.set == "clustered":
+            return clustered(size, queries=QUERIES)
+        places = {name: getattr(options, name) for name in ("data", "model", "cache")}
+        return real(size, queries=QUERIES, **places)
 
     return vectors
 
 
-def measured(rows: dict[str, Any], name: str, measuring: Callable[[], Any], *, again: bool) -> None:
+def measured(rows: dict[str, Any], name: str, measuring: Task, *, again: bool) -> None:
     """Measure one thing, unless it is known."""
     if name not in rows or again:
         print(f"measuring {name}", file=sys.stderr)
@@ -134,15 +109,15 @@ def against_bare(make: Callable[[], VectorSet], *, rounds: int = 9) -> dict[str,
     found: dict[str, Any] = {}
     for batch in (1, BATCH):
         asked = made.queries[:batch]
-        seconds: dict[str, list[float]] = {"bare": [], "exact": []}
-        for _ in range(rounds + 1):
-            seconds["bare"].append(timed(partial(bare_search, vectors, asked)))
-            seconds["exact"].append(timed(partial(index.search, asked, TOP_K)))
-        ratios = [b / e for b, e in zip(seconds["bare"][1:], seconds["exact"][1:], strict=True)]
+        tasks = {
+            "bare": partial(bare_search, vectors, asked),
+            "exact": partial(index.search, asked, TOP_K),
+        }
+        seconds = turn_about(tasks, rounds)
         found[f"batch_{batch}"] = {
-            "ratio": round(statistics.median(ratios), 3),
-            "exact_ms": round(1000 * statistics.median(seconds["exact"][1:]), 3),
-            "bare_ms": round(1000 * statistics.median(seconds["bare"][1:]), 3),
+            "ratio": median_ratio(seconds["bare"], seconds["exact"]),
+            "exact_ms": round(1000 * statistics.median(seconds["exact"]), 3),
+            "bare_ms": round(1000 * statistics.median(seconds["bare"]), 3),
         }
     return found
 
@@ -301,81 +276,35 @@ def speed(
     return asked / (time.perf_counter() - start)
 
 
-def timed(call: Callable[[], Any]) -> float:
-    """Return the seconds of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-    }
-
-
 def table(report: dict[str, Any]) -> str:
     """Return the rows as a table in Markdown, by set, size and engine."""
-    lines = [
-        "| queries | vectors | engine | recall@10 | queries/s | 64 at once | 1 in 10 passes "
-        "| 1 in 100 passes | built in | size |",
-        "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
     order = list(TITLES)
     rows = sorted(
         report["rows"].values(),
         key=lambda row: (row["set"], row["vectors"], order.index(row["engine"])),
     )
-    for row in rows:
-        cells = [
-            "picture" if row["set"] == "clustered" else "text",
-            f"{row['vectors']:,}",
-            TITLES[row["engine"]],
-            f"{row['recall']:.3f}",
-            f"{row['queries_per_second']:,.0f}",
-            f"{row['queries_per_second_64']:,.0f}",
-            *(
-                f"{found['queries_per_second']:,.0f} ({found['recall']:.2f})"
-                for found in row["filtered"].values()
-            ),
-            f"{row['build_seconds']:,.0f} s",
-            f"{row['bytes'] / 1e6:,.0f} MB",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    head = ["queries", "vectors", "engine", "recall@10", "queries/s", "64 at once"]
+    head += ["1 in 10 passes", "1 in 100 passes", "built in", "size"]
+    return markdown_table(head, map(cells, rows))
 
 
-def targets(report: dict[str, Any]) -> str:
-    """Say how the largest set stands against what was aimed at."""
-    lines = [
-        f"exact against bare, {size} vectors, {batch}: {found['ratio']} (aim {EXACT_TARGET})"
-        for size, batches in report["exact_against_bare"].items()
-        for batch, found in batches.items()
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """Cells of one row."""
+    return [
+        "picture" if row["set"] == "clustered" else "text",
+        f"{row['vectors']:,}",
+        TITLES[row["engine"]],
+        f"{row['recall']:.3f}",
+        f"{row['queries_per_second']:,.0f}",
+        f"{row['queries_per_second_64']:,.0f}",
+        *(
+            f"{found['queries_per_second']:,.0f} ({found['recall']:.2f})"
+            for found in row["filtered"].values()
+        ),
+        f"{row['build_seconds']:,.0f} s",
+        f"{row['bytes'] / 1e6:,.0f} MB",
     ]
-    for name, row in report["rows"].items():
-        exact = report["rows"].get(name.replace("hnsw/", "exact/"))
-        if row["engine"] == "hnsw" and (exact or "exact_queries_per_second" in row):
-            times = {
-                batch: row[batch] / (row.get(f"exact_{batch}") or exact[batch])
-                for batch in ("queries_per_second", "queries_per_second_64")
-            }
-            shown = ", ".join(f"{batch} x {ratio:.1f}" for batch, ratio in times.items())
-            lines.append(
-                f"{name}: recall {row['recall']} (aim {RECALL_TARGET}), {shown} "
-                f"(aim {SPEED_TARGET})"
-            )
-    return "\n".join(lines)
-
-
-def write(report: dict[str, Any], file: Path) -> None:
-    """Write the report in one step."""
-    unfinished = file.with_suffix(".part")
-    unfinished.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    os.replace(unfinished, file)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rsctir_hf.data.benchmarks import load_captioned_folder
-from rsctir_hf.embedding.encode import embed_images, embed_texts
-from rsctir_hf.embedding.encoder import load_dual_encoder
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.files.pictures import list_images
 from rsctir_hf.loading.checks import weights_fingerprint
 
@@ -103,7 +102,7 @@ def _usual_nearest(vectors: Tensor) -> float:
 
 def _embedded(data: Path, model: Path, cache: Path) -> tuple[Tensor, Tensor, str]:
     """Return pictures (n, D), distinct captions (C, D), both kept, and the model's fingerprint."""
-    loaded = load_dual_encoder(model)
+    loaded = Encoder.from_pretrained(model)
     source = weights_fingerprint(loaded.model)
     file = cache / f"real-{source}.safetensors"
     if not file.exists():
@@ -114,8 +113,8 @@ def _embedded(data: Path, model: Path, cache: Path) -> tuple[Tensor, Tensor, str
             for captions in load_captioned_folder(data / name, "validation")["captions"]
             for caption in captions
         }
-        pictures = embed_images(loaded.model, loaded.processor, files, progress=_tell).vectors
-        captions = embed_texts(loaded.model, loaded.processor, sorted(sentences))
+        pictures = loaded.images(files, progress=_tell).vectors
+        captions = loaded.texts(sorted(sentences))
         cache.mkdir(parents=True, exist_ok=True)
         save_file({"pictures": pictures, "captions": captions}, file)
     kept = load_file(file)

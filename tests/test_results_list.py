@@ -8,6 +8,7 @@ from rsctir_hf.training.recipe_args import RetrievalTrainingArguments
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
+NOXFILE = (ROOT / "noxfile.py").read_text(encoding="utf-8")
 #: What stands for a name in the list.
 STANDS_FOR = {"NAME": r"[\w-]+?", "MODEL": r"[\w-]+?", "RERANK": r"[a-z]+", "...": r"[\w.-]+"}
 
@@ -43,11 +44,15 @@ def test_every_file_is_listed_and_every_name_in_the_list_is_a_file():
 def test_every_command_can_be_given():
     refused = []
     for _, command in rows():
-        if not re.search(r"\w\.(py|yaml)\b|rsctir ", command):
+        if not re.search(r"\w\.(py|yaml)\b|rsctir |nox -s ", command):
             refused.append(command)
+        sessions = re.findall(r"nox -s (\w+)", command)
+        refused += [name for name in sessions if f"def {name}(session: nox.Session" not in NOXFILE]
         paths = re.findall(r"[\w/]+\.(?:py|yaml)", command)
         refused += [path for path in paths if not (ROOT / path).is_file()]
-        said = re.split(r"`(?=python |OMP_|rsctir )", command)[1:]  # what adds a flag stands behind
+        said = re.split(r"`(?=python |OMP_|rsctir |nox )", command)[
+            1:
+        ]  # what adds a flag stands behind
         flags = [(script_of(each), flag) for each in said for flag in flags_of(each)]
         refused += [f"{script} --{flag}" for script, flag in flags if not knows(script, flag)]
     assert not refused
@@ -82,10 +87,11 @@ def source_of(script):
 
 #: Files whose whole name the script knows: no model's name, which has a hyphen, is part of it.
 NAMED = [
-    (name, script_of(command))
+    (name, "noxfile.py" if "nox -s" in command else script_of(command))
     for names, command in rows()
     for name in names
-    if "python benchmarks/" in command and re.fullmatch(r"[a-z_]+\.(json|svg)", name)
+    if re.search("python benchmarks/|nox -s", command)
+    and re.fullmatch(r"[a-z_]+\.(json|svg)", name)
 ]
 
 
@@ -94,7 +100,7 @@ def test_a_script_names_the_file_that_it_is_said_to_write():
 
 
 def test_flags_of_another_script_are_noticed():
-    assert knows("benchmarks/mutation.py", "json") and not knows("benchmarks/mutation.py", "data")
+    assert knows("benchmarks/faults.py", "output") and not knows("benchmarks/faults.py", "data")
     assert knows("training/run.py", "seed") and not knows("training/run.py", "sead")
     assert knows("rsctir_cli", "rerank") and not knows("rsctir_cli", "re-rank")
 

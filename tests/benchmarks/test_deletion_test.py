@@ -77,6 +77,6 @@ def test_a_subject_measured_again_takes_its_old_place(tmp_path):
     file = tmp_path / "found.json"
     for name, share in (("cmpagl-rs, boxes", 1), ("galr-rs", 2), ("cmpagl-rs, boxes", 3)):
         deletion_test.keep(file, {"subject": name, "share": share})
-    kept = deletion_test.read_content(file)["subjects"]
+    kept = deletion_test.read(file)["subjects"]
     assert [each["share"] for each in kept] == [2, 3]
     assert deletion_test.table(None) == "Not measured yet."

@@ -17,8 +17,7 @@ from faults import (
     kill_at_event,
     kill_at_random,
     look,
-    same_training,
-    same_vectors,
+    same,
 )
 
 from rsctir_hf.files.atomic import write_atomically
@@ -58,6 +57,7 @@ def test_what_is_neither_older_nor_newer_is_refused(tmp_path):
         look(work_on(write_atomically), tmp_path, "older", "newer", Tally())
 
 
+@pytest.mark.slow
 def test_events_are_changes_to_files_alone(tmp_path):
     assert changes_files("open", ("a.txt", "w"))
     assert changes_files("os.rename", ("a", "b"))
@@ -78,14 +78,16 @@ def test_work_is_killed_only_while_it_goes_on():
     assert not multiprocessing.active_children()
 
 
-def test_vectors_and_curves_are_compared_to_the_tolerance():
-    assert same_vectors([("a", [1.0, 0.0])], [("a", [1.0 + 1e-7, 0.0])])
-    assert not same_vectors([("a", [1.0, 0.0])], [("b", [1.0, 0.0])])
-    assert not same_vectors([("a", [1.0, 0.0])], [("a", [1.001, 0.0])])
-    assert same_vectors([], None)
-    left = {"curve": [(1, 0.5)], "weights": {"w": np.zeros(2)}}
-    assert same_training(left, {"curve": [(1, 0.5 + 1e-7)], "weights": {"w": np.zeros(2)}})
-    assert not same_training(left, {"curve": [(1, 0.5001)], "weights": {"w": np.zeros(2)}})
+def test_states_are_equal_up_to_the_tolerance():
+    whole = {"loss": np.array([(1, 0.5)]), "weights": {"w": np.zeros(2)}, "config.json": True}
+    assert same(whole, whole | {"loss": np.array([(1, 0.5 + 1e-7)])})
+    assert not same(whole, whole | {"loss": np.array([(1, 0.5001)])})
+    assert not same(whole, whole | {"weights": {"v": np.zeros(2)}})
+    assert not same(whole, whole | {"config.json": False})
+    named = (["a"], np.array([[1.0, 0.0]]))
+    assert same(named, (["a"], np.array([[1.0 + 1e-7, 0.0]])))
+    assert not same(named, (["b"], named[1])) and not same(named, None)
+    assert same(None, None)
 
 
 def test_the_results_file_has_fifty_kills_of_each_and_no_finding():

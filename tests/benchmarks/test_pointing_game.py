@@ -166,7 +166,7 @@ def checkout(tmp_path, monkeypatch):
         return pointing_game.Game(tuple(asked), {"aircraft": [several], "overpass": [several]})
 
     monkeypatch.setattr(pointing_game, "look", look)
-    return pointing_game.scoring_of(tmp_path / "m", pointing_game.MEASURED, root=tmp_path)
+    return pointing_game.scoring_of("m", pointing_game.MEASURED, root=tmp_path)
 
 
 def widened(found, count):

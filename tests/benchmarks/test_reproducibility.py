@@ -8,9 +8,9 @@ import pytest
 from reproducibility import (
     AGAIN,
     CASES,
-    MODELS,
     OTHER_SEED,
     ROOT,
+    TRAININGS,
     as_promised,
     compare,
     differences,
@@ -37,7 +37,8 @@ def data(tmp_path_factory):
 def compared(name, data, folder, *cases):
     """Train a tiny model of that kind once, and once more for each case."""
     small = {**SMALL[name], "num_train_epochs": "1", "max_steps": "2", "eval_steps": "2"}
-    model = replace(MODELS[name], flags={**MODELS[name].flags, **small, "save_steps": "2"})
+    model = TRAININGS[name]
+    model = replace(model, flags={**model.flags, **small, "save_steps": "2"})
     return compare(model, folder, data=data, cases={case: CASES[case] for case in cases})
 
 

@@ -8,10 +8,10 @@ import rasterio
 import scene_search
 import scene_speed
 from PIL import Image
+from report import RESULTS
 from scene_mosaics import CELL, Thing, drawn_mosaic, photo_mosaic, repeated_mosaic
 from scene_search import (
-    DRAWN_QUERIES,
-    PHOTO_QUERIES,
+    QUERIES,
     Task,
     asked,
     centre_shows,
@@ -76,14 +76,14 @@ def test_the_drawn_mosaic_knows_its_objects(tmp_path):
 
 
 def test_there_are_twenty_queries_or_more_and_each_has_its_own_class():
-    assert len(PHOTO_QUERIES) == 21
-    assert len(set(PHOTO_QUERIES.values())) == 21
-    assert len(set(DRAWN_QUERIES.values())) == len(DRAWN_QUERIES)
+    assert len(QUERIES["photos"]) == 21
+    for queries in QUERIES.values():
+        assert len(set(queries.values())) == len(queries)
 
 
-def test_a_scene_is_asked_and_judged(tmp_path, tiny_clip, tiny_clip_processor):
+def test_a_scene_is_asked_and_judged(tmp_path, tiny_encoder):
     mosaic = drawn_mosaic(tmp_path / "a.tif", ["airport"], across=1, first_seed=500, each=1)
-    index = SceneIndex.build(Retriever(tiny_clip, tiny_clip_processor), mosaic.path, tile=128)
+    index = SceneIndex.build(Retriever(tiny_encoder), mosaic.path, tile=128)
     rules = {"holds": holds_one, "centre": centre_shows}
     task = Task(mosaic, {"plane": "planes", "boat": "boats"}, rules)
     row = asked(index, task, rerank="none")
@@ -104,7 +104,7 @@ def test_the_speed_benchmark_reports_a_ratio_and_where_the_time_goes(tmp_path, c
 
 
 def test_the_results_file_meets_what_it_says_of_its_target():
-    found = json.loads((scene_search.ROOT / "results" / "scene_search.json").read_text())
+    found = json.loads((RESULTS / "scene_search.json").read_text())
     assert found["target"] == scene_search.TARGET
     for row in found["rows"]:
         ranks = row["rank_of_first_right"].values()

@@ -73,6 +73,7 @@ def trainer(recipe, tmp_path):
     return trainer
 
 
+@pytest.mark.slow
 def test_the_bare_loop_ends_with_the_weights_the_trainer_ends_with(trainer):
     bare = BareLoop(trainer, trainer.prepared, 2)
     before = {name: value.clone() for name, value in bare.model.named_parameters()}
@@ -118,7 +119,7 @@ def test_a_measurement_covers_both_stages_with_and_without_the_loader(
         training_speed, "measure", lambda *a, **k: kept.append("measure") or real(*a, **k)
     )
     sampled = [str(recipe), "--data", str(data), "--block", "1", "--blocks", "2"]
-    training_speed.main([*sampled, "--json", str(file)])
+    training_speed.main([*sampled, "--output", str(file)])
     found = json.loads(file.read_text())
     assert list(found["loops"]) == [
         f"{stage}, {batches}"
@@ -166,6 +167,7 @@ def test_settings_are_compared_by_the_median_over_turns(monkeypatch):
     assert found["frozen"]["bfloat16"]["seconds_per_step"] == [2.0, 6.0]
 
 
+@pytest.mark.slow
 def test_a_process_runs_in_its_setting(recipe, tmp_path, monkeypatch):
     data = miniature.write_imagefolder(tmp_path / "data")
     seen = set()
@@ -190,6 +192,7 @@ def test_a_new_process_is_another_one_each_time():
     assert len(found | {os.getpid()}) == 3
 
 
+@pytest.mark.slow
 def test_the_bare_loop_trains_what_the_stage_trains(trainer):
     bare = BareLoop(trainer, trainer.prepared, 1)
     trainer.add_callback(bare)

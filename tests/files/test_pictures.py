@@ -328,7 +328,7 @@ def test_transparency_is_laid_over_black_in_every_shade():
 
 
 def test_a_decoder_that_fails_in_its_own_way_is_told_as_damage(monkeypatch):
-    # As Pillow's of AVIF does; found by benchmarks/fuzz.py.
+    # As Pillow's of AVIF does; found by tests/fuzz.
     def fail(*_):
         raise RuntimeError("Failed to decode frame 0")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.files.atomic import parse_json
-from rsctir_hf.hub.card_tables import evaluation_reports
 from rsctir_hf.hub.card import RESULTS_FILE
+from rsctir_hf.hub.card_tables import evaluation_reports
 from rsctir_hf.search.matcher import PairMatcher
 
 logger = logging.getLogger(__name__)

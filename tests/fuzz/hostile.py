@@ -5,12 +5,11 @@ Everything here is a hypothesis strategy, so one seed gives the same inputs agai
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
 
 MARKUP = "<script>alert(1)</script>"
 _DEEP = 20_000  # levels of nesting, more than Python's own stack holds
@@ -75,7 +74,7 @@ _PACKED = (
     b"\0\0\0\0",
     b"\x80\0\0\0",
 )
-_TOKENS: tuple[bytes, ...] = (
+_TOKENS = (
     b"\0",
     b"\xff\xfe",
     b"\xed\xa0\x80",
@@ -88,22 +87,27 @@ _TOKENS += (b"9" * 5_000, b"&a [*a,*a]", b"!!python/object/apply:os.system ['tru
 _KINDS = ("cut", "flip", "splice", "double", "number", "token")
 
 
-def texts() -> SearchStrategy[str]:
+def often(times):
+    """Let a test have that many times the usual number of examples."""
+    return settings(max_examples=times * settings.default.max_examples)
+
+
+def texts():
     """Any text, odd ones often."""
     return st.one_of(st.sampled_from(ODD_TEXTS), st.text(max_size=40))
 
 
-def numbers() -> SearchStrategy[Any]:
+def numbers():
     """Any number, odd ones often."""
     return st.one_of(st.sampled_from(ODD_NUMBERS), st.floats(), st.integers())
 
 
-def plain() -> SearchStrategy[Any]:
+def plain():
     """None, a truth value, a number or a text."""
     return st.one_of(st.none(), st.booleans(), numbers(), texts())
 
 
-def values() -> SearchStrategy[Any]:
+def values():
     """Whatever JSON and YAML hold."""
     return st.one_of(
         plain(),
@@ -113,7 +117,7 @@ def values() -> SearchStrategy[Any]:
     )
 
 
-def mutated(corpus: Sequence[bytes]) -> SearchStrategy[bytes]:
+def mutated(corpus):
     """One of some files, or several, spoilt in up to four places."""
     change = st.tuples(
         st.sampled_from(_KINDS),
@@ -125,7 +129,7 @@ def mutated(corpus: Sequence[bytes]) -> SearchStrategy[bytes]:
     return st.builds(_changed, st.sampled_from(corpus), st.lists(change, min_size=1, max_size=4))
 
 
-def _changed(content: bytes, changes: Sequence[tuple[str, int, int, int, bytes]]) -> bytes:
+def _changed(content, changes):
     for kind, first, second, byte, other in changes:
         # Headers are short, so the first places of a file are drawn more often.
         start = int(len(content) * (first / 10_000) ** 2)
@@ -139,7 +143,7 @@ def _changed(content: bytes, changes: Sequence[tuple[str, int, int, int, bytes]]
     return content
 
 
-def _replaced(content: bytes, kind: str, *, start: int, byte: int, other: bytes) -> bytes:
+def _replaced(content, kind, *, start, byte, other):
     """Return content with something else at one place."""
     if kind == "flip":
         return content[:start] + bytes([byte]) + content[start + 1 :]
@@ -151,14 +155,14 @@ def _replaced(content: bytes, kind: str, *, start: int, byte: int, other: bytes)
     return content[:start] + _TOKENS[byte % len(_TOKENS)] + content[start:]
 
 
-def spoilt(document: Any) -> SearchStrategy[Any]:  # noqa: ANN401 - any JSON
+def spoilt(document):
     """A document with up to three of its values replaced, or taken out."""
     change = st.tuples(st.integers(0, 9_999), st.one_of(values(), st.just(GONE)))
     changes = st.lists(change, min_size=1, max_size=3)
     return changes.map(lambda each: _spoil(deepcopy(document), each))
 
 
-def _spoil(document: Any, changes: Sequence[tuple[int, Any]]) -> Any:  # noqa: ANN401
+def _spoil(document, changes):
     for place, value in changes:
         places = list(_places(document))
         if not places:
@@ -171,9 +175,9 @@ def _spoil(document: Any, changes: Sequence[tuple[int, Any]]) -> Any:  # noqa: A
     return document
 
 
-def _places(document: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401
+def _places(document):
     """List every (mapping or list, key or position) of a document."""
-    keys: list[Any] = []
+    keys = []
     if isinstance(document, Mapping):
         keys = list(document)
     elif isinstance(document, list):
@@ -182,29 +186,29 @@ def _places(document: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401
     return [(document, key) for key in keys] + list(below)
 
 
-def as_json(document: Any) -> bytes:  # noqa: ANN401
+def as_json(document) -> bytes:
     """Write a document as JSON, lone surrogates and all."""
     return json.dumps(document).encode()
 
 
-def spoilt_json(document: Any) -> SearchStrategy[bytes]:  # noqa: ANN401
+def spoilt_json(document):
     """A JSON file spoilt in its values or in its bytes."""
     return st.one_of(spoilt(document).map(as_json), mutated([as_json(document)]))
 
 
-def spoilt_lines(rows: Sequence[Any]) -> SearchStrategy[bytes]:
+def spoilt_lines(rows):
     """A file of a JSON document a line, spoilt in its values or in its bytes."""
     good = b"".join(as_json(row) + b"\n" for row in rows)
     lines = spoilt(list(rows)).map(lambda each: b"".join(as_json(row) + b"\n" for row in each))
     return st.one_of(lines, mutated([good]))
 
 
-def spoilt_safetensors(content: bytes) -> SearchStrategy[bytes]:
+def spoilt_safetensors(content):
     """A safetensors file spoilt in its header, in the header's length or in its bytes."""
     (length,) = struct.unpack("<Q", content[:8])
     header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
 
-    def joined(spoilt_header: Any, off: int) -> bytes:  # noqa: ANN401
+    def joined(spoilt_header, off) -> bytes:
         text = as_json(spoilt_header)
         return struct.pack("<Q", (len(text) + off) % 2**64) + text + data
 
