@@ -7,6 +7,7 @@ from rsctir_hf.data import tables
 from rsctir_hf.data.formats import CaptionRecord
 from rsctir_hf.data.tables import (
     check_pictures,
+    hub_address,
     hub_splits,
     standardise,
     table_from_hub,
@@ -49,6 +50,13 @@ def test_one_caption_a_row_is_refused_with_the_remedy():
     table = hub_table(2).remove_columns("captions").add_column("captions", ["a", "b"])
     with pytest.raises(DataLayoutError, match="group the rows by picture"):
         standardise(table, source="hub")
+
+
+def test_a_revision_stands_behind_the_name_unless_it_is_a_folder(tmp_path):
+    assert hub_address("owner/name") == ("owner/name", None)
+    assert hub_address("owner/name@v1") == ("owner/name", "v1")
+    (tmp_path / "a@b").mkdir()
+    assert hub_address(str(tmp_path / "a@b")) == (str(tmp_path / "a@b"), None)
 
 
 def test_hub_split_names_are_mapped(monkeypatch):
