@@ -49,7 +49,7 @@ def exact(tiny_encoder, picture_folder):
 
 
 def test_every_engine_answers_like_the_exact_one(retriever, exact, picture_folder):
-    for query in ({"text": "a river"}, {"image": picture_folder / "red.png"}):
+    for query in ({"query": "a river"}, {"image": picture_folder / "red.png"}):
         for rerank in ("none", "smr", "mr"):
             found, expected = (
                 made.search(**query, rerank=rerank, top_k=8) for made in (retriever, exact)
