@@ -54,6 +54,12 @@ def checkpoint():
     return find
 
 
+@pytest.fixture(scope="session")
+def all_checkpoints(checkpoint):
+    """Return the folders of all shipped models."""
+    return [checkpoint(name) for name in ("cmpagl-rs", "galr-rs", "overhead-rsod")]
+
+
 @pytest.fixture
 def quick_streams(monkeypatch):
     """Let datasets go on at once after a pass over Parquet files, where it would sleep for 5 s."""

@@ -15,7 +15,7 @@ pytest.importorskip("torch_geometric", reason="region_graph.py needs the extra '
 from rsctir_hf.sample import sample_folder
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("all_checkpoints")]
 
 EXAMPLES = ROOT / "examples"
 NOTEBOOK = EXAMPLES / "quickstart.ipynb"

@@ -82,7 +82,7 @@ def test_an_index_stays_the_older_one_until_the_newer_is_whole(noise, clip_folde
     assert len(Retriever.from_pretrained(clip_folder).load(place)) == MANY
 
 
-def test_the_app_ends_without_a_word(tmp_path):
+def test_the_app_ends_without_a_word(tmp_path, all_checkpoints):
     log = tmp_path / "log.txt"
     with running_app(["--gallery", "sample"], log):
         pass  # ends it by SIGTERM and looks at the exit code

@@ -59,10 +59,12 @@ def answers():
     return dict(zip(lines, json.loads(done.stdout), strict=True))
 
 
+@pytest.mark.slow
 def test_help_and_usage_errors_load_neither_the_package_nor_torch(answers):
     assert not {line: loaded for line, (_, _, loaded) in answers.items() if loaded}
 
 
+@pytest.mark.slow
 def test_help_says_what_each_command_does_and_takes(answers):
     code, said, _ = answers["--help"]
     assert code == 0 and "rsctir [OPTIONS] COMMAND" in said
@@ -74,6 +76,7 @@ def test_help_says_what_each_command_does_and_takes(answers):
     assert "--trust-remote-code" in answers["search --help"][1]
 
 
+@pytest.mark.slow
 def test_a_mistake_is_named_and_ends_with_code_two(answers):
     for line, expected in MISTAKES.items():
         code, said, _ = answers[line]

@@ -21,7 +21,7 @@ MODELS = {"checkpoints/cmpagl-rs", "checkpoints/galr-rs"}
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory):
+def space(tmp_path_factory, all_checkpoints):
     folder = tmp_path_factory.mktemp("space")
     return folder, copy_space(folder, space_parts({}))
 
@@ -47,7 +47,7 @@ def test_the_app_answers_a_search_from_the_files_of_a_space_alone(space, tmp_pat
     assert answer["model"] == "cmpagl-rs"
 
 
-def test_checkpoints_that_variables_name_come_along_and_the_others_stay():
+def test_checkpoints_that_variables_name_come_along_and_the_others_stay(all_checkpoints):
     def models(**variables):
         parts = space_parts({f"RSCTIR_{key}": value for key, value in variables.items()})
         return [part.split("/")[1] for part in parts if part.startswith("checkpoints/")]

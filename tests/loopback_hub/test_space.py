@@ -11,7 +11,9 @@ NAME = "org/picture-search"
 COMMAND = ["deploy-space", "--repo", NAME]
 
 
-def test_a_space_is_made_and_renewed_with_exactly_the_files_of_the_app(hub, new_client):
+def test_a_space_is_made_and_renewed_with_exactly_the_files_of_the_app(
+    hub, new_client, all_checkpoints
+):
     values = {
         "RSCTIR_MODEL": "org/model",
         "RSCTIR_REGION_MODEL": "",
