@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from urllib3.filepost import encode_multipart_formdata
+
 _PATIENCE = 300.0  # seconds until an answer counts as lost
 _BUSY = (429, 503)
 
@@ -90,16 +92,9 @@ class Visitor:
 
     def upload(self, files: dict[str, bytes]) -> list[dict[str, Any]]:
         """Upload files and return them in the form in which events take them."""
-        line = uuid.uuid4().hex
-        parts = [
-            f'--{line}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
-            "Content-Type: image/png\r\n\r\n".encode()
-            + content
-            + b"\r\n"
-            for name, content in files.items()
-        ]
-        body = b"".join([*parts, f"--{line}--\r\n".encode()])
-        paths = self.ask("/gradio_api/upload", body, f"multipart/form-data; boundary={line}")
+        fields = [("files", (name, content, "image/png")) for name, content in files.items()]
+        body, kind = encode_multipart_formdata(fields)
+        paths = self.ask("/gradio_api/upload", body, kind)
         meta = {"_type": "gradio.FileData"}
         return [
             {"path": path, "orig_name": name, "meta": meta}

@@ -32,7 +32,6 @@ from PIL import Image
 from report import (
     CHECKPOINTS,
     MODELS,
-    Task,
     flags,
     median_ratio,
     run,
@@ -117,7 +116,7 @@ def measure(
     """Let everything take turns over ``count`` pictures, then embed growing numbers of them."""
     chosen = pictures[:count]
     paths = [picture.path for picture in chosen]
-    tasks: dict[str, Task] = {}
+    tasks: dict[str, Any] = {}
     for name, loaded in families.items():
         ready = ready_tensors(loaded, paths)
         tasks[f"{name} bare"] = partial(bare_tower, loaded.model, ready)
@@ -216,7 +215,7 @@ def stages(loaded: Encoder, paths: Sequence[Path]) -> dict[str, float]:
     decoded = [read_image(file) for file in files]
     ready = ready_tensors(loaded, paths)
     bare_tower(loaded.model, ready[:1])
-    tasks: dict[str, Task] = {
+    tasks: dict[str, Any] = {
         "decode": lambda: [read_image(file) for file in files],
         "resize_and_normalise": lambda: [
             loaded.processor(images=decoded[at : at + size], return_tensors="pt")

@@ -59,8 +59,7 @@ from rsod_scoring import (
     scoring_of,
     some_of_each_class,
     wilson_interval,
-    write_choice,
-    write_score,
+    write,
 )
 from score_test import TEST, chosen_record
 from torch import Tensor
@@ -145,7 +144,7 @@ def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
             ),
         ],
     }
-    write_choice(scoring, content, weights=weights_fingerprint(loaded.model))
+    write(scoring, TRAIN, content, weights=weights_fingerprint(loaded.model))
     return content
 
 
@@ -169,7 +168,7 @@ def score(scoring: RsodScoring, data: Path) -> dict[str, Any]:
         "target": TARGET,
         "rows": rows_of(game, ways, patch),
     }
-    write_score(scoring, content, weights=weights)
+    write(scoring, TEST, content, weights=weights)
     return content
 
 

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,8 +39,7 @@ from rsod_scoring import (
     scoring_of,
     some_of_each_class,
     wilson_interval,
-    write_choice,
-    write_score,
+    write,
 )
 from score_test import TEST, chosen_record
 from torch import Tensor
@@ -49,15 +49,9 @@ from tqdm import tqdm
 from rsctir_hf.detection.boxed_sets import read_classes, read_split
 from rsctir_hf.detection.crops import BoxedPicture
 from rsctir_hf.embedding.encoder import Encoder
-from rsctir_hf.errors import MissingDependencyError
 from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.models.galr.backbone_galr import run_backbone
-
-try:
-    import cv2
-except ImportError:  # only selective search needs it; the tests run without
-    cv2 = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -221,7 +215,7 @@ def choose(scoring: RsodScoring, data: Path, most: int = 0) -> dict[str, Any]:
     macro = {row["way"]: row["macro"] for row in content["rows"]}
     chosen = [DEFAULT, SELECTIVE, max(GRIDS, key=macro.__getitem__)]
     content |= {"chosen": chosen, "validation": [{"split": TRAIN, "macro": macro}]}
-    write_choice(scoring, content, weights=weights_fingerprint(loaded.model))
+    write(scoring, TRAIN, content, weights=weights_fingerprint(loaded.model))
     return content
 
 
@@ -231,7 +225,7 @@ def score(scoring: RsodScoring, data: Path) -> dict[str, Any]:
     weights = weights_fingerprint(loaded.model)
     chosen = chosen_record(scoring, weights)["chosen"]
     content = measure(loaded, data, read_split(data, TEST), chosen)
-    write_score(scoring, content, weights=weights)
+    write(scoring, TEST, content, weights=weights)
     return content
 
 
@@ -309,12 +303,10 @@ def _spread(side: int, count: int, share: float) -> list[tuple[float, float]]:
 def selective_boxes(picture: Image.Image) -> Tensor:
     """Return the first ``COUNT`` boxes of OpenCV's selective search (Uijlings et al. 2013).
 
-    In its own order, which draws a random number; OpenCV's generator is seeded for it.
-
-    Raises:
-        MissingDependencyError: OpenCV's contributed modules are not there.
+    In its own order, which draws a random number; OpenCV's generator is seeded for it. Its
+    contributed modules come with the extra ``bench``.
     """
-    cv2 = opencv()
+    cv2: Any = import_module("cv2")  # the rest of this module runs without
     cv2.setNumThreads(1)
     cv2.setRNGSeed(0)
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
@@ -322,13 +314,6 @@ def selective_boxes(picture: Image.Image) -> Tensor:
     search.switchToSelectiveSearchFast()
     found = np.asarray(search.process()[:COUNT], dtype=np.float32).reshape(-1, 4)
     return torch.from_numpy(np.concatenate((found[:, :2], found[:, :2] + found[:, 2:]), axis=1))
-
-
-def opencv() -> Any:  # noqa: ANN401 - a module
-    """Return OpenCV, or say how it is installed."""
-    if cv2 is None or not hasattr(cv2, "ximgproc"):
-        raise MissingDependencyError("opencv-contrib-python-headless", "bench")
-    return cv2
 
 
 def table(scoring: RsodScoring) -> str:

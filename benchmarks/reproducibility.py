@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,9 @@ RETRIEVAL = {"per_device_train_batch_size": "8", "complete": "false"}
 DETECTION = {"drawn_scenes": "0", "drawn_others": "0", "repeats": "1"}
 
 
+Case = tuple[int, dict[str, str]]  # threads, and flags that differ
+
+
 @dataclass(frozen=True)
 class Trained:
     """A model that is trained here.
@@ -81,14 +84,6 @@ class Trained:
     flags: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Case:
-    """A run that is compared with the first one; what differs from that."""
-
-    threads: int = 1
-    flags: Mapping[str, str] = field(default_factory=dict)
-
-
 TRAININGS = {
     "CMPAGL-style": Trained("run.py", "cmpagl_ucm.yaml", "captions", RETRIEVAL),
     "GaLR": Trained("run.py", "galr_ucm.yaml", "captions", RETRIEVAL),
@@ -100,11 +95,12 @@ RANDOM = {  # starts of each script
 }
 DETERMINISTIC = {"full_determinism": "true"}
 AGAIN, OTHER_SEED = "again", "another seed"
-CASES = {
-    AGAIN: Case(),
-    OTHER_SEED: Case(flags={"seed": "1"}),
-    "two threads": Case(threads=2),
-    "two workers": Case(flags={"dataloader_num_workers": "2"}),
+#: Runs that are compared with the first one, which has one thread and no other flags.
+CASES: dict[str, Case] = {
+    AGAIN: (1, {}),
+    OTHER_SEED: (1, {"seed": "1"}),
+    "two threads": (2, {}),
+    "two workers": (1, {"dataloader_num_workers": "2"}),
 }
 CASES_ON_CUDA = {case: CASES[case] for case in (AGAIN, OTHER_SEED)}
 PICTURES = 24
@@ -155,7 +151,7 @@ def compare(
     model: Trained, place: Path, *, data: Path, cases: Mapping[str, Case]
 ) -> dict[str, dict[str, Any]]:
     """Train a model once, and once for each case; return how each case differs from the first."""
-    first = train(model, place / "first", data=data, case=Case())
+    first = train(model, place / "first", data=data, case=(1, {}))
     report = {}
     for name, case in tqdm(cases.items(), desc=model.recipe, unit="run"):
         again = train(model, place / name.replace(" ", "-"), data=data, case=case)
@@ -171,13 +167,14 @@ def train(model: Trained, folder: Path, *, data: Path, case: Case) -> Path:
     Raises:
         RuntimeError: it failed; with what it said.
     """
-    flags = {**FLAGS, **model.flags, **case.flags}
+    threads, changed = case
+    flags = {**FLAGS, **model.flags, **changed}
     flags |= {"data": str(data / model.data), "output_dir": str(folder)}
     if flags["dataloader_num_workers"] == "0":
         flags["dataloader_persistent_workers"] = "false"
     command = [str(ROOT / "training" / model.script), str(RECIPES / model.recipe)]
     command += [part for key, value in flags.items() for part in (f"--{key}", value)]
-    python(command, threads=case.threads)
+    python(command, threads=threads)
     return folder
 
 

@@ -71,21 +71,26 @@ def scoring_of(name: str, measured: str, *, root: Path = ROOT) -> RsodScoring:
     return RsodScoring(CHECKPOINTS / name, name, benchmark, TEST, root, measured)
 
 
-def write_choice(scoring: RsodScoring, content: Mapping[str, Any], *, weights: str) -> None:
-    """Write the figures on train; ``content`` holds ``validation``, a list, and ``chosen``."""
-    save(scoring.record_file, {**_described(scoring, TRAIN, weights), **content})
+def write(scoring: RsodScoring, split: str, content: Mapping[str, Any], *, weights: str) -> None:
+    """Write the figures on train with what was ``chosen``, or those on test and their log line."""
+    named = {
+        "model": scoring.name,
+        "weights": weights,
+        "model_revision": f"weights:{weights}",
+        "data": scoring.benchmark,
+        "split": split,
+        "code": f"rsctir_hf {rsctir_hf.__version__}",
+        "settings": settings(),
+    }
+    save(scoring.test_file if split == TEST else scoring.record_file, {**named, **content})
+    if split == TEST:
+        add_log_line(scoring, scoring.title, seed=None)
 
 
 def refuse_choice_after_test(scoring: RsodScoring) -> None:
     """Raise ``ScoringRefusedError`` where test has been scored: the choice stands."""
     if scoring.test_file.is_file():
         refuse_second_score(scoring)
-
-
-def write_score(scoring: RsodScoring, content: Mapping[str, Any], *, weights: str) -> None:
-    """Write the figures on test and log them."""
-    save(scoring.test_file, {**_described(scoring, TEST, weights), **content})
-    add_log_line(scoring, scoring.title, seed=None)
 
 
 def some_of_each_class(pictures: Sequence[BoxedPicture], most: int) -> list[BoxedPicture]:
@@ -139,15 +144,3 @@ def macro_interval(
         total += of_class.double()[drawn].mean(dim=1)
     low, high = (100 * total / len(values)).quantile(torch.tensor([0.025, 0.975]).double())
     return float(low), float(high)
-
-
-def _described(scoring: RsodScoring, split: str, weights: str) -> dict[str, Any]:
-    return {
-        "model": scoring.name,
-        "weights": weights,
-        "model_revision": f"weights:{weights}",
-        "data": scoring.benchmark,
-        "split": split,
-        "code": f"rsctir_hf {rsctir_hf.__version__}",
-        "settings": settings(),
-    }

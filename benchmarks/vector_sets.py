@@ -29,14 +29,12 @@ class VectorSet:
         vectors: (n, D) unit vectors.
         queries: (Q, D) unit vectors, none of them among the vectors.
         about: what they are, for the report.
-        source: the fingerprint of the model that made them, if one did.
     """
 
     name: str
     vectors: Tensor
     queries: Tensor
     about: str
-    source: str = ""
 
 
 def clustered(count: int, *, queries: int, seed: int = 0) -> VectorSet:
@@ -61,14 +59,14 @@ def real(count: int, *, queries: int, data: Path, model: Path, cache: Path) -> V
     Beyond the number of pictures there are, each comes again with noise: a copy lies as far from
     its picture as that lies from its nearest neighbour (in the median over all).
     """
-    pictures, captions, source = _embedded(data, model, cache)
+    pictures, captions = _embedded(data, model, cache)
     random = torch.Generator().manual_seed(0)
     asked = captions[torch.linspace(0, len(captions) - 1, queries).long()]
     copies = max(0, count - len(pictures))
     about = f"{min(count, len(pictures)):,} pictures of {' and '.join(REAL_SETS)} by {model.name}"
     if not copies:
         rows = torch.linspace(0, len(pictures) - 1, count).long()
-        return VectorSet("real", pictures[rows], asked, f"{about}; queries: captions", source)
+        return VectorSet("real", pictures[rows], asked, f"{about}; queries: captions")
     cosine = _usual_nearest(pictures)
     spread = (1 / cosine**2 - 1) ** 0.5
     parts = [pictures]
@@ -77,7 +75,7 @@ def real(count: int, *, queries: int, data: Path, model: Path, cache: Path) -> V
         parts.append(_jittered(pictures[rows], spread, random))
     padding = f"padded with {copies:,} copies of them at a cosine of {cosine:.2f}"
     about = f"{about}, {padding}; queries: captions"
-    return VectorSet("real", torch.cat(parts), asked, about, source)
+    return VectorSet("real", torch.cat(parts), asked, about)
 
 
 def _around(centres: Tensor, count: int, random: torch.Generator) -> Tensor:
@@ -100,11 +98,10 @@ def _usual_nearest(vectors: Tensor) -> float:
     return float(torch.cat(nearest).median())
 
 
-def _embedded(data: Path, model: Path, cache: Path) -> tuple[Tensor, Tensor, str]:
-    """Return pictures (n, D), distinct captions (C, D), both kept, and the model's fingerprint."""
+def _embedded(data: Path, model: Path, cache: Path) -> tuple[Tensor, Tensor]:
+    """Return pictures (n, D) and distinct captions (C, D), both kept for the same weights."""
     loaded = Encoder.from_pretrained(model)
-    source = weights_fingerprint(loaded.model)
-    file = cache / f"real-{source}.safetensors"
+    file = cache / f"real-{weights_fingerprint(loaded.model)}.safetensors"
     if not file.exists():
         files = [path for name in REAL_SETS for path in list_images(data / name)]
         sentences = {
@@ -118,7 +115,7 @@ def _embedded(data: Path, model: Path, cache: Path) -> tuple[Tensor, Tensor, str
         cache.mkdir(parents=True, exist_ok=True)
         save_file({"pictures": pictures, "captions": captions}, file)
     kept = load_file(file)
-    return kept["pictures"], kept["captions"], source
+    return kept["pictures"], kept["captions"]
 
 
 def _tell(done: int, total: int) -> None:

@@ -7,7 +7,6 @@ from PIL import Image
 from benchmarks import proposal_recall
 from benchmarks.proposal_recall import Layout, Tally, grid_boxes, is_found
 from rsctir_hf.detection.crops import BoxedPicture
-from rsctir_hf.errors import MissingDependencyError
 
 
 def test_an_object_is_found_from_half_an_overlap_on():
@@ -61,12 +60,6 @@ def test_the_ratio_is_the_graph_over_the_tower():
     content = {"speed": speed, "pictures": 2}
     assert "ratio 0.30" in proposal_recall.speed_note(content, "test")
     assert "target 0.3 met" in proposal_recall.speed_note(content, "test")
-
-
-def test_without_opencv_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(proposal_recall, "cv2", None)
-    with pytest.raises(MissingDependencyError, match="bench"):
-        proposal_recall.selective_boxes(Image.new("RGB", (8, 8)))
 
 
 def test_selective_search_gives_boxes_inside_the_picture():

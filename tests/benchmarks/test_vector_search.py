@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from benchmarks import vector_search, vector_sets
-from rsctir_hf.vector_index.hnsw import HNSWIndex
 
 
 @pytest.fixture
@@ -38,28 +37,6 @@ def test_each_engine_is_measured_once_and_put_in_the_table(run):
     assert "| picture | 300 | HNSW |" in second.out
 
 
-def test_a_graph_that_was_built_is_kept(run, monkeypatch):
-    report, _ = run("--sizes", "200", "--engines", "hnsw")
-    monkeypatch.setattr(HNSWIndex, "add", None)
-    again, _ = run("--sizes", "200", "--engines", "hnsw", "--again")
-    assert (
-        again["rows"]["hnsw/clustered/200"]["build_seconds"]
-        == (report["rows"]["hnsw/clustered/200"]["build_seconds"])
-    )
-
-
-def test_a_graph_of_other_settings_or_another_model_is_not_taken(monkeypatch, tmp_path):
-    one, row = torch.ones(1, 1), "real"
-    first, second = (vector_sets.VectorSet(row, one, one, "", source) for source in ("a", "b"))
-    kept = vector_search.kept_graph(first, tmp_path)
-    assert vector_search.kept_graph(second, tmp_path) != kept
-    for setting in ("NEIGHBOURS", "EF_CONSTRUCTION"):
-        with monkeypatch.context() as changed:
-            changed.setattr(vector_search, setting, 7)
-            assert vector_search.kept_graph(first, tmp_path) != kept
-    assert vector_search.kept_graph(first, tmp_path) == kept
-
-
 def test_clustered_vectors_stand_around_their_centres():
     made = vector_sets.clustered(400, queries=50)
     assert made.vectors.shape == (400, 512)
@@ -72,13 +49,12 @@ def test_copies_of_pictures_lie_at_the_cosine_that_is_reported(monkeypatch, tmp_
     random = torch.nn.functional.normalize(torch.randn(60, 512), dim=1)
     near = torch.nn.functional.normalize(random + 0.02 * torch.randn(60, 512), dim=1)
     pictures = torch.cat([random, near])
-    monkeypatch.setattr(vector_sets, "_embedded", lambda *_: (pictures, random[:30], "f00d"))
+    monkeypatch.setattr(vector_sets, "_embedded", lambda *_: (pictures, random[:30]))
     made = vector_sets.real(300, queries=10, data=tmp_path, model=tmp_path, cache=tmp_path)
     assert made.vectors.shape == (300, 512) and len(made.queries) == 10
     cosine = vector_sets._usual_nearest(pictures)
     copies = (made.vectors[120:240] * pictures).sum(dim=1)
     assert copies.mean() == pytest.approx(cosine, abs=0.02)
-    assert made.source == "f00d"
     assert f"180 copies of them at a cosine of {cosine:.2f}" in made.about
     fewer = vector_sets.real(50, queries=10, data=tmp_path, model=tmp_path, cache=tmp_path)
     assert fewer.vectors.shape == (50, 512) and "padded" not in fewer.about
