@@ -83,7 +83,7 @@ def test_a_folder_that_is_not_there_is_named(rsctir, tmp_path):
 def test_an_index_keeps_its_vectors_beside_it(rsctir, picture_folder, tmp_path, monkeypatch):
     options = ["--images", picture_folder, "--index", tmp_path / "index"]
     assert rsctir("index", *options)[0] == 0
-    assert len(load_embeddings(tmp_path / "index" / "embeddings")) == 8
+    assert len(load_embeddings(tmp_path / "index")) == 8
     (picture_folder / "red.png").unlink()
     asked = []
     monkeypatch.setattr(
