@@ -68,9 +68,7 @@ def _house_row(canvas: Canvas, v: float, sign: int, roof: str) -> None:
             turn = 0.0 if rng.random() < 0.7 else np.pi / 2
             house(
                 canvas,
-                u,
-                v,
-                turn + float(rng.normal(0, 0.02)),
+                (u, v, turn + float(rng.normal(0, 0.02))),
                 length=length,
                 width=width,
                 roof=kind,
@@ -139,7 +137,7 @@ def _homestead(canvas: Canvas, u: float, v: float, v_road: float, roof: str) -> 
     canvas.block(canvas.cover(track.distance - 2.4))
     terrace = shapes.box(canvas.x - u, canvas.y - v, length / 2 + 3, width / 2 + 3.5, 2.0)
     canvas.paint(canvas.cover(terrace), ground.concrete(canvas, 2.0))
-    house(canvas, u, v, turn, length=length, width=width, roof=roof)
+    house(canvas, (u, v, turn), length=length, width=width, roof=roof)
     if rng.random() < 0.5:
         v_pool = v - width / 2 - 8
         pool(canvas, u + float(rng.uniform(-4, 4)), v_pool, turn, length=9.0)
@@ -147,9 +145,7 @@ def _homestead(canvas: Canvas, u: float, v: float, v_road: float, roof: str) -> 
     if rng.random() < 0.5:
         house(
             canvas,
-            u + length * 0.8 + 6,
-            v + 4,
-            turn + np.pi / 2,
+            (u + length * 0.8 + 6, v + 4, turn + np.pi / 2),
             length=8,
             width=6.5,
             roof=roof,
@@ -257,9 +253,7 @@ def solar_farm(canvas: Canvas) -> Facts:
     hut_u = (np.floor(rng.uniform(-1, 1)) + 1) * (run + 5.0) - 2.5
     block(
         canvas,
-        hut_u,
-        float(rng.uniform(-0.4, 0.2)) * canvas.span[1],
-        np.pi / 2,
+        (hut_u, float(rng.uniform(-0.4, 0.2)) * canvas.span[1], np.pi / 2),
         length=7,
         width=3,
         tall=3,

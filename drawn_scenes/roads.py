@@ -204,9 +204,7 @@ def _corner_buildings(canvas: Canvas, turns: Array, ring: float, facts: Facts) -
             length, width = rng.uniform(13, 20), rng.uniform(10, 13)
             block(
                 canvas,
-                u,
-                v,
-                t + np.pi / 2,
+                (u, v, t + np.pi / 2),
                 length=length,
                 width=width,
                 tall=float(rng.uniform(5, 11)),

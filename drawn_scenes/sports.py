@@ -85,7 +85,7 @@ def _court_surroundings(canvas: Canvas, half_u: float, half_v: float, facts: Fac
         counted(facts, "cars", canvas.count("car"), "car")
     if rng.random() < 0.5:
         u = -half_u - 14
-        block(canvas, u, 0, np.pi / 2, length=float(rng.uniform(14, 24)), width=10, tall=5)
+        block(canvas, (u, 0, np.pi / 2), length=float(rng.uniform(14, 24)), width=10, tall=5)
         canvas.block(canvas.cover(shapes.box(canvas.x - u, canvas.y, 6.5, 13)))
         counted(facts, "buildings", canvas.count("building"), "building")
     facts["around"] = pick(rng, "trees and lawns", "grass and trees", "green trees")
@@ -145,9 +145,7 @@ def _stands(canvas: Canvas, home: float, facts: Facts) -> None:
     for sign in (-1, 1):
         block(
             canvas,
-            sign * 21.0,
-            home + 6.0,
-            sign * np.pi / 4,
+            (sign * 21.0, home + 6.0, sign * np.pi / 4),
             length=11,
             width=3,
             tall=2.6,

@@ -16,12 +16,12 @@ ROOFS = {
 POOL = (0.30, 0.66, 0.72)
 WALL = 3.2  # metres to the eaves
 
+Place = tuple[float, float, float]  # east and north of the middle in metres, and the angle
+
 
 def house(
     canvas: Canvas,
-    u: float,
-    v: float,
-    angle: float,
+    place: Place,
     *,
     length: float,
     width: float,
@@ -30,6 +30,7 @@ def house(
 ) -> bool:
     """Draw a house with a gabled or hipped roof, often with a wing; True if in the picture."""
     rng = canvas.rng
+    u, v, angle = place
     patch = canvas.patch(u, v, angle, radius=np.hypot(length, width) * 0.75)
     if patch is None:
         return False
@@ -84,9 +85,7 @@ def _roof_furniture(
 
 def block(
     canvas: Canvas,
-    u: float,
-    v: float,
-    angle: float,
+    place: Place,
     *,
     length: float,
     width: float,
@@ -95,6 +94,7 @@ def block(
 ) -> bool:
     """Draw a flat-roofed building with parapet and plant on its roof; True if in the picture."""
     rng = canvas.rng
+    u, v, angle = place
     patch = canvas.patch(u, v, angle, radius=np.hypot(length, width) * 0.55)
     if patch is None:
         return False

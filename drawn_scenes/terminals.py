@@ -46,7 +46,7 @@ def _gates(canvas: Canvas, length: float, facts: Facts) -> None:
     taxi = nose + length + 17
     _guide_line(canvas, np.abs(canvas.y - taxi))
     depth = 44.0
-    block(canvas, 0, wall - depth / 2, 0, length=3 * reach, width=depth, tall=11, name="terminal")
+    block(canvas, (0, wall - depth / 2, 0), length=3 * reach, width=depth, tall=11, name="terminal")
     spacing = length * float(rng.uniform(1.04, 1.18))
     first = float(rng.uniform(-0.3, 0.3)) * spacing
     for k in range(-3, 4):
@@ -200,9 +200,7 @@ def railway_yard(canvas: Canvas) -> Facts:
         v = side * (middle + 3.5 + 9)
         block(
             canvas,
-            float(rng.uniform(-20, 20)),
-            v,
-            0,
+            (float(rng.uniform(-20, 20)), v, 0),
             length=float(rng.uniform(40, 80)),
             width=13,
             tall=7,
