@@ -60,7 +60,8 @@ def test_only_a_galr_model_takes_the_regions_and_takes_them_everywhere(with_dete
     path = alone.gallery.paths[2]
     best = alone.retriever().search(path)[0]
     assert Path(best.path) == path and best.score == pytest.approx(1.0, abs=1e-5)
-    assert alone.personal_retriever().encoder.regions is alone.retriever().encoder.regions
+    everyones = alone.retriever()
+    assert everyones.with_empty_gallery().encoder.regions is everyones.encoder.regions
 
 
 WRONG = [

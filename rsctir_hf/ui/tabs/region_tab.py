@@ -123,8 +123,8 @@ class RegionHandlers:
                 input_side=shown.input_side,
             )  # fmt: skip
         except RsctirError as error:
-            refusal = notice("warning", "No contributions", without_folders(error))
-            return refusal, replace(shown, words="", effect=None)
+            unexplained = notice("warning", "No contributions", without_folders(error))
+            return unexplained, replace(shown, words="", effect=None)
         return "", replace(shown, words=words, effect=effect)
 
     def draw(
@@ -150,10 +150,9 @@ class RegionHandlers:
         if finder is self.bench.retriever() or region_model is None:
             return ""
         graph_of = f"{escape(Path(region_model).name)}, the region model"
-        if not isinstance(finder.encoder.regions, str):
-            graph_of = (
-                f"{escape(Path(finder.encoder.regions.name).name)}, a detector, in {graph_of}"
-            )
+        detector = finder.encoder.regions
+        if not isinstance(detector, str):
+            graph_of = f"{escape(Path(detector.name).name)}, a detector, in {graph_of}"
         return (
             f" The boxes are of {graph_of}; score and "
             f"contributions are of {escape(self.bench.model_name)}, which searches."

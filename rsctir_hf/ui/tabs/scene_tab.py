@@ -88,7 +88,7 @@ class SceneHandlers:
             scene = scene.indexed(self.bench.retriever(), Cut.read(*cut), progress)
             scene = scene.asked(text=query, top_k=int(top_k), rerank=rerank)
         except RsctirError as error:
-            return _refused(error), replace(scene, answer=None)
+            return refusal(error), replace(scene, answer=None)
         return answer_message(scene, about_query), scene
 
     def draw(self, scene: OpenScene | None, heat: bool) -> tuple[Any, ...]:
@@ -124,7 +124,7 @@ class SceneHandlers:
             picture, _ = self.result(scene, rank)
             answered = scene.asked(image=picture, top_k=int(top_k))
         except RsctirError as error:
-            return _refused(error), scene
+            return refusal(error), scene
         return answer_message(answered, None), answered
 
     def result(self, scene: OpenScene | None, rank: int | None) -> tuple[Image.Image | None, str]:
@@ -150,7 +150,7 @@ class SceneHandlers:
         try:
             scene = open_scene(find(), drawn=drawn)
         except (RsctirError, OSError) as error:
-            return refusal("This scene cannot be used", error), None, gr.update(visible=False)
+            return refusal(error, "This scene cannot be used"), None, gr.update(visible=False)
         return opened_message(scene), scene, gr.update(visible=True)
 
 
@@ -166,10 +166,6 @@ def files(answer: SceneAnswer) -> tuple[str, str]:
         offer_file("hits.geojson", json.dumps(answer.to_geojson(), indent=1)),
         offer_file("heat_map.tif", heat_map_bytes(answer)),
     )
-
-
-def _refused(error: Exception) -> str:
-    return refusal("This search cannot be answered", error)
 
 
 class _Asking:

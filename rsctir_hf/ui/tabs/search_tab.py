@@ -71,7 +71,7 @@ class SearchHandlers:
                 query, top_k=int(top_k), rerank=rerank, temperature=temperature or None
             )
         except RsctirError as error:
-            return refusal("This search cannot be answered", error), "", ShownHits(), closed
+            return refusal(error), "", ShownHits(), closed
         shown = ShownHits(tuple(hits), rerank, gallery, query.strip())
         message = search_message(about_query, shown, confident=retriever.is_confident(hits))
         if gallery is not None:
@@ -105,7 +105,7 @@ class SearchHandlers:
         try:
             own = index_own_pictures(self.bench, uploads)
         except RsctirError as error:
-            refused = refusal("These pictures were not added", error)
+            refused = refusal(error, "These pictures were not added")
             return None, refused, gr.update(value=GALLERY, interactive=False)
         message = notice("warning" if own.skipped else "info", own.in_words())
         return own, message, gr.update(value=OWN, interactive=True)

@@ -69,7 +69,7 @@ def notice(kind: str, title: str, text: str = "") -> str:
     )
 
 
-def refusal(title: str, error: Exception) -> str:
+def refusal(error: Exception, title: str = "This search cannot be answered") -> str:
     """Return a message that says why something is not done."""
     return notice("error", title, without_folders(error))
 

@@ -69,11 +69,12 @@ def picture_detail(hit: Hit, gallery: Gallery | None, *, rerank: str) -> str:
         facts.append(("Before reranking", f"rank {hit.rank_before}, now {hit.rank}"))
     if record.category:
         facts.append(("Scene type", record.category.replace("_", " ")))
-    size = picture_size(path)
-    if size:
+    if size := picture_size(path):
         facts.append(("Size", f"{size[0]} x {size[1]} pixels"))
-        invented = gallery is not None and gallery.drawn
-        facts.extend(_place(record, size, invented=invented))
+        if centre := record.centre(size):
+            system = f" ({record.crs})" if record.crs else ""
+            made_up = MADE_UP if gallery is not None and gallery.drawn else ""
+            facts.append(("Centre", f"x {centre[0]:.6g}, y {centre[1]:.7g}{system}{made_up}"))
     if more := (record.captions or ())[1:3]:
         facts.append(("Also described as", " ".join(more)))
     return detail(picture_uri(path, DETAIL_SIDE), _title(hit, record), facts)
@@ -117,15 +118,6 @@ def _card(hit: Hit, record: PictureRow, rerank: str) -> Card:
         rank=hit.rank,
         moved=None if rerank == NO_RERANK else hit.rank_before - hit.rank,
     )
-
-
-def _place(record: PictureRow, size: tuple[int, int], *, invented: bool) -> list[tuple[str, str]]:
-    centre = record.centre(size)
-    if centre is None:
-        return []
-    system = f" ({record.crs})" if record.crs else ""
-    made_up = MADE_UP if invented else ""
-    return [("Centre", f"x {centre[0]:.6g}, y {centre[1]:.7g}{system}{made_up}")]
 
 
 def describe_moves(hits: Sequence[Hit]) -> str:

@@ -85,4 +85,5 @@ class PictureChooser:
 def picture_refusal(error: RsctirError) -> str:
     """Say why there is no answer for a picture."""
     unreadable = isinstance(error, ImageReadError)
-    return refusal("This picture cannot be used" if unreadable else "There is no answer", error)
+    title = "This picture cannot be used" if unreadable else "There is no answer"
+    return refusal(error, title)
