@@ -18,6 +18,8 @@ WITHOUT = """
 import runpy, sys
 package, *sys.argv = sys.argv[1:]
 sys.modules[package] = None
+# transformers imports peft where it is installed, and peft cannot do without accelerate.
+sys.modules |= {"peft": None} if package == "accelerate" else {}
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 ENVIRON = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
