@@ -47,6 +47,7 @@ IMPORT_WHEN_CALLED = {
     "rsctir_hf/geo/gdal.py require_rasterio",
     "rsctir_hf/export.py _export",
     "rsctir_hf/export.py _stable_sort",
+    "benchmarks/proposal_recall.py selective_boxes",
     "benchmarks/vector_search.py started_postgres",
 }
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "misc"}

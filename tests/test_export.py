@@ -136,12 +136,12 @@ def test_a_network_that_onnx_cannot_hold_leaves_nothing_behind(tmp_path, kind, w
 def test_a_full_folder_and_a_missing_package_are_refused_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(OutputExistsError, match="not an empty folder"):
-        export_onnx(*tiny_clip(), tmp_path)
+        export_onnx(Encoder(*tiny_clip()), tmp_path)
     with pytest.raises(OutputExistsError, match="lies below a file"):
-        export_onnx(*tiny_clip(), tmp_path / "file" / "onnx")
+        export_onnx(Encoder(*tiny_clip()), tmp_path / "file" / "onnx")
     monkeypatch.setattr(exporting, "PACKAGES", ("no_such_package",))
     with pytest.raises(MissingDependencyError, match=r"no_such_package .*rsctir_hf\[onnx\]"):
-        export_onnx(*tiny_clip(), tmp_path / "onnx")
+        export_onnx(Encoder(*tiny_clip()), tmp_path / "onnx")
 
 
 @torch.no_grad()

@@ -72,7 +72,7 @@ class LoadOptions(TypedDict, total=False):
     regions: str | RegionProposer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Encoder:
     """A dual encoder ready to run.
 
@@ -97,6 +97,9 @@ class Encoder:
 
     def __post_init__(self) -> None:
         _ = self.region_source  # refuses what the model cannot take, before any work
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id or 'unnamed'}, {type(self.model).__name__}>"
 
     @classmethod
     def from_pretrained(

@@ -143,6 +143,8 @@ class Records:
                 f"{path} lists {records.rows} entries and there are {rows} vectors. Build the "
                 "index anew."
             )
+        if len(records) != sum(records._alive):
+            raise IndexMismatchError(f"{path} lists an id twice. Build the index anew.")
         return records
 
     def _newer(self, column: NDArray[Any]) -> list[Entry | None]:

@@ -242,7 +242,7 @@ def test_an_index_names_the_detector_and_answers_alike_with_it(
     loaded = Retriever.load(indexed, regions=detector)
     assert loaded.search(pictures[2])[0].item == 2
     assert loaded.search(pictures[2])[0].score == pytest.approx(1.0, abs=1e-5)
-    assert loaded.with_empty_gallery().regions is detector
+    assert loaded.with_empty_gallery().encoder.regions is detector
 
 
 def test_an_index_of_a_detector_is_refused_with_other_regions(indexed, folder, galr_folder):
@@ -275,7 +275,7 @@ def test_an_index_of_own_regions_is_refused_with_a_detector(
         made.index(pictures)
         made.save(tmp_path / regions)
         assert Retriever.load(tmp_path / regions).encoder.regions == regions
-        with pytest.raises(IndexMismatchError, match=rf"regions {regions}\).*score 0.1 or more"):
+        with pytest.raises(IndexMismatchError, match=rf"regions {regions},.*score 0.1 or more"):
             Retriever.load(tmp_path / regions, regions=detector)
 
 
@@ -285,18 +285,13 @@ def test_a_detector_that_moved_is_the_same_detector(indexed, folder, tmp_path, p
     assert loaded.search(pictures[1])[0].item == 1
 
 
-def test_indexes_of_before_detectors_were_recorded_load(galr_folder, pictures, tmp_path, detector):
-    made = Retriever.from_pretrained(galr_folder)
-    made.index(pictures)
-    made.save(tmp_path / "old")
-    forget_detector(tmp_path / "old")
-    assert Retriever.load(tmp_path / "old").search(pictures[3])[0].item == 3
-    # A proposer of the user's own has a name and nothing else to go by, then and now.
+def test_a_proposer_of_ones_own_has_its_name_and_nothing_else_to_go_by(
+    galr_folder, pictures, tmp_path, detector
+):
     given = Given([[0.0, 0, 12, 9]], [0.9])
     named = Retriever.from_pretrained(galr_folder, regions=given)
     named.index(pictures)
     named.save(tmp_path / "named")
-    forget_detector(tmp_path / "named")
     assert len(Retriever.load(tmp_path / "named", regions=given)) == 4
     with pytest.raises(IndexMismatchError, match="regions given"):
         Retriever.load(tmp_path / "named", regions=detector)
@@ -353,5 +348,5 @@ def test_a_model_that_takes_no_regions_refuses_a_detector(
 def forget_detector(folder):
     """Make an index what it was before detectors were recorded."""
     fields = json.loads((folder / "index.json").read_text())
-    del fields["detector"]
+    fields["detector"] = None
     (folder / "index.json").write_text(json.dumps(fields))

@@ -74,23 +74,24 @@ def read_index(saved, engine):
     str(retriever.engine.recall)
 
 
-@pytest.mark.parametrize("engine", ["exact", "hnsw"])
-@pytest.mark.parametrize("part", ["record", "entries", "vectors"])
+@pytest.mark.parametrize(
+    ("engine", "part"),
+    [(engine, part) for engine in ("exact", "hnsw") for part in ("record", "entries", "vectors")]
+    + [("hnsw", "graph")],
+)
 @given(data=DATA)
 def test_files_of_an_index(saved, engine, part, data):
     folder = saved.place / engine
-    vectors = next(folder.glob("vectors-*"))
     file = {
         "record": folder / "index.json",
-        "entries": vectors / "records.jsonl",
-        "vectors": next(each for each in vectors.iterdir() if each.name != "records.jsonl"),
+        "entries": next(folder.glob("entries-*/records.jsonl")),
+        "vectors": next(folder.glob("shards/*.parquet")),
+        "graph": next(folder.glob("entries-*/*.faiss"), None),
     }[part]
     if part == "record":
         contents = spoilt_json(read_json(file))
     elif part == "entries":
         contents = spoilt_lines([json.loads(line) for line in file.read_text().splitlines()])
-    elif engine == "exact":
-        contents = spoilt_safetensors(file.read_bytes())
     else:
         contents = mutated([file.read_bytes()])
     with holding(file, data.draw(contents)):

@@ -63,6 +63,9 @@ DAMAGES = {
     "cut off": lambda data: [file.write_bytes(file.read_bytes()[:-40]) for file in data.iterdir()],
     "a record missing": lambda data: (data / "records.jsonl").write_text("null\n" * 19),
     "other records": lambda data: (data / "records.jsonl").write_text("[]\n" * 20),
+    "an id twice": lambda data: (data / "records.jsonl").write_text(
+        '{"id": 7, "metadata": {}, "box": null}\n' * 20
+    ),
     "no folder": shutil.rmtree,
 }
 
