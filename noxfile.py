@@ -90,7 +90,7 @@ def versions(session: nox.Session, libraries: str) -> None:
 def run_tests(session: nox.Session, *command: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401
     """Run pytest by ``command``; return how many passed, and the names of those that failed."""
     report = Path(session.create_tmp(), "report.xml")
-    flags = ("-q", "-p", "no:cacheprovider", f"--junitxml={report}")
+    flags = ("-q", "-m", "", "-p", "no:cacheprovider", f"--junitxml={report}")
     session.run(*command, *flags, *session.posargs, success_codes=[0, 1], **options)
     cases = list(ElementTree.parse(report).iter("testcase"))
     failed = [case for case in cases if {"failure", "error"} & {each.tag for each in case}]

@@ -42,6 +42,7 @@ def test_a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_one(
         torch.testing.assert_close(value, resumed.average.weights[name], msg=name)
 
 
+@pytest.mark.slow
 def test_a_curve_logged_every_few_steps_goes_on_as_if_nothing_had_been(
     tmp_path,
     rows,
@@ -77,6 +78,7 @@ def test_the_average_is_whole_before_the_checkpoint_counts(
     assert checkpoint_fault(tmp_path / "checkpoint-2") == "trainer_state.json is missing"
 
 
+@pytest.mark.slow
 def test_frozen_modules_do_not_move_until_their_epoch(tmp_path, rows, processor):
     trainer = make_trainer(
         tmp_path, rows, processor, frozen_epochs={"text_model": 2}, callbacks=[StopAt(6)]
