@@ -1,13 +1,10 @@
 """The embedding pipeline: what it embeds, what it leaves alone, what it says when it cannot."""
 
-import json
 import os
 from dataclasses import replace
 
 import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -24,49 +21,9 @@ from rsctir_hf.errors import (
     QueryError,
 )
 from rsctir_hf.search.retriever import Retriever
-from rsctir_hf.vector_index import shards
 from rsctir_hf.vector_index.opening import open_index
+from tests.embedding.galleries import draw, run, vectors_by_id
 from tests.ui.tiny_models import save_models
-
-SIDE = 24
-
-
-@pytest.fixture
-def loaded(tiny_clip, tiny_clip_processor):
-    return Encoder(tiny_clip, tiny_clip_processor, id="tiny-clip", revision=None)
-
-
-@pytest.fixture
-def gallery(tmp_path):
-    """Twelve different pictures in two folders, which have not changed for an hour."""
-    folder = tmp_path / "gallery"
-    (folder / "below").mkdir(parents=True)
-    for number in range(12):
-        draw(folder / ("below" if number % 3 else "") / f"{number:02d}.png", number)
-    return folder
-
-
-@pytest.fixture
-def settled(monkeypatch):
-    """No file is so young that its times cannot be trusted."""
-    monkeypatch.setattr("rsctir_hf.embedding.records.SETTLED_AFTER", -1)
-
-
-def draw(path, number):
-    pixels = np.random.default_rng(number).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.NEAREST).save(path)
-
-
-def run(encoder, gallery, output, *, made_by=None, shard_rows=shards.SHARD_ROWS, **options):
-    place = EmbeddingStore(
-        output, made_by or encoder.made_by, root=str(gallery), shard_rows=shard_rows
-    )
-    return embed_pictures(encoder, folder_pictures(gallery), place, **{"batch_size": 5} | options)
-
-
-def vectors_by_id(output):
-    found = load_embeddings(output).with_format("numpy")
-    return dict(zip(found["id"], np.stack(list(found["embedding"])), strict=True))
 
 
 def test_shards_open_as_a_data_set_with_the_vectors_of_embed_images(loaded, gallery, tmp_path):
@@ -254,30 +211,6 @@ def test_progress_counts_what_must_be_looked_at(loaded, gallery, tmp_path, settl
     assert told == [(1, 1)]
 
 
-@pytest.mark.parametrize("other", ["model", "regions", "preprocessing", "dtype", "symmetries"])
-def test_embeddings_made_otherwise_are_refused_by_both_names(loaded, gallery, tmp_path, other):
-    run(loaded, gallery, tmp_path / "out")
-    before = vectors_by_id(tmp_path / "out")
-    maker = loaded.made_by
-    changed = {"model": {"fingerprint": "f" * 16, "model_id": "another"}}.get(other)
-    changed = changed or {other: 8 if other == "symmetries" else "float16"}
-    here = replace(maker, **changed)
-    with pytest.raises(IndexMismatchError) as caught:
-        run(loaded, gallery, tmp_path / "out", made_by=here)
-    assert str(maker) in str(caught.value) and str(here) in str(caught.value)
-    assert vectors_by_id(tmp_path / "out").keys() == before.keys()
-
-
-def test_other_pictures_are_refused_and_moved_ones_are_not(loaded, gallery, tmp_path):
-    run(loaded, gallery, tmp_path / "out")
-    (tmp_path / "others").mkdir()
-    draw(tmp_path / "others" / "a.png", 1000)
-    with pytest.raises(IndexMismatchError, match=r"gallery; this run is about .*others"):
-        run(loaded, tmp_path / "others", tmp_path / "out")
-    moved = gallery.rename(tmp_path / "moved")
-    assert run(loaded, moved, tmp_path / "out").embedded == 0
-
-
 def test_the_same_model_may_lie_elsewhere(loaded, gallery, tmp_path, monkeypatch):
     run(loaded, gallery, tmp_path / "out")
     place = {"AutoProcessor": "owner/clip--processing.Processor"}
@@ -295,71 +228,10 @@ def test_two_pictures_of_one_id_are_refused(loaded, gallery, tmp_path):
         embed_pictures(loaded, [picture, picture], EmbeddingStore(tmp_path / "out", loaded.made_by))
 
 
-def test_what_is_no_folder_of_embeddings_is_named(loaded, gallery, tmp_path):
-    with pytest.raises(DataLayoutError, match=r"embeddings.json is missing.*rsctir embed"):
-        load_embeddings(tmp_path)
-    run(loaded, gallery, tmp_path / "out")
-    record = tmp_path / "out" / shards.EMBEDDINGS_FILE
-    whole = record.read_text()
-    for text, words in (
-        (whole[:-5], "cannot be read"),
-        (whole.replace('"format": 1', '"format": 9'), "format 9"),
-    ):
-        record.write_text(text)
-        with pytest.raises(DataLayoutError, match=words):
-            load_embeddings(tmp_path / "out")
-
-
-def test_a_damaged_shard_is_named_and_a_new_run_mends_it(loaded, gallery, tmp_path, caplog):
-    run(loaded, gallery, tmp_path / "out", shard_rows=5)
-    damaged = tmp_path / "out" / "shards" / read_record(tmp_path / "out").shards[1]
-    damaged.write_bytes(damaged.read_bytes()[:-100])
-    with pytest.raises(IndexMismatchError, match=damaged.name):
-        list(iterate_embeddings(tmp_path / "out"))
-    report = run(loaded, gallery, tmp_path / "out", shard_rows=5)
-    assert (report.rows, report.embedded) == (12, 5)
-    assert damaged.name in caplog.text
-    assert len(vectors_by_id(tmp_path / "out")) == 12
-
-
-def test_a_shard_whose_numbers_alone_are_damaged_is_named_and_mended_too(loaded, gallery, tmp_path):
-    run(loaded, gallery, tmp_path / "out")
-    before = vectors_by_id(tmp_path / "out")
-    damaged = tmp_path / "out" / "shards" / read_record(tmp_path / "out").shards[0]
-    column = pq.ParquetFile(damaged).metadata.row_group(0).column(3)
-    assert column.path_in_schema.startswith("embedding")
-    content = bytearray(damaged.read_bytes())
-    first = column.dictionary_page_offset or column.data_page_offset
-    content[first + column.total_compressed_size // 2] ^= 1
-    damaged.write_bytes(content)
-    with pytest.raises(IndexMismatchError, match=damaged.name):
-        list(iterate_embeddings(tmp_path / "out"))
-    assert run(loaded, gallery, tmp_path / "out").embedded > 0
-    after = vectors_by_id(tmp_path / "out")
-    assert set(after) == set(before)
-    for name, vector in before.items():
-        np.testing.assert_allclose(after[name], vector, atol=1e-6)
-
-
 def test_no_picture_at_all_is_an_empty_folder_of_embeddings(loaded, tmp_path):
     assert embed_pictures(loaded, [], EmbeddingStore(tmp_path / "out", loaded.made_by)).rows == 0
     with pytest.raises(DataLayoutError, match="no picture could be read"):
         load_embeddings(tmp_path / "out")
-
-
-def test_rows_keep_their_numbers_through_a_shard(tmp_path):
-    vectors = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
-    rows = shards.rows_of(
-        ["a", "b", "c"],
-        ["1", "2", "3"],
-        ["", "", ""],
-        vectors=vectors,
-        metadata=[{}] * 3,
-        dtype="float32",
-    )
-    path = shards.ShardWriter(tmp_path).write(rows)
-    assert torch.equal(shards.vectors_of(shards.read_shard(path)), vectors)
-    assert pa.types.is_fixed_size_list(rows.schema.field("embedding").type)
 
 
 def test_an_index_by_way_of_a_folder_finds_the_same_and_embeds_only_what_is_new(
@@ -428,37 +300,6 @@ def test_embeddings_with_other_regions_are_refused_by_both_names(galr, gallery, 
     run(galr, gallery, tmp_path / "out")
     with pytest.raises(IndexMismatchError, match=r"regions model, .* those of .* regions none, "):
         run(replace(galr, regions="none"), gallery, tmp_path / "out")
-
-
-@pytest.mark.parametrize("fields", [{"root": 2.5}, {"root": None}, {"rows": "many"}])
-def test_a_record_of_another_kind_is_refused(loaded, gallery, tmp_path, fields):
-    folder = tmp_path / "out"
-    embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
-    said = json.loads((folder / "embeddings.json").read_text())
-    (folder / "embeddings.json").write_text(json.dumps(said | fields))
-    with pytest.raises(DataLayoutError, match="of another kind"):
-        embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
-
-
-@pytest.mark.parametrize("name", ["../../elsewhere.parquet", "/etc/passwd", "x.parquet", 3, ["a"]])
-def test_a_record_cannot_name_shards_elsewhere(loaded, gallery, tmp_path, name):
-    folder = tmp_path / "embeddings"
-    embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
-    said = json.loads((folder / "embeddings.json").read_text())
-    (folder / "embeddings.json").write_text(json.dumps(said | {"shards": [name]}))
-    with pytest.raises(DataLayoutError, match=r"embeddings\.json cannot be read"):
-        load_embeddings(folder)
-    with pytest.raises(DataLayoutError, match=r"embeddings\.json cannot be read"):
-        embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
-
-
-def test_a_shard_that_is_gone_is_named(loaded, gallery, tmp_path):
-    folder = tmp_path / "embeddings"
-    embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
-    (shard,) = (folder / "shards").iterdir()
-    shard.unlink()
-    with pytest.raises(DataLayoutError, match=f"{shard.name} is missing"):
-        load_embeddings(folder)
 
 
 def test_a_folder_whose_name_is_no_text_is_written_and_read(loaded, gallery, tmp_path):
