@@ -164,7 +164,8 @@ def take_out(
         taken = torch.stack([found.boxes[rivals.top], found.boxes[rivals.other], rivals.elsewhere])
         views = torch.cat([without(pixels, taken, fill) for fill in FILLS])  # (3 * fills, 3, H, W)
         model: Any = loaded.model
-        scores = (model.get_image_features(views).float() @ query).unflatten(0, (len(FILLS), -1))
+        vectors = model.get_image_features(views).pooler_output.float()
+        scores = (vectors @ query).unflatten(0, (len(FILLS), -1))
     drops = float(found.whole[0]) - scores  # (fills, 3): top, other, elsewhere
     row: dict[str, Any] = {NAMED: rounded(found.values[[rivals.top, rivals.other], 0].tolist(), 5)}
     for fill, (top, other, elsewhere) in zip(FILLS, drops.tolist(), strict=True):

@@ -206,11 +206,13 @@ def test_a_sentence_is_encoded_once_for_all_its_pairs_beside_those_of_its_length
         with torch.no_grad():
             expected.append(model.match(**inputs))
     encoded = []
-    whole = CMPAGLModel._text_states
+    whole = CMPAGLModel.get_text_features
     monkeypatch.setattr(
         CMPAGLModel,
-        "_text_states",
-        lambda self, ids, *rest: encoded.append(tuple(ids.shape)) or whole(self, ids, *rest),
+        "get_text_features",
+        lambda self, ids, *rest, **asked: (
+            encoded.append(tuple(ids.shape)) or whole(self, ids, *rest, **asked)
+        ),
     )
     found = pair_probabilities(Encoder(model, processor), states, BANK, pairs=pairs, batch_size=8)
     torch.testing.assert_close(found, torch.cat(expected), atol=1e-6, rtol=1e-5)

@@ -8,44 +8,26 @@ The forward pass returns no loss; training code combines the outputs with a loss
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BertModel, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import can_return_tuple
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from .attention_cmpagl import GswinAttention
 from .configuration_cmpagl import CMPAGLConfig
 from .fusion_cmpagl import FusionEncoder
-from .gswin_cmpagl import GswinAttention, GswinModel
+from .gswin_cmpagl import GswinBlock, GswinModel
 from .masking_cmpagl import MaskedBoxes
-
-#: Parts of like length into which a training batch of sentences is cut.
-TEXT_PARTS = 4
-
-
-@dataclass
-class CMPAGLOutput(ModelOutput):
-    """Output of ``CMPAGLModel.forward``.
-
-    Attributes:
-        logits_per_image: (B, C) scaled cosines; None unless both sides were given.
-        logits_per_text: (C, B), its transpose.
-        image_embeds: (B, D) float32 unit vectors, or None without pictures.
-        text_embeds: (C, D) float32 unit vectors, or None without sentences.
-        image_tokens: (B, tokens, dim) for ``match`` and ``match_logits``.
-        text_states: (C, T, hidden) of the text tower, for ``match_logits``.
-    """
-
-    logits_per_image: Tensor | None = None
-    logits_per_text: Tensor | None = None
-    image_embeds: Tensor | None = None
-    text_embeds: Tensor | None = None
-    image_tokens: Tensor | None = None
-    text_states: Tensor | None = None
+from .outputs_cmpagl import CMPAGLOutput, asked_for
+from .stem_cmpagl import checkpoint_activations
+from .text_cmpagl import load_bert, pool_states, read_sentences, word_mask
 
 
 class ProjectionHead(nn.Module):
@@ -83,8 +65,14 @@ class CMPAGLPreTrainedModel(PreTrainedModel):
 
     config_class = CMPAGLConfig
     base_model_prefix = "cmpagl"
-    main_input_name = "pixel_values"
+    input_modalities = ["image", "text"]  # noqa: RUF012 - transformers' own form
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
+    _no_split_modules = ["GswinBlock", "BertLayer"]  # noqa: RUF012
+    _can_record_outputs = {  # noqa: RUF012
+        "hidden_states": GswinBlock,
+        "attentions": OutputRecorder(GswinAttention, index=1),
+    }
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -127,21 +115,23 @@ class CMPAGLModel(CMPAGLPreTrainedModel):
         self.image_projection = ProjectionHead(config, self.image_model.num_features)
         self.text_projection = ProjectionHead(config, hidden)
         self.fusion_encoder = FusionEncoder(
-            config.bert_config, config.fusion_layers, config.stage_dims[-1]
+            config.bert_config, config.fusion_layers, config.embed_dim_per_stage[-1]
         )
         self.match_head = nn.Linear(hidden, 2)
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init))
         self._keep_stem_initialisation()
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         pixel_values: Tensor | None = None,
         token_type_ids: Tensor | None = None,
-        return_dict: bool | None = None,
-    ) -> CMPAGLOutput | tuple[Tensor, ...]:
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> CMPAGLOutput | tuple[Any, ...]:
         """Embed pictures, sentences or both, and compare them.
 
         Args:
@@ -149,48 +139,104 @@ class CMPAGLModel(CMPAGLPreTrainedModel):
             attention_mask: (C, T), 1 at words; None takes every id but padding for a word.
             pixel_values: (B, 3, H, W) normalised; any H and W.
             token_type_ids: (C, T), for tokenizers that return them.
-            return_dict: False gives a tuple of the parts that are not None.
+            output_hidden_states: as in ``get_image_features`` and ``get_text_features``.
+            output_attentions: the same.
+
+        Returns:
+            The output; with ``return_dict=False`` a tuple of its parts that are not None.
 
         Raises:
             ValueError: neither side is given.
         """
         if input_ids is None and pixel_values is None:
             raise ValueError("Got neither input_ids nor pixel_values; give at least one of them.")
-        image_tokens = image_embeds = text_states = text_embeds = logits = None
+        asked = asked_for(hidden_states=output_hidden_states, attentions=output_attentions)
+        vision = text = image_embeds = text_embeds = logits = None
         if pixel_values is not None:
-            encoded = self.image_model(pixel_values.to(self.dtype))
-            image_tokens = encoded.tokens
-            image_embeds = self.image_projection(encoded.pooled)
+            vision = self.get_image_features(pixel_values, return_dict=True, **asked)
+            image_embeds = vision.pooler_output
         if input_ids is not None:
-            mask = self._word_mask(input_ids, attention_mask)
-            text_states = self._text_states(input_ids, mask, token_type_ids)
-            text_embeds = self.text_projection(self._pool_text(text_states, mask))
+            text = self.get_text_features(
+                input_ids, attention_mask, token_type_ids, return_dict=True, **asked
+            )
+            text_embeds = text.pooler_output
         if image_embeds is not None and text_embeds is not None:
             logits = image_embeds @ text_embeds.T * self.logit_scale.float().exp()  # (B, C)
-        output = CMPAGLOutput(
+        return CMPAGLOutput(
             logits_per_image=logits,
             logits_per_text=None if logits is None else logits.T,
             image_embeds=image_embeds,
             text_embeds=text_embeds,
-            image_tokens=image_tokens,
-            text_states=text_states,
+            vision_model_output=vision,
+            text_model_output=text,
         )
-        return output.to_tuple() if return_dict is False else output
 
-    def get_image_features(self, pixel_values: Tensor) -> Tensor:
-        """Embed pictures (B, 3, H, W) as (B, D) float32 unit vectors."""
-        return self.image_projection(self.image_model(pixel_values.to(self.dtype)).pooled)
+    @capture_outputs(tie_last_hidden_states=False)
+    def get_image_features(
+        self,
+        pixel_values: Tensor,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> BaseModelOutputWithPooling:
+        """Embed pictures.
 
+        Args:
+            pixel_values: (B, 3, H, W).
+            output_hidden_states: also return the map (B, h, w, dim) that enters the first block
+                and the one that leaves each block; ``capture_outputs`` adds them.
+            output_attentions: also return the weights (B, windows, heads, n, n) of each block;
+                none unless ``attn_implementation="eager"`` was set.
+
+        Returns:
+            (B, D) float32 unit vectors in ``pooler_output``, and the tokens (B, tokens, dim) for
+            ``match`` in ``last_hidden_state``; a tuple with ``return_dict=False``.
+        """
+        encoded = self.image_model(pixel_values.to(self.dtype))
+        return BaseModelOutputWithPooling(
+            last_hidden_state=encoded.tokens, pooler_output=self.image_projection(encoded.pooled)
+        )
+
+    @can_return_tuple
     def get_text_features(
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
-    ) -> Tensor:
-        """Embed token ids (C, T) as (C, D) float32 unit vectors."""
-        mask = self._word_mask(input_ids, attention_mask)
-        states = self._text_states(input_ids, mask, token_type_ids)
-        return self.text_projection(self._pool_text(states, mask))
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
+        """Embed token ids.
+
+        Args:
+            input_ids: (C, T).
+            attention_mask: (C, T), 1 at words; None takes every id but padding for a word.
+            token_type_ids: (C, T), for tokenizers that return them.
+            output_hidden_states: also return the states (C, T, hidden) around each BERT layer.
+            output_attentions: also return the weights (C, heads, T, T) of each; none unless
+                ``attn_implementation="eager"`` was set.
+
+        Returns:
+            (C, D) float32 unit vectors in ``pooler_output``, and the states (C, T, hidden) in
+            ``last_hidden_state``; a tuple with ``return_dict=False``.
+        """
+        mask = word_mask(input_ids, attention_mask, self.config.bert_config)
+        asked = asked_for(hidden_states=output_hidden_states, attentions=output_attentions)
+        encoded = read_sentences(self.text_model, input_ids, mask, token_type_ids, **asked)
+        states = encoded[0]  # (C, T, hidden)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=states,
+            pooler_output=self.text_projection(pool_states(states, mask, self.config.text_pooling)),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the word table of the text tower."""
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the word table of the text tower."""
+        self.text_model.set_input_embeddings(value)
 
     def get_image_tokens(self, pixel_values: Tensor) -> Tensor:
         """Encode pictures (B, 3, H, W) as tokens (B, tokens, dim) for ``match``."""
@@ -296,8 +342,8 @@ class CMPAGLModel(CMPAGLPreTrainedModel):
         if (input_ids is None) == (text_states is None):
             raise ValueError("Give either input_ids or text_states, and not both.")
         if input_ids is not None:
-            attention_mask = self._word_mask(input_ids, attention_mask)
-            text_states = self._text_states(input_ids, attention_mask)
+            attention_mask = word_mask(input_ids, attention_mask, self.config.bert_config)
+            text_states = read_sentences(self.text_model, input_ids, attention_mask)[0]
         if pixel_values is not None:
             image_tokens = self.get_image_tokens(pixel_values)
         if text_states is None or attention_mask is None or image_tokens is None:
@@ -329,17 +375,17 @@ class CMPAGLModel(CMPAGLPreTrainedModel):
         if image_state_dict is not None:
             self.image_model.load_pretrained(image_state_dict)
         if text is not None:
-            layers = self.config.text_config.num_hidden_layers
-            source = BertModel.from_pretrained(
-                text, add_pooling_layer=False, dtype=self.dtype, num_hidden_layers=layers
-            )
-            try:
-                self.text_model.load_state_dict(source.state_dict())
-            except RuntimeError as error:
-                raise ValueError(
-                    f"{text} does not fit config.text_config; build the configuration with "
-                    f"BertConfig.from_pretrained({str(text)!r}). {error}"
-                ) from error
+            load_bert(self.text_model, text)
+
+    def _set_gradient_checkpointing(
+        self,
+        enable: bool = True,
+        *args: Any,  # noqa: ANN401 - whatever transformers hands on
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Checkpoint the stem too, which has a switch of its own."""
+        super()._set_gradient_checkpointing(enable, *args, **kwargs)
+        checkpoint_activations(self.image_model.stem, enable=enable)
 
     def _keep_stem_initialisation(self) -> None:
         """Let timm's own initialisation stand where the stem was built for real.
@@ -352,44 +398,7 @@ class CMPAGLModel(CMPAGLPreTrainedModel):
             for module in stem.modules():
                 module._is_hf_initialized = True
 
-    def _word_mask(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """Mask (C, T) of the words."""
-        if attention_mask is not None:
-            return attention_mask
-        return (input_ids != self.config.bert_config.pad_token_id).long()
-
-    def _text_states(
-        self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor | None = None
-    ) -> Tensor:
-        """Encode sentences (C, T) as states (C, T, hidden)."""
-        if not self.training or len(input_ids) < TEXT_PARTS:
-            return self.text_model(
-                input_ids=input_ids, attention_mask=mask, token_type_ids=token_type_ids
-            ).last_hidden_state
-        # A batch is as long as its longest sentence, and most are much shorter: taken whole, much
-        # of the text side's time would go to padding.
-        width = input_ids.shape[1]
-        order = mask.sum(1).argsort()
-        states = []
-        for rows in order.chunk(TEXT_PARTS):
-            longest = max(1, int((mask[rows] * torch.arange(1, width + 1).to(mask)).max()))
-            types = None if token_type_ids is None else token_type_ids[rows, :longest]
-            part = self.text_model(
-                input_ids=input_ids[rows, :longest],
-                attention_mask=mask[rows, :longest],
-                token_type_ids=types,
-            ).last_hidden_state
-            states.append(F.pad(part, (0, 0, 0, width - longest)))
-        return torch.cat(states)[order.argsort()]
-
-    def _pool_text(self, states: Tensor, mask: Tensor) -> Tensor:
-        """One vector per sentence: (C, T, hidden) -> (C, hidden)."""
-        if self.config.text_pooling == "cls":
-            return states[:, 0]
-        weights = mask.unsqueeze(-1).to(states.dtype)  # (C, T, 1)
-        return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
-
 
 CMPAGLModel.register_for_auto_class("AutoModel")
 
-__all__ = ["CMPAGLModel", "CMPAGLOutput", "CMPAGLPreTrainedModel"]
+__all__ = ["CMPAGLModel", "CMPAGLPreTrainedModel"]

@@ -5,6 +5,7 @@ where a Swin from scratch is not. Its deeper maps are added to the later stages,
 the network has learnt is lost.
 """
 
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -59,6 +60,20 @@ def create_stem(name: str) -> Any:  # noqa: ANN401 - timm networks share no clas
     if not hasattr(stem, "forward_intermediates"):
         raise ValueError(f"stem={name!r} offers no intermediate features; choose another network.")
     return stem
+
+
+# Copied from rsctir_hf.models.galr.backbone_galr.checkpoint_activations
+def checkpoint_activations(
+    network: Any,  # noqa: ANN401
+    *,
+    enable: bool,
+) -> None:
+    """Have a timm network recompute its activations in the backward pass, if it can.
+
+    Batch norm counts the statistics of such a batch twice.
+    """
+    with suppress(AssertionError, AttributeError):
+        network.set_grad_checkpointing(enable)
 
 
 @torch.no_grad()

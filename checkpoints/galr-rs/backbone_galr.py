@@ -1,10 +1,12 @@
 """The timm backbone of GaLR: built for pictures of any size where timm can, and run."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .configuration_galr import GaLRConfig
 
@@ -96,6 +98,39 @@ def run_backbone_unpooled(
         f"backbone={config.backbone!r}, backbone_pool={config.backbone_pool} and "
         f"image_head={config.image_head!r}; it needs a convolutional backbone, True and 'linear'."
     )
+
+
+def checkpoint_activations(
+    network: Any,  # noqa: ANN401
+    *,
+    enable: bool,
+) -> None:
+    """Have a timm network recompute its activations in the backward pass, if it can.
+
+    Batch norm counts the statistics of such a batch twice.
+    """
+    with suppress(AssertionError, AttributeError):
+        network.set_grad_checkpointing(enable)
+
+
+def load_backbone(backbone: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Start a backbone from weights with timm's keys; a classifier among them is left out.
+
+    Raises:
+        ValueError: a weight of the backbone is missing or of another shape.
+    """
+    wanted = backbone.state_dict()
+    wrong = [
+        name
+        for name, value in wanted.items()
+        if name not in weights or weights[name].shape != value.shape
+    ]
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} of {len(wanted)} weights of the backbone are missing or of another "
+            f"shape, first {wrong[0]!r}; give the weights of the timm model in config.backbone."
+        )
+    backbone.load_state_dict({name: weights[name] for name in wanted})
 
 
 def _create_backbone(name: str) -> Any:  # noqa: ANN401

@@ -7,7 +7,7 @@ says, what our default is and why. ``GaLRConfig.faithful()`` sets all of them as
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from transformers import BertConfig, PreTrainedConfig
 
@@ -125,6 +125,7 @@ class GaLRConfig(PreTrainedConfig):
     """
 
     model_type = "galr"
+    sub_configs: ClassVar[dict[str, Any]] = {"text_config": BertConfig}
 
     image_size: int = 224
     backbone: str = "efficientnet_lite2"

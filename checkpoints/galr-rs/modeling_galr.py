@@ -7,41 +7,31 @@ sphere.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import BertConfig, BertModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import can_return_tuple
 
-from .backbone_galr import build_backbone, run_backbone, run_backbone_unpooled
+from .backbone_galr import (
+    build_backbone,
+    checkpoint_activations,
+    load_backbone,
+    run_backbone,
+    run_backbone_unpooled,
+)
 from .configuration_galr import GaLRConfig
 from .fusion_galr import MIDF, MVSA, ImageHead
 from .graph_galr import GaLRRegionGraph, RegionBranch
 from .masking_galr import free_mean, nodes_under
+from .outputs_galr import GaLROutput, asked_for, wants
 from .regions_galr import check_region_inputs
-from .text_galr import TEXT_ENCODERS, prepare_text
-
-
-@dataclass
-class GaLROutput(ModelOutput):
-    """What ``GaLRModel`` returns; a side that was not given is ``None``.
-
-    Attributes:
-        logits_per_image: (B, C) cosine times exp(logit_scale).
-        logits_per_text: (C, B) its transpose.
-        image_embeds: (B, D) unit vectors.
-        text_embeds: (C, D) unit vectors.
-    """
-
-    logits_per_image: Tensor | None = None
-    logits_per_text: Tensor | None = None
-    image_embeds: Tensor | None = None
-    text_embeds: Tensor | None = None
+from .text_galr import TEXT_ENCODERS, load_bert, prepare_text
 
 
 class GaLRPreTrainedModel(PreTrainedModel):
@@ -50,8 +40,10 @@ class GaLRPreTrainedModel(PreTrainedModel):
     config: GaLRConfig
     config_class = GaLRConfig
     base_model_prefix = "galr"
-    main_input_name = "pixel_values"
     input_modalities = ["image", "text"]  # noqa: RUF012 - transformers' own form
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ["BertLayer"]  # noqa: RUF012
     accepts_loss_kwargs = False
 
     @torch.no_grad()
@@ -70,6 +62,7 @@ class GaLRModel(GaLRPreTrainedModel):
     """The dual encoder.
 
     Attributes:
+        gradient_checkpointing: whether ``activation_checkpointing_enable`` was called.
         backbone: timm model without classifier (and without its final convolution where
             ``backbone_pool`` is off).
         mvsa: global vector.
@@ -80,6 +73,8 @@ class GaLRModel(GaLRPreTrainedModel):
         text_projection: head into the shared space.
         logit_scale: log(1 / temperature).
     """
+
+    gradient_checkpointing = False
 
     def __init__(self, config: GaLRConfig) -> None:
         super().__init__(config)
@@ -106,6 +101,7 @@ class GaLRModel(GaLRPreTrainedModel):
         self._keep_backbone_initialisation()
         self.post_init()
 
+    @can_return_tuple
     def get_image_features(
         self,
         pixel_values: Tensor,
@@ -116,7 +112,9 @@ class GaLRModel(GaLRPreTrainedModel):
         region_mask: Tensor | None = None,
         region_features: Tensor | None = None,
         region_adjacency: Tensor | None = None,
-    ) -> Tensor:
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
         """Embed pictures.
 
         Args:
@@ -127,48 +125,86 @@ class GaLRModel(GaLRPreTrainedModel):
             region_mask: (B, M) bool; all false: global information only.
             region_features: (B, N, F) precomputed nodes, for ``region_source="precomputed"``.
             region_adjacency: (B, N, N) beside them.
+            output_hidden_states: also return the levels (B, C_level, h, w) of the backbone.
+            output_attentions: also return ``()``: this side has no attention over places.
 
         Returns:
-            (B, D) float32 unit vectors.
+            (B, D) float32 unit vectors in ``pooler_output``, and the last level as tokens
+            (B, h * w, C) in ``last_hidden_state``; a tuple with ``return_dict=False``.
 
         Raises:
             ValueError: if regions are given that this configuration cannot use, or the backbone
                 cannot take pictures of this size (some transformers).
         """
+        config = self.config
         check_region_inputs(
-            self.config, pixel_values.shape[0], region_boxes, region_features, region_adjacency
+            config, pixel_values.shape[0], region_boxes, region_features, region_adjacency
         )
-        maps, pooled = run_backbone(self.backbone, pixel_values.to(self.dtype), self.config)
+        maps, pooled = run_backbone(self.backbone, pixel_values.to(self.dtype), config)
         vector = self.mvsa(maps)  # (B, fusion_dim)
         if self.region_branch is not None and self.midf is not None:
-            if self.config.region_source == "model":
+            if config.region_source == "model":
                 size = (pixel_values.shape[-2], pixel_values.shape[-1])
                 graph, nodes = self.region_branch.find_graph(
                     maps, size, region_boxes, region_scores, region_labels, region_mask
                 )
                 adjacency, kept = graph.adjacency, graph.kept
             else:
-                nodes, adjacency, kept = self._precomputed_nodes(
+                nodes, adjacency, kept = self.region_branch.precomputed_nodes(
                     vector, region_features, region_adjacency
                 )
             vector = self.midf(vector, *self.region_branch(nodes, adjacency, kept))
-        return self._project(vector, pooled, maps)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=maps[-1].flatten(2).transpose(1, 2),  # (B, h * w, C)
+            pooler_output=self._project(vector, pooled, maps),
+            hidden_states=tuple(maps)
+            if wants(config, "hidden_states", output_hidden_states)
+            else None,
+            attentions=() if wants(config, "attentions", output_attentions) else None,
+        )
 
-    def get_text_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    @can_return_tuple
+    def get_text_features(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
         """Embed captions.
 
         Args:
             input_ids: (C, T), padded on the right.
             attention_mask: (C, T); made from the padding id where absent.
+            output_hidden_states: also return the states (C, T, hidden) around each BERT layer, or
+                what enters and leaves the GRU.
+            output_attentions: also return the weights (C, heads, T, T) of each BERT layer; none
+                unless ``attn_implementation="eager"`` was set.
 
         Returns:
-            (C, D) float32 unit vectors.
+            (C, D) float32 unit vectors in ``pooler_output``, and the states (C, T, hidden) in
+            ``last_hidden_state``; a tuple with ``return_dict=False``.
         """
         input_ids, attention_mask = prepare_text(
             input_ids, attention_mask, pad_token_id=self.config.pad_token_id or 0
         )
-        vector = self.text_projection(self.text_encoder(input_ids, attention_mask))
-        return F.normalize(vector.float(), dim=-1)
+        encoded = self.text_encoder(
+            input_ids,
+            attention_mask,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        vector = self.text_projection(encoded.pooler_output)
+        encoded.pooler_output = F.normalize(vector.float(), dim=-1)
+        return encoded
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the word table of the text side."""
+        return self.text_encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the word table of the text side."""
+        self.text_encoder.set_input_embeddings(value)
 
     @torch.no_grad()
     def get_region_graph(
@@ -263,6 +299,7 @@ class GaLRModel(GaLRPreTrainedModel):
         pooled, *means = (free_mean(level, boxes, size) for level in (final, *maps))
         return F.normalize(cast(ImageHead, self.image_projection)(fused, pooled, means).float())
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -276,8 +313,9 @@ class GaLRModel(GaLRPreTrainedModel):
         region_features: Tensor | None = None,
         region_adjacency: Tensor | None = None,
         token_type_ids: Tensor | None = None,
-        return_dict: bool | None = None,
-    ) -> GaLROutput | tuple[Tensor, ...]:
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> GaLROutput | tuple[Any, ...]:
         """Embed both sides (or one) and compare them.
 
         Args:
@@ -291,16 +329,21 @@ class GaLRModel(GaLRPreTrainedModel):
             region_features: (B, N, F).
             region_adjacency: (B, N, N).
             token_type_ids: taken because BERT tokenizers give them; of no effect.
-            return_dict: ``False`` for a tuple.
+            output_hidden_states: as in ``get_image_features`` and ``get_text_features``.
+            output_attentions: the same.
+
+        Returns:
+            The output; with ``return_dict=False`` a tuple of its parts that are not None.
 
         Raises:
             ValueError: if neither side is given.
         """
         if input_ids is None and pixel_values is None:
             raise ValueError("Neither input_ids nor pixel_values was given; give one or both.")
-        images = texts = per_image = per_text = None
+        asked = asked_for(hidden_states=output_hidden_states, attentions=output_attentions)
+        vision = text = images = texts = per_image = None
         if pixel_values is not None:
-            images = self.get_image_features(
+            vision = self.get_image_features(
                 pixel_values,
                 region_boxes=region_boxes,
                 region_scores=region_scores,
@@ -308,19 +351,23 @@ class GaLRModel(GaLRPreTrainedModel):
                 region_mask=region_mask,
                 region_features=region_features,
                 region_adjacency=region_adjacency,
+                return_dict=True,
+                **asked,
             )
+            images = vision.pooler_output
         if input_ids is not None:
-            texts = self.get_text_features(input_ids, attention_mask)
+            text = self.get_text_features(input_ids, attention_mask, return_dict=True, **asked)
+            texts = text.pooler_output
         if images is not None and texts is not None:
             per_image = self.logit_scale.exp() * (images @ texts.t())  # (B, C)
-            per_text = per_image.t()  # (C, B)
-        output = GaLROutput(
+        return GaLROutput(
             logits_per_image=per_image,
-            logits_per_text=per_text,
+            logits_per_text=None if per_image is None else per_image.t(),
             image_embeds=images,
             text_embeds=texts,
+            vision_model_output=vision,
+            text_model_output=text,
         )
-        return output.to_tuple() if return_dict is False else output
 
     def load_towers(
         self,
@@ -339,7 +386,7 @@ class GaLRModel(GaLRPreTrainedModel):
             ValueError: if the weights do not fit.
         """
         if image_state_dict is not None:
-            self.load_backbone(image_state_dict)
+            load_backbone(self.backbone, image_state_dict)
         if text is None:
             return
         if self.config.text_encoder_type != "bert":
@@ -347,61 +394,17 @@ class GaLRModel(GaLRPreTrainedModel):
                 f"{text} is for text_encoder_type='bert', but this model's is "
                 f"{self.config.text_encoder_type!r}; use load_word_vectors for its word table."
             )
-        layers = cast(BertConfig, self.config.text_config).num_hidden_layers
-        source = BertModel.from_pretrained(
-            text, add_pooling_layer=False, dtype=self.dtype, num_hidden_layers=layers
-        )
-        try:
-            self.text_encoder.bert.load_state_dict(source.state_dict())
-        except RuntimeError as error:
-            raise ValueError(
-                f"{text} does not fit config.text_config; build the configuration with "
-                f"BertConfig.from_pretrained({str(text)!r}). {error}"
-            ) from error
+        load_bert(self.text_encoder.bert, text)
 
-    @torch.no_grad()
-    def load_word_vectors(self, vectors: Tensor, known: Tensor | None = None) -> None:
-        """Start the word table of a GRU text side from vectors such as GloVe's.
-
-        Rows of unknown words keep their random direction, at the spread of the known vectors.
-
-        Args:
-            vectors: (vocab_size, embedding_dim), row i for token id i.
-            known: (vocab_size,) bool, false where ``vectors`` has no entry; ``None``: all known.
-
-        Raises:
-            ValueError: if the shapes do not fit.
-        """
-        table = self.text_encoder.embedding.weight
-        if vectors.shape != table.shape:
-            raise ValueError(
-                f"Word vectors are {tuple(vectors.shape)}; the model's table is "
-                f"{tuple(table.shape)} (vocab_size, embedding_dim)."
-            )
-        vectors = vectors.to(table)
-        known = torch.ones(len(vectors), dtype=torch.bool) if known is None else known
-        spread = vectors[known].std() / table.std().clamp(min=torch.finfo(table.dtype).tiny)
-        table.copy_(torch.where(known.to(table.device).unsqueeze(-1), vectors, table * spread))
-        table[self.config.pad_token_id or 0] = 0.0
-
-    def load_backbone(self, weights: Mapping[str, Tensor]) -> None:
-        """Start the backbone from weights with timm's keys; a classifier among them is left out.
-
-        Raises:
-            ValueError: if a weight of the backbone is missing or of another shape.
-        """
-        wanted = self.backbone.state_dict()
-        wrong = [
-            name
-            for name, value in wanted.items()
-            if name not in weights or weights[name].shape != value.shape
-        ]
-        if wrong:
-            raise ValueError(
-                f"{len(wrong)} of {len(wanted)} weights of backbone {self.config.backbone!r} are "
-                f"missing or of another shape, first {wrong[0]!r}; give that timm model's weights."
-            )
-        self.backbone.load_state_dict({name: weights[name] for name in wanted})
+    def _set_gradient_checkpointing(
+        self,
+        enable: bool = True,
+        *args: Any,  # noqa: ANN401 - whatever transformers hands on
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Checkpoint the backbone too, which has a switch of its own."""
+        super()._set_gradient_checkpointing(enable, *args, **kwargs)
+        checkpoint_activations(self.backbone, enable=enable)
 
     def _keep_backbone_initialisation(self) -> None:
         """Let timm's own initialisation stand where the backbone was built for real.
@@ -412,18 +415,6 @@ class GaLRModel(GaLRPreTrainedModel):
         if not next(self.backbone.parameters()).is_meta:
             for module in self.backbone.modules():
                 module._is_hf_initialized = True
-
-    def _precomputed_nodes(
-        self, vector: Tensor, features: Tensor | None, adjacency: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return nodes, adjacency and which pictures' nodes count; none without features."""
-        batch, count = vector.shape[0], self.config.max_regions
-        if features is None or adjacency is None:
-            features = vector.new_zeros(batch, count, self.config.region_feature_dim)
-            adjacency = vector.new_zeros(batch, count, count)
-            return features, adjacency, features.new_zeros(batch, count, dtype=torch.bool)
-        present = vector.new_ones(batch, count, dtype=torch.bool)
-        return features.to(vector), adjacency.to(vector), present
 
     def _own_branch(self) -> tuple[RegionBranch, MIDF]:
         """Return the modules of the region path, or say why there is no graph to show."""

@@ -61,8 +61,8 @@ SENTENCE_TRANSFORMERS_FILES: dict[str, Any] = {
     "sentence_bert_config.json": {
         "transformer_task": "feature-extraction",
         "modality_config": {
-            "text": {"method": "get_text_features", "method_output_name": None},
-            "image": {"method": "get_image_features", "method_output_name": None},
+            "text": {"method": "get_text_features", "method_output_name": "pooler_output"},
+            "image": {"method": "get_image_features", "method_output_name": "pooler_output"},
         },
         "module_output_name": "sentence_embedding",
     },
@@ -241,13 +241,6 @@ class GaLRProcessor(ProcessorMixin):
         for name, content in SENTENCE_TRANSFORMERS_FILES.items():
             (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         return super().save_pretrained(str(folder), push_to_hub=push_to_hub, **kwargs)
-
-    @property
-    def model_input_names(self) -> list[str]:
-        """Names of the tensors a call can give."""
-        regions = ["region_boxes", "region_scores", "region_labels", "region_mask"]
-        nodes = ["region_features", "region_adjacency"]
-        return ["input_ids", "attention_mask", "pixel_values", *regions, *nodes]
 
     def _label_numbers(self, regions: Sequence[ImageRegions]) -> dict[str, int]:
         names = self.region_labels or sorted({name for each in regions for name in each.labels})

@@ -32,7 +32,10 @@ class BatchOptions(TypedDict, total=False):
 
 @runtime_checkable
 class DualEncoder(Protocol):
-    """Anything that embeds pictures and sentences into one space."""
+    """Anything that embeds pictures and sentences into one space.
+
+    Each side gives vectors, or an output of transformers whose ``pooler_output`` holds them.
+    """
 
     config: Any
 

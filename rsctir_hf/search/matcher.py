@@ -49,7 +49,7 @@ class ImageTokenEncoder(Protocol):
 
 @runtime_checkable
 class TextStateMatcher(Protocol):
-    """A model whose sentence side can be computed once too: ``forward`` gives ``text_states``."""
+    """A model whose sentence side can be computed once too: ``forward`` gives its states."""
 
     def match_logits(
         self, *, text_states: Tensor, attention_mask: Tensor, image_tokens: Tensor
@@ -150,7 +150,7 @@ def _judge(
     tokens, states, place = tokens.to(device), states.to(device), place.to(device)
     if isinstance(model, ImageTokenEncoder) and isinstance(model, TextStateMatcher):
         logits = model.match_logits(
-            text_states=model(**tokens).text_states[place],
+            text_states=model(**tokens).text_model_output.last_hidden_state[place],
             attention_mask=tokens["attention_mask"][place],
             image_tokens=states,
         )  # (P, 2)

@@ -282,14 +282,14 @@ def fusion_loss(
 
     Args:
         model: its ``match_logits`` takes text states and image tokens.
-        outputs: the model's output with ``image_tokens`` and ``text_states``.
+        outputs: the model's output with those of both sides.
         attention_mask: (C, T) of the captions.
         pairs: see ``draw_pairs``.
     """
     images, captions, labels = pairs
     logits = model.match_logits(
-        text_states=outputs.text_states[captions],
+        text_states=outputs.text_model_output.last_hidden_state[captions],
         attention_mask=attention_mask[captions],
-        image_tokens=outputs.image_tokens[images],
+        image_tokens=outputs.vision_model_output.last_hidden_state[images],
     )  # (P, 2)
     return matching_loss(logits, labels)

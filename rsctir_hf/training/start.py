@@ -105,7 +105,7 @@ def build_galr(
     if arguments.text_weights == "glove":
         rows = tokenizer.get_vocab()
         words = sorted(rows, key=lambda word: rows[word])
-        model.load_word_vectors(*glove_vectors(words))
+        model.text_encoder.load_word_vectors(*glove_vectors(words))
     processor = GaLRProcessor.build(
         tokenizer,
         image_size=model.config.image_size,

@@ -142,6 +142,23 @@ class EmbeddingContract:
         assert_close(output.logits_per_image, expected.detach(), tolerance=1e-4)
         assert torch.equal(output.logits_per_text, output.logits_per_image.T)
 
+    def test_a_side_gives_vector_tokens_and_what_it_is_asked_for(self, model, inputs):
+        texts = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        pixels = {"pixel_values": inputs["pixel_values"]}
+        for embed, given in ((model.get_text_features, texts), (model.get_image_features, pixels)):
+            with torch.no_grad():
+                plain = embed(**given)
+                asked = embed(**given, output_hidden_states=True, output_attentions=True)
+                parts = embed(**given, return_dict=False)
+            assert set(plain) == {"last_hidden_state", "pooler_output"}
+            assert plain.last_hidden_state.ndim == 3
+            assert plain.last_hidden_state.shape[:1] == plain.pooler_output.shape[:1]
+            assert torch.equal(parts[0], plain.last_hidden_state)
+            assert torch.equal(parts[1], plain.pooler_output)
+            assert torch.equal(asked.pooler_output, plain.pooler_output)
+            assert all(states.isfinite().all() for states in asked.hidden_states)
+            assert len(asked.hidden_states) > 1
+
     def test_either_side_works_alone(self, model, inputs):
         with torch.no_grad():
             seen = model(pixel_values=inputs["pixel_values"])
@@ -171,11 +188,11 @@ class EmbeddingContract:
         for row, picture in enumerate(pictures_of(3)):
             alone = processor(images=[picture], return_tensors="pt")["pixel_values"]
             with torch.no_grad():
-                assert_close(model.get_image_features(alone)[0], images[row])
+                assert_close(model.get_image_features(alone).pooler_output[0], images[row])
         for row, caption in enumerate(CAPTIONS):
             alone = processor(text=[caption], return_tensors="pt")
             with torch.no_grad():
-                assert_close(model.get_text_features(**alone)[0], texts[row])
+                assert_close(model.get_text_features(**alone).pooler_output[0], texts[row])
 
     def test_padding_changes_nothing(self, model, processor, inputs):
         longest = processor.tokenizer.model_max_length
@@ -184,8 +201,8 @@ class EmbeddingContract:
         )
         assert padded["input_ids"].shape[1] == longest > inputs["input_ids"].shape[1]
         with torch.no_grad():
-            found = model.get_text_features(**padded)
-            without_mask = model.get_text_features(padded["input_ids"])
+            found = model.get_text_features(**padded).pooler_output
+            without_mask = model.get_text_features(padded["input_ids"]).pooler_output
         assert_close(found, self.embed(model, inputs)[1])
         assert_close(without_mask, found)
 
@@ -196,7 +213,7 @@ class EmbeddingContract:
     @pytest.mark.parametrize("size", [(32, 32), (64, 48), (33, 95), (5, 7)])
     def test_any_picture_size_is_accepted(self, model, size):
         with torch.no_grad():
-            vectors = model.get_image_features(torch.rand(2, 3, *size))
+            vectors = model.get_image_features(torch.rand(2, 3, *size)).pooler_output
         assert vectors.isfinite().all()
         assert_close(vectors.norm(dim=-1), torch.ones(2))
 
@@ -217,8 +234,8 @@ class EmbeddingContract:
         texts = {name: inputs[name] for name in ("input_ids", "attention_mask")}
         with torch.no_grad():
             return (
-                model.get_image_features(inputs["pixel_values"]),
-                model.get_text_features(**texts),
+                model.get_image_features(inputs["pixel_values"]).pooler_output,
+                model.get_text_features(**texts).pooler_output,
             )
 
 

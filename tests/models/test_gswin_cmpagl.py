@@ -197,7 +197,7 @@ def test_pooled_levels_of_the_stem_reach_the_embedding_where_asked():
     with torch.no_grad():  # all that goes through the stages and the final features is cut off
         model.image_projection.linear.weight[:, :final_only] = 0
         pictures = torch.rand(2, 3, 64, 64)
-        first, second = model.get_image_features(pictures)
+        first, second = model.get_image_features(pictures).pooler_output
         level = model.image_model.stem.forward_intermediates(pictures, indices=[3, 4])[1][0]
         pooled = model.image_model(pictures).pooled[:, final_only : final_only + levels[0]]
     assert (first - second).abs().max() > 1e-4
@@ -217,7 +217,7 @@ def test_the_last_stage_adds_the_stems_final_features():
 def test_a_stem_of_one_stage_works():
     config = tiny_stem_config(stem_indices=[4], depths=[1], num_heads=[2])
     output = seeded_model(config)(pixel_values=torch.rand(1, 3, 64, 64))
-    assert output.image_tokens.shape == (1, 4, 8)
+    assert output.vision_model_output.last_hidden_state.shape == (1, 4, 8)
 
 
 def test_the_zero_start_lets_gradients_through():

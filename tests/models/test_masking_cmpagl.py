@@ -71,7 +71,7 @@ def test_masking_nothing_is_the_plain_embedding_to_the_last_bit(config):
     model, picture = ready(config)
     side = float(config.image_size)
     with torch.no_grad():
-        plain = model.get_image_features(picture)
+        plain = model.get_image_features(picture).pooler_output
         beside = torch.tensor([[side + 1, 0, side + 9, 9]])
         assert torch.equal(model.get_features_without_boxes(picture, beside), plain)
         assert model.get_features_without_boxes(picture, beside[:0]).shape == (0, 12)
@@ -85,7 +85,7 @@ def test_masking_changes_the_embedding_and_a_batch_equals_one_by_one(config):
     with torch.no_grad():
         found = model.get_features_without_boxes(picture, boxes)
         alone = [model.get_features_without_boxes(picture, box[None]) for box in boxes]
-        plain = model.get_image_features(picture)
+        plain = model.get_image_features(picture).pooler_output
     assert_close(found, torch.cat(alone))
     assert ((found - plain).abs().amax(1) > 1e-4).all()
     assert_close(found.norm(dim=1), torch.ones(3))
@@ -102,7 +102,7 @@ def test_nothing_under_a_masked_box_reaches_the_embedding(config):
     box = torch.tensor([[8.0, 8, 24, 16]])
     with torch.no_grad():
         found, again = (model.get_features_without_boxes(p, box) for p in (picture, other))
-        plain, changed = (model.get_image_features(p) for p in (picture, other))
+        plain, changed = (model.get_image_features(p).pooler_output for p in (picture, other))
     assert_close(found, again)
     assert (plain - changed).abs().max() > 1e-4
 
@@ -114,7 +114,7 @@ def test_nothing_under_a_masked_box_of_the_stems_maps_reaches_the_embedding(conf
     stem = model.image_model.stem
     box = torch.tensor([[0.0, 32, 32, 64]])
     with torch.no_grad():
-        plain, before = (model.get_image_features(picture),
+        plain, before = (model.get_image_features(picture).pooler_output,
                          model.get_features_without_boxes(picture, box))  # fmt: skip
         final, levels = stem.forward_intermediates(picture, indices=config.stem_indices)
         for level in [final, *levels]:
@@ -122,7 +122,7 @@ def test_nothing_under_a_masked_box_of_the_stems_maps_reaches_the_embedding(conf
             level[:, :, side // 2 :, : side // 2] += 1
         monkeypatch.setattr(stem, "forward_intermediates", lambda *_, **__: (final, levels))
         assert_close(model.get_features_without_boxes(picture, box), before)
-        assert (model.get_image_features(picture) - plain).abs().max() > 1e-4
+        assert (model.get_image_features(picture).pooler_output - plain).abs().max() > 1e-4
 
 
 def test_the_stem_sees_one_picture_once(monkeypatch):

@@ -51,7 +51,7 @@ def test_text_weights_load_from_a_folder(tmp_path):
     ids = sentences([2, 5, 6, 3])
     with torch.no_grad():
         expected = bert.eval()(ids).last_hidden_state
-        assert_close(model(input_ids=ids).text_states, expected)
+        assert_close(model(input_ids=ids).text_model_output.last_hidden_state, expected)
 
 
 def test_text_weights_of_another_size_are_refused(tmp_path):
@@ -123,9 +123,9 @@ def test_matching_from_tokens_equals_matching_from_pixels():
         expected = model.match(ids, pixel_values=pictures)
         tokens = model.get_image_tokens(pictures)
         reused = model.match_logits(
-            text_states=output.text_states,
+            text_states=output.text_model_output.last_hidden_state,
             attention_mask=(ids != 0).long(),
-            image_tokens=output.image_tokens,
+            image_tokens=output.vision_model_output.last_hidden_state,
         )
         assert_close(model.match(ids, image_tokens=tokens), expected)
     assert expected.shape == (2,)
@@ -169,7 +169,9 @@ def test_forward_wants_at_least_one_side():
 
 def test_forward_gives_a_tuple_when_asked():
     parts = seeded_model(tiny_config())(pixel_values=torch.rand(1, 3, 32, 32), return_dict=False)
-    assert [tuple(part.shape) for part in parts] == [(1, 12), (1, 16, 16)]
+    embeds, (tokens, vectors) = parts
+    assert embeds.shape == (1, 12) and tokens.shape == (1, 16, 16)
+    assert torch.equal(vectors, embeds)
 
 
 def test_sentence_vector_is_the_masked_mean_or_the_first_state():
@@ -177,9 +179,9 @@ def test_sentence_vector_is_the_masked_mean_or_the_first_state():
     for pooling in ("mean", "cls"):
         model = seeded_model(tiny_config(text_pooling=pooling))
         with torch.no_grad():
-            states = model(input_ids=ids).text_states
+            states = model(input_ids=ids).text_model_output.last_hidden_state
             pooled = states[:, :3].mean(1) if pooling == "mean" else states[:, 0]
-            assert_close(model.get_text_features(ids), model.text_projection(pooled))
+            assert_close(model.get_text_features(ids).pooler_output, model.text_projection(pooled))
 
 
 def test_training_reads_sentences_in_parts_and_gives_the_same_states():
@@ -200,7 +202,10 @@ def test_training_reads_sentences_in_parts_and_gives_the_same_states():
     assert sum(len(states) for states in seen) == len(ids)
     assert {states.shape[1] for states in seen} == {2, 5, 7}  # the longest of each part
     assert_close(parts.text_embeds, whole.text_embeds)
-    assert_close(parts.text_states[mask.bool()], whole.text_states[mask.bool()])
+    assert_close(
+        parts.text_model_output.last_hidden_state[mask.bool()],
+        whole.text_model_output.last_hidden_state[mask.bool()],
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,9 +219,9 @@ def test_every_parameter_learns(config):
     ids, side = sentences([2, 5, 3], [2, 6, 3]), config.image_size
     output = model.train()(input_ids=ids, pixel_values=torch.rand(2, 3, side, side))
     logits = model.match_logits(
-        text_states=output.text_states,
+        text_states=output.text_model_output.last_hidden_state,
         attention_mask=torch.ones_like(ids),
-        image_tokens=output.image_tokens,
+        image_tokens=output.vision_model_output.last_hidden_state,
     )
     (output.logits_per_image[0, 0] + logits[0, 0]).backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []

@@ -137,14 +137,14 @@ def test_a_backbone_with_unsaved_buffers_survives_saving_and_takes_other_sizes(b
     for size in ((64, 64), (96, 64), (128, 160), (32, 32)):
         pictures = pictures_of(size=size)
         with torch.no_grad():
-            expected = model.get_image_features(pictures)
-            assert_close(loaded.get_image_features(pictures), expected)
+            expected = model.get_image_features(pictures).pooler_output
+            assert_close(loaded.get_image_features(pictures).pooler_output, expected)
         assert expected.isfinite().all()
 
 
 def test_a_vision_transformer_takes_other_sizes():
     model = model_of(VARIANTS["transformer"]())
-    assert model.get_image_features(pictures_of(size=(96, 128))).isfinite().all()
+    assert model.get_image_features(pictures_of(size=(96, 128))).pooler_output.isfinite().all()
 
 
 def test_a_size_the_backbone_cannot_take_is_refused_with_a_remedy():
@@ -200,7 +200,7 @@ def test_regions_come_from_an_image_alone(size):
     limits = torch.tensor([size[1], size[0]] * 2)
     assert (graph.boxes >= 0).all() and (graph.boxes <= limits).all()
     assert graph.adjacency.shape == graph.similarity.shape == (2, 5, 5)
-    embeds = model.get_image_features(pictures)
+    embeds = model.get_image_features(pictures).pooler_output
     assert embeds.shape == (2, 12) and torch.isfinite(embeds).all()
 
 
@@ -209,8 +209,8 @@ def test_given_boxes_replace_the_proposals():
     boxes = torch.tensor([[[5.0, 6, 30, 40]], [[1, 2, 20, 22]]])
     graph = model.get_region_graph(pictures, region_boxes=boxes)
     assert torch.equal(graph.boxes[:, 0], boxes[:, 0])
-    given = model.get_image_features(pictures, region_boxes=boxes)
-    assert not torch.allclose(given, model.get_image_features(pictures), atol=1e-5)
+    given = model.get_image_features(pictures, region_boxes=boxes).pooler_output
+    assert not torch.allclose(given, model.get_image_features(pictures).pooler_output, atol=1e-5)
 
 
 BOXES_OF_ALL_KINDS = {
@@ -227,7 +227,9 @@ BOXES_OF_ALL_KINDS = {
 def test_boxes_of_any_kind_give_finite_embeddings_and_gradients(kind):
     model, boxes = model_of().train(), BOXES_OF_ALL_KINDS[kind]
     scores = torch.full(boxes.shape[:2], float("nan"))
-    embeds = model.get_image_features(pictures_of(), region_boxes=boxes, region_scores=scores)
+    embeds = model.get_image_features(
+        pictures_of(), region_boxes=boxes, region_scores=scores
+    ).pooler_output
     assert torch.isfinite(embeds).all()
     embeds[:, 0].sum().backward()
     for name, parameter in model.named_parameters():
@@ -238,17 +240,17 @@ def test_boxes_of_any_kind_give_finite_embeddings_and_gradients(kind):
 def test_a_uniform_picture_is_embedded(value):
     model = model_of()
     pictures = torch.full((1, 3, 64, 64), value)
-    assert torch.isfinite(model.get_image_features(pictures)).all()
+    assert torch.isfinite(model.get_image_features(pictures).pooler_output).all()
     assert torch.isfinite(model.get_region_graph(pictures).adjacency).all()
 
 
 def test_without_regions_only_global_information_counts():
     model, pictures = model_of(), pictures_of()
     nothing = {"region_boxes": torch.rand(2, 3, 4), "region_mask": torch.zeros(2, 3).bool()}
-    before = model.get_image_features(pictures, **nothing)
+    before = model.get_image_features(pictures, **nothing).pooler_output
     nn.init.normal_(model.region_branch.projection.weight)
     nn.init.normal_(model.midf.guided_local.feed_forward[0].weight)
-    assert_close(model.get_image_features(pictures, **nothing), before)
+    assert_close(model.get_image_features(pictures, **nothing).pooler_output, before)
 
 
 def test_region_dropout_of_all_regions_gives_the_global_only_embedding():
@@ -256,8 +258,10 @@ def test_region_dropout_of_all_regions_gives_the_global_only_embedding():
     model = model_of(region_dropout=0.9999, **settings)
     pictures = pictures_of()
     model.region_branch.train()
-    dropped = model.get_image_features(pictures)
-    assert_close(dropped, model.get_image_features(pictures, region_boxes=torch.zeros(2, 0, 4)))
+    dropped = model.get_image_features(pictures).pooler_output
+    assert_close(
+        dropped, model.get_image_features(pictures, region_boxes=torch.zeros(2, 0, 4)).pooler_output
+    )
 
 
 def test_only_tensors_that_can_learn_get_no_gradient():
@@ -274,7 +278,7 @@ def test_backbone_pool_reaches_the_embedding():
     assert model.image_projection.linear.in_features == FUSION_DIM + 256  # its final convolution
     assert model_of(backbone_pool=False).image_projection.linear.in_features == FUSION_DIM
     nn.init.zeros_(model.image_projection.linear.weight.data[:, :FUSION_DIM])
-    assert not torch.allclose(*model.get_image_features(pictures_of()), atol=1e-3)
+    assert not torch.allclose(*model.get_image_features(pictures_of()).pooler_output, atol=1e-3)
 
 
 def test_pooled_levels_reach_the_embedding_where_asked():
@@ -283,7 +287,7 @@ def test_pooled_levels_reach_the_embedding_where_asked():
     assert model.image_projection.linear.in_features == FUSION_DIM + sum(levels)
     assert len(levels) == len(model.config.backbone_indices)
     nn.init.zeros_(model.image_projection.linear.weight.data[:, :FUSION_DIM])
-    assert not torch.allclose(*model.get_image_features(pictures_of()), atol=1e-3)
+    assert not torch.allclose(*model.get_image_features(pictures_of()).pooler_output, atol=1e-3)
 
 
 def test_without_backbone_pool_the_final_convolution_is_not_built():
@@ -293,23 +297,27 @@ def test_without_backbone_pool_the_final_convolution_is_not_built():
 def test_faithful_mode_reads_precomputed_nodes_in_their_order():
     model = model_of(tiny_faithful())
     pictures, nodes, adjacency = pictures_of(), torch.randn(2, 20, 20), torch.rand(2, 20, 20)
-    first = model.get_image_features(pictures, region_features=nodes, region_adjacency=adjacency)
+    first = model.get_image_features(
+        pictures, region_features=nodes, region_adjacency=adjacency
+    ).pooler_output
     turned = model.get_image_features(
         pictures,
         region_features=nodes.flip(1),
         region_adjacency=adjacency.flip(1, 2),
-    )
+    ).pooler_output
     assert not torch.allclose(first, turned, atol=1e-5)
-    assert not torch.allclose(first, model.get_image_features(pictures), atol=1e-5)
+    assert not torch.allclose(first, model.get_image_features(pictures).pooler_output, atol=1e-5)
 
 
 def test_precomputed_nodes_follow_the_precision_of_the_model():
     model, nodes = model_of(tiny_faithful()), torch.rand(2, 20, 20)
     expected = model.get_image_features(
         pictures_of(), region_features=nodes, region_adjacency=nodes
-    )
+    ).pooler_output
     half = model.to(torch.bfloat16)
-    found = half.get_image_features(pictures_of(), region_features=nodes, region_adjacency=nodes)
+    found = half.get_image_features(
+        pictures_of(), region_features=nodes, region_adjacency=nodes
+    ).pooler_output
     assert found.dtype == torch.float32
     assert (found * expected).sum(-1).min() > 0.95
 
@@ -383,7 +391,7 @@ def test_towers_start_from_given_weights():
     model.load_towers(image_state_dict={**weights, "classifier.weight": torch.zeros(3)})
     assert torch.equal(model.backbone.conv_stem.weight, weights["conv_stem.weight"])
     with pytest.raises(ValueError, match="missing or of another shape"):
-        model.load_backbone({"conv_stem.weight": weights["conv_stem.weight"]})
+        model.load_towers(image_state_dict={"conv_stem.weight": weights["conv_stem.weight"]})
 
 
 def test_bert_weights_are_taken_from_a_folder(tmp_path):
@@ -400,10 +408,10 @@ def test_bert_weights_are_taken_from_a_folder(tmp_path):
 def test_word_vectors_fill_the_known_rows_and_leave_padding_zero():
     model = model_of()
     vectors, known = torch.randn(20, 6), torch.arange(20) % 2 == 0
-    model.load_word_vectors(vectors, known)
+    model.text_encoder.load_word_vectors(vectors, known)
     table = model.text_encoder.embedding.weight
     assert torch.equal(table[2::2], vectors[2::2])
     assert not table[0].any() and table[1::2].abs().min() > 0
     assert 0.3 < table[1::2].std() / vectors.std() < 3
     with pytest.raises(ValueError, match=r"\(20, 6\)"):
-        model.load_word_vectors(torch.randn(20, 7))
+        model.text_encoder.load_word_vectors(torch.randn(20, 7))

@@ -32,7 +32,7 @@ def tiny_config(**settings):
 
 def test_gru_is_the_mean_of_both_directions_over_the_words():
     encoder = GRUTextEncoder(tiny_config()).eval()
-    found = encoder(IDS, MASK)
+    found = encoder(IDS, MASK).pooler_output
     for row, words in enumerate((IDS[:1, :3], IDS[1:, :2])):
         states = encoder.gru(encoder.embedding(words))[0][0]  # (T, 2 * hidden)
         assert_close(found[row], ((states[:, :10] + states[:, 10:]) / 2).mean(0))
@@ -44,7 +44,7 @@ def test_uni_skip_equals_torch_gru_with_one_bias():
     gru.weight_ih_l0, gru.bias_ih_l0 = encoder.input_gates.weight, encoder.input_gates.bias
     gru.weight_hh_l0 = encoder.state_gates.weight
     nn.init.zeros_(gru.bias_hh_l0)
-    found = encoder(IDS, MASK)
+    found = encoder(IDS, MASK).pooler_output
     for row, words in enumerate((IDS[:1, :3], IDS[1:, :2])):
         assert_close(found[row], gru(encoder.embedding(words))[1][0, 0])
 
@@ -68,14 +68,28 @@ def test_word_vectors_can_be_narrower_than_the_gru():
 def test_padding_and_company_change_nothing(name):
     torch.manual_seed(0)
     encoder = TEXT_ENCODERS[name](tiny_config()).eval()
-    together = encoder(IDS, MASK)
+    together = encoder(IDS, MASK).pooler_output
     longer = nn.functional.pad(IDS, (0, 3))
-    assert_close(encoder(*prepare_text(longer, None, pad_token_id=0)), together)
-    assert_close(encoder(IDS[1:, :2], MASK[1:, :2])[0], together[1])
+    padded = encoder(*prepare_text(longer, None, pad_token_id=0)).pooler_output
+    assert_close(padded, together)
+    assert_close(encoder(IDS[1:, :2], MASK[1:, :2]).pooler_output[0], together[1])
 
 
 @pytest.mark.parametrize("name", TEXT_ENCODERS)
 def test_captions_without_words_give_finite_vectors(name):
     encoder = TEXT_ENCODERS[name](tiny_config()).eval()
     for ids in (torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, 3, dtype=torch.long)):
-        assert torch.isfinite(encoder(*prepare_text(ids, None, pad_token_id=0))).all()
+        found = encoder(*prepare_text(ids, None, pad_token_id=0))
+        assert torch.isfinite(found.pooler_output).all()
+
+
+def test_the_gru_without_packing_has_the_same_states(monkeypatch):
+    encoder = GRUTextEncoder(tiny_config()).eval()
+    packed = encoder(IDS, MASK, output_hidden_states=True)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    unpacked = encoder(IDS, MASK, output_hidden_states=True)
+    assert_close(unpacked.last_hidden_state, packed.last_hidden_state)
+    assert_close(unpacked.pooler_output, packed.pooler_output)
+    assert packed.last_hidden_state.shape == (2, 4, 10)
+    assert not packed.last_hidden_state[~MASK.bool()].any()
+    assert [states.shape[-1] for states in packed.hidden_states] == [6, 10]

@@ -43,7 +43,7 @@ def test_a_box_contributes_what_the_score_loses_without_it(cmpagl):
     pixels, queries = pictures_of(1), queries_of()
     found = box_contributions(cmpagl, pixels, queries, boxes=BOXES, scores=SURE)
     with torch.no_grad():
-        whole = cmpagl.get_image_features(pixels) @ queries.T
+        whole = cmpagl.get_image_features(pixels).pooler_output @ queries.T
         assert_close(found.whole, whole[0])
         for row, number in enumerate([1, 2, 0]):  # by falling score
             left = cmpagl.get_features_without_boxes(pixels, BOXES[number][None]) @ queries.T
@@ -59,7 +59,7 @@ def test_galr_asked_about_boxes_loses_more_than_a_node(galr):
     pixels, queries = pictures_of(1), queries_of()
     found = box_contributions(galr, pixels, queries, boxes=BOXES, scores=SURE)
     with torch.no_grad():
-        whole = galr.get_image_features(pixels) @ queries.T
+        whole = galr.get_image_features(pixels).pooler_output @ queries.T
     assert_close(found.whole, whole[0])
     left = galr.get_features_without_boxes(pixels, found.boxes) @ queries.T
     assert_close(found.masked, left)
@@ -78,7 +78,7 @@ def test_a_node_contributes_what_the_score_loses_without_it(galr):
     found = node_contributions(galr, inputs, queries)
     hidden = torch.eye(5, dtype=torch.bool)
     with torch.no_grad():
-        whole = galr.get_image_features(**inputs) @ queries.T
+        whole = galr.get_image_features(**inputs).pooler_output @ queries.T
         for row in range(3):
             given = {name: inputs[name] for name in inputs if name != "pixel_values"}
             left, _ = galr.get_features_without_nodes(pixels, hidden[row][None], **given)

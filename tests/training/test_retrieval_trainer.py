@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from transformers import AutoTokenizer
+from transformers.modeling_outputs import BaseModelOutput
 
 from rsctir_hf.files.sentences import normalise_caption
 from rsctir_hf.losses import (
@@ -13,7 +14,7 @@ from rsctir_hf.losses import (
     intra_class_loss,
     triplet_loss,
 )
-from rsctir_hf.models.cmpagl import CMPAGLModel
+from rsctir_hf.models.cmpagl import CMPAGLModel, CMPAGLOutput
 from rsctir_hf.training.retrieval_trainer import draw_pairs, fusion_loss, mean_metrics
 from rsctir_hf.training.staged import hold_statistics
 from rsctir_hf.training.teachers import Teacher, Teachers
@@ -53,9 +54,9 @@ def test_pictures_of_the_first_epochs_are_small_and_validation_never_is(
         seen.append((len(seen) // 3, inputs["pixel_values"].shape[-1]))
         return encode[0](model, **inputs)
 
-    def embed(model, pixel_values):
-        assert pixel_values.shape[-1] == 16
-        return encode[1](model, pixel_values)
+    def embed(model, pixel_values, **asked):
+        assert model.training or pixel_values.shape[-1] == 16
+        return encode[1](model, pixel_values, **asked)
 
     monkeypatch.setattr(CMPAGLModel, "forward", forward)
     monkeypatch.setattr(CMPAGLModel, "get_image_features", embed)
@@ -142,7 +143,8 @@ def test_the_matching_loss_judges_true_pairs_and_the_negatives_drawn_for_them():
 
     judge = Judge()
     ids = torch.arange(3.0)[:, None]
-    outputs = type("Outputs", (), {"text_states": ids, "image_tokens": ids})
+    side = BaseModelOutput(last_hidden_state=ids)
+    outputs = CMPAGLOutput(vision_model_output=side, text_model_output=side)
     pairs = draw_pairs(
         similarity, positives, torch.arange(3), generator=torch.Generator().manual_seed(0)
     )

@@ -1,7 +1,8 @@
 """CMPAGL-style retrieval model, from the published description (no code was released)."""
 
 from .configuration_cmpagl import CMPAGLConfig
-from .modeling_cmpagl import CMPAGLModel, CMPAGLOutput, CMPAGLPreTrainedModel
+from .modeling_cmpagl import CMPAGLModel, CMPAGLPreTrainedModel
+from .outputs_cmpagl import CMPAGLOutput
 from .processing_cmpagl import CMPAGLProcessor
 
 __all__ = [

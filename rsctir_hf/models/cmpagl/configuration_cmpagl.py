@@ -117,7 +117,7 @@ class CMPAGLConfig(PreTrainedConfig):
         return self.text_config
 
     @property
-    def stage_dims(self) -> tuple[int, ...]:
+    def embed_dim_per_stage(self) -> tuple[int, ...]:
         """Width of each stage."""
         return tuple(self.embed_dim * 2**stage for stage in range(len(self.depths)))
 
@@ -172,7 +172,9 @@ class CMPAGLConfig(PreTrainedConfig):
                 f"num_heads={self.num_heads} names {len(self.num_heads)} stages, "
                 f"depths={self.depths} names {stages}; give one number per stage in both."
             )
-        for stage, (dim, heads) in enumerate(zip(self.stage_dims, self.num_heads, strict=True)):
+        for stage, (dim, heads) in enumerate(
+            zip(self.embed_dim_per_stage, self.num_heads, strict=True)
+        ):
             if heads < 1 or dim % heads:
                 raise ValueError(
                     f"Stage {stage} is {dim} wide (embed_dim={self.embed_dim} * 2**{stage}) and "

@@ -23,8 +23,8 @@ SENTENCE_TRANSFORMERS_FILES: dict[str, Any] = {
     "sentence_bert_config.json": {
         "transformer_task": "feature-extraction",
         "modality_config": {
-            "text": {"method": "get_text_features", "method_output_name": None},
-            "image": {"method": "get_image_features", "method_output_name": None},
+            "text": {"method": "get_text_features", "method_output_name": "pooler_output"},
+            "image": {"method": "get_image_features", "method_output_name": "pooler_output"},
         },
         "module_output_name": "sentence_embedding",
     },

@@ -2,7 +2,8 @@
 
 from .configuration_galr import GaLRConfig
 from .graph_galr import GaLRRegionGraph
-from .modeling_galr import GaLRModel, GaLROutput, GaLRPreTrainedModel
+from .modeling_galr import GaLRModel, GaLRPreTrainedModel
+from .outputs_galr import GaLROutput
 from .processing_galr import GaLRProcessor, build_word_tokenizer
 
 __all__ = [

@@ -294,6 +294,24 @@ class RegionBranch(nn.Module):
             Tensor, graph.kept
         ).unsqueeze(-1)
 
+    def precomputed_nodes(
+        self, vector: Tensor, features: Tensor | None, adjacency: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return nodes, adjacency and which pictures' nodes count; none without features.
+
+        Args:
+            vector: (B, D), for the number of pictures, device and precision.
+            features: (B, N, F) or None.
+            adjacency: (B, N, N) or None.
+        """
+        batch, count = vector.shape[0], self.config.max_regions
+        if features is None or adjacency is None:
+            features = vector.new_zeros(batch, count, self.config.region_feature_dim)
+            adjacency = vector.new_zeros(batch, count, count)
+            return features, adjacency, features.new_zeros(batch, count, dtype=torch.bool)
+        present = vector.new_ones(batch, count, dtype=torch.bool)
+        return features.to(vector), adjacency.to(vector), present
+
     def forward_without(
         self,
         graph: GaLRRegionGraph,
