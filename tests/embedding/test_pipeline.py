@@ -22,7 +22,7 @@ from rsctir_hf.errors import (
 )
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.vector_index.opening import open_index
-from tests.embedding.galleries import draw, run, vectors_by_id
+from tests.embedding.galleries import SIDE, draw, run, vectors_by_id
 from tests.ui.tiny_models import save_models
 
 

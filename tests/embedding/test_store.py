@@ -34,28 +34,28 @@ def test_what_is_no_folder_of_embeddings_is_named(loaded, gallery, tmp_path):
 @pytest.mark.parametrize("fields", [{"root": 2.5}, {"root": None}, {"rows": "many"}])
 def test_a_record_of_another_kind_is_refused(loaded, gallery, tmp_path, fields):
     folder = tmp_path / "out"
-    embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
+    run(loaded, gallery, folder)
     said = json.loads((folder / "embeddings.json").read_text())
     (folder / "embeddings.json").write_text(json.dumps(said | fields))
     with pytest.raises(DataLayoutError, match="of another kind"):
-        embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
+        run(loaded, gallery, folder)
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere.parquet", "/etc/passwd", "x.parquet", 3, ["a"]])
 def test_a_record_cannot_name_shards_elsewhere(loaded, gallery, tmp_path, name):
     folder = tmp_path / "embeddings"
-    embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
+    run(loaded, gallery, folder)
     said = json.loads((folder / "embeddings.json").read_text())
     (folder / "embeddings.json").write_text(json.dumps(said | {"shards": [name]}))
     with pytest.raises(DataLayoutError, match=r"embeddings\.json cannot be read"):
         load_embeddings(folder)
     with pytest.raises(DataLayoutError, match=r"embeddings\.json cannot be read"):
-        embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
+        run(loaded, gallery, folder)
 
 
 def test_a_shard_that_is_gone_is_named(loaded, gallery, tmp_path):
     folder = tmp_path / "embeddings"
-    embed_pictures(loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by))
+    run(loaded, gallery, folder)
     (shard,) = (folder / "shards").iterdir()
     shard.unlink()
     with pytest.raises(DataLayoutError, match=f"{shard.name} is missing"):
