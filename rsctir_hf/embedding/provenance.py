@@ -5,7 +5,7 @@ that vectors of two models never meet.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,6 @@ class Provenance:
     def makes_the_same(self, other: "Provenance") -> bool:
         """Tell whether both make the same embeddings, to the number."""
         return self.same_model(other) and self._settings() == other._settings()
-
-    def noted_in(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the record of an index with this noted in it."""
-        return {**record, **asdict(self)}
 
     def _settings(self) -> tuple[str | int, ...]:
         return self.preprocessing, self.symmetries, self.dtype
