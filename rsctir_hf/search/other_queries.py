@@ -56,12 +56,7 @@ class OtherQueries:
         self._hubness: dict[float, Tensor] = {}
 
     def rerank(
-        self,
-        scores: Tensor,
-        *,
-        rerank: str,
-        temperature: float,
-        left_out: Sequence[int] = (),
+        self, scores: Tensor, *, rerank: str, temperature: float, left_out: Sequence[int] = ()
     ) -> Tensor:
         """Return the scores (G,) of one query after ``smr`` or ``mr``.
 
