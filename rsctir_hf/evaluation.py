@@ -188,15 +188,14 @@ def evaluate_retrieval(
     if rerank == "match":
         require_matcher(encoder.model)
     data = similarity_matrix(encoder, dataset, symmetries=symmetries, **options)
+    judged = match_probabilities(encoder, dataset, data=data) if rerank == "match" else None
     return report_on(
         data,
         encoder,
         rerank=rerank,
         temperature=temperature,
         bank=CaptionBank(bank) if bank else None,
-        probabilities=match_probabilities(encoder, dataset, data=data)
-        if rerank == "match"
-        else None,
+        probabilities=judged,
     )
 
 
@@ -214,9 +213,9 @@ def report_on(
     Args:
         data: what ``similarity_matrix`` returned.
         encoder: what embedded it.
-        rerank: as in ``evaluate_retrieval``.
-        temperature: of SMR; default ``config.smr_temperature``.
-        bank: sentences for the live form of SMR and MR.
+        rerank: as for ``evaluate_retrieval``.
+        temperature: likewise.
+        bank: likewise.
         probabilities: what ``match_probabilities`` returned, for ``match`` and nothing else.
 
     Raises:
@@ -227,11 +226,14 @@ def report_on(
     if (rerank == "match") != (probabilities is not None):
         raise ValueError(f"rerank is {rerank!r}; probabilities go with 'match' and nothing else.")
     tau = smr_temperature(encoder.model, temperature) if rerank == "smr" else None
-    weight = None if probabilities is None else match_weight(encoder.model)
-    if weight is None or probabilities is None:
-        scores = rerank_matrix(data, rerank, temperature=tau)
-    else:
+    weight, scores = None, (data.similarity, data.similarity)
+    if probabilities is not None:
+        weight = match_weight(encoder.model)
         scores = two_stage_scores(data.similarity, probabilities, weight=weight)
+    elif tau is not None:
+        scores = smr(data.similarity, temperature=tau)
+    elif rerank == "mr":
+        scores = multivariate_rerank(data.similarity)
     banked = None
     if bank is not None and rerank in ("smr", "mr"):
         others = OtherQueries(bank.vectors(encoder), data.image_vectors)
@@ -313,15 +315,6 @@ def similarity_matrix(
         regions=encoder.region_source.name,
         detector=encoder.region_source.detector,
     )
-
-
-def rerank_matrix(data: SimilarityData, rerank: str, *, temperature: float | None = None) -> Scores:
-    """Return scores for both directions, each (B, C), for ``none``, ``smr`` or ``mr``."""
-    if rerank == "smr":
-        return smr(data.similarity, temperature=temperature or SMR_TEMPERATURE)
-    if rerank == "mr":
-        return multivariate_rerank(data.similarity)
-    return data.similarity, data.similarity
 
 
 def match_probabilities(

@@ -147,7 +147,7 @@ def intra_class_loss(
 
     Args:
         similarity: (B, C) cosines; d is 1 - cosine.
-        image_of_caption: (C,) int64, the picture each caption was drawn for.
+        image_of_caption: as for ``triplet_loss``.
         positives: (B, C) bool, true where the caption describes the picture.
         margin: distance below which a matched pair costs nothing.
         over: the drawn ``pairs``, or ``all`` true cells.

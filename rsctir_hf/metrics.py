@@ -64,19 +64,12 @@ def recall_by_picture(i2t_scores: Tensor, t2i_scores: Tensor, image_of_caption: 
 
     A picture brings one image-to-text query and the text-to-image queries of its own captions, so
     the i2t cells are plain means of the first three columns, and the t2i cells are means of the
-    last three weighted by each picture's number of captions.
-
-    Args:
-        i2t_scores: (B, C) scores that order the captions of each picture.
-        t2i_scores: (B, C) scores that order the pictures of each caption; also picture x caption.
-        image_of_caption: (C,) int64, the picture each caption belongs to.
+    last three weighted by each picture's number of captions. Arguments and errors are those of
+    ``directional_metrics``.
 
     Returns:
         (B, 6) float64, percent: i2t R@1, 5, 10, then the mean over the picture's captions of
         t2i R@1, 5, 10. Tied candidates count by their expected value.
-
-    Raises:
-        ValueError: as ``directional_metrics``.
     """
     _check_both_directions(i2t_scores, t2i_scores)
     relevant = relevance(i2t_scores, image_of_caption)  # (B, C)
@@ -150,9 +143,8 @@ def relevance(
 
     Args:
         scores: (B, C), for its shape and device.
-        image_of_caption: (C,) int64, the picture each caption belongs to.
-        caption_ids: (C,) int64, equal for equal sentences: then a caption is right for every
-            picture that carries the same sentence.
+        image_of_caption: as for ``directional_metrics``.
+        caption_ids: likewise.
 
     Raises:
         ValueError: wrong shapes, or indices out of range.
@@ -179,20 +171,7 @@ def expected_recall(
     at: Sequence[int] = RECALL_AT,
     tolerance: float = TIE_TOLERANCE,
 ) -> dict[int, float]:
-    """Return the expected R@K under uniformly random order of tied candidates.
-
-    Args:
-        scores: (Q, G) score of each query with each candidate.
-        relevant: (Q, G) bool.
-        at: the values of K; one larger than G counts every candidate.
-        tolerance: scores this close to the best relevant one are tied with it.
-
-    Returns:
-        Percent of queries for each K.
-
-    Raises:
-        ValueError: as ``expected_hits``.
-    """
+    """Return the mean of ``expected_hits`` for each K, in percent; arguments and errors are its."""
     hits = expected_hits(scores, relevant, at=at, tolerance=tolerance)
     return {k: 100 * column.mean().item() for k, column in zip(at, hits.T, strict=True)}
 
@@ -235,18 +214,9 @@ def expected_hits(
 def stable_recall(
     scores: Tensor, relevant: Tensor, *, at: Sequence[int] = RECALL_AT
 ) -> dict[int, float]:
-    """Return R@K where tied candidates keep the order of their columns.
+    """Return R@K in percent where tied candidates keep the order of their columns.
 
-    Args:
-        scores: (Q, G) score of each query with each candidate.
-        relevant: (Q, G) bool.
-        at: the values of K.
-
-    Returns:
-        Percent of queries for each K.
-
-    Raises:
-        ValueError: as ``expected_hits``.
+    Arguments and errors are those of ``expected_hits``.
     """
     _check_relevant(scores, relevant)
     order = scores.argsort(dim=1, descending=True, stable=True)

@@ -145,11 +145,7 @@ def multivariate_rerank(
 
 
 def mr_single(
-    scores: Tensor,
-    bank_scores: Tensor,
-    *,
-    mode: MRMode = "paper",
-    top_k: int = MR_TOP_K,
+    scores: Tensor, bank_scores: Tensor, *, mode: MRMode = "paper", top_k: int = MR_TOP_K
 ) -> Tensor:
     """Return GaLR's MR scores of one query; a bank stands in for the other queries.
 

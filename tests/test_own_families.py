@@ -103,7 +103,7 @@ def test_galr_answers_words_it_does_not_know(galr, pictures):
 
 
 def test_galr_shows_its_region_graph(galr, pictures):
-    graph = Retriever(Encoder(*galr)).dense_region_graph(pictures[0])
+    graph, _ = Encoder(*galr).region_graph(pictures[0])
     assert graph.boxes.shape[-1] == 4
     assert graph.adjacency.shape[0] == 1
 
@@ -111,7 +111,8 @@ def test_galr_shows_its_region_graph(galr, pictures):
 def test_galr_gives_its_region_graph_to_pyg(galr, pictures):
     torch_geometric = pytest.importorskip("torch_geometric")
     retriever = Retriever(Encoder(*galr))
-    dense, data = retriever.dense_region_graph(pictures[0]), retriever.region_graph(pictures[0])
+    data = retriever.region_graph(pictures[0])
+    dense, _ = retriever.encoder.region_graph(pictures[0])
     assert isinstance(data, torch_geometric.data.Data)
     assert data.num_nodes == int(dense.mask.sum()) > 0
     assert torch.equal(data.salience, dense.salience[0, dense.mask[0]])
@@ -125,7 +126,7 @@ def test_contributions_of_galrs_own_regions_explain_the_score_of_a_hit(galr, pic
     hit = retriever.search("a river", top_k=1)[0]
     found = retriever.contributions(pictures[hit.item], "a river")
     assert float(found.whole) == pytest.approx(hit.score, abs=1e-5)
-    graph = retriever.dense_region_graph(pictures[hit.item])
+    graph, _ = retriever.encoder.region_graph(pictures[hit.item])
     assert torch.equal(found.boxes, graph.boxes[0, graph.mask[0]])
     assert (len(found) > 0) == (regions != "none")
     assert found.values.isfinite().all()

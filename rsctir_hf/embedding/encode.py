@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsctir_hf.embedding.prepare import PreparedImages, Skipped
-from rsctir_hf.embedding.roles import DualEncoder, Processor, Progress
+from rsctir_hf.embedding.roles import DualEncoder, Processor
 
 #: On a CPU the C library gives large activations back to the system after each layer, and getting
 #: fresh pages for them costs more than a larger batch saves (``rsctir_hf.allocation``).
@@ -95,30 +95,6 @@ def embed_prepared(model: nn.Module, prepared: PreparedImages) -> Tensor:
     if len(vectors) == 1:
         return vectors[0]  # to the last bit what the model gave
     return F.normalize(torch.stack(vectors).mean(dim=0), dim=-1)
-
-
-def embed_texts(
-    model: nn.Module,
-    processor: Processor,
-    texts: Sequence[str],
-    *,
-    batch_size: int,
-    progress: Progress | None = None,
-) -> Tensor:
-    """Embed sentences as unit vectors (C, D) float32 on the CPU, in the order given."""
-    # Sentences of like length share a batch, so that little padding is computed.
-    order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
-    parts = []
-    with evaluating(model):
-        for start in range(0, len(order), batch_size):
-            batch = [texts[position] for position in order[start : start + batch_size]]
-            inputs = tokenize(model, processor, batch).to(device_of(model))
-            parts.append(unit_vectors(cast(DualEncoder, model).get_text_features(**inputs)))
-            if progress is not None:
-                progress(min(start + batch_size, len(order)), len(order))
-    if not parts:
-        return torch.zeros(0, 0)
-    return torch.cat(parts)[torch.tensor(order).argsort()]  # (C, D)
 
 
 def tokenize(model: nn.Module, processor: Processor, texts: Sequence[str]) -> Any:  # noqa: ANN401

@@ -7,11 +7,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
+import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor
@@ -19,19 +20,15 @@ from transformers import AutoModel, AutoProcessor
 from rsctir_hf.embedding.encode import (
     EmbeddedImages,
     default_batch_size,
+    device_of,
     embed_inputs,
     embed_prepared,
-    embed_texts,
     evaluating,
     on_device,
+    tokenize,
+    unit_vectors,
 )
-from rsctir_hf.embedding.prepare import (
-    Preparation,
-    PreparedImages,
-    RegionSource,
-    picture_inputs,
-    region_source,
-)
+from rsctir_hf.embedding.prepare import Preparation, RegionSource, picture_inputs, region_source
 from rsctir_hf.embedding.provenance import Provenance
 from rsctir_hf.embedding.read_ahead import read_ahead
 from rsctir_hf.embedding.roles import (
@@ -218,17 +215,17 @@ class Encoder:
         """Yield what ``images`` returns batch by batch, so that a caller can show it early."""
         prepare = self.preparation(symmetries)
         total, done = len(images) if isinstance(images, Sequence) else 0, 0
-        for first, count, prepared in read_ahead(
-            partial(_prepare_chunk, prepare),
-            _numbered_chunks(images, batch_size or default_batch_size(self.model)),
+        for prepared in read_ahead(
+            prepare,
+            _named_chunks(images, batch_size or default_batch_size(self.model)),
             workers=prepare.workers(workers),
         ):
-            done += count
             yield EmbeddedImages(
                 embed_prepared(self.model, prepared),
-                tuple(first + place for place in prepared.kept),
+                tuple(done + place for place in prepared.kept),
                 prepared.skipped,
             )
+            done += len(prepared.kept) + len(prepared.skipped)
             if progress is not None:
                 progress(done, total)
 
@@ -245,26 +242,26 @@ class Encoder:
         """
         return embed_inputs(self.model, self.inputs([read_image(image)]))[0]
 
-    def texts(
-        self,
-        texts: Sequence[str],
-        *,
-        batch_size: int = SENTENCES_AT_ONCE,
-        progress: Progress | None = None,
-    ) -> Tensor:
+    def texts(self, texts: Sequence[str], *, batch_size: int = SENTENCES_AT_ONCE) -> Tensor:
         """Embed sentences as unit vectors (C, D) float32 on the CPU, in the order given."""
-        return embed_texts(
-            self.model, self.processor, texts, batch_size=batch_size, progress=progress
-        )
+        if not texts:
+            return torch.zeros(0, 0)
+        # Sentences of like length share a batch, so that little padding is computed.
+        order = torch.tensor([len(text) for text in texts]).argsort(stable=True)
+        model, parts = cast(DualEncoder, self.model), []
+        with evaluating(self.model):
+            for chunk in order.split(batch_size):
+                batch = [texts[position] for position in chunk.tolist()]
+                inputs = tokenize(self.model, self.processor, batch).to(device_of(self.model))
+                parts.append(unit_vectors(model.get_text_features(**inputs)))
+        return torch.cat(parts)[order.argsort()]  # (C, D)
 
     def region_graph(self, image: PictureSource) -> tuple[Any, list[str]]:
         """Return the region graph (B = 1) the model reasons over, and the names of its labels.
 
         Raises:
-            ImageReadError: the picture cannot be read.
-            RegionsError: a proposer's answer has no sense.
-            UnsupportedError: the model has no region graph, or the detector cannot look at the
-                picture.
+            ImageReadError, RegionsError: see ``image``.
+            UnsupportedError: the model has no region graph; or see ``image``.
         """
         if not isinstance(self.model, RegionGraphModel):
             raise UnsupportedError(
@@ -278,23 +275,13 @@ class Encoder:
         return graph, label_names(getattr(self.config, "region_labels", ()), found)
 
 
-def _numbered_chunks(
+def _named_chunks(
     images: Iterable[PictureSource], size: int
-) -> Iterator[tuple[int, list[PictureSource]]]:
-    """Yield the pictures ``size`` at a time, each chunk with the position of its first picture."""
-    remaining, first = iter(images), 0
+) -> Iterator[list[tuple[str, PictureSource]]]:
+    """Yield the pictures ``size`` at a time, each with what messages call it."""
+    remaining = enumerate(images)
     while chunk := list(islice(remaining, size)):
-        yield first, chunk
-        first += len(chunk)
-
-
-def _prepare_chunk(
-    prepare: Preparation, chunk: tuple[int, list[PictureSource]]
-) -> tuple[int, int, PreparedImages]:
-    """Return position, number and model inputs of a chunk."""
-    first, sources = chunk
-    names = [
-        str(source) if isinstance(source, str | Path) else f"picture {position}"
-        for position, source in enumerate(sources, start=first)
-    ]
-    return first, len(sources), prepare(sources, names)
+        yield [
+            (str(source) if isinstance(source, str | Path) else f"picture {position}", source)
+            for position, source in chunk
+        ]

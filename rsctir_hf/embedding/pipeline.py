@@ -7,7 +7,7 @@ whatever name, is read and not embedded. The rest is decoded in threads while th
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Unpack
@@ -15,7 +15,6 @@ from typing import Unpack
 import pyarrow as pa
 import torch
 from PIL import Image
-from torch import nn
 
 from rsctir_hf.embedding.encode import EmbeddedImages, default_batch_size, embed_prepared
 from rsctir_hf.embedding.encoder import Encoder
@@ -23,7 +22,7 @@ from rsctir_hf.embedding.prepare import Preparation, PreparedImages, Skipped
 from rsctir_hf.embedding.processes import Process, joined_processes
 from rsctir_hf.embedding.read_ahead import read_ahead
 from rsctir_hf.embedding.records import PictureRecord, source_records
-from rsctir_hf.embedding.roles import BatchOptions, PictureSource, Progress
+from rsctir_hf.embedding.roles import BatchOptions, PictureSource
 from rsctir_hf.embedding.store import EmbeddingStore, StoredRows, iterate_embeddings
 from rsctir_hf.errors import ImageReadError, QueryError, StorageError
 from rsctir_hf.vector_index.shards import rows_of
@@ -62,14 +61,12 @@ class _Batch:
     """Pictures after they were read.
 
     Attributes:
-        size: how many there were.
         loaded: those that could be loaded.
         fresh: places in ``loaded`` of those with unknown content.
         prepared: model inputs of the fresh ones.
         skipped: those that could not be loaded.
     """
 
-    size: int
     loaded: list[_Loaded]
     fresh: list[int]
     prepared: PreparedImages
@@ -80,10 +77,7 @@ def embed_pictures(
     encoder: Encoder,
     pictures: Sequence[PictureRecord],
     store: EmbeddingStore,
-    *,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    progress: Progress | None = None,
+    **options: Unpack[BatchOptions],
 ) -> EmbeddingReport:
     """Embed pictures into a folder, which afterwards holds exactly those that could be read.
 
@@ -96,9 +90,7 @@ def embed_pictures(
         pictures: all pictures, in the same order in every process.
         store: of ``encoder.provenance(...)``; its folder lies on a disk that all processes share
             and is opened by ``dataset_rows.load_embeddings``.
-        batch_size: see ``BatchOptions``.
-        workers: likewise.
-        progress: likewise, of what this process must look at.
+        options: see ``BatchOptions``; progress is that of what this process must look at.
 
     Raises:
         QueryError: two pictures have one id.
@@ -112,19 +104,20 @@ def embed_pictures(
         raise QueryError(
             f"{len(pictures)} pictures have {len(ids)} different ids. Give each its own id."
         )
-    run = _Run(
-        model=encoder.model,
-        preparation=encoder.preparation(store.made_by.symmetries),
-        store=store,
-        batch_size=batch_size or default_batch_size(encoder.model),
-        workers=workers,
-        progress=progress,
-    )
+    run = _Run(encoder, encoder.preparation(store.made_by.symmetries), store, options)
     with joined_processes() as process:
         if process.rank:
-            return run.run_worker(pictures, process)
+            return run.embed_share(pictures, process)
         with store.locked():
-            return run.run_main(pictures, ids, process)
+            found = run.embed_share(pictures, process)
+            wanted = ids - {each.path for each in found.skipped}
+            record = store.finish(wanted)
+            if record.rows != len(wanted):
+                raise StorageError(
+                    f"{store.folder} holds {record.rows} of {len(wanted)} pictures: the pictures "
+                    "changed, or a shard was damaged, while the run went on. Run it again."
+                )
+            return replace(found, rows=record.rows)
 
 
 def stored_batches(
@@ -154,70 +147,53 @@ def stored_batches(
 class _Run:
     """One process's part of a run."""
 
-    model: nn.Module
+    encoder: Encoder
     preparation: Preparation
     store: EmbeddingStore
-    batch_size: int
-    workers: int | None
-    progress: Progress | None
+    options: BatchOptions
 
-    def run_main(
-        self, pictures: Sequence[PictureRecord], ids: set[str], process: Process
-    ) -> EmbeddingReport:
-        """Embed this process's share, wait for the others, and put the shards together."""
-        found = self.run_worker(pictures, process)
-        missing = {each.path for each in found.skipped}
-        record = self.store.finish(ids - missing)
-        if record.rows != len(ids - missing):
-            raise StorageError(
-                f"{self.store.folder} holds {record.rows} of {len(ids - missing)} pictures: the "
-                "pictures changed, or a shard was damaged, while the run went on. Run it again."
-            )
-        return EmbeddingReport(record.rows, found.embedded, found.reused, found.skipped)
-
-    def run_worker(self, pictures: Sequence[PictureRecord], process: Process) -> EmbeddingReport:
+    def embed_share(self, pictures: Sequence[PictureRecord], process: Process) -> EmbeddingReport:
         """Embed this process's share; return what all processes did."""
         process.gather(None)  # the folder is there, and nobody has written to it
-        embedded, reused, skipped = self.embed(process.share(pictures), process.rank)
-        parts = process.gather((embedded, reused, tuple(skipped)))
+        parts = process.gather(self.embed(process.share(pictures), process.rank))
         return EmbeddingReport(
             rows=0,
-            embedded=sum(part[0] for part in parts),
-            reused=sum(part[1] for part in parts),
-            skipped=tuple(each for part in parts for each in part[2]),
+            embedded=sum(part.embedded for part in parts),
+            reused=sum(part.reused for part in parts),
+            skipped=tuple(each for part in parts for each in part.skipped),
         )
 
-    def embed(self, pictures: Sequence[PictureRecord], rank: int) -> tuple[int, int, list[Skipped]]:
-        """Embed what is not there; return how many were embedded, and reused, and the skipped."""
+    def embed(self, pictures: Sequence[PictureRecord], rank: int) -> EmbeddingReport:
+        """Embed what is not there."""
         writer, known = self.store.writer(rank), self.store.known()
         changed = _changed(pictures, known)
+        size = self.options.get("batch_size") or default_batch_size(self.encoder.model)
         embedded, done, skipped = 0, 0, list[Skipped]()
         for batch in read_ahead(
             partial(_load, known=known, preparation=self.preparation),
-            [changed[at : at + self.batch_size] for at in range(0, len(changed), self.batch_size)],
-            workers=self.preparation.workers(self.workers),
+            [changed[at : at + size] for at in range(0, len(changed), size)],
+            workers=self.preparation.workers(self.options.get("workers")),
         ):
             if rows := self.new_rows(batch, known):
                 writer.add(rows)
             embedded += len(batch.prepared.kept)
             skipped += [*batch.skipped, *batch.prepared.skipped]
-            done += batch.size
-            if self.progress is not None:
-                self.progress(done, len(changed))
-        return embedded, len(pictures) - embedded - len(skipped), skipped
+            done += len(batch.loaded) + len(batch.skipped)
+            if progress := self.options.get("progress"):
+                progress(done, len(changed))
+        reused = len(pictures) - embedded - len(skipped)
+        return EmbeddingReport(0, embedded, reused, tuple(skipped))
 
     def new_rows(self, batch: _Batch, known: StoredRows) -> pa.Table | None:
         """Run the model on a batch's fresh pictures; return the rows that are not stored yet."""
-        computed = embed_prepared(self.model, batch.prepared)
+        computed = embed_prepared(self.encoder.model, batch.prepared)
         vectors = dict(
             zip((batch.fresh[place] for place in batch.prepared.kept), computed, strict=True)
         )
         fresh = set(batch.fresh)
         for place, each in enumerate(batch.loaded):
-            if place not in fresh and known.latest.get(each.picture.id) != (
-                each.stamp,
-                each.content_hash,
-            ):
+            found = each.stamp, each.content_hash
+            if place not in fresh and known.latest.get(each.picture.id) != found:
                 vectors[place] = self.store.vector_at(known.places[each.content_hash])
         if not vectors:
             return None
@@ -260,10 +236,8 @@ def _load(
         loaded.append(_Loaded(picture, stamp, _content_hash(content)))
         contents.append(content)
     fresh = [place for place, each in enumerate(loaded) if each.content_hash not in known.places]
-    prepared = preparation(
-        [contents[place] for place in fresh], [loaded[place].picture.id for place in fresh]
-    )
-    return _Batch(len(pictures), loaded, fresh, prepared, skipped)
+    prepared = preparation([(loaded[place].picture.id, contents[place]) for place in fresh])
+    return _Batch(loaded, fresh, prepared, skipped)
 
 
 def _content_hash(content: bytes | Image.Image) -> str:

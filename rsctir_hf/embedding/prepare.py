@@ -1,7 +1,4 @@
-"""Turn pictures into model inputs, with the regions that are handed in with them.
-
-This is the half of embedding that can run in threads, ahead of the model.
-"""
+"""Turn pictures into model inputs, with the regions that are handed in with them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,7 +112,7 @@ class PreparedImages:
 
 
 class Preparation:
-    """Turns pictures into model inputs; the half of embedding that runs ahead of the model.
+    """The half of embedding that can run in threads, ahead of the model.
 
     Args:
         processor: of the model.
@@ -139,25 +136,21 @@ class Preparation:
             return 0
         return default_workers() if wanted is None else wanted
 
-    def __call__(self, sources: Sequence[Any], names: Sequence[str]) -> PreparedImages:
-        """Read pictures and make them model inputs.
-
-        Args:
-            sources: what ``pictures.read_image`` reads.
-            names: what messages call each of them.
-        """
+    def __call__(self, named: Sequence[tuple[str, Any]]) -> PreparedImages:
+        """Make model inputs of pictures: what messages call each, what ``read_image`` reads."""
         kept, pictures, found, skipped = [], [], [], []
-        for place, (source, name) in enumerate(zip(sources, names, strict=True)):
+        for place, (name, source) in enumerate(named):
             try:
                 picture = read_image(source, name=name)
-                found.append(self._regions_of_views(picture))
+                views = [turned(picture, symmetry) for symmetry in self._shown]
+                found.append(self._regions.find(views) or [])
                 pictures.append(picture)
                 kept.append(place)
             except ImageReadError as error:
                 skipped.append(Skipped(path=name, reason=str(error)))
             except UnsupportedError as error:
                 skipped.append(Skipped(path=name, reason=f"{name}: {error}"))
-        views = [
+        inputs = [
             picture_inputs(
                 self._processor,
                 [turned(picture, symmetry) for picture in pictures],
@@ -165,11 +158,7 @@ class Preparation:
             )
             for view, symmetry in enumerate(self._shown if pictures else ())
         ]
-        return PreparedImages(tuple(views), tuple(kept), tuple(skipped))
-
-    def _regions_of_views(self, picture: Image.Image) -> list[Regions]:
-        """Return what to hand in with each view of a picture; nothing where the model proposes."""
-        return self._regions.find([turned(picture, symmetry) for symmetry in self._shown]) or []
+        return PreparedImages(tuple(inputs), tuple(kept), tuple(skipped))
 
 
 def picture_inputs(

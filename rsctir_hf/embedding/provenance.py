@@ -5,7 +5,7 @@ that vectors of two models never meet.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,6 @@ class Provenance:
         """Tell whether both make the same embeddings, to the number."""
         return self.same_model(other) and self._settings() == other._settings()
 
-    def noted_in(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the record of an index with this noted in it."""
-        return {**record, **asdict(self)}
-
     def _settings(self) -> tuple[str | int, ...]:
         return self.preprocessing, self.symmetries, self.dtype
 
@@ -67,11 +63,7 @@ class Provenance:
 
 
 def read_provenance(record: Mapping[str, Any], place: str | Path) -> Provenance:
-    """Read what the record of an index says.
-
-    Args:
-        record: of the index.
-        place: folder or server of the index, for the message.
+    """Read what the record of an index says; ``place`` is its folder or server, for the message.
 
     Raises:
         IndexMismatchError: the record is empty or damaged.
@@ -108,12 +100,7 @@ def own_regions(made_by: Provenance, place: str | Path) -> str:
 
 
 def check_same_model(made_by: Provenance, here: Provenance, place: str | Path) -> None:
-    """Refuse an index that other weights or other regions made than those at hand.
-
-    Args:
-        made_by: of the index.
-        here: of the model and regions at hand.
-        place: folder or server of the index, for the message.
+    """Refuse an index in ``place`` that other weights or regions made than those at hand, ``here``.
 
     Raises:
         IndexMismatchError: names both.

@@ -1,7 +1,7 @@
 """Pictures to embed, each with an id, and a cheap way to tell that it has not changed.
 
 The pipeline takes anything with the attributes of ``PictureRecord``: files and pictures in memory
-are here, rows of a data set in ``tables``; the tiles of a scene are another case.
+are here, rows of a data set in ``dataset_rows``; the tiles of a scene are another case.
 """
 
 import os
@@ -89,13 +89,7 @@ class FilePicture:
 
 @dataclass(frozen=True)
 class HeldPicture:
-    """A picture in memory.
-
-    Attributes:
-        id: see ``PictureRecord``.
-        picture: itself.
-        metadata: see ``PictureRecord``.
-    """
+    """A picture in memory; see ``PictureRecord``."""
 
     id: str
     picture: Image.Image
@@ -148,32 +142,25 @@ def picture_sources(
         DataLayoutError: the folder is missing or holds no picture.
         QueryError: the sequence holds something else, by its first element.
     """
-    if isinstance(images, Image.Image) or (isinstance(images, str | Path) and is_picture(images)):
+    if isinstance(images, str | Path):
+        file = Path(images).expanduser()
+        if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
+            return [images]
+        found = list_images(images)
+        if not found:
+            raise DataLayoutError(
+                f"{images} holds no picture. Looked in it and its subfolders for files ending in "
+                f"{', '.join(sorted(IMAGE_SUFFIXES))}. Name the folder that holds the pictures."
+            )
+        return found
+    if isinstance(images, Image.Image):
         return [images]
-    if not isinstance(images, str | Path):
-        # A lazy sequence, such as an image column, stays one.
-        sources = images if isinstance(images, Sequence) else list(images)
-        _check_first(sources)
-        return sources
-    found = list_images(images)
-    if not found:
-        raise DataLayoutError(
-            f"{images} holds no picture. Looked in it and its subfolders for files ending in "
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}. Name the folder that holds the pictures."
-        )
-    return found
-
-
-def is_picture(path: str | Path) -> bool:
-    """Tell whether this is a file that is named like a picture."""
-    file = Path(path).expanduser()
-    return file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
-
-
-def _check_first(sources: Sequence[PictureSource]) -> None:
+    # A lazy sequence, such as an image column, stays one.
+    sources = images if isinstance(images, Sequence) else list(images)
     if len(sources) and not isinstance(sources[0], str | Path | Image.Image):
         raise QueryError(
             f"Pictures are given as a {type(sources[0]).__name__}; expected paths or PIL pictures. "
             "Of a data set pass its image column (dataset['image']), of arrays "
             "[Image.fromarray(array) for array in arrays]."
         )
+    return sources

@@ -163,7 +163,9 @@ class EmbeddingStore:
     def _rewrite(self, recorded: Sequence[str], latest: Mapping[Path, Sequence[int]]) -> list[str]:
         """Write the rows that count into full shards, in order; return the names of all shards."""
         names, waiting, writer = list[str](), list[pa.Table](), self.writer()
-        for path in self._in_order(recorded):
+        first = [self.shards / name for name in recorded]
+        by_age = sorted(set(self.shards.glob(f"*{SUFFIX}")) - set(first))
+        for path in [*first, *by_age]:
             if path not in latest:
                 continue
             rows = read_shard(path)
@@ -199,10 +201,8 @@ class EmbeddingStore:
                 f"{self.folder} holds embeddings of the pictures in {found.root}; this run is "
                 f"about {self._root or 'pictures without a folder'}. Choose another folder."
             )
-        for left in [
-            *self.shards.glob(f"*{UNFINISHED}"),
-            *self.folder.glob(f"*.json.*{UNFINISHED}"),
-        ]:
+        crashed = self.folder.glob(f"*.json.*{UNFINISHED}")
+        for left in (*self.shards.glob(f"*{UNFINISHED}"), *crashed):
             left.unlink(missing_ok=True)
 
     def _latest_rows(self, wanted: set[str]) -> dict[Path, list[int]]:
@@ -216,11 +216,6 @@ class EmbeddingStore:
         for path, row in latest.values():
             found.setdefault(path, []).append(row)
         return found
-
-    def _in_order(self, recorded: Sequence[str]) -> list[Path]:
-        """List the shards: those on record in its order, then the others by age."""
-        first = [self.shards / name for name in recorded]
-        return first + sorted(set(self.shards.glob(f"*{SUFFIX}")) - set(first))
 
 
 def iterate_embeddings(folder: str | Path) -> Iterator[tuple[pa.Table, Tensor]]:
@@ -237,11 +232,7 @@ def iterate_embeddings(folder: str | Path) -> Iterator[tuple[pa.Table, Tensor]]:
 
 
 def finished_record(folder: Path) -> StoreRecord:
-    """Read what a folder of embeddings says about itself.
-
-    Raises:
-        DataLayoutError: no embeddings there, or none whose run has come to an end.
-    """
+    """Read ``embeddings.json``; raise ``DataLayoutError`` where no run has come to an end."""
     record = read_record(folder)
     if record.rows is None:
         raise DataLayoutError(
@@ -279,11 +270,7 @@ def read_record(folder: Path) -> StoreRecord:
 
 
 def write_record(folder: Path, record: StoreRecord) -> None:
-    """Replace ``embeddings.json`` in one step.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
+    """Replace ``embeddings.json`` in one step, as ``write_atomically`` does."""
     text = json.dumps(asdict(record), indent=1, ensure_ascii=False)
     write_atomically(folder / EMBEDDINGS_FILE, text)
 

@@ -34,6 +34,7 @@ CATEGORY_NAMES = ("category", "class")
 _NAME, _BOX = "file_name", "bounding_box"
 _OWN_NAMES = {_NAME, _BOX, *CAPTION_NAMES}
 _PLAIN = str | int | float | bool
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,16 @@ def read_metadata(folder: Path) -> list[PictureRow]:
     except UnicodeDecodeError as error:
         number = error.object.count(b"\n", 0, error.start) + 1
         raise _line_error(file, number, f"is not UTF-8 text ({error.reason})") from error
-    rows = enumerate(lines, start=1)
-    return [_read_line(line, file, number) for number, line in rows if line.strip()]
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line)
+        except ValueError as error:
+            raise _line_error(file, number, f"is not JSON ({error})") from error
+        rows.append(read_row(row, file=file, number=number))
+    return rows
 
 
 def read_metadata_below(folder: Path) -> dict[str, PictureRow]:
@@ -176,14 +185,6 @@ def read_row(row: Any, *, file: Path = Path(), number: int = 0) -> PictureRow:  
         )
     except ValueError as error:
         raise _line_error(file, number, error) from error
-
-
-def _read_line(line: str, file: Path, number: int) -> PictureRow:
-    try:
-        row = parse_json(line)
-    except ValueError as error:
-        raise _line_error(file, number, f"is not JSON ({error})") from error
-    return read_row(row, file=file, number=number)
 
 
 def _line_error(file: Path, number: int, found: object) -> DataLayoutError:
@@ -251,12 +252,9 @@ def _are_numbers(found: object, count: int) -> bool:
     return (
         isinstance(found, list)
         and len(found) == count
-        and all(isinstance(each, int | float) and _is_finite(each) for each in found)
+        # math.isfinite takes no whole number beyond that limit
+        and all(isinstance(each, int | float) and abs(each) <= _LARGEST for each in found)
     )
-
-
-def _is_finite(number: int | float) -> bool:
-    return abs(number) <= sys.float_info.max  # math.isfinite takes no whole number beyond it
 
 
 def _is_plain(value: object) -> bool:

@@ -310,12 +310,9 @@ def _array_to_bytes(values: NDArray, name: str) -> NDArray[np.uint8]:
     if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise ImageReadError(f"{name} does not hold numbers. Expected integers or floats.")
     colours = values[..., :3] if values.ndim == 3 else values  # alpha of wide arrays: dropped
-    if np.issubdtype(values.dtype, np.floating) and _lies_in_unit_range(colours):
-        finite = np.nan_to_num(colours, posinf=0, neginf=0)
-        return (finite * 255.0 + 0.5).astype(np.uint8)
+    if np.issubdtype(values.dtype, np.floating):
+        finite = colours[np.isfinite(colours)]
+        if finite.size and finite.min() >= 0.0 and finite.max() <= 1.0:
+            known = np.nan_to_num(colours, posinf=0, neginf=0)
+            return (known * 255.0 + 0.5).astype(np.uint8)
     return stretch_to_bytes(colours)
-
-
-def _lies_in_unit_range(values: NDArray) -> bool:
-    finite = values[np.isfinite(values)]
-    return bool(finite.size) and finite.min() >= 0.0 and finite.max() <= 1.0

@@ -7,7 +7,7 @@ from huggingface_hub import HfApi
 
 from rsctir_hf.errors import ModelLoadError
 from rsctir_hf.hub.card import CARD_FILE
-from rsctir_hf.loading.hub_files import check_model_folder
+from rsctir_hf.loading.hub_files import ModelFiles, check_model_files
 from rsctir_hf.loading.push_errors import explained_push
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def push_model(
     path = Path(folder)
     if not path.is_dir():
         raise ModelLoadError(f"{path} is not a folder. Give the folder that holds the model.")
-    check_model_folder(path)
+    check_model_files(ModelFiles(str(path), path))
     if not (path / CARD_FILE).is_file():
         logger.warning("%s has no %s: the repository will have no model card", path, CARD_FILE)
     api = HfApi()

@@ -6,6 +6,7 @@ answers every query with nonsense, so ``check_weights`` refuses it.
 
 import hashlib
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -116,12 +117,11 @@ def check_weights(name: str, info: dict[str, Any]) -> None:
     Raises:
         ModelLoadError: names the first weights that are missing or of another shape.
     """
-    missing = sorted(info["missing_keys"])
-    mismatched = sorted(str(entry[0]) for entry in info["mismatched_keys"])
+    missing = info["missing_keys"]
+    mismatched = [str(entry[0]) for entry in info["mismatched_keys"]]
     if missing or mismatched or info.get("error_msgs"):
         lines = [
-            f"{len(keys)} weights {what} ({', '.join(keys[:_NAMED_KEYS])}"
-            f"{', ...' if len(keys) > _NAMED_KEYS else ''})"
+            f"{len(keys)} weights {what} ({first_keys(keys)})"
             for keys, what in ((missing, "are missing"), (mismatched, "have another shape"))
             if keys
         ]
@@ -133,6 +133,12 @@ def check_weights(name: str, info: dict[str, Any]) -> None:
     if info["unexpected_keys"]:
         unused = sorted(info["unexpected_keys"])
         logger.warning("%s: %d weights are not used, first %s", name, len(unused), unused[0])
+
+
+def first_keys(keys: Iterable[str]) -> str:
+    """Return the first few names of parameters, for a message."""
+    named = sorted(keys)
+    return ", ".join(named[:_NAMED_KEYS]) + (", ..." if len(named) > _NAMED_KEYS else "")
 
 
 def explain_loading(files: ModelFiles, what: str, error: BaseException) -> str:

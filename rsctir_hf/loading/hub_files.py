@@ -5,9 +5,9 @@ is a folder like any other, of one commit, whole and without pickles; what can g
 is said here in one sentence and a remedy.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from transformers import CONFIG_MAPPING, PreTrainedConfig
+from transformers import CONFIG_MAPPING
 from transformers import __version__ as transformers_version
 
 from rsctir_hf.errors import ModelLoadError
@@ -60,11 +60,7 @@ class ModelFiles:
 
 
 def find_model_files(
-    source: str | Path,
-    *,
-    what: str = "model",
-    revision: str | None = None,
-    processor: bool = True,
+    source: str | Path, *, what: str = "model", revision: str | None = None, processor: bool = True
 ) -> ModelFiles:
     """Find the folder of a model; what lies on the Hub is fetched, or taken from the cache.
 
@@ -92,28 +88,16 @@ def find_model_files(
             f"config.json, or an id such as {_EXAMPLES[what]!r}."
         )
     else:
-        files = fetch(name, what=what, revision=revision)
-    check_model_folder(
-        files.folder, name=name, what=what, revision=files.revision, processor=processor
-    )
+        # All of one commit. Of an interrupted download nothing is left that would pass for whole.
+        try:
+            folder = snapshot_download(
+                name, revision=revision, allow_patterns=_FETCHED, ignore_patterns=_SUBFOLDERS
+            )
+        except (HTTPError, OSError, ValueError) as error:
+            raise ModelLoadError(explain_refusal(name, what, error, revision=revision)) from error
+        files = ModelFiles(name, Path(folder), Path(folder).name)
+    check_model_files(files, what=what, processor=processor)
     return files
-
-
-def fetch(name: str, *, what: str = "model", revision: str | None = None) -> ModelFiles:
-    """Bring the files of a model from the Hub into its cache, all of one commit.
-
-    An interrupted download leaves nothing there that a later call would take for whole.
-
-    Raises:
-        ModelLoadError: see ``explain_refusal``.
-    """
-    try:
-        folder = snapshot_download(
-            name, revision=revision, allow_patterns=_FETCHED, ignore_patterns=_SUBFOLDERS
-        )
-    except (HTTPError, OSError, ValueError) as error:
-        raise ModelLoadError(explain_refusal(name, what, error, revision=revision)) from error
-    return ModelFiles(name, Path(folder), Path(folder).name)
 
 
 def could_be_hub_id(name: str) -> bool:
@@ -130,41 +114,28 @@ def could_be_dataset_id(name: str) -> bool:
     return could_be_hub_id(name) and name.count("/") == 1
 
 
-def check_model_folder(
-    folder: Path,
-    *,
-    name: str | None = None,
-    what: str = "model",
-    revision: str | None = None,
-    processor: bool = True,
-) -> None:
-    """Refuse a model folder that lacks files or was made with a newer version.
+def check_model_files(files: ModelFiles, *, what: str = "model", processor: bool = True) -> None:
+    """Refuse a model that lacks files or was made with a newer version.
 
-    Args:
-        folder: where the files lie.
-        name: folder or Hub id, for messages; default: the folder.
-        what: as for ``find_model_files``.
-        revision: the commit, where ``name`` is an id.
-        processor: as there.
+    The options are those of ``find_model_files``.
 
     Raises:
         ModelLoadError: names what is missing or unknown.
     """
-    shown = name or str(folder)
-    if missing := _missing_files(folder, processor=processor):
-        if pickles := _only_pickles(folder, shown, revision):
+    if missing := _missing_files(files.folder, processor=processor):
+        if pickles := _only_pickles(files):
             raise ModelLoadError(
-                f"{shown} has its weights as pickles only ({', '.join(pickles)}). A pickle can run "
-                "any code when it is opened, so it is not loaded. Ask its owner for "
+                f"{files.name} has its weights as pickles only ({', '.join(pickles)}). A pickle "
+                "can run any code when it is opened, so it is not loaded. Ask its owner for "
                 "model.safetensors (https://huggingface.co/docs/safetensors/convert-weights)."
             )
         raise ModelLoadError(
-            f"The {what} folder {shown} lacks {', '.join(missing)}. Expected what save_pretrained "
-            "of a model and of its processor write: config.json, model.safetensors, "
-            "processor_config.json and a tokenizer's files. Copy the folder again, or name the "
-            "folder or Hub id that holds them."
+            f"The {what} folder {files.name} lacks {', '.join(missing)}. Expected what "
+            "save_pretrained of a model and of its processor write: config.json, "
+            "model.safetensors, processor_config.json and a tokenizer's files. Copy the folder "
+            "again, or name the folder or Hub id that holds them."
         )
-    _check_version(folder, shown)
+    _check_version(files)
 
 
 def _missing_files(folder: Path, *, processor: bool) -> list[str]:
@@ -177,48 +148,42 @@ def _missing_files(folder: Path, *, processor: bool) -> list[str]:
     return missing
 
 
-def _only_pickles(folder: Path, name: str, revision: str | None) -> list[str]:
+def _only_pickles(files: ModelFiles) -> list[str]:
     """Name the pickles that stand in for safetensors, in a folder or on the Hub."""
-    if any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
+    if any(any(files.folder.glob(pattern)) for pattern in _WEIGHTS):
         return []
-    try:
-        names = HfApi().list_repo_files(name, revision=revision) if revision else None
-    except (HTTPError, OSError):  # offline: the listing is not known
-        names = None
-    here = names if names is not None else [file.name for file in folder.iterdir()]
-    return sorted(file for file in here if file.endswith(_PICKLES))
+    names = [file.name for file in files.folder.iterdir()]
+    if files.revision:
+        with suppress(HTTPError, OSError):  # offline: the listing is not known
+            names = HfApi().list_repo_files(files.name, revision=files.revision)
+    return sorted(name for name in names if name.endswith(_PICKLES))
 
 
-def _check_version(folder: Path, name: str) -> None:
+def _check_version(files: ModelFiles) -> None:
     """Refuse a config.json that says more than this version understands.
 
     A switch that is not known would be passed over, and the model give other vectors.
     """
     try:
-        config = parse_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = parse_json((files.folder / CONFIG_FILE).read_text(encoding="utf-8"))
         kind = config.get("model_type")
     except (OSError, ValueError, AttributeError):
         return  # damaged; said where it is loaded
+    unknown: list[str] = []
     if isinstance(kind, str) and kind in CONFIG_MAPPING:
-        unknown = _unknown_keys(CONFIG_MAPPING[kind], config)
-    else:
-        unknown = [f"model_type {kind!r}"] if kind and not config.get("auto_map") else []
+        family = CONFIG_MAPPING[kind]
+        # transformers' own families have piled up keys over the years that mean nothing any more.
+        if not family.__module__.startswith("transformers."):
+            unknown = sorted(set(config) - set(family().to_dict()) - _SHARED_KEYS)
+    elif kind and not config.get("auto_map"):
+        unknown = [f"model_type {kind!r}"]
     if unknown:
         raise ModelLoadError(
-            f"{name} was made with a newer version: its config.json has {', '.join(unknown)}, "
-            f"which rsctir_hf here and transformers {transformers_version} do not know. Run: pip "
-            "install --upgrade rsctir_hf transformers. Or load an older revision of the model."
+            f"{files.name} was made with a newer version: its config.json has "
+            f"{', '.join(unknown)}, which rsctir_hf here and transformers {transformers_version} "
+            "do not know. Run: pip install --upgrade rsctir_hf transformers. Or load an older "
+            "revision of the model."
         )
-
-
-def _unknown_keys(family: type[PreTrainedConfig], config: dict[str, Any]) -> list[str]:
-    """Name the keys that a family from outside transformers would pass over.
-
-    transformers' own families have piled up keys over the years that mean nothing any more.
-    """
-    if family.__module__.startswith("transformers."):
-        return []
-    return sorted(set(config) - set(family().to_dict()) - _SHARED_KEYS)
 
 
 def explain_refusal(

@@ -16,7 +16,7 @@ Every size is read off the weights' shapes, but for two things that no shape tel
 import gzip
 import math
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +37,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from rsctir_hf.errors import ModelLoadError, QueryError, UnsupportedError
 from rsctir_hf.files.atomic import new_folder
-from rsctir_hf.loading.checks import LOADING_ERRORS
+from rsctir_hf.loading.checks import LOADING_ERRORS, first_keys
 
 ACTIVATIONS = ("gelu", "quick_gelu")
 DEFAULT_TOKENIZER = "openai/clip-vit-base-patch32"
@@ -47,7 +47,6 @@ _WIDEST_OF_OPENAI = 1024  # ViT-L
 _SPECIAL_TOKENS = ("<|startoftext|>", "<|endoftext|>")
 _WRAPPERS = ("state_dict", "model")  # under which training loops keep the weights
 _PREFIX = "module."  # that DistributedDataParallel puts before every key
-_NAMED_KEYS = 3  # how many keys an error message lists
 # Plain numbers in OpenAI's own files, which the shapes tell as well.
 _IGNORED = {"input_resolution", "context_length", "vocab_size"}
 
@@ -225,11 +224,8 @@ def convert_state_dict(state: Mapping[str, Tensor], config: CLIPConfig) -> dict[
         ModelLoadError: weights are missing, left over, or have another shape.
     """
     names = weight_names(config)
-    wrong = {
-        "are missing": names.keys() - state.keys(),
-        "are left over": state.keys() - names.keys(),
-    }
-    _refuse(wrong)
+    missing, left_over = names.keys() - state.keys(), state.keys() - names.keys()
+    _refuse({"are missing": missing, "are left over": left_over})
     converted: dict[str, Tensor] = {}
     for key, targets in names.items():
         value = state[key].T if key in _TRANSPOSED else state[key]
@@ -316,7 +312,7 @@ def _shape(state: Mapping[str, Tensor], key: str, *, dimensions: int) -> tuple[i
         found = f"has shape {tuple(state[key].shape)}" if key in state else "is missing"
         raise ModelLoadError(
             f"These are no weights of a CLIP in open_clip's format: {key} {found}; expected "
-            f"{dimensions} dimensions. The file's first keys: {_some(state)}."
+            f"{dimensions} dimensions. The file's first keys: {first_keys(state)}."
         )
     return tuple(state[key].shape)
 
@@ -339,14 +335,9 @@ def _sizes(
 def _refuse(wrong: Mapping[str, set[str]]) -> None:
     if any(wrong.values()):
         said = "; ".join(
-            f"{len(keys)} {what} ({_some(keys)})" for what, keys in wrong.items() if keys
+            f"{len(keys)} {what} ({first_keys(keys)})" for what, keys in wrong.items() if keys
         )
         raise ModelLoadError(
             f"The weights are no whole CLIP in open_clip's format: {said}. Give the file as its "
             "authors publish it; a CLIP with another text or picture tower cannot be converted."
         )
-
-
-def _some(keys: Iterable[str]) -> str:
-    first = sorted(keys)
-    return ", ".join(first[:_NAMED_KEYS]) + (", ..." if len(first) > _NAMED_KEYS else "")

@@ -40,16 +40,12 @@ class NodeMaskingModel(Protocol):
     config: Any
 
     def get_features_without_nodes(
-        self,
-        pixel_values: Tensor,
-        hidden: Tensor,
-        *,
-        region_boxes: Tensor | None = None,
-        region_scores: Tensor | None = None,
-        region_labels: Tensor | None = None,
-        region_mask: Tensor | None = None,
+        self, pixel_values: Tensor, hidden: Tensor, **regions: Tensor
     ) -> tuple[Tensor, Any]:
-        """Return (V, D) of one picture without the nodes ``hidden`` (V, N), and the graph."""
+        """Return (V, D) of one picture without the nodes ``hidden`` (V, N), and the graph.
+
+        ``regions``, where some are handed in, are what the processor gives beside the pixels.
+        """
 
 
 @runtime_checkable
@@ -157,7 +153,7 @@ def box_contributions(
     Args:
         model: a ``BoxMaskingModel``, in evaluation mode.
         pixel_values: (1, 3, H, W), one picture.
-        queries: (Q, D) or (D,) vectors to compare with; scaled to unit length.
+        queries: as for ``node_contributions``.
         boxes: (M, 4) x1, y1, x2, y2 in pixels of ``pixel_values``.
         scores: (M,) in 0..1; None: all alike.
 
@@ -204,7 +200,7 @@ def region_contributions(
     Args:
         model: a ``NodeMaskingModel`` or ``BoxMaskingModel``, in evaluation mode.
         inputs: of one picture, as the processor gives them.
-        queries: (Q, D) or (D,).
+        queries: as for ``node_contributions``.
         regions: the boxes to ask a model about that has no regions of its own. A model that has
             some is asked about those, since only they had a part in its score.
         picture_size: (width, height) of the picture that the boxes of ``regions`` are in pixels

@@ -22,12 +22,7 @@ from transformers import (
 )
 
 from rsctir_hf.errors import ModelLoadError, RegionsError, UnsupportedError
-from rsctir_hf.loading.checks import (
-    check_device,
-    load_part,
-    load_weights,
-    weights_fingerprint,
-)
+from rsctir_hf.loading.checks import check_device, load_part, load_weights, weights_fingerprint
 from rsctir_hf.loading.hub_files import find_model_files
 from rsctir_hf.regions.proposer import (
     MODEL_REGIONS,
@@ -110,15 +105,13 @@ def load_detector(
         id_or_folder: what ``AutoModelForObjectDetection`` and ``AutoImageProcessor`` load.
         threshold: regions with a lower score are left out, 0..1.
         max_regions: most regions of a picture, 1..20; the strongest stay.
-        device: where it runs.
-        trust_remote_code: run Python code that comes with it.
-        revision: branch, tag or commit on the Hub; default: its main branch.
+        device: as for ``Encoder.from_pretrained``.
+        trust_remote_code: likewise.
+        revision: likewise.
 
     Raises:
         RegionsError: ``threshold`` or ``max_regions`` out of range.
-        ModelLoadError: nothing there, files missing, damaged or not fitting each other, weights as
-            pickles only, a model that is no object detector, no such device here, or the Hub
-            refuses or cannot be reached.
+        ModelLoadError: likewise, or a model that is no object detector.
     """
     if not 0 <= threshold <= 1:
         raise RegionsError(f"threshold is {threshold}; expected a score from 0 to 1, such as 0.3.")
@@ -126,14 +119,10 @@ def load_detector(
         raise RegionsError(f"max_regions is {max_regions}; expected 1 to {MAX_REGIONS}.")
     check_device(device)
     files = find_model_files(id_or_folder, what="detector", revision=revision)
-    config = load_part(AutoConfig, files, "detector", trust_remote_code=trust_remote_code)
-    _check_family(files.name, config)
-    model = load_weights(
-        AutoModelForObjectDetection, files, "detector", trust_remote_code=trust_remote_code
-    )
-    processor = load_part(
-        AutoImageProcessor, files, "image processor", trust_remote_code=trust_remote_code
-    )
+    trust = {"trust_remote_code": trust_remote_code}
+    _check_family(files.name, load_part(AutoConfig, files, "detector", **trust))
+    model = load_weights(AutoModelForObjectDetection, files, "detector", **trust)
+    processor = load_part(AutoImageProcessor, files, "image processor", **trust)
     if not hasattr(processor, "post_process_object_detection"):
         raise ModelLoadError(
             f"{files.name!r} has a {type(processor).__name__}, which makes no boxes of a "
@@ -163,8 +152,8 @@ def choose_regions(
         named: ``model``, ``none``, a folder or a Hub id.
         threshold: of a detector; None takes that of ``like``, or the default.
         like: the detector of an index that is to be searched.
-        device: where the detector runs.
-        trust_remote_code: see ``load_detector``.
+        device: as for ``load_detector``.
+        trust_remote_code: likewise.
 
     Raises:
         RegionsError: a threshold without a detector, or out of range.

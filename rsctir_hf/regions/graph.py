@@ -80,7 +80,7 @@ def to_data(
         region_graph: of B pictures.
         index: which picture of the batch.
         x: (B, N, F) node features, where the caller has them.
-        label_names: names of the integer labels.
+        label_names: names of the integer labels; one without a name is called by its number.
 
     Returns:
         Data with n nodes and E edges: ``pos`` (n, 2) box centres and ``boxes`` (n, 4) in pixels of
@@ -114,9 +114,11 @@ def to_data(
     rows = present.tolist()
     data.numbers = present + 1
     data.reasons = [describe_drop(region_graph, row, index=index) for row in rows]
-    data.names = [_label(region_graph, row, index, label_names) for row in rows]
+    data.names = [""] * len(rows)
     if region_graph.labels is not None:
         data.labels = region_graph.labels[index, present]
+        named = dict(enumerate(label_names or ()))
+        data.names = [named.get(label, str(label)) for label in data.labels.tolist()]
     if x is not None:
         if x.shape[:2] != region_graph.mask.shape:
             raise ValueError(
@@ -168,13 +170,8 @@ def to_regions(
     return Regions(boxes, region_graph.scores[index].float().cpu())
 
 
-def to_networkx(
-    region_graph: RegionGraph | Data,
-    *,
-    index: int = 0,
-    label_names: Sequence[str] | None = None,
-) -> nx.Graph:
-    """Return one picture's region graph as an undirected graph without self-loops.
+def to_networkx(data: Data) -> nx.Graph:
+    """Return what ``to_data`` made of a picture as an undirected graph without self-loops.
 
     Node i is the i-th region that is not padding. Nodes carry ``number``, ``x1`` ``y1`` ``x2``
     ``y2`` (pixels of the model input), ``score``, ``salience``, ``kept``, ``self_weight`` (of the
@@ -183,16 +180,7 @@ def to_networkx(
     others give an ``nx.DiGraph`` whose edges lead from source to target, see ``to_data``. The nodes
     of an ``explained`` graph also carry ``contribution``, the graph itself ``words``, ``whole`` and
     ``without_any``.
-
-    Args:
-        region_graph: of B pictures, or what ``to_data`` made of one of them.
-        index: which picture of the batch.
-        label_names: names of the integer labels.
-
-    Raises:
-        ValueError: see ``to_data``.
     """
-    data = _data_of(region_graph, index, label_names)
     graph = nx.DiGraph() if _is_directed(data) else nx.Graph()
     graph.graph |= {name: data[name] for name in ("words", "whole", "without_any") if name in data}
     for node in range(data.num_nodes):
@@ -208,26 +196,14 @@ def to_networkx(
     return graph
 
 
-def to_node_link_json(
-    region_graph: RegionGraph | Data,
-    *,
-    index: int = 0,
-    label_names: Sequence[str] | None = None,
-) -> str:
+def to_node_link_json(data: Data) -> str:
     """Return ``to_networkx`` as node-link JSON, with the keys ``nodes`` and ``edges``."""
-    graph = to_networkx(region_graph, index=index, label_names=label_names)
-    return json.dumps(nx.node_link_data(graph, edges="edges"), indent=1)
+    return json.dumps(nx.node_link_data(to_networkx(data), edges="edges"), indent=1)
 
 
-def to_graphml(
-    region_graph: RegionGraph | Data,
-    *,
-    index: int = 0,
-    label_names: Sequence[str] | None = None,
-) -> str:
+def to_graphml(data: Data) -> str:
     """Return ``to_networkx`` as GraphML, for Gephi, yEd and the like."""
-    graph = to_networkx(region_graph, index=index, label_names=label_names)
-    return "\n".join(nx.generate_graphml(graph)) + "\n"
+    return "\n".join(nx.generate_graphml(to_networkx(data))) + "\n"
 
 
 def describe_drop(
@@ -265,26 +241,12 @@ def describe_drop(
     return f"{alike:.2f} alike and {'overlapping' if overlapping else 'close to'} #{cause + 1}"
 
 
-def node_table(
-    region_graph: RegionGraph | Data,
-    *,
-    index: int = 0,
-    label_names: Sequence[str] | None = None,
-) -> list[list[str | int | float]]:
+def node_table(data: Data) -> list[list[str | int | float]]:
     """Return a row of ``node_columns`` for each region that is not padding.
 
     x, y, width and height are whole pixels of the model input; x and y name the upper left corner.
     The last column says ``yes`` or why the region was dropped.
-
-    Args:
-        region_graph: of B pictures, or what ``to_data`` made of one of them.
-        index: which picture of the batch.
-        label_names: names of the integer labels.
-
-    Raises:
-        ValueError: see ``to_data``.
     """
-    data = _data_of(region_graph, index, label_names)
     rows: list[list[str | int | float]] = []
     for node in range(data.num_nodes):
         x1, y1, x2, y2 = data.boxes[node].tolist()
@@ -316,15 +278,6 @@ def node_columns(data: Data) -> list[str]:
 def _signed(contribution: float) -> str:
     """Write a contribution with its sign, a dash where there is none."""
     return "-" if math.isnan(contribution) else f"{round(contribution, 3) + 0.0:+.3f}"
-
-
-def _data_of(
-    region_graph: RegionGraph | Data, index: int, label_names: Sequence[str] | None
-) -> Data:
-    """Return one picture's graph as ``Data``, whichever form it comes in."""
-    if isinstance(region_graph, Data):
-        return region_graph
-    return to_data(region_graph, index=index, label_names=label_names)
 
 
 def _node_attributes(data: Data, node: int) -> dict[str, Any]:
@@ -371,13 +324,3 @@ def _renumbered(dropped_by: Tensor, present: Tensor) -> Tensor:
     places = torch.full((len(dropped_by) + 1,), -1, dtype=torch.int64, device=present.device)
     places[present] = torch.arange(len(present), device=present.device)
     return places[dropped_by[present]]  # -1 reads the spare last place
-
-
-def _label(
-    region_graph: RegionGraph, region: int, index: int, label_names: Sequence[str] | None
-) -> str:
-    """Return a region's class name, its number where no name is known, or nothing."""
-    if region_graph.labels is None:
-        return ""
-    label = int(region_graph.labels[index, region])
-    return label_names[label] if label_names and 0 <= label < len(label_names) else str(label)

@@ -42,14 +42,13 @@ def label_names(known: Sequence[str], handed_in: Sequence[Regions] | None) -> li
 def sound_regions(
     regions: Regions, size: tuple[int, int], *, proposer: str = "", count: int | None = None
 ) -> Regions:
-    """Keep the regions that make sense, strongest first; see ``sound_boxes``.
+    """Keep the regions that make sense, strongest first.
 
     Args:
-        regions: M boxes x1, y1, x2, y2 in pixels of the picture, M scores, M names or numbers of
-            classes, or none of those.
-        size: (width, height) of the picture in pixels.
+        regions: M boxes and scores, and M names or numbers of classes or none.
+        size: as for ``sound_boxes``.
         proposer: who found them, for the message.
-        count: keep this many at most; None keeps all.
+        count: as for ``sound_boxes``.
 
     Returns:
         At most ``count`` regions on the CPU in float32, scores within 0..1, labels as text.

@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor
 
 from rsctir_hf.embedding.prepare import Skipped
-from rsctir_hf.embedding.records import picture_sources
 from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.errors import IndexMismatchError, QueryError
 from rsctir_hf.files.pictures import read_image
@@ -84,29 +83,6 @@ class PictureNotes:
         return {**self.metadata[row], **given}
 
 
-def noted_pictures(
-    images: str | Path | Image.Image | Iterable[PictureSource],
-    *,
-    captions: Sequence[str | None] | None = None,
-    metadata: Sequence[Metadata] | None = None,
-    boxes: Sequence[BoundingBox | None] | None = None,
-) -> tuple[Sequence[PictureSource], PictureNotes]:
-    """Return n pictures, of a file given twice the last, and what is known about each.
-
-    A lazy sequence, such as an image column, stays one, and may hold a picture twice.
-
-    Raises:
-        DataLayoutError: see ``picture_sources``.
-        QueryError: captions, metadata or boxes and pictures differ in number.
-    """
-    sources = picture_sources(images)
-    notes = PictureNotes.of(len(sources), captions=captions, metadata=metadata, boxes=boxes)
-    if not isinstance(sources, list | tuple):
-        return sources, notes
-    once = last_of_each(sources)
-    return [sources[position] for position in once], notes.at(once)
-
-
 def last_of_each(sources: Sequence[PictureSource]) -> list[int]:
     """Return the positions of n pictures without those whose file comes again later."""
     last = {
@@ -166,7 +142,10 @@ class PictureGallery:
                 self.index.upsert(vectors[rows], [held[str(paths[row])] for row in rows], **about)
             elif rows:
                 ids = self.index.add(vectors[rows], **about).tolist()
-                self._keep_pictures(zip(ids, (sources[row] for row in rows), strict=True))
+                added = zip(ids, (sources[row] for row in rows), strict=True)
+                self._pictures |= {
+                    one: kept for one, kept in added if isinstance(kept, Image.Image)
+                }
 
     def items_of(self, ids: Sequence[int] | Tensor) -> list[Item]:
         """Return what is known about the pictures under ``ids``, with paths as they are now."""
@@ -238,9 +217,6 @@ class PictureGallery:
             return {}
         found = self.index.ids(SearchFilter({_PATH: paths}))
         return {str(entry.metadata[_PATH]): entry.id for entry in self.index.entries_of(found)}
-
-    def _keep_pictures(self, pictures: Iterable[tuple[int, PictureSource]]) -> None:
-        self._pictures |= {one: kept for one, kept in pictures if isinstance(kept, Image.Image)}
 
     def _widen_root(self, paths: Iterable[str]) -> None:
         """Let the root hold these paths as well."""

@@ -5,8 +5,8 @@ of each query (our choice: the issue's design has 32, at twice the time of a liv
 second-stage score is ``cosine + weight * probability`` (our choice).
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -138,14 +138,7 @@ def _judge(
     *,
     place: Tensor,
 ) -> Tensor:
-    """Return the probability (P,) of each picture's state (P, ...) with the sentence at ``place``.
-
-    Args:
-        model: a ``PairMatcher``.
-        tokens: of the distinct sentences.
-        states: what ``image_states`` returned, a row for each pair.
-        place: (P,) int64, a row of ``tokens`` for each pair.
-    """
+    """Return the probability (P,) of each picture's state (P, ...) with the row ``place`` (P,)."""
     device = device_of(model)
     tokens, states, place = tokens.to(device), states.to(device), place.to(device)
     if isinstance(model, ImageTokenEncoder) and isinstance(model, TextStateMatcher):
@@ -173,7 +166,8 @@ class LiveMatcher:
     def __init__(self, encoder: Encoder) -> None:
         require_matcher(encoder.model)
         self._encoder = encoder
-        self._states: OrderedDict[int, Tensor] = OrderedDict()
+        # What the fusion encoder needs of a picture, kept for the next query.
+        self._state_of = lru_cache(_KEPT_STATES)(partial(_state_of, encoder))
 
     def rerank_pictures(
         self, scores: Tensor, text: str, *, ids: Tensor, read: Callable[[int], Image.Image]
@@ -188,7 +182,7 @@ class LiveMatcher:
         """
         best = scores.topk(min(MATCH_TOP_K, len(scores))).indices.tolist()
         states = torch.stack([self._state_of(item, read) for item in ids[best].tolist()])
-        pairs = torch.stack([torch.arange(len(best)), torch.zeros(len(best), dtype=torch.int64)], 1)
+        pairs = torch.tensor([[place, 0] for place in range(len(best))])
         judged = pair_probabilities(self._encoder, states, [text], pairs=pairs)
         return self._add(scores, best, judged)
 
@@ -207,12 +201,6 @@ class LiveMatcher:
         reranked[best] += match_weight(self._encoder.model) * judged
         return reranked
 
-    def _state_of(self, item: int, read: Callable[[int], Image.Image]) -> Tensor:
-        """What the fusion encoder needs of one picture, kept for the next query."""
-        state = self._states.pop(item, None)
-        if state is None:
-            state = image_states(self._encoder, [read(item)])[0]
-        self._states[item] = state
-        while len(self._states) > _KEPT_STATES:
-            self._states.popitem(last=False)
-        return state
+
+def _state_of(encoder: Encoder, item: int, read: Callable[[int], Image.Image]) -> Tensor:
+    return image_states(encoder, [read(item)])[0]

@@ -28,12 +28,13 @@ def smr_temperature(model: nn.Module, temperature: float | None = None) -> float
     Raises:
         QueryError: a temperature that is not above 0.
     """
-    chosen = temperature
-    if chosen is None:
-        chosen = getattr(model.config, "smr_temperature", None) or SMR_TEMPERATURE
-    if not chosen > 0:
-        raise QueryError(f"The SMR temperature is {chosen}; it must be above 0, for example 0.1.")
-    return float(chosen)
+    if temperature is None:
+        temperature = getattr(model.config, "smr_temperature", None) or SMR_TEMPERATURE
+    if not temperature > 0:
+        raise QueryError(
+            f"The SMR temperature is {temperature}; it must be above 0, for example 0.1."
+        )
+    return float(temperature)
 
 
 class OtherQueries:
@@ -55,12 +56,7 @@ class OtherQueries:
         self._hubness: dict[float, Tensor] = {}
 
     def rerank(
-        self,
-        scores: Tensor,
-        *,
-        rerank: str,
-        temperature: float,
-        left_out: Sequence[int] = (),
+        self, scores: Tensor, *, rerank: str, temperature: float, left_out: Sequence[int] = ()
     ) -> Tensor:
         """Return the scores (G,) of one query after ``smr`` or ``mr``.
 
@@ -105,9 +101,5 @@ class OtherQueries:
         if self._own is not None:
             among = (self._own[rows] >= 0).nonzero().flatten()
             own = self._own[rows[among]]
-            scores[among, own] = self._smallest(own)
+            scores[among, own] = (self._queries @ self.candidates[own].T).amin(dim=0)
         return scores
-
-    def _smallest(self, own: Tensor) -> Tensor:
-        """Smallest score of any query with each of these candidates, themselves included."""
-        return (self._queries @ self.candidates[own].T).amin(dim=0)

@@ -9,7 +9,7 @@ from PIL import Image
 from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.errors import QueryError
 
-MAX_QUERY_WORDS = 40
+MAX_QUERY_WORDS = 40  # they about fill a model's text window; the rest is cut off
 #: Far more than any model reads; a tokenizer takes seconds for a text of megabytes.
 MAX_QUERY_CHARACTERS = 2_000
 
@@ -38,12 +38,8 @@ _ENGLISH_WORDS = _words(
 TRAINED_ON_ENGLISH = "this model was trained on English captions"
 
 
-def describe_query(text: str, *, max_words: int = MAX_QUERY_WORDS) -> str | None:
-    """Return a hint for the person who typed ``text``, or None where there is nothing to say.
-
-    Args:
-        text: the query.
-        max_words: words that about fill the model's text window; the rest is cut off.
+def describe_query(text: str) -> str | None:
+    """Return a hint for the person who typed a query, or None where there is nothing to say.
 
     Raises:
         QueryError: the query is empty, longer than ``MAX_QUERY_CHARACTERS``, or no Unicode text.
@@ -64,13 +60,12 @@ def describe_query(text: str, *, max_words: int = MAX_QUERY_WORDS) -> str | None
         raise QueryError("The query holds a broken character. Type it anew.")
     hints = []
     words = text.split()
-    if len(words) > max_words:
+    if len(words) > MAX_QUERY_WORDS:
         hints.append(
-            f"The query has {len(words):,} words; the model reads about the first {max_words}, "
-            "the rest is cut off."
+            f"The query has {len(words):,} words; the model reads about the first "
+            f"{MAX_QUERY_WORDS}, the rest is cut off."
         )
-    language = _language_hint(text, words)
-    if language:
+    if language := _language_hint(text, words):
         hints.append(language)
     return " ".join(hints) or None
 

@@ -8,6 +8,7 @@ other the best thousand by cosine (``search.session``).
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -22,6 +23,7 @@ from rsctir_hf.embedding.encoder import Encoder, LoadOptions
 from rsctir_hf.embedding.pipeline import stored_batches
 from rsctir_hf.embedding.prepare import Skipped
 from rsctir_hf.embedding.provenance import check_same_model, own_regions, read_provenance
+from rsctir_hf.embedding.records import picture_sources
 from rsctir_hf.embedding.roles import BatchOptions, PictureSource
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.pictures import read_image
@@ -29,7 +31,7 @@ from rsctir_hf.regions.contribution import Contributions, region_contributions
 from rsctir_hf.regions.proposer import Regions
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.caption_bank import CaptionBank
-from rsctir_hf.search.gallery import IndexReport, PictureGallery, PictureNotes, noted_pictures
+from rsctir_hf.search.gallery import IndexReport, PictureGallery, PictureNotes, last_of_each
 from rsctir_hf.search.hits import Hit, Item
 from rsctir_hf.search.other_queries import check_rerank
 from rsctir_hf.search.query import check_top_k, describe_query, split_query
@@ -50,6 +52,7 @@ class Retriever:
             saved indexes, and fixed: a gallery holds vectors of one kind.
         bank: captions for ``caption_candidates``, SMR and MR; default: those that ship.
         index: what holds the vectors; by default a new one of the exact engine.
+        images: where the pictures of the index lie now, if not where it says.
 
     Raises:
         IndexMismatchError: ``index`` was made with another model or other regions.
@@ -61,11 +64,17 @@ class Retriever:
         *,
         bank: Sequence[str] | CaptionBank | None = None,
         index: VectorIndex | None = None,
+        images: str | Path | None = None,
     ) -> None:
         self.encoder = encoder
         sentences = read_caption_bank() if bank is None else bank
         self._bank = sentences if isinstance(sentences, CaptionBank) else CaptionBank(sentences)
-        self._open_gallery(open_index(EXACT_ENGINE) if index is None else index)
+        index = open_index(EXACT_ENGINE) if index is None else index
+        if index.record or len(index):
+            made_by = read_provenance(index.record, index.place)
+            check_same_model(made_by, encoder.made_by, index.place)
+        self._gallery = PictureGallery(index, images=images)
+        self._search = SearchSession(encoder, gallery=self._gallery, bank=self._bank)
 
     @classmethod
     def from_pretrained(
@@ -104,8 +113,8 @@ class Retriever:
             folder: where ``save`` wrote, the URI of a server, or an index that is open.
             model: where that model lies now, if not where the index says. By default it is the
                 very commit of the Hub that made the index.
-            images: where the pictures lie now, if not where the index says.
-            bank: captions.
+            images: see the class.
+            bank: see the class.
             options: see ``LoadOptions``; regions are needed where a detector found them.
 
         Raises:
@@ -121,9 +130,8 @@ class Retriever:
             options.setdefault("revision", made_by.model_revision)
         if "regions" not in options:
             options["regions"] = own_regions(made_by, index.place)
-        retriever = cls.from_pretrained(model or made_by.model_id, bank=bank, **options)
-        retriever._open_gallery(index, images=images)
-        return retriever
+        encoder = Encoder.from_pretrained(model or made_by.model_id, **options)
+        return cls(encoder, bank=bank, index=index, images=images)
 
     @property
     def items(self) -> Sequence[Item]:
@@ -179,7 +187,11 @@ class Retriever:
             IndexMismatchError: ``embeddings`` are of another model or other pictures.
             IndexUnavailableError: the server that keeps the index does not answer.
         """
-        sources, notes = noted_pictures(images, captions=captions, metadata=metadata, boxes=boxes)
+        sources = picture_sources(images)
+        notes = PictureNotes.of(len(sources), captions=captions, metadata=metadata, boxes=boxes)
+        if isinstance(sources, list | tuple):  # a lazy one stays so, and may hold a picture twice
+            once = last_of_each(sources)
+            sources, notes = [sources[position] for position in once], notes.at(once)
         skipped, indexed = list[Skipped](), 0
         for batch in stored_batches(self.encoder, sources, embeddings, **options):
             skipped += batch.skipped
@@ -265,8 +277,7 @@ class Retriever:
 
         Raises:
             QueryError: no caption bank; unknown rerank; SMR or MR with an empty gallery.
-            ImageReadError: the picture cannot be read.
-            UnsupportedError: see ``search``.
+            ImageReadError, UnsupportedError: see ``search``.
         """
         check_rerank(rerank)
         check_top_k(top_k)
@@ -286,7 +297,7 @@ class Retriever:
         return bool(hits) and max(hit.score for hit in hits) >= threshold
 
     def region_graph(self, image: PictureSource) -> Any:  # noqa: ANN401 - PyG's Data
-        """Return ``regions.graph.to_data`` of ``dense_region_graph``, with its errors."""
+        """Return ``Encoder.region_graph`` as PyTorch Geometric's data, with its errors."""
         graph, names = self.encoder.region_graph(image)
         return region_views.to_data(graph, label_names=names)
 
@@ -312,15 +323,6 @@ class Retriever:
                 picture_size=picture.size,
             )
 
-    def dense_region_graph(self, image: PictureSource) -> Any:  # noqa: ANN401 - the model's output
-        """Return the region graph the model reasons over, for one picture (B = 1).
-
-        Raises:
-            UnsupportedError: the model has none, or the detector cannot look at the picture.
-            ImageReadError: the picture cannot be read.
-        """
-        return self.encoder.region_graph(image)[0]
-
     def save(self, folder: str | Path) -> None:
         """Write the index below ``folder``; an older one there stays whole until the end.
 
@@ -331,32 +333,9 @@ class Retriever:
         self._note_provenance()
         self.engine.save(Path(folder))
 
-    def load_index(self, folder: str | Path, *, images: str | Path | None = None) -> None:
-        """Replace the gallery by a saved index.
-
-        Args:
-            folder: where ``save`` wrote, or the URI of a server.
-            images: where the pictures lie now, if not where the index says.
-
-        Raises:
-            IndexMismatchError: no index there, damaged, or made with another model or regions.
-            MissingDependencyError, IndexUnavailableError: see ``open_index``.
-        """
-        index = open_index(folder, must_exist=True)
-        read_provenance(index.record, index.place)
-        self._open_gallery(index, images=images)
-
-    def _open_gallery(self, index: VectorIndex, *, images: str | Path | None = None) -> None:
-        """Search ``index`` from now on, unless another model made it (``IndexMismatchError``)."""
-        if index.record or len(index):
-            place = index.place
-            check_same_model(read_provenance(index.record, place), self.encoder.made_by, place)
-        self._gallery = PictureGallery(index, images=images)
-        self._search = SearchSession(self.encoder, gallery=self._gallery, bank=self._bank)
-
     def _note_provenance(self) -> None:
         """Note in the index what made it, and which folder holds its pictures."""
-        self.engine.record = self.encoder.made_by.noted_in(self._gallery.record)
+        self.engine.record = {**self._gallery.record, **asdict(self.encoder.made_by)}
 
     def _embed_query(self, text: str | None, image: PictureSource | None) -> Tensor:
         """Return one unit vector (D,): of the text, the picture, or the mean of both."""

@@ -6,7 +6,6 @@ by cosine, whose vectors are fetched (our reading of how a rerank is used live: 
 the whole matrix of a test set, and what stands below the first thousand hardly comes to the top).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -173,7 +172,10 @@ class SearchSession:
             others = OtherQueries(self._bank.vectors(self._encoder), found.vectors)
         else:
             ids, vectors = self._other_pictures()
-            own = _places_of(ids, found.ids) if kind == "image" else None
+            own = None
+            if kind == "image":
+                place = {one: position for position, one in enumerate(found.ids.tolist())}
+                own = [place.get(one, -1) for one in ids.tolist()]
             others = OtherQueries(vectors, found.vectors, own_candidates=own)
         self._others[kind] = others
         return others
@@ -194,9 +196,3 @@ class SearchSession:
         if self._matcher is None:
             self._matcher = LiveMatcher(self._encoder)
         return self._matcher
-
-
-def _places_of(wanted: Tensor, ids: Tensor) -> Sequence[int]:
-    """Return where each of ``wanted`` stands in ``ids``, or -1."""
-    place = {one: position for position, one in enumerate(ids.tolist())}
-    return [place.get(one, -1) for one in wanted.tolist()]

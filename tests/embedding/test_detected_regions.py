@@ -102,7 +102,7 @@ def test_no_regions_whatever_they_are_bring_a_nan_into_an_embedding(galr, pictur
     vectors = Encoder(*galr, regions=given).images(pictures).vectors
     assert vectors.isfinite().all()
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(4))
-    graph = Retriever(Encoder(*galr, regions=given)).dense_region_graph(pictures[0])
+    graph, _ = Encoder(*galr, regions=given).region_graph(pictures[0])
     assert graph.adjacency.isfinite().all() and graph.salience.isfinite().all()
     left = {"one": 1, "partly outside": 2, "one NaN score": 1, "10,000": 5}.get(kind, 0)
     assert int(graph.mask.sum()) == left  # this GaLR has 5 nodes
@@ -165,7 +165,6 @@ def test_an_index_goes_on_after_a_picture_the_detector_cannot_look_at(
     assert report.skipped[0].reason.startswith(f"{narrow}: The detector {detector.name} cannot")
     for call in (
         retriever.search,
-        retriever.dense_region_graph,
         retriever.region_graph,
         lambda picture: retriever.contributions(picture, "a river"),
     ):

@@ -35,15 +35,14 @@ def saved(tmp_path_factory):
     save_models(place)
     save_gallery(place / "gallery")
     pictures = sorted((place / "gallery").glob("block*.png"))
-    retrievers = {}
     for engine in ("exact", "hnsw"):
-        retrievers[engine] = filled = Retriever.from_pretrained(place / "cmpagl", engine=engine)
+        filled = Retriever.from_pretrained(place / "cmpagl", engine=engine)
         filled.index(pictures, metadata=[{"year": number} for number in range(len(pictures))])
         measure_recall(filled.engine, top_k=3)
         filled.save(place / engine)
     loaded = Encoder.from_pretrained(place / "cmpagl")
     query = filled.engine.vectors_of(filled.engine.ids()[:1]).clone()
-    return SimpleNamespace(place=place, retrievers=retrievers, loaded=loaded, query=query)
+    return SimpleNamespace(place=place, loaded=loaded, query=query)
 
 
 @contextmanager
@@ -63,8 +62,7 @@ def read_json(file):
 
 def read_index(saved, engine):
     """Load an index and ask it for all it has."""
-    retriever = saved.retrievers[engine]
-    retriever.load_index(saved.place / engine)
+    retriever = Retriever(saved.loaded, index=open_index(saved.place / engine))
     retriever.engine.search(saved.query, 3)
     retriever.engine.search(saved.query, 3, only=SearchFilter({"year": 3}))
     hits = retriever.search("a block", top_k=3)

@@ -14,6 +14,7 @@ from rsctir_hf.geo.addresses import read_tile_address
 from rsctir_hf.scene import archive, index_rasters
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.vector_index.contract import BoundingBox, SearchFilter
+from rsctir_hf.vector_index.opening import open_index
 from tests.geo.rasters import write
 from tests.scene.conftest import BANK, FIELD, fields
 
@@ -116,8 +117,8 @@ def test_a_saved_index_reads_its_tiles_after_the_rasters_moved(
     index_rasters(retriever, folder, **CUT)
     retriever.save(tmp_path / "index")
     folder.rename(tmp_path / "moved")
-    other = Retriever(tiny_encoder, bank=BANK)
-    other.load_index(tmp_path / "index", images=tmp_path / "moved")
+    index = open_index(tmp_path / "index")
+    other = Retriever(tiny_encoder, bank=BANK, index=index, images=tmp_path / "moved")
     hit = other.search("a river", top_k=1)[0]
     tile = other._gallery.read(hit.item)
     with rasterio.open(read_tile_address(hit.path).path) as source:

@@ -107,12 +107,12 @@ def test_another_model_and_other_regions_are_refused_with_both_names(
         place = tmp_path / "index"
         retriever.save(place)
     torch.manual_seed(1)
-    other = Retriever(Encoder(CLIPModel(tiny_clip.config), tiny_clip_processor, id="other"))
+    other = Encoder(CLIPModel(tiny_clip.config), tiny_clip_processor, id="other")
     with pytest.raises(IndexMismatchError, match=r"made with .*tiny-clip.*at hand is other"):
-        other.load_index(place)
+        Retriever(other, index=open_index(place))
     if retriever.engine.persistent:
         with pytest.raises(IndexMismatchError, match=r"made with .*tiny-clip.*at hand is other"):
-            Retriever(other.encoder, index=retriever.engine)
+            Retriever(other, index=retriever.engine)
     retriever.engine.record = {**retriever.engine.record, "regions": "a detector"}
     with pytest.raises(IndexMismatchError, match=r"regions a detector.*regions none"):
         Retriever(tiny_encoder, index=retriever.engine)

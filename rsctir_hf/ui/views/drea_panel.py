@@ -6,7 +6,7 @@ import networkx as nx
 from PIL import Image
 
 from rsctir_hf.regions.arrange import DREA_SWITCHES, rearranged
-from rsctir_hf.regions.graph import RegionGraph, to_networkx
+from rsctir_hf.regions.graph import RegionGraph, to_data, to_networkx
 from rsctir_hf.ui.server.messages import counted
 from rsctir_hf.ui.views.cards import escape, note
 from rsctir_hf.ui.views.region_figures import DROPPED, EDGE, KEPT, GraphView, centre_of, corners_of
@@ -36,7 +36,7 @@ def compare_switches(
     scale = (picture.width / config.image_size, picture.height / config.image_size)
     figures = []
     for drea in DREA_SWITCHES:
-        graph = to_networkx(rearranged(found, config, drea=drea))
+        graph = to_networkx(to_data(rearranged(found, config, drea=drea)))
         name = _NAMES[drea] + (" (the model's own)" if drea == config.drea else "")
         figures.append(
             f"<figure><figcaption><strong>{escape(name)}</strong> {escape(in_words(graph))}"

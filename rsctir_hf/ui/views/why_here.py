@@ -31,7 +31,7 @@ def regions_in_view(retriever: Retriever, picture: Image.Image) -> str:
     Raises:
         UnsupportedError: the model has none.
     """
-    graph = to_networkx(retriever.dense_region_graph(picture))
+    graph = to_networkx(retriever.region_graph(picture))
     config: Any = retriever.encoder.config
     shown = GraphView(len(graph)).nodes(graph)
     kept = [graph.nodes[node] for node in shown if graph.nodes[node]["kept"]][:MOST_BOXES]

@@ -74,7 +74,7 @@ def test_a_region_counts_where_the_model_that_made_the_result_used_it():
 def test_the_slider_leaves_the_sentence_as_it_is(bench, role):
     galr, picture = bench.region_retriever(), read_image(bench.gallery.paths[2])
     finder = Retriever(replace(galr.encoder, regions=one_within_another))
-    config, found = galr.encoder.config, finder.dense_region_graph(picture)
+    config, found = galr.encoder.config, finder.encoder.region_graph(picture)[0]
     asked = finder if role == "region_retriever" else bench.retriever()
     effect = measure_effect(asked, picture, found, BANK[0], input_side=config.image_size)
     shown = GraphShown(picture, found, config, words=BANK[0], effect=effect)
@@ -95,7 +95,7 @@ def test_a_picture_without_regions_gets_its_score():
 def test_the_model_that_made_the_result_is_asked(bench, role):
     asked = getattr(bench, role)()
     picture = read_image(bench.gallery.paths[2])
-    found = bench.region_retriever().dense_region_graph(picture)
+    found, _ = bench.region_retriever().encoder.region_graph(picture)
     side = bench.region_retriever().encoder.model.config.image_size
     effect = measure_effect(asked, picture, found, BANK[0], input_side=side)
     asked_alone = asked.with_empty_gallery()
@@ -108,7 +108,7 @@ def test_the_model_that_made_the_result_is_asked(bench, role):
 
 def test_a_model_that_can_leave_nothing_out_is_refused(bench):
     picture = read_image(bench.gallery.paths[2])
-    found = bench.region_retriever().dense_region_graph(picture)
+    found, _ = bench.region_retriever().encoder.region_graph(picture)
     asked = bench.retriever()
     plain = Retriever(Encoder(OnlyEmbeds(asked.encoder.model), asked.encoder.processor))
     with pytest.raises(UnsupportedError, match="cannot leave out"):
