@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import typer
 
 from rsctir_cli.commands import Convert, Leakage
-from rsctir_hf.cli.sources import check_benchmark, named_tables
+from rsctir_hf.cli.sources import named_tables
 from rsctir_hf.data.conversion import convert as convert_benchmark
 from rsctir_hf.data.leakage import check_leakage
 from rsctir_hf.data.publishing import push_benchmark
@@ -14,7 +14,6 @@ from rsctir_hf.errors import QueryError
 
 def convert(asked: Convert) -> None:
     """Write a release to a folder, to the Hub, or to both."""
-    check_benchmark(asked.benchmark)
     if asked.output is None and asked.repo is None:
         raise QueryError("There is nowhere to write to. Give --output, --push, or both.")
     complete = not asked.partial

@@ -40,11 +40,7 @@ def index(asked: Index) -> None:
 
 
 def index_pictures(retriever: Retriever, images: str, embeddings: Path | None) -> str:
-    """Index a folder of pictures; return what was done, in words.
-
-    Raises:
-        DataLayoutError: none of them can be read.
-    """
+    """Index a folder of pictures, and return what was done, in words."""
     pictures = picture_sources(picture_folder(images))
     known = read_annotations(picture_folder(images), pictures)
     with Bar("indexing") as bar:
@@ -63,17 +59,9 @@ def index_pictures(retriever: Retriever, images: str, embeddings: Path | None) -
 
 
 def index_tiles(
-    retriever: Retriever,
-    asked: Index,
-    *,
-    embeddings: Path | None,
-    bands: Sequence[int] | None,
+    retriever: Retriever, asked: Index, *, embeddings: Path | None, bands: Sequence[int] | None
 ) -> str:
-    """Index the tiles of a folder of rasters; return what was done, in words.
-
-    Raises:
-        DataLayoutError: none of them can be searched.
-    """
+    """Index the tiles of a folder of rasters, and return what was done, in words."""
     with Bar("indexing", unit=" tiles") as bar:
         report = index_rasters(
             retriever,

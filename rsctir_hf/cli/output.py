@@ -14,22 +14,16 @@ from rsctir_hf.files.atomic import write_atomically
 from rsctir_hf.search.retriever import Hit, Retriever, Skipped
 
 
-class Bar:
+class Bar(tqdm):
     """A progress bar on standard error that is told (done, total)."""
 
     def __init__(self, title: str, *, unit: str = " pictures") -> None:
-        self._bar = tqdm(desc=title, unit=unit, file=sys.stderr)
-
-    def __enter__(self) -> "Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        super().__init__(desc=title, unit=unit, file=sys.stderr)
 
     def show(self, done: int, total: int) -> None:
         """Move the bar."""
-        self._bar.total = total or None
-        self._bar.update(done - self._bar.n)
+        self.total = total or None
+        self.update(done - self.n)
 
 
 def write_report(report: RetrievalReport, file: Path | None) -> None:

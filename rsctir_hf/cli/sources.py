@@ -5,12 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctir_cli.commands import WithModel
-from rsctir_hf.data.benchmarks import (
-    NAMES,
-    available_splits,
-    load_benchmark,
-    load_captioned_folder,
-)
+from rsctir_hf.data.benchmarks import NAMES, available_splits, load_benchmark, load_captioned_folder
 from rsctir_hf.data.formats import detect_format
 from rsctir_hf.data.tables import split_from_hub, table_from_hub
 from rsctir_hf.embedding.dataset_rows import table_pictures
@@ -29,11 +24,7 @@ SAMPLE = "sample"  # the gallery drawn by our own code
 
 
 def load_options(asked: WithModel) -> LoadOptions:
-    """Return how a command's model is to be loaded, with the regions that it names.
-
-    Raises:
-        RegionsError, ModelLoadError: see ``choose_regions``.
-    """
+    """Return how a command's model is to be loaded, with the regions that it names."""
     regions = choose_regions(
         asked.regions, asked.threshold, device=asked.device, trust_remote_code=asked.trust
     )
@@ -51,7 +42,6 @@ def open_rows(data: str, *, split: str, benchmark: str | None = None) -> Any:  #
         folder = sample_folder()
         return load_captioned_folder(folder.parent, folder.name)
     if benchmark is not None:
-        check_benchmark(benchmark)
         return load_benchmark(benchmark, data, split=split)
     path = Path(data).expanduser()
     if not path.exists():
@@ -80,12 +70,6 @@ def named_tables(source: str) -> dict[str, Any]:
         f"{source}:{part}": open_rows(data, split=part, benchmark=benchmark or None)
         for part in available_splits(data)
     }
-
-
-def check_benchmark(name: str) -> None:
-    """Raise ``QueryError`` unless ``name`` is a known benchmark."""
-    if name not in NAMES:
-        raise QueryError(f"The benchmark is {name!r}; expected one of {', '.join(NAMES)}.")
 
 
 def query_hint(text: str | None, image: Path | None) -> str | None:

@@ -199,6 +199,7 @@ def every_split(
     name: str, source: str | Path, *, images: str | Path | None = None, complete: bool = True
 ) -> Iterator[tuple[str, datasets.Dataset]]:
     """Yield name and rows of each split that a source holds; see :func:`load_benchmark`."""
+    _benchmark(name)  # before the source is looked at, which may be far away
     for split in available_splits(source):
         yield split, load_benchmark(name, source, split=split, images=images, complete=complete)
 

@@ -203,16 +203,15 @@ class RetrievalCollator:
             options["regions"] = propose(self.regions, pictures)
         wordings = [wording for row in rows for wording in row.wordings]
         inputs = self.processor(images=pictures, text=wordings, return_tensors="pt", **options)
-        taught = {}
-        if self.teachers is not None:
-            taught["teacher_logits"] = self.teachers([row.row for row in rows], captions)
         image_of_caption = np.repeat(np.arange(len(rows)), [len(row.captions) for row in rows])
-        return {
+        batch = {
             **inputs,
             "image_of_caption": torch.from_numpy(image_of_caption),
             "positives": find_positives([row.all_captions for row in rows], captions),
-            **taught,
         }
+        if self.teachers is not None:
+            batch["teacher_logits"] = self.teachers([row.row for row in rows], captions)
+        return batch
 
 
 def find_positives(caption_sets: Sequence[Iterable[str]], captions: Sequence[str]) -> Tensor:
@@ -276,6 +275,11 @@ def picture_bytes(value: Any) -> bytes:  # noqa: ANN401
         raise ImageReadError(f"{source} cannot be read ({error.strerror}).") from error
 
 
+def undecoded(table: datasets.Dataset) -> datasets.Dataset:
+    """Return a table whose pictures stay the files they are; see ``picture_source``."""
+    return table.cast_column("image", datasets.Image(decode=False))
+
+
 def _captions(dataset: datasets.Dataset | Sequence[Mapping[str, Any]]) -> list[list[str]]:
     if isinstance(dataset, datasets.Dataset):
         return [list(captions) for captions in dataset["captions"]]
@@ -286,8 +290,8 @@ def _without_decoding(
     dataset: datasets.Dataset | Sequence[Mapping[str, Any]],
 ) -> datasets.Dataset | Sequence[Mapping[str, Any]]:
     # read_image, not datasets, decodes: it knows 16-bit and CMYK files and names the broken one.
-    if not isinstance(dataset, datasets.Dataset):
-        return dataset
-    if isinstance(dataset.features["image"], datasets.Image):
-        return dataset.cast_column("image", datasets.Image(decode=False))
+    if isinstance(dataset, datasets.Dataset) and isinstance(
+        dataset.features["image"], datasets.Image
+    ):
+        return undecoded(dataset)
     return dataset

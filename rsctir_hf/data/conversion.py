@@ -12,7 +12,7 @@ from PIL import Image
 
 from rsctir_hf.data.benchmarks import every_split
 from rsctir_hf.data.collator import picture_bytes
-from rsctir_hf.data.tables import undecoded
+from rsctir_hf.data.tables import with_bar
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.atomic import new_folder
 from rsctir_hf.files.metadata import METADATA_FILE
@@ -69,7 +69,7 @@ def _write_imagefolder(table: datasets.Dataset, root: Path, split: str) -> None:
     folder = root / split
     folder.mkdir()
     with (folder / METADATA_FILE).open("w", encoding="utf-8") as lines:
-        for row in undecoded(table, f"Writing {split}"):
+        for row in with_bar(table, f"Writing {split}"):
             content = picture_bytes(row["image"])
             name = Path(row["file_name"]).stem + _suffix(row, content)
             if (folder / name).exists():
@@ -87,7 +87,7 @@ def _write_parquet(table: datasets.Dataset, root: Path, split: str) -> None:
     file.parent.mkdir(exist_ok=True)
 
     def embedded() -> Any:  # noqa: ANN401 - a generator of rows
-        for row in undecoded(table, f"Writing {split}"):
+        for row in with_bar(table, f"Writing {split}"):
             yield {**row, "image": {"bytes": picture_bytes(row["image"]), "path": row["file_name"]}}
 
     with tempfile.TemporaryDirectory(dir=root) as cache:

@@ -104,7 +104,7 @@ def list_splits(source: Path, layout: str) -> tuple[str, ...]:
     """List which of ``SPLITS`` a local source of a known layout holds.
 
     Raises:
-        DataLayoutError: its caption file is damaged.
+        DataLayoutError: its caption file is damaged, or it holds several.
     """
     if layout == "karpathy":
         names = {entry["split"] for entry in _karpathy_entries(karpathy_file(source))}
@@ -118,11 +118,7 @@ def list_splits(source: Path, layout: str) -> tuple[str, ...]:
 
 
 def karpathy_file(source: Path) -> Path:
-    """Return the one caption file of a Karpathy release.
-
-    Raises:
-        DataLayoutError: the folder holds several.
-    """
+    """Return the caption file of a Karpathy release, of which there must be just one."""
     if source.is_file():
         return source
     files = sorted(source.glob("dataset*.json"))
@@ -141,12 +137,6 @@ def precomp_root(source: Path) -> Path:
     return source.parent if source.is_file() else source
 
 
-def find_split_folder(root: Path, split: str) -> Path | None:
-    """Return the folder of ``split`` below an imagefolder root, whatever it is called."""
-    folders = (root / alias for alias in SPLIT_ALIASES.get(split, (split,)))
-    return next((folder for folder in folders if (folder / METADATA_FILE).is_file()), None)
-
-
 def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[Path]]:
     """Read one split of an imagefolder.
 
@@ -160,7 +150,8 @@ def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[
     Raises:
         DataLayoutError: the split, a line of its metadata or a picture is missing or malformed.
     """
-    folder = find_split_folder(root, split)
+    folders = (root / alias for alias in SPLIT_ALIASES.get(split, (split,)))
+    folder = next((each for each in folders if (each / METADATA_FILE).is_file()), None)
     if folder is None:
         raise layout_error(
             root,
@@ -171,7 +162,7 @@ def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[
         )
     rows = read_metadata(folder)
     records = [_imagefolder_record(row) for row in rows]
-    paths = [row.path for row in rows]
+    paths = [row.path for row in rows]  # refuses those outside of the folder
     missing = [row.file_name for row in rows if not os.path.isfile(folder / row.file_name)]
     if missing:
         raise layout_error(

@@ -16,6 +16,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import datasets
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
-from rsctir_hf.data.collator import picture_bytes
+from rsctir_hf.data.collator import picture_bytes, undecoded
 from rsctir_hf.data.tables import BAR_DELAY
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.files.pictures import read_image
@@ -71,15 +72,11 @@ class RepeatedPicture:
         left: the earlier row.
         right: the later row.
         kind: ``file`` (equal bytes) or ``pixels``.
-        distance: differing bits of the two hashes, 0 for equal files.
-        difference: mean difference of the thumbnails, of 255.
     """
 
     left: PictureReference
     right: PictureReference
     kind: str
-    distance: int
-    difference: float
 
     def __str__(self) -> str:
         return (
@@ -176,18 +173,17 @@ def check_leakage(tables: Mapping[str, datasets.Dataset]) -> LeakageReport:
             try:
                 file = picture_bytes(content["image"])
                 digests.append(hashlib.sha256(file).digest())
-                thumbnails[len(references)] = _thumbnail(read_image(file))
+                small = read_image(file).resize((_SIDE, _SIDE), Image.Resampling.BOX)
             except ImageReadError as error:
                 raise ImageReadError(f"{name}/{reference.file_name}: {error}") from error
+            thumbnails[len(references)] = np.asarray(small)  # (32, 32, 3)
             references.append(reference)
             bar.update()
-    found = _equal_files(digests)
-    for left, right, distance, correlation, difference in _equal_pixels(thumbnails):
-        if correlation >= MIN_CORRELATION and difference <= MAX_DIFFERENCE:
-            found.setdefault((left, right), ("pixels", distance, difference))
+    found = dict.fromkeys(_equal_pixels(thumbnails), "pixels")
+    found |= dict.fromkeys(_equal_files(digests), "file")
     pairs = tuple(
-        RepeatedPicture(references[left], references[right], *what)
-        for (left, right), what in sorted(found.items())
+        RepeatedPicture(references[left], references[right], kind)
+        for (left, right), kind in sorted(found.items())
     )
     counts = {name: len(table) for name, table in tables.items()}
     return LeakageReport(counts, pairs, *_count_captions(tables))
@@ -204,38 +200,25 @@ def perceptual_hash(grey: NDArray[np.float32]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(packed).view(np.uint64)[:, 0]
 
 
-def _rows(
-    tables: Mapping[str, datasets.Dataset],
-) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+def _rows(tables: Mapping[str, datasets.Dataset]) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
     for name, table in tables.items():
         # Fetching the captions row by row as well would take a good part of the whole check.
         looked_at = [column for column in ("image", "file_name") if column in table.column_names]
-        undecoded = table.select_columns(looked_at)
-        undecoded = undecoded.cast_column("image", datasets.Image(decode=False))
-        for row, content in enumerate(undecoded):
+        for row, content in enumerate(undecoded(table.select_columns(looked_at))):
             yield name, row, content
 
 
-def _thumbnail(picture: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BOX))  # (32, 32, 3)
-
-
-def _equal_files(digests: list[bytes]) -> dict[tuple[int, int], tuple[str, int, float]]:
+def _equal_files(digests: list[bytes]) -> Iterator[tuple[int, int]]:
+    """Yield the pairs (left, right), left < right, of equal bytes."""
     groups: dict[bytes, list[int]] = {}
     for number, digest in enumerate(digests):
         groups.setdefault(digest, []).append(number)
-    return {
-        (left, right): ("file", 0, 0.0)
-        for group in groups.values()
-        for place, left in enumerate(group)
-        for right in group[place + 1 :]
-    }
+    for group in groups.values():
+        yield from combinations(group, 2)
 
 
-def _equal_pixels(
-    thumbnails: NDArray[np.uint8],
-) -> Iterator[tuple[int, int, int, float, float]]:
-    """Yield (left, right, distance, correlation, difference) of all candidates, left < right."""
+def _equal_pixels(thumbnails: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
+    """Yield the pairs (left, right), left < right, that are confirmed on their pixels."""
     grey = thumbnails.mean(axis=3, dtype=np.float32)  # (n, 32, 32)
     deviation = grey.std(axis=(1, 2))  # (n,)
     rows = np.flatnonzero(deviation >= _FLAT)
@@ -246,13 +229,14 @@ def _equal_pixels(
             differing = np.bitwise_count(
                 hashes[start : start + _CHUNK, None] ^ turned_hashes[None, start + 1 :]
             )
-            near = np.argwhere(np.triu(differing <= MAX_DISTANCE))
-            for row, column in near:
+            for row, column in np.argwhere(np.triu(differing <= MAX_DISTANCE)):
                 left, right = int(rows[start + row]), int(rows[start + 1 + column])
-                covariance = _covariance(grey[left], turned_grey[right])
+                first, second = (one - one.mean() for one in (grey[left], turned_grey[right]))
+                covariance = (first * second).mean()
                 correlation = float(covariance / (deviation[left] * deviation[right]))
                 gap = np.abs(thumbnails[left].astype(np.int16) - turned[right])
-                yield left, right, int(differing[row, column]), correlation, float(gap.mean())
+                if correlation >= MIN_CORRELATION and gap.mean() <= MAX_DIFFERENCE:
+                    yield left, right
 
 
 def _symmetries(thumbnails: NDArray) -> Iterator[NDArray]:
@@ -260,10 +244,6 @@ def _symmetries(thumbnails: NDArray) -> Iterator[NDArray]:
     for side in (thumbnails, thumbnails[:, :, ::-1]):
         for quarter_turns in range(4):
             yield np.rot90(side, quarter_turns, axes=(1, 2))
-
-
-def _covariance(first: NDArray[np.float32], second: NDArray[np.float32]) -> np.floating:
-    return ((first - first.mean()) * (second - second.mean())).mean()
 
 
 def _count_captions(

@@ -19,18 +19,9 @@ import datasets
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from rsctir_hf.data.collator import RowDrawer, TrainingRow, picture_bytes, picture_source
-from rsctir_hf.data.tables import (
-    HUB_ERRORS,
-    TABLE_COLUMNS,
-    caption_column,
-    holds_lists,
-    hub_address,
-    hub_split,
-    name_column,
-    unreachable,
-)
-from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.data.collator import RowDrawer, TrainingRow, picture_bytes, picture_source, undecoded
+from rsctir_hf.data.tables import HUB_ERRORS, hub_request, known_columns, unreachable
+from rsctir_hf.errors import ImageReadError
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.files.sentences import sound_captions
 
@@ -72,18 +63,16 @@ def stream_from_hub(source: str, split: str, *, buffer_size: int, limit: int = 0
         DataLayoutError: the data set cannot be reached, has no such split, is not Parquet or lacks
             a column.
     """
-    address, revision = hub_address(source)
-    here = {"split": hub_split(source, split), "revision": revision}
+    address, asked = hub_request(source, split)
     try:
-        rows = datasets.load_dataset(address, streaming=True, **here)
-        columns = rows.features or {}
-        captions, name = caption_column(list(columns)), name_column(list(columns))
-        if "image" not in columns or not holds_lists(columns, captions) or name is None:
-            raise DataLayoutError(
-                f"{source} has the columns {dict(columns)}. Expected {TABLE_COLUMNS}, in Parquet "
-                "files. Convert and push it with: rsctir convert --push OWNER/NAME."
-            )
-        words = datasets.load_dataset(address, streaming=True, columns=[captions], **here)
+        rows = datasets.load_dataset(address, streaming=True, **asked)
+        captions, name = known_columns(
+            rows.features or {},
+            source=source,
+            remedy="Its files must be Parquet. Convert and push it with: rsctir convert --push "
+            "OWNER/NAME.",
+        )
+        words = datasets.load_dataset(address, streaming=True, columns=[captions], **asked)
         sentences = [row[captions] for row in (words.take(limit) if limit else words)]
     except HUB_ERRORS as error:
         raise unreachable(source, error) from error
@@ -102,11 +91,7 @@ def file_digest(cell: Any) -> bytes:  # noqa: ANN401 - a cell of an undecoded im
 
 def file_digests(*tables: datasets.Dataset) -> set[bytes]:
     """Return the SHA-256 of every picture file of some tables."""
-    return {
-        file_digest(cell)
-        for table in tables
-        for cell in table.cast_column("image", datasets.Image(decode=False))["image"]
-    }
+    return {file_digest(cell) for table in tables for cell in undecoded(table)["image"]}
 
 
 class StreamView(IterableDataset[TrainingRow]):

@@ -5,7 +5,7 @@ and, where the source has it, ``category``.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HTTPError
 from tqdm.auto import tqdm
 
-from rsctir_hf.data.collator import picture_source
+from rsctir_hf.data.collator import picture_source, undecoded
 from rsctir_hf.data.formats import SPLIT_ALIASES, CaptionRecord, shorten
 from rsctir_hf.errors import DataLayoutError, ImageReadError
 from rsctir_hf.files.metadata import CAPTION_NAMES, CATEGORY_NAMES
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # What published tables call the same thing; the first that is there is taken.
 _NAME_COLUMNS = ("file_name", "filename", "image_name")
 _CATEGORY_COLUMNS = (*CATEGORY_NAMES, "class_name", "label")
-TABLE_COLUMNS = "image (Image), captions (list of str), filename or file_name, optional category"
+_COLUMNS = "image (Image), captions (list of str), filename or file_name, optional category"
 #: What datasets raises where the Hub gives nothing or not all.
 HUB_ERRORS = (HTTPError, OSError, ValueError, datasets.exceptions.DatasetsError)
 #: A progress bar appears only where a pass takes longer than this many seconds.
@@ -109,19 +109,16 @@ def hub_splits(source: str) -> dict[str, str]:
     }
 
 
-def hub_split(source: str, split: str) -> str:
-    """Return the Hub's name of one of our splits.
-
-    Raises:
-        DataLayoutError: the data set cannot be reached or has no such split.
-    """
+def hub_request(source: str, split: str) -> tuple[str, dict[str, str | None]]:
+    """Return how ``datasets.load_dataset`` is asked for one of our splits, which must be there."""
     splits = hub_splits(source)
     if split not in splits:
         raise DataLayoutError(
             f"{source} has no split {split!r}, only {', '.join(splits) or 'unknown ones'}. "
             "Choose one of these, or hold a part of train out (rsctir_hf.data.hold_out)."
         )
-    return splits[split]
+    name, revision = hub_address(source)
+    return name, {"split": splits[split], "revision": revision}
 
 
 def table_from_hub(source: str, split: str) -> datasets.Dataset:
@@ -139,28 +136,21 @@ def split_from_hub(source: str, split: str) -> datasets.Dataset:
     Raises:
         DataLayoutError: the data set cannot be reached or has no such split.
     """
-    hub_name = hub_split(source, split)
-    name, revision = hub_address(source)
+    name, asked = hub_request(source, split)
     try:
-        return datasets.load_dataset(name, split=hub_name, revision=revision)
+        return datasets.load_dataset(name, **asked)
     except HUB_ERRORS as error:
         raise unreachable(source, error) from error
 
 
 def standardise(table: datasets.Dataset, *, source: str) -> datasets.Dataset:
-    """Bring a published table to the project's columns.
-
-    Raises:
-        DataLayoutError: there is no image, caption or name column, or captions are not lists.
-    """
-    names = name_column(table.column_names)
-    sentences = caption_column(table.column_names)
-    is_list = holds_lists(table.features, sentences)
-    if "image" not in table.column_names or names is None or not is_list:
-        raise DataLayoutError(
-            f"{source} has the columns {dict(table.features)}. Expected {TABLE_COLUMNS}. "
-            "Rename the columns, and where each row holds one caption group the rows by picture."
-        )
+    """Bring a published table to the project's columns; errors as of ``known_columns``."""
+    sentences, names = known_columns(
+        table.features,
+        source=source,
+        remedy="Rename the columns, and where each row holds one caption group the rows by "
+        "picture.",
+    )
     category = _pick(table.column_names, _CATEGORY_COLUMNS)
     captions = [
         list(sound_captions(text for text in each or () if text)) for each in table[sentences]
@@ -183,7 +173,7 @@ def check_pictures(table: datasets.Dataset, *, source: str) -> None:
     """
     broken: list[str] = []
     reason = ""
-    for row in undecoded(table, "Checking pictures"):
+    for row in with_bar(table, "Checking pictures"):
         try:
             read_image(picture_source(row["image"]))
         except ImageReadError as error:
@@ -197,28 +187,27 @@ def check_pictures(table: datasets.Dataset, *, source: str) -> None:
         )
 
 
-def undecoded(table: datasets.Dataset, title: str) -> tqdm:
+def with_bar(table: datasets.Dataset, title: str) -> tqdm:
     """Pass over the rows of a table with a progress bar; pictures stay as the files they are."""
-    rows = table.cast_column("image", datasets.Image(decode=False))
-    return tqdm(rows, desc=title, unit="image", delay=BAR_DELAY, disable=None)
+    return tqdm(undecoded(table), desc=title, unit="image", delay=BAR_DELAY, disable=None)
 
 
-def caption_column(columns: Sequence[str]) -> str | None:
-    """Return which of the columns holds the captions."""
-    return _pick(columns, CAPTION_NAMES)
+def known_columns(features: Mapping[str, Any], *, source: str, remedy: str) -> tuple[str, str]:
+    """Return which columns hold the captions and the names of the picture files.
+
+    Raises:
+        DataLayoutError: there is no image, caption or name column, or captions are not lists.
+    """
+    captions, names = _pick(features, CAPTION_NAMES), _pick(features, _NAME_COLUMNS)
+    lists = isinstance(features.get(captions or ""), datasets.List | datasets.LargeList)
+    if "image" not in features or captions is None or names is None or not lists:
+        raise DataLayoutError(
+            f"{source} has the columns {dict(features)}. Expected {_COLUMNS}. {remedy}"
+        )
+    return captions, names
 
 
-def holds_lists(features: Mapping[str, Any], column: str | None) -> bool:
-    """Say whether a column is there and each of its cells is a list."""
-    return isinstance(features.get(column or ""), datasets.List | datasets.LargeList)
-
-
-def name_column(columns: Sequence[str]) -> str | None:
-    """Return which of the columns holds the names of the picture files."""
-    return _pick(columns, _NAME_COLUMNS)
-
-
-def _pick(columns: Sequence[str], names: Sequence[str]) -> str | None:
+def _pick(columns: Iterable[str], names: Sequence[str]) -> str | None:
     return next((name for name in names if name in columns), None)
 
 

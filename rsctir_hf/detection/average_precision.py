@@ -9,7 +9,7 @@ made to fall only (every point of the curve, not eleven).
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from rsctir_hf.detection.crops import Boxes
+from rsctir_hf.detection.crops import BoxedPicture, Boxes
 from rsctir_hf.embedding.encode import evaluating
 
 IOU = 0.5
@@ -40,26 +40,10 @@ class Found:
     scores: NDArray[np.float32] | None = None
 
 
-class TrueBoxes(Protocol):
-    """A picture with the boxes that are known to be in it."""
-
-    @property
-    def image(self) -> Image.Image:
-        """RGB."""
-
-    @property
-    def boxes(self) -> Boxes:
-        """(N, 4) left, top, right, bottom in pixels."""
-
-    @property
-    def labels(self) -> np.ndarray:
-        """(N,) class numbers."""
-
-
 def evaluate_detection(
     model: PreTrainedModel,
     processor: Any,  # noqa: ANN401 - image processors share no typed base
-    pictures: Sequence[TrueBoxes],
+    pictures: Sequence[BoxedPicture],
     *,
     batch_size: int = 8,
 ) -> dict[str, float]:

@@ -86,11 +86,7 @@ def load_detector_data(
 
 
 def read_split(root: Path, split: str) -> list[BoxedPicture]:
-    """Read one split of RSOD.
-
-    Raises:
-        DataLayoutError: it is not there.
-    """
+    """Read one split of RSOD; errors are those of ``read_classes`` and ``read_boxed_folder``."""
     classes = read_classes(root)
     return read_boxed_folder(root / split, classes=classes, names=classes)
 

@@ -74,18 +74,15 @@ def read_boxed_folder(
             numbers; boxes of categories it does not hold are passed over.
 
     Raises:
-        DataLayoutError: there is no such folder, or a line cannot be read or leads out of it.
+        DataLayoutError: there is no such folder, or a line cannot be read, has no boxes or leads
+            out of it.
     """
     known = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
     return [_boxed(row, classes, known) for row in read_metadata(folder)]
 
 
 def _boxed(row: PictureRow, classes: Sequence[str], known: Mapping[Any, str]) -> BoxedPicture:
-    """Read the picture of one line.
-
-    Raises:
-        DataLayoutError: the line has no boxes or leads out of the folder.
-    """
+    """Read the picture of one line."""
     if row.objects is None:
         raise row.error("has no objects with bbox and category")
     kept = [each for each in row.objects if each.category in known]

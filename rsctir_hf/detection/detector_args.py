@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from rsctir_hf.errors import RecipeError
-from rsctir_hf.training.recipe_args import StagedTrainingArguments, check_jitter, parse_groups
+from rsctir_hf.training.recipe_args import StagedTrainingArguments, check, parse_groups
 
 STRIDE = 32  # of the coarsest level; sides of crops are multiples of it
 
@@ -31,14 +30,9 @@ class DetectorModelArguments:
     image_std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
 
     def __post_init__(self) -> None:
-        if self.image_weights not in ("packaged", "none"):
-            raise RecipeError(
-                f"image_weights is {self.image_weights!r}; expected 'packaged' or 'none'."
-            )
-        if self.picture_side < STRIDE:
-            raise RecipeError(
-                f"picture_side is {self.picture_side} px; expected at least {STRIDE}."
-            )
+        known = self.image_weights in ("packaged", "none")
+        check(self, "image_weights", known, "'packaged' or 'none'")
+        check(self, "picture_side", self.picture_side >= STRIDE, f"at least {STRIDE} px")
 
 
 @dataclass
@@ -63,17 +57,10 @@ class DetectorDataArguments:
     max_train_images: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.validation_share < 1:
-            raise RecipeError(
-                f"validation_share is {self.validation_share}; expected more than 0, less than 1."
-            )
-        counts = (self.drawn_scenes, self.drawn_others, self.max_train_images)
-        if self.repeats < 1 or min(counts) < 0:
-            raise RecipeError(
-                f"repeats is {self.repeats}, drawn_scenes {self.drawn_scenes}, drawn_others "
-                f"{self.drawn_others} and max_train_images {self.max_train_images}; expected at "
-                "least 1, 0, 0 and 0."
-            )
+        check(self, "validation_share", 0 < self.validation_share < 1, "0 < share < 1")
+        check(self, "repeats", self.repeats >= 1, "1 or more")
+        for name in ("drawn_scenes", "drawn_others", "max_train_images"):
+            check(self, name, getattr(self, name) >= 0, "0 or more")
 
 
 @dataclass
@@ -95,21 +82,18 @@ class DetectorTrainingArguments(StagedTrainingArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.crop_side < STRIDE or self.crop_side % STRIDE:
-            raise RecipeError(f"crop_side is {self.crop_side}; expected a multiple of {STRIDE}.")
-        if len(self.crop_scales) != 2 or not 0 < self.crop_scales[0] <= self.crop_scales[1]:
-            raise RecipeError(f"crop_scales is {self.crop_scales}; expected two, 0 < low <= high.")
-        check_jitter(self.colour_jitter)
+        whole = self.crop_side >= STRIDE and self.crop_side % STRIDE == 0
+        check(self, "crop_side", whole, f"a multiple of {STRIDE}")
+        scales = self.crop_scales
+        ordered = len(scales) == 2 and 0 < scales[0] <= scales[1]
+        check(self, "crop_scales", ordered, "two, 0 < low <= high")
+        check(self, "colour_jitter", 0 <= self.colour_jitter < 1, "0 <= strength < 1")
 
 
 def parse_detector_recipe(
     arguments: list[str],
 ) -> tuple[DetectorModelArguments, DetectorDataArguments, DetectorTrainingArguments]:
-    """Read ``recipe.yaml --flag value ...`` (the recipe is optional).
-
-    Raises:
-        RecipeError: if the file is missing, is no mapping, or holds an unknown key.
-    """
+    """Read the recipe of a detector; see ``parse_groups``."""
     groups = (DetectorModelArguments, DetectorDataArguments, DetectorTrainingArguments)
     model, data, training = parse_groups(arguments, groups)
     return model, data, training

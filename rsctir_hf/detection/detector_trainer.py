@@ -84,10 +84,7 @@ class DetectorTrainer(StagedTrainer):
     def score(self, rows: Any) -> dict[str, float]:  # noqa: ANN401
         """Return ``mAP50`` and ``AP50_NAME`` of each class over pictures, in percent."""
         return evaluate_detection(
-            self.model,
-            self.processing_class,
-            rows,
-            batch_size=self.args.per_device_eval_batch_size,
+            self.model, self.processing_class, rows, batch_size=self.args.per_device_eval_batch_size
         )
 
     def final_results(self) -> dict[str, Any]:

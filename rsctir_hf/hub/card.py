@@ -8,7 +8,7 @@ from typing import Any, cast
 import yaml
 from huggingface_hub import ModelCard, ModelCardData, eval_result_entries_to_yaml
 
-from rsctir_hf.data.benchmarks import BENCHMARKS, DRAWN, Benchmark
+from rsctir_hf.data.benchmarks import BENCHMARKS, DRAWN
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.files.atomic import parse_json, write_atomically
 from rsctir_hf.hub.card_tables import (
@@ -120,7 +120,7 @@ def _fields(
         "results_table": results_table(reports),
         "training_data": training_data(results),
         "git_revision": _or_unknown(results.get("git_revision")),
-        "best_epoch": _epoch(results.get("best_epoch")),
+        "best_epoch": _or_unknown(results.get("best_epoch"), "g"),
         "seed": _or_unknown(first.get("seed")),
         "image_size": _or_unknown(first.get("image_size")),
         "versions": ", ".join(f"{k} {v}" for k, v in (first.get("versions") or {}).items()),
@@ -167,12 +167,14 @@ def write_card(
         template or _template_for(path), merged, model_id=name, hub_ids=hub_ids
     )
     licence = WEIGHTS_LICENCE.substitute(
-        model_name=name.rsplit("/", 1)[-1],
-        training_data=training_data(merged),
+        model_name=name.rsplit("/", 1)[-1], training_data=training_data(merged)
     )
     write_atomically(path / LICENCE_FILE, licence)
     write_atomically(path / CARD_FILE, str(card))
-    _write_eval_results(path / EVAL_RESULTS_FOLDER, merged["reports"], hub_ids_of(hub_ids or {}))
+    retrieval = [report for report in reports.values() if not is_detection(report)]
+    for benchmark, entries in eval_result_entries(retrieval, hub_ids_of(hub_ids or {})).items():
+        text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
+        write_atomically(path / EVAL_RESULTS_FOLDER / f"{benchmark}.yaml", text)
     return path / CARD_FILE
 
 
@@ -189,16 +191,6 @@ def hub_ids_of(given: Mapping[str, str]) -> dict[str, str]:
         )
     public = {name: each.hub_id for name, each in BENCHMARKS.items() if each.hub_id}
     return public | dict(given)
-
-
-def _write_eval_results(
-    folder: Path, reports: Sequence[Mapping[str, Any]], hub_ids: Mapping[str, str]
-) -> None:
-    """Write a YAML file for each benchmark on the Hub that was scored on a whole split."""
-    retrieval = [report for report in reports if not is_detection(report)]
-    for name, entries in eval_result_entries(retrieval, hub_ids).items():
-        text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
-        write_atomically(folder / f"{name}.yaml", text)
 
 
 def training_data(results: Mapping[str, Any]) -> str:
@@ -229,14 +221,14 @@ def _training_set(name: str, count: int | None) -> str:
     if name not in BENCHMARKS:
         return name
     known = BENCHMARKS[name]
-    pictures = "train pictures" if count is None else f"train, {_share(count, known)} pictures"
+    official = known.images[TRAIN]
+    if count is None:
+        pictures = "train pictures"
+    elif count == official:
+        pictures = f"train, all {count:,} pictures"
+    else:
+        pictures = f"train, {count:,} of the official {official:,} pictures"
     return f"{known.title} ({known.source}), {pictures}: {known.terms}"
-
-
-def _share(count: int, benchmark: Benchmark) -> str:
-    """Say how many of the official training pictures were at hand."""
-    official = benchmark.images[TRAIN]
-    return f"all {count:,}" if count == official else f"{count:,} of the official {official:,}"
 
 
 def _template_for(folder: Path) -> Path:
@@ -264,9 +256,5 @@ def _read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _or_unknown(value: Any) -> Any:  # noqa: ANN401 - a cell of a results file
-    return "not recorded" if value is None else value
-
-
-def _epoch(value: float | None) -> str:
-    return "not recorded" if value is None else f"{value:g}"
+def _or_unknown(value: Any, layout: str = "") -> str:  # noqa: ANN401 - a cell of a results file
+    return "not recorded" if value is None else format(value, layout)

@@ -69,7 +69,7 @@ def retrieval_table(reports: Sequence[Mapping[str, Any]]) -> str:
     The data sets come as in ``reports``, and of each the test split first, then by rerank. Behind
     mR stands its bootstrap interval, where a report has one; the last columns are mR as well.
     """
-    keys = [key for key in reports[0] if key.startswith(DIRECTIONS) and "R@" in key] + ["mR"]
+    keys = [*filter(is_recall, reports[0]), "mR"]
     head = ["data", "split", "rerank", "views", *keys, "stable order", "caption-aware", "live"]
     lines = []
     order = list(dict.fromkeys(str(report.get("data")) for report in reports))
@@ -103,32 +103,27 @@ def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def model_index(report: Mapping[str, Any]) -> Iterator[EvalResult]:
     """Turn one report into entries of the model index."""
     if is_detection(report):
-        for key, value in report["metrics"].items():
-            yield EvalResult(
-                task_type="object-detection",
-                task_name="Object detection",
-                dataset_type=str(report["data"]),
-                dataset_name=data_title(report),
-                dataset_split=str(report["split"]),
-                metric_type=key,
-                metric_name=key,
-                metric_value=round(value, 2),
-            )
-        return
-    rerank = rerank_title(report)
-    for key, value in report.items():
-        if key == "mR" or (key.startswith(DIRECTIONS) and "R@" in key):
-            yield EvalResult(
-                task_type="image-text-retrieval",
-                task_name="Image-text retrieval",
-                dataset_type=Path(str(report.get("data") or "unknown")).name,
-                dataset_name=data_title(report),
-                dataset_split=str(report.get("split") or "") or None,
-                metric_type=key,
-                metric_name=key if rerank == "none" else f"{key}, rerank {rerank}",
-                metric_value=round(value, 2),
-                metric_config=rerank,
-            )
+        task, rerank, figures = "Object detection", None, report["metrics"]
+    else:
+        task, rerank = "Image-text retrieval", rerank_title(report)
+        figures = {key: report[key] for key in report if key == "mR" or is_recall(key)}
+    for key, value in figures.items():
+        yield EvalResult(
+            task_type=task.lower().replace(" ", "-"),
+            task_name=task,
+            dataset_type=Path(str(report.get("data") or "unknown")).name,
+            dataset_name=data_title(report),
+            dataset_split=str(report.get("split") or "") or None,
+            metric_type=key,
+            metric_name=key if rerank in (None, "none") else f"{key}, rerank {rerank}",
+            metric_value=round(value, 2),
+            metric_config=rerank,
+        )
+
+
+def is_recall(key: str) -> bool:
+    """Tell whether a report's key names a recall, such as ``i2t_R@1``."""
+    return key.startswith(DIRECTIONS) and "R@" in key
 
 
 def eval_result_entries(

@@ -21,13 +21,7 @@ from rsctir_hf.files.pictures import list_files
 from rsctir_hf.geo.addresses import TileAddress, read_tile
 from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster, open_raster
 from rsctir_hf.geo.tiling import Window
-from rsctir_hf.scene.plan import (
-    LEAST_VALID,
-    CuttingOptions,
-    TilePlan,
-    plan_tiles,
-    window_box,
-)
+from rsctir_hf.scene.plan import LEAST_VALID, CuttingOptions, TilePlan, plan_tiles, window_box
 from rsctir_hf.scene.scene_pass import ScenePass
 from rsctir_hf.search.gallery import PictureNotes
 from rsctir_hf.search.retriever import Retriever
@@ -186,11 +180,7 @@ def index_rasters(
 
 
 def rasters_of(folder: str | Path) -> list[Path]:
-    """List the rasters below a folder.
-
-    Raises:
-        DataLayoutError: it is missing or holds none.
-    """
+    """List the rasters below a folder, which must hold some."""
     files = list_files(folder, RASTER_SUFFIXES, what="rasters") if Path(folder).is_dir() else []
     if not files:
         raise DataLayoutError(

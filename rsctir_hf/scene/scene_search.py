@@ -13,13 +13,7 @@ from rsctir_hf.errors import RasterError
 from rsctir_hf.geo.raster import Raster, TileReader, open_raster
 from rsctir_hf.geo.tiling import Window, heat_map, merge_windows
 from rsctir_hf.scene.answer import SceneAnswer, SceneHit
-from rsctir_hf.scene.plan import (
-    LEAST_VALID,
-    CuttingOptions,
-    TilePlan,
-    plan_tiles,
-    window_places,
-)
+from rsctir_hf.scene.plan import LEAST_VALID, CuttingOptions, TilePlan, plan_tiles, window_places
 from rsctir_hf.scene.scene_pass import ScenePass
 from rsctir_hf.search.gallery import PictureNotes
 from rsctir_hf.search.hits import Hit

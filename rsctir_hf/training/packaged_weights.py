@@ -2,7 +2,8 @@
 
 Three packages of the ``train`` extra carry weights: EfficientNet-Lite0/2 (ImageNet-1k),
 all-MiniLM-L6-v2 (a six-layer BERT trained on sentence pairs) and GloVe 6B 50d. Their
-modules are located without being imported where importing would run foreign code.
+modules are located without being imported where importing would run foreign code. Where a package
+is absent, whatever asks for its weights raises ``MissingDependencyError``.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,6 @@ def backbone_state_dict(name: str) -> dict[str, Tensor]:
 
     Raises:
         ModelLoadError: for another name, or a file whose layout is not as expected.
-        MissingDependencyError: if the package is absent.
     """
     if name not in PACKAGED_BACKBONES:
         known = ", ".join(PACKAGED_BACKBONES)
@@ -62,11 +62,7 @@ def backbone_state_dict(name: str) -> dict[str, Tensor]:
 
 
 def minilm_folder() -> Path:
-    """Folder of all-MiniLM-L6-v2, fit for ``BertModel`` and ``AutoTokenizer.from_pretrained``.
-
-    Raises:
-        MissingDependencyError: if the package is absent.
-    """
+    """Folder of all-MiniLM-L6-v2, fit for ``BertModel`` and ``AutoTokenizer.from_pretrained``."""
     return package_folder(MINILM_PACKAGE) / "model"
 
 
@@ -78,9 +74,6 @@ def glove_vectors(words: Sequence[str]) -> tuple[Tensor, Tensor]:
 
     Returns:
         Vectors (W, 50), zero where a word is unknown, and a mask (W,) of the known ones.
-
-    Raises:
-        MissingDependencyError: if the package is absent.
     """
     folder = package_folder(GLOVE_PACKAGE)
     table = np.load(next(folder.rglob("glove_6B_50d_emb.npy")), mmap_mode="r")
@@ -97,11 +90,7 @@ def glove_vectors(words: Sequence[str]) -> tuple[Tensor, Tensor]:
 
 
 def package_folder(package: str) -> Path:
-    """Folder of an installed weight package, found without importing it.
-
-    Raises:
-        MissingDependencyError: if it is not installed.
-    """
+    """Folder of an installed weight package, found without importing it."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(package.replace("_", "-"), "train")

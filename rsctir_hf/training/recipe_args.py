@@ -22,6 +22,12 @@ from rsctir_hf.regions.proposer import MODEL_REGIONS, NO_REGIONS
 SMALLEST_SIDE = 32  # pixels; the networks halve the side of a picture five times
 
 
+def check(arguments: object, name: str, fits: bool, expected: str) -> None:
+    """Raise ``RecipeError``, with value and what is expected of a field, unless it fits."""
+    if not fits:
+        raise RecipeError(f"{name} is {getattr(arguments, name)!r}; expected {expected}.")
+
+
 @dataclass
 class ModelArguments:
     """Which model is trained and what it starts from.
@@ -54,8 +60,7 @@ class ModelArguments:
     min_word_count: int = 1
 
     def __post_init__(self) -> None:
-        if self.family not in ("cmpagl", "galr"):
-            raise RecipeError(f"family is {self.family!r}; expected 'cmpagl' or 'galr'.")
+        check(self, "family", self.family in ("cmpagl", "galr"), "'cmpagl' or 'galr'")
         self.config = self.options
 
     @property
@@ -110,13 +115,9 @@ class DataArguments:
                 f"{self.validation_share}. A stream is one set with an official validation split; "
                 "leave both out, or switch streaming off."
             )
-        if not 0 <= self.validation_share < 1 or self.max_train_images < 0:
-            raise RecipeError(
-                f"validation_share is {self.validation_share} and max_train_images "
-                f"{self.max_train_images}; expected 0 <= share < 1 and 0 pictures (all) or more."
-            )
-        if self.shuffle_buffer < 1:
-            raise RecipeError(f"shuffle_buffer is {self.shuffle_buffer}; expected at least 1.")
+        check(self, "validation_share", 0 <= self.validation_share < 1, "0 <= share < 1")
+        check(self, "max_train_images", self.max_train_images >= 0, "0 (all) or more")
+        check(self, "shuffle_buffer", self.shuffle_buffer >= 1, "at least 1")
         if self.benchmark in self.extra_data:
             raise RecipeError(
                 f"extra_data names {self.benchmark!r}, which is the main set (benchmark) already."
@@ -174,12 +175,8 @@ class StagedTrainingArguments(TrainingArguments):
         super().__post_init__()
         self.frozen_epochs = self.freezing
         self.lr_factors = self.factors
-        if not 0 <= self.average_decay < 1:
-            raise RecipeError(f"average_decay is {self.average_decay}; expected 0 <= decay < 1.")
-        if self.early_stopping_epochs < 0:
-            raise RecipeError(
-                f"early_stopping_epochs is {self.early_stopping_epochs}; expected 0 or more."
-            )
+        check(self, "average_decay", 0 <= self.average_decay < 1, "0 <= decay < 1")
+        check(self, "early_stopping_epochs", self.early_stopping_epochs >= 0, "0 or more")
 
     @property
     def freezing(self) -> dict[str, float]:
@@ -256,33 +253,20 @@ class RetrievalTrainingArguments(StagedTrainingArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.crop_scale and not (
-            len(self.crop_scale) == 2 and 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1
-        ):
-            raise RecipeError(
-                f"crop_scale is {self.crop_scale}; expected two, 0 < low <= high <= 1."
-            )
-        check_jitter(self.colour_jitter)
-        if self.captions_per_image < 1:
-            raise RecipeError(
-                f"captions_per_image is {self.captions_per_image}; expected 1 or more."
-            )
+        scale = self.crop_scale
+        fits = not scale or (len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1)
+        check(self, "crop_scale", fits, "two, 0 < low <= high <= 1")
+        check(self, "colour_jitter", 0 <= self.colour_jitter < 1, "0 <= strength < 1")
+        check(self, "captions_per_image", self.captions_per_image >= 1, "1 or more")
         if self.regions == NO_REGIONS:
             raise RecipeError(
                 "regions is 'none'; expected 'model' or a detector. To train GaLR without regions, "
                 "write config: {use_regions: false}."
             )
-        if not 0 <= self.word_drop < 1:
-            raise RecipeError(f"word_drop is {self.word_drop}; expected 0 <= chance < 1.")
-        if self.distillation_temperature <= 0:
-            raise RecipeError(
-                f"distillation_temperature is {self.distillation_temperature}; expected more "
-                "than 0."
-            )
-        if not 0 <= self.pre_alignment_fraction <= 1:
-            raise RecipeError(
-                f"pre_alignment_fraction is {self.pre_alignment_fraction}; expected 0..1."
-            )
+        check(self, "word_drop", 0 <= self.word_drop < 1, "0 <= chance < 1")
+        warm = self.distillation_temperature > 0
+        check(self, "distillation_temperature", warm, "more than 0")
+        check(self, "pre_alignment_fraction", 0 <= self.pre_alignment_fraction <= 1, "0..1")
         if self.low_resolution < SMALLEST_SIDE or self.low_resolution_epochs < 0:
             raise RecipeError(
                 f"low_resolution is {self.low_resolution} px for {self.low_resolution_epochs} "
@@ -290,30 +274,16 @@ class RetrievalTrainingArguments(StagedTrainingArguments):
             )
 
 
-def check_jitter(strength: float) -> None:
-    """Raise ``RecipeError`` unless ``colour_jitter`` is one."""
-    if not 0 <= strength < 1:
-        raise RecipeError(f"colour_jitter is {strength}; expected 0 <= strength < 1.")
-
-
 def parse_recipe(
     arguments: list[str],
 ) -> tuple[ModelArguments, DataArguments, RetrievalTrainingArguments]:
-    """Read ``recipe.yaml --flag value ...`` (the recipe is optional).
-
-    Args:
-        arguments: command line without the program name.
-
-    Returns:
-        Model, data and training arguments.
+    """Read the recipe of a retrieval model; see ``parse_groups``.
 
     Raises:
-        RecipeError: if the file is missing, is no mapping, or holds an unknown key; or if teachers
-            are to look at a stream.
+        RecipeError: also if teachers are to look at a stream.
     """
-    model, data, training = parse_groups(
-        arguments, (ModelArguments, DataArguments, RetrievalTrainingArguments)
-    )
+    groups = (ModelArguments, DataArguments, RetrievalTrainingArguments)
+    model, data, training = parse_groups(arguments, groups)
     if data.streaming and training.teachers:
         raise RecipeError(
             f"streaming is on and teachers are {training.teachers}: teachers look at every picture "
@@ -323,7 +293,11 @@ def parse_recipe(
 
 
 def parse_groups(arguments: list[str], groups: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    """Read a recipe and flags into one object of each group (dataclass types).
+    """Read ``recipe.yaml --flag value ...`` (the recipe is optional).
+
+    Args:
+        arguments: command line without the program name.
+        groups: dataclass types; an object of each is returned.
 
     Raises:
         RecipeError: if the file is missing, is no mapping, or holds an unknown key or a value that
@@ -401,8 +375,7 @@ def read_recipe(path: Path, *, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     recipe = read_yaml(text, str(path))
     if not isinstance(recipe, dict):
         raise RecipeError(f"{path} must hold 'key: value' lines, not {type(recipe).__name__}.")
-    parent = recipe.pop("extends", None)
-    if parent is None:
+    if (parent := recipe.pop("extends", None)) is None:
         return recipe
     if not isinstance(parent, str):
         raise RecipeError(f"{path}: extends is {parent!r}; expected the name of a recipe file.")

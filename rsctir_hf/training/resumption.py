@@ -63,10 +63,9 @@ def resume_point(folder: Path, asked: str | bool | None) -> str | None:
 
 def checkpoints_of(folder: Path) -> list[Path]:
     """Return the checkpoint folders of a run, whole or not, latest step first."""
-    found = folder.glob("checkpoint-*") if folder.is_dir() else iter(())
-    steps = {path: _NAME.fullmatch(path.name) for path in found if path.is_dir()}
-    numbered = {path: int(match[1]) for path, match in steps.items() if match}
-    return sorted(numbered, key=numbered.__getitem__, reverse=True)
+    matches = {path: _NAME.fullmatch(path.name) for path in folder.glob("*") if path.is_dir()}
+    steps = {path: int(match[1]) for path, match in matches.items() if match}
+    return sorted(steps, key=steps.__getitem__, reverse=True)
 
 
 def checkpoint_fault(checkpoint: Path) -> str | None:

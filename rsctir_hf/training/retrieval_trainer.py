@@ -114,12 +114,7 @@ class RetrievalTrainer(StagedTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def alignment_loss(
-        self,
-        similarity: Tensor,
-        image_of_caption: Tensor,
-        positives: Tensor,
-        *,
-        scale: Tensor,
+        self, similarity: Tensor, image_of_caption: Tensor, positives: Tensor, *, scale: Tensor
     ) -> Tensor:
         """Contrastive plus triplet loss on the similarity matrix (B, C); ``scale`` is 1 / tau."""
         args = self.args
@@ -194,12 +189,12 @@ class RetrievalTrainer(StagedTrainer):
         seen_before = config.training_images
         seen = filter(None, [self.data.describe(), seen_before])
         config.training_images = "; before that ".join(seen)
-        source: dict[str, str | int | None] = {
-            "model": self.args.model_name,
-            "split": VALIDATION,
-            "seed": self.args.seed,
-        }
-        reports = validation_reports(encoder, judged, bank=read_caption_bank(), source=source)
+        reports = validation_reports(
+            encoder,
+            judged,
+            bank=read_caption_bank(),
+            source={"model": self.args.model_name, "split": VALIDATION, "seed": self.args.seed},
+        )
         return {"seen_before": seen_before, "validation": reports}
 
 
@@ -231,13 +226,9 @@ def mean_metrics(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """
     keys = next(iter(scores.values()))
     means = {key: fmean(each[key] for each in scores.values()) for key in keys}
-    beside = {
-        f"{name}_{key}": value
-        for name, each in scores.items()
-        for key, value in each.items()
-        if len(scores) > 1
-    }
-    return means | beside
+    if len(scores) > 1:
+        means |= {f"{name}_{key}": each[key] for name, each in scores.items() for key in keys}
+    return means
 
 
 def cosines(image_embeds: Tensor, text_embeds: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ def finish_run(
         training_sets: name of a set -> its training pictures.
 
     Raises:
-        HubError: see ``StagedTrainer.push_finished``.
+        HubError: see ``push_errors.explained_push``.
     """
     folder, model = trainer.args.folder, trainer.model
     # What is scored from here on is what is stored: weights rounded to half precision.

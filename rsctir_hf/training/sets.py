@@ -23,7 +23,7 @@ from rsctir_hf.data.benchmarks import (
     load_captioned_folder,
 )
 from rsctir_hf.data.collator import TeacherLogits
-from rsctir_hf.data.leakage import LeakageReport, RepeatedPicture, check_leakage
+from rsctir_hf.data.leakage import check_leakage
 from rsctir_hf.data.stream import StreamedTable, file_digests, stream_from_hub
 from rsctir_hf.data.tables import check_pictures
 from rsctir_hf.errors import DataLayoutError, ImageReadError
@@ -102,8 +102,8 @@ def load_training_data(
         draw: draws them; see ``drawn_scenes.build.build_gallery``.
 
     Raises:
-        DataLayoutError: if data are missing, pictures are broken, or one stands in train and in a
-            held-out split.
+        DataLayoutError: if data are missing, pictures are broken, one stands in train and in a
+            held-out split, or there is no program to draw with.
         QueryError: if a set has an unknown name.
     """
     if arguments.streaming:
@@ -117,11 +117,11 @@ def load_training_data(
         else:
             sets[name] = load_extra(name, place)
     refuse_leaks(sets, allow=arguments.allow_leakage)
+    train = {name: splits[TRAIN] for name, splits in sets.items()}
+    if most:
+        train = {name: table.take(min(most, len(table))) for name, table in train.items()}
     return TrainingData(
-        train={
-            name: splits[TRAIN].select(range(min(most or len(splits[TRAIN]), len(splits[TRAIN]))))
-            for name, splits in sets.items()
-        },
+        train=train,
         validation={
             name: splits[VALIDATION] for name, splits in sets.items() if VALIDATION in splits
         },
@@ -129,11 +129,7 @@ def load_training_data(
 
 
 def stream_training_data(arguments: DataArguments) -> TrainingData:
-    """Open the training pictures of a Hub data set as a stream, and load what is held out.
-
-    Raises:
-        DataLayoutError: if data are missing or broken, or a held-out picture stands in two splits.
-    """
+    """Open the training pictures of a Hub data set as a stream, and load what is held out."""
     name = arguments.benchmark
     held_out = load_splits(arguments, VALIDATION, arguments.test_split)
     refuse_leaks({name: held_out}, allow=arguments.allow_leakage)
@@ -196,11 +192,7 @@ def load_extra(name: str, place: str) -> Splits:
 def draw_once(
     draw: SceneDrawer | None, folder: Path, *, scenes: int | Callable[[str], int]
 ) -> None:
-    """Draw scenes that are not in the shipped gallery, unless a resumed run finds them there.
-
-    Raises:
-        DataLayoutError: there is no program to draw with.
-    """
+    """Draw scenes that are not in the shipped gallery, unless a resumed run finds them there."""
     if (folder / METADATA_FILE).is_file():
         return
     if draw is None:
@@ -229,11 +221,7 @@ def draw_training_scenes(count: int, *, folder: Path, draw: SceneDrawer | None) 
 def refuse_leaks(sets: Mapping[str, Splits], *, allow: bool) -> None:
     """Check all splits of all sets together, and raise where a held-out picture stands twice.
 
-    Nobody has decoded the pictures before; this decodes each one.
-
-    Raises:
-        DataLayoutError: a picture stands in two splits of which not both are for training, or
-            pictures are broken.
+    Nobody has decoded the pictures before; this decodes each one, and raises where some are broken.
     """
     tables = {
         f"{name}/{split}": table for name, splits in sets.items() for split, table in splits.items()
@@ -246,18 +234,13 @@ def refuse_leaks(sets: Mapping[str, Splits], *, allow: bool) -> None:
         raise
     for line in found.lines():
         logger.info(line)
-    leaks = held_out_pairs(found)
+    leaks = [
+        pair
+        for pair in found.crossing
+        if not all(side.dataset.endswith(f"/{TRAIN}") for side in (pair.left, pair.right))
+    ]
     if leaks and not allow:
         raise DataLayoutError(
             f"{len(leaks)} held-out pictures stand in two splits, such as {leaks[0]}. Take them "
             "out of train, or pass --allow_leakage true if you accept figures that flatter."
         )
-
-
-def held_out_pairs(found: LeakageReport) -> list[RepeatedPicture]:
-    """Return the pairs across splits of which at least one picture is held out."""
-    return [
-        pair
-        for pair in found.crossing
-        if not all(side.dataset.endswith(f"/{TRAIN}") for side in (pair.left, pair.right))
-    ]

@@ -79,16 +79,6 @@ class WeightAverage(TrainerCallback):
             value.copy_(self.weights[name])
             self.weights[name].copy_(kept)
 
-    def save(self, folder: Path) -> None:
-        """Write the average beside a checkpoint."""
-        weights = {name: value.contiguous() for name, value in self.weights.items()}
-        save_file(weights, folder / AVERAGE_FILE)
-
-    def load(self, folder: Path) -> None:
-        """Read the average of a checkpoint onto the device of the present one."""
-        for name, value in load_file(folder / AVERAGE_FILE).items():
-            self.weights[name].copy_(value)
-
 
 class StagedFreezing(TrainerCallback):
     """Freezes modules by name prefix for their first epochs.
@@ -188,13 +178,11 @@ class StagedTrainer(SavingTrainer):
         Modules frozen only for a while are included; an optimizer skips what has no gradient.
         """
         if self.optimizer is None:
-            model = self.model
-            factors = self.args.factors
-            cls, options = self.get_optimizer_cls_and_kwargs(self.args, model)
-            decayed = set(self.get_decay_parameter_names(model))
+            cls, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            decayed = set(self.get_decay_parameter_names(self.model))
             groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-            for name, parameter in model.named_parameters():
-                factor = setting_of(name, factors, default=1.0)
+            for name, parameter in self.model.named_parameters():
+                factor = setting_of(name, self.args.factors, default=1.0)
                 decay = self.args.weight_decay if name in decayed else 0.0
                 groups.setdefault((factor, decay), []).append(parameter)
             self.optimizer = cls(
@@ -250,11 +238,7 @@ class StagedTrainer(SavingTrainer):
         return metrics
 
     def push_finished(self) -> None:
-        """Push the finished model, if the run was told to push; its folder must be whole by now.
-
-        Raises:
-            HubError: see ``push_errors.explained_push``.
-        """
+        """Push the finished model, if the run was told to push; its folder must be whole by now."""
         if self.args.push_to_hub:
             with explained_push(
                 f"The finished model in {self.args.folder}", str(self.hub_model_id)
@@ -274,23 +258,26 @@ class StagedTrainer(SavingTrainer):
     def averaged_weights(self) -> Iterator[None]:
         """Hold the averaged weights in the model for the length of a ``with`` block."""
         with evaluating(self.model):
-            if self.average is not None:
-                self.average.swap()
+            if self.average is None:
+                yield
+                return
+            self.average.swap()
             try:
                 yield
             finally:
-                if self.average is not None:
-                    self.average.swap()
+                self.average.swap()
 
     def save_beside(self, checkpoint: Path) -> None:
         """Write the averaged weights into a checkpoint folder."""
         if self.average is not None:
-            self.average.save(checkpoint)
+            weights = {name: value.contiguous() for name, value in self.average.weights.items()}
+            save_file(weights, checkpoint / AVERAGE_FILE)
 
     def load_beside(self, checkpoint: Path) -> None:
-        """Read the averaged weights of a checkpoint."""
+        """Read the averaged weights of a checkpoint onto the device of the present ones."""
         if self.average is not None:
-            self.average.load(checkpoint)
+            for name, value in load_file(checkpoint / AVERAGE_FILE).items():
+                self.average.weights[name].copy_(value)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Leave the card as the run has written it; ``Trainer`` would put its own over it."""
@@ -302,9 +289,8 @@ def apply_freezing(model: nn.Module, frozen_epochs: Mapping[str, float], *, epoc
     Raises:
         ValueError: if a prefix fits no parameter.
     """
-    names = [name for name, _ in model.named_parameters()]
     for prefix in frozen_epochs:
-        if not any(has_prefix(name, prefix) for name in names):
+        if not any(has_prefix(name, prefix) for name, _ in model.named_parameters()):
             raise ValueError(f"frozen_epochs: no parameter of the model begins with {prefix!r}.")
     for name, parameter in model.named_parameters():
         until = setting_of(name, frozen_epochs, default=0)

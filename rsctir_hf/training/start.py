@@ -6,23 +6,13 @@ from typing import cast
 
 import timm
 from torch import Tensor
-from transformers import (
-    AutoTokenizer,
-    BertConfig,
-    PreTrainedModel,
-    ProcessorMixin,
-)
+from transformers import AutoTokenizer, BertConfig, PreTrainedModel, ProcessorMixin
 
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import RecipeError
 from rsctir_hf.loading.hub_files import find_model_files
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
-from rsctir_hf.models.galr import (
-    GaLRConfig,
-    GaLRModel,
-    GaLRProcessor,
-    build_word_tokenizer,
-)
+from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
 from rsctir_hf.training.packaged_weights import backbone_state_dict, glove_vectors, minilm_folder
 from rsctir_hf.training.recipe_args import ModelArguments
 
@@ -37,9 +27,9 @@ def build_model(
         captions: the captions of every training picture; a word tokenizer learns from them.
 
     Raises:
-        RecipeError: if the configuration is contradictory, a weight source is unknown, or
-            ``initial_model`` is of another family.
-        ModelLoadError: if weights cannot be found or do not fit.
+        RecipeError: if the configuration is contradictory, a weight source is unknown or does not
+            fit the text side, or ``initial_model`` is of another family.
+        ModelLoadError: if weights cannot be found, are no safetensors, or do not fit.
         MissingDependencyError: if a weight package is not installed.
     """
     if arguments.initial_model:
@@ -116,11 +106,7 @@ def build_galr(
 
 
 def image_weights(arguments: ModelArguments, backbone: str | None) -> Mapping[str, Tensor] | None:
-    """Return starting weights for a timm backbone or stem; ``None`` for a random start.
-
-    Raises:
-        RecipeError: if the source is unknown.
-    """
+    """Return starting weights for a timm backbone or stem; ``None`` for a random start."""
     source = arguments.image_weights
     if source == "none":
         return None
@@ -135,11 +121,7 @@ def image_weights(arguments: ModelArguments, backbone: str | None) -> Mapping[st
 
 
 def text_configuration(arguments: ModelArguments, text: Path | None) -> BertConfig:
-    """Return the sizes of the BERT ``text``, cut to its first ``text_layers`` layers.
-
-    Raises:
-        RecipeError: if the BERT has fewer layers than asked for.
-    """
+    """Return the sizes of the BERT ``text``, cut to its first ``text_layers`` layers."""
     if text is None:
         return BertConfig()
     config = BertConfig.from_pretrained(text)
@@ -152,12 +134,7 @@ def text_configuration(arguments: ModelArguments, text: Path | None) -> BertConf
 
 
 def text_source(name: str) -> Path | None:
-    """Return the folder of BERT weights; ``None`` for a random start.
-
-    Raises:
-        RecipeError: word vectors were asked for.
-        ModelLoadError: no such folder or Hub id, or no weights as safetensors there.
-    """
+    """Return the folder of BERT weights; ``None`` for a random start."""
     if name == "none":
         return None
     if name == "glove":

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rsctir_hf.data.collator import picture_source
+from rsctir_hf.data.collator import picture_source, undecoded
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.files.atomic import replacing
@@ -122,16 +122,11 @@ def picture_digests(train: Mapping[str, datasets.Dataset]) -> list[list[str]]:
             name,
             *(
                 hashlib.sha256(cell["bytes"]).hexdigest() if cell["bytes"] else str(cell["path"])
-                for cell in undecoded(table)
+                for cell in undecoded(table)["image"]
             ),
         ]
         for name, table in train.items()
     ]
-
-
-def undecoded(table: datasets.Dataset) -> Iterable[Mapping[str, Any]]:
-    """Return the cells of the column ``image`` as they are stored: ``bytes`` and ``path``."""
-    return table.cast_column("image", datasets.Image(decode=False))["image"]
 
 
 def embed_training_data(
@@ -142,7 +137,7 @@ def embed_training_data(
     batch_size: int,
 ) -> dict[str, Tensor]:
     """Return a teacher's vectors of all rows and sentences, and its inverse temperature."""
-    cells = chain.from_iterable(undecoded(table) for table in train.values())
+    cells = chain.from_iterable(undecoded(table)["image"] for table in train.values())
     total = sum(len(table) for table in train.values())
     bar = tqdm(cells, total=total, desc="teacher", unit="picture")
     pictures = teacher.images((picture_source(cell) for cell in bar), batch_size=batch_size)

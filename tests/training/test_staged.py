@@ -72,7 +72,7 @@ def test_the_average_is_whole_before_the_checkpoint_counts(
     def stop(folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.average, "save", stop)
+    monkeypatch.setattr(trainer, "save_beside", stop)
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
     assert checkpoint_fault(tmp_path / "checkpoint-2") == "trainer_state.json is missing"
