@@ -349,8 +349,7 @@ class Retriever:
     def _open_gallery(self, index: VectorIndex, *, images: str | Path | None = None) -> None:
         """Search ``index`` from now on, unless another model made it (``IndexMismatchError``)."""
         if index.record or len(index):
-            place = index.place
-            check_same_model(read_provenance(index.record, place), self.encoder.made_by, place)
+            check_same_model(index.record, self.encoder.made_by, index.place)
         self._gallery = PictureGallery(index, images=images)
         self._search = SearchSession(self.encoder, gallery=self._gallery, bank=self._bank)
 
