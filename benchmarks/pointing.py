@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from patch_similarity import cell_centre
+from report import rounded
 from torch import Tensor
 
 from rsctir_hf.regions.contribution import Contributions
@@ -157,5 +158,6 @@ def best(played: Mapping[Any, Mapping[str, Any]]) -> Any:  # noqa: ANN401 - a ke
 
 def summary(shares: Shares) -> dict[str, Any]:
     """Share of hits of each class and their mean, percent."""
-    classes = {name: round(100 * float(each.mean()), 2) for name, each in shares.items()}
+    percent = rounded(100 * float(each.mean()) for each in shares.values())
+    classes = dict(zip(shares, percent, strict=True))
     return {"macro": round(statistics.fmean(classes.values()), 2), "classes": classes}

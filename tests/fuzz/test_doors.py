@@ -158,7 +158,6 @@ def command_line(words):
         raise Refused(f"exit code {code}")
 
 
-@often(2)
 @given(data=DATA)
 def test_changed_commands(place, words, monkeypatch, data):
     made = emptied(place / "made")
