@@ -86,7 +86,7 @@ def render_model_card(
     try:
         fields = _fields(reports, results, model_id)
         figures = [cell for report in reports for cell in model_index(report)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CardError(
             f"A report of the results cannot be made a table ({error!r}). Expected reports as "
             "`rsctir evaluate --json FILE` writes them."

@@ -5,6 +5,7 @@ once and kept. MR needs their ranks and is computed anew for each query.
 """
 
 from collections.abc import Sequence
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +31,9 @@ def smr_temperature(model: nn.Module, temperature: float | None = None) -> float
     """
     if temperature is None:
         temperature = getattr(model.config, "smr_temperature", None) or SMR_TEMPERATURE
-    if not temperature > 0:
+    if not 0 < temperature < inf:
         raise QueryError(
-            f"The SMR temperature is {temperature}; it must be above 0, for example 0.1."
+            f"The SMR temperature is {temperature}; it must be above 0 and finite, for example 0.1."
         )
     return float(temperature)
 

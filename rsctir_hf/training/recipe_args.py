@@ -307,7 +307,7 @@ def parse_groups(arguments: list[str], groups: Any) -> tuple[Any, ...]:  # noqa:
     if arguments and not arguments[0].startswith("-"):
         recipe = read_recipe(Path(arguments[0]))
         known = {action.dest for action in parser._actions}
-        unknown = sorted(set(recipe) - known)
+        unknown = sorted(set(recipe) - known, key=str)
         if unknown:
             raise RecipeError(f"{arguments[0]}: unknown keys {unknown}. See --help for all keys.")
         parser.set_defaults(**recipe)

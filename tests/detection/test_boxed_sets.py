@@ -52,6 +52,9 @@ def test_missing_data_and_unknown_keys_are_refused(tmp_path):
     recipe.write_text("benchmark: ucm\n")
     with pytest.raises(RecipeError, match="unknown keys"):
         parse_detector_recipe([str(recipe)])
+    recipe.write_text("7: a\nbenchmark: ucm\n")
+    with pytest.raises(RecipeError, match="unknown keys"):
+        parse_detector_recipe([str(recipe)])
 
 
 def test_the_shipped_recipe_fits_the_real_data(development_data):

@@ -244,6 +244,12 @@ def test_a_report_whose_figures_are_no_numbers_is_refused(results, value):
         render_model_card(CARDS / "cmpagl.md", results, model_id="org/model")
 
 
+def test_a_report_with_half_an_interval_is_refused(results):
+    results["test"][0]["interval"] = [1.0]
+    with pytest.raises(CardError, match="cannot be made a table"):
+        render_model_card(CARDS / "cmpagl.md", results, model_id="org/model")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_snippets_of_a_card_run_as_they_stand(name, checkpoint, tmp_path):

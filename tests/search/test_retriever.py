@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from math import inf
 
 import numpy as np
 import pytest
@@ -289,6 +290,7 @@ def test_bad_input_is_named(retriever, tiny_encoder, tmp_path):
         (lambda: retriever.search("a river", top_k=0), QueryError, "1 or more"),
         (lambda: retriever.search("a river", rerank="best"), QueryError, "none, smr, mr, match"),
         (lambda: retriever.search("a", rerank="smr", temperature=-1), QueryError, "above 0"),
+        (lambda: retriever.search("a", rerank="smr", temperature=inf), QueryError, "finite"),
         (lambda: retriever.search(image=tmp_path / "broken.png"), ImageReadError, "0 bytes"),
     ]
     for call, error, message in cases:

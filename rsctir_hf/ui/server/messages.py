@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 
 import gradio as gr
 
@@ -18,11 +19,16 @@ def without_folders(text: object) -> str:
 
 @contextmanager
 def told_to_visitors() -> Iterator[None]:
-    """Turn an error of the library into one that page and clients show with the same text."""
+    """Turn an error of the library into one that page and clients show with the same text.
+
+    The page takes the text for HTML.
+    """
     try:
         yield
     except RsctirError as error:
-        raise gr.Error(without_folders(error), print_exception=False) from error
+        raise gr.Error(
+            escape(without_folders(error), quote=False), print_exception=False
+        ) from error
 
 
 def counted(count: int, noun: str) -> str:
