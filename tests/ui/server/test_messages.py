@@ -15,6 +15,8 @@ def test_messages_do_not_show_the_folders_of_the_server():
 def test_an_error_of_the_library_is_told_without_folders_and_any_other_goes_through():
     with pytest.raises(gr.Error, match=r"^'pier.png is no upload'$"), told_to_visitors():
         raise QueryError("/srv/pictures/pier.png is no upload")
+    with pytest.raises(gr.Error, match="&lt;script&gt;"), told_to_visitors():
+        raise QueryError("rerank is <script>")
     with pytest.raises(KeyError), told_to_visitors():
         raise KeyError("/srv")
 
