@@ -69,6 +69,14 @@ Symmetries = Annotated[
 ]
 Words = Annotated[str | None, typer.Option(help="Words to search by.")]
 Picture = Annotated[Path | None, typer.Option(help="Picture to search by.")]
+Rebuild = Annotated[
+    bool,
+    typer.Option(
+        "--rebuild",
+        help="Embed all again where another model, preprocessing or format made the folder; its "
+        "index serves until the new one is whole.",
+    ),
+]
 TopK = Annotated[int, typer.Option("--top-k", help="How many hits.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 NewFolder = Annotated[Path, typer.Option(help="A new folder.")]
@@ -156,6 +164,7 @@ class Embed(WithModel):
         StoredAs, typer.Option(help="Stored numbers; float16 takes half the space.")
     ] = StoredAs.FLOAT32
     symmetries: Symmetries = 1
+    rebuild: Rebuild = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +199,7 @@ class Index(WithModel, WithTiles):
             "that of --index, where each is kept once."
         ),
     ] = None
+    rebuild: Rebuild = False
 
 
 @dataclass(frozen=True, kw_only=True)

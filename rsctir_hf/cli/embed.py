@@ -8,7 +8,7 @@ from rsctir_hf.cli.output import Bar, list_skipped
 from rsctir_hf.cli.sources import load_options, named_pictures
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.pipeline import embed_pictures
-from rsctir_hf.embedding.store import EmbeddingStore
+from rsctir_hf.embedding.store import EmbeddingStore, start_rebuild
 from rsctir_hf.errors import DataLayoutError
 
 
@@ -19,6 +19,8 @@ def embed(asked: Embed) -> None:
     encoder = Encoder.from_pretrained(asked.model, **load_options(asked))
     made_by = encoder.provenance(symmetries=asked.symmetries, dtype=asked.dtype.value)
     first = os.environ.get("RANK", "0") == "0"
+    if first and asked.rebuild:
+        start_rebuild(asked.output, made_by)
     with Bar("embedding") as bar:
         report = embed_pictures(
             encoder,

@@ -8,6 +8,7 @@ from rsctir_cli.commands import Index
 from rsctir_hf.cli.output import Bar, list_skipped
 from rsctir_hf.cli.sources import load_options, picture_folder
 from rsctir_hf.embedding.records import picture_sources
+from rsctir_hf.embedding.store import start_rebuild
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.geo.raster import read_bands
 from rsctir_hf.scene import index_rasters
@@ -25,9 +26,16 @@ def index(asked: Index) -> None:
     check_place(asked.engine, asked.folder)
     if (asked.images is None) == (asked.rasters is None):
         raise QueryError("Give one of --images and --rasters.")
+    if asked.rebuild and asked.embeddings is None and asked.folder is None:
+        raise QueryError(
+            "--rebuild is about a folder, and a server keeps this index. Make a new one beside it: "
+            "name another table or collection in the URI of --engine."
+        )
     bands = read_bands(asked.bands)
     retriever = Retriever.from_pretrained(asked.model, engine=asked.engine, **load_options(asked))
     embeddings = asked.embeddings or asked.folder  # where each vector is kept once
+    if asked.rebuild and embeddings is not None:
+        start_rebuild(embeddings, retriever.encoder.made_by)
     if asked.images is not None:
         done = index_pictures(retriever, asked.images, embeddings)
     else:

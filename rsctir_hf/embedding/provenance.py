@@ -4,6 +4,7 @@ A folder of embeddings and the record of an index (``contract.VectorIndex.record
 that vectors of two models never meet.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from rsctir_hf.errors import IndexMismatchError
 from rsctir_hf.regions.proposer import MODEL_REGIONS, NO_REGIONS, DetectorRecord
+from rsctir_hf.vector_index.opening import server_of
 from rsctir_hf.vector_index.shards import Precision
 
 
@@ -99,14 +101,35 @@ def own_regions(made_by: Provenance, place: str | Path) -> str:
     return made_by.regions
 
 
-def check_same_model(made_by: Provenance, here: Provenance, place: str | Path) -> None:
+def check_same_model(record: Mapping[str, Any], here: Provenance, place: str | Path) -> None:
     """Refuse an index in ``place`` that other weights or regions made than those at hand, ``here``.
 
+    Args:
+        record: of the index.
+        here: of the model and regions at hand.
+        place: folder or server of the index.
+
     Raises:
-        IndexMismatchError: names both.
+        IndexMismatchError: names both, and the command that embeds all again; or see
+            ``read_provenance``.
     """
+    made_by = read_provenance(record, place)
     if not made_by.same_model(here):
         raise IndexMismatchError(
-            f"The index in {place} was made with {made_by}; the model at hand is {here}. Build the "
-            "index anew or load the model and regions that made it."
+            f"The index in {place} was made with {made_by}; the model at hand is {here}. Load the "
+            f"model and regions that made it, or embed all again: {_again(record, here, place)}"
         )
+
+
+def _again(record: Mapping[str, Any], here: Provenance, place: str | Path) -> str:
+    """Name the command that makes an index again with the model at hand."""
+    index = ["rsctir", "index", "--model", here.model_id or "MODEL"]
+    index += ["--images", str(record.get("root") or "FOLDER")]
+    if here.detector is not None:
+        index += ["--regions", here.detector.source, "--threshold", str(here.detector.threshold)]
+    elif here.regions == NO_REGIONS:
+        index += ["--regions", NO_REGIONS]
+    if server_of(place) is not None:
+        return f"{shlex.join(index)} --engine URI, with a new table or collection in the URI."
+    whole = shlex.join([*index, "--index", str(place), "--rebuild"])
+    return f"{whole} (tiles of rasters: --rasters for --images)"

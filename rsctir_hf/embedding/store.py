@@ -25,6 +25,7 @@ from rsctir_hf.vector_index.shards import (
     SUFFIX,
     ShardWriter,
     named_shards,
+    next_number,
     own_shards,
     read_shard,
     readable_shards,
@@ -33,6 +34,7 @@ from rsctir_hf.vector_index.shards import (
 )
 
 FORMAT = 1
+_REMEDY = "Run the command that made it again, with --rebuild."
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class StoreRecord:
         root: folder that the ids are paths in, or the data set they are rows of.
         rows: how many pictures there are; None until a run has ended.
         shards: names of the shards that hold them, in order.
+        since: number of the first shard that counts; earlier ones are of another model, and an
+            index may still lie over them.
         format: version of this layout.
     """
 
@@ -51,6 +55,7 @@ class StoreRecord:
     root: str
     rows: int | None = None
     shards: tuple[str, ...] = ()
+    since: int = 0
     format: int = FORMAT
 
 
@@ -100,7 +105,8 @@ class EmbeddingStore:
 
     def writer(self, rank: int = 0) -> ShardWriter:
         """Return a writer of further rows."""
-        return ShardWriter(self.shards, rank=rank, shard_rows=self._shard_rows)
+        first = read_record(self.folder).since
+        return ShardWriter(self.shards, rank=rank, shard_rows=self._shard_rows, first=first)
 
     def known(self) -> StoredRows:
         """Read what is there, of ended runs and of those that were cut short.
@@ -108,7 +114,7 @@ class EmbeddingStore:
         The embeddings are read too: a shard in which they are damaged must count as missing.
         """
         known = StoredRows()
-        for path, rows in readable_shards(self.shards):
+        for path, rows in self._readable():
             described = rows.select(["id", "content_hash", "stamp"])
             cells = zip(*described.to_pydict().values(), strict=True)
             for row, (each, content, stamp) in enumerate(cells):
@@ -135,16 +141,22 @@ class EmbeddingStore:
             StorageError: the new shards cannot be written.
         """
         latest = self._latest_rows(wanted)
-        recorded = read_record(self.folder).shards
+        found = read_record(self.folder)
+        recorded = found.shards
         rows = sum(map(len, latest.values()))
         shards = recorded if self._is_final(recorded, rows) else self._rewrite(recorded, latest)
-        record = StoreRecord(self.made_by, self._root, rows, tuple(shards))
+        record = StoreRecord(self.made_by, self._root, rows, tuple(shards), found.since)
         write_record(self.folder, record)
         kept = {*shards, *self._shards_of_others()}
         for path in self.shards.glob(f"*{SUFFIX}"):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
         return record
+
+    def _readable(self, *columns: str) -> Iterator[tuple[Path, pa.Table]]:
+        """Yield the sound shards of this model, oldest first, with all or some columns."""
+        since = read_record(self.folder).since
+        return readable_shards(self.shards, columns or None, first=since)
 
     def _shards_of_others(self) -> set[str]:
         """Return the shards that an index over this folder still lies on."""
@@ -154,9 +166,7 @@ class EmbeddingStore:
 
     def _is_final(self, recorded: Sequence[str], rows: int) -> bool:
         """Tell whether the shards on record hold just the rows that count."""
-        found = {
-            path.name: len(held) for path, held in readable_shards(self.shards, ("content_hash",))
-        }
+        found = {path.name: len(held) for path, held in self._readable("content_hash")}
         counted = set(found) - (self._shards_of_others() - set(recorded))
         return counted == set(recorded) and sum(found[name] for name in counted) == rows
 
@@ -193,7 +203,8 @@ class EmbeddingStore:
         if not found.made_by.makes_the_same(self.made_by):
             raise IndexMismatchError(
                 f"{self.folder} holds embeddings of {found.made_by}; this run would add those of "
-                f"{self.made_by}. Choose another folder, or the model and options that made it."
+                f"{self.made_by}. Run the same command with --rebuild to embed all again, or choose"
+                " another folder, or the model and options that made it."
             )
         # Pictures that moved are known by their content; other pictures would be dropped.
         if found.root not in ("", self._root) and Path(found.root).exists():
@@ -208,7 +219,7 @@ class EmbeddingStore:
     def _latest_rows(self, wanted: set[str]) -> dict[Path, list[int]]:
         """Return by shard the rows that count: the latest of each wanted id."""
         latest: dict[str, tuple[Path, int]] = {}
-        for path, rows in readable_shards(self.shards, ("id",)):
+        for path, rows in self._readable("id"):
             for row, each in enumerate(rows["id"].to_pylist()):
                 if each in wanted:
                     latest[each] = path, row
@@ -216,6 +227,26 @@ class EmbeddingStore:
         for path, row in latest.values():
             found.setdefault(path, []).append(row)
         return found
+
+
+def start_rebuild(folder: Path, made_by: Provenance) -> None:
+    """Make room in a folder for the embeddings of another model, preprocessing or format.
+
+    The next run embeds every picture again. What an index there lies over stays until that index
+    is saved anew. Embeddings that ``made_by`` has made already, or begun, are left to go on with.
+
+    Args:
+        folder: made if missing.
+        made_by: what makes the embeddings to come.
+
+    Raises:
+        FolderBusyError, StorageError: see ``only_writer``.
+    """
+    with only_writer(folder):
+        with contextlib.suppress(DataLayoutError, IndexMismatchError):
+            if read_record(folder).made_by.makes_the_same(made_by):
+                return
+        write_record(folder, StoreRecord(made_by, "", since=next_number(folder / SHARDS_FOLDER)))
 
 
 def iterate_embeddings(folder: str | Path) -> Iterator[tuple[pa.Table, Tensor]]:
@@ -255,16 +286,18 @@ def read_record(folder: Path) -> StoreRecord:
         record = StoreRecord(made_by, **{**fields, "shards": tuple(own_shards(fields["shards"]))})
         if not isinstance(record.root, str) or not isinstance(record.rows, int | None):
             raise TypeError(f"root {record.root!r} or rows {record.rows!r} is of another kind")
+        if not isinstance(record.since, int):
+            raise TypeError(f"since {record.since!r} is no number")
     except FileNotFoundError as error:
         raise DataLayoutError(
             f"{folder} holds no embeddings ({EMBEDDINGS_FILE} is missing). Make some with: "
             f"rsctir embed --model MODEL --images FOLDER --output {folder}"
         ) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataLayoutError(f"{path} cannot be read ({error}). Embed anew elsewhere.") from error
+        raise DataLayoutError(f"{path} cannot be read ({error}). {_REMEDY}") from error
     if record.format != FORMAT:
         raise DataLayoutError(
-            f"{path} has format {record.format}; this version reads {FORMAT}. Embed anew elsewhere."
+            f"{path} has format {record.format}; this version reads {FORMAT}. {_REMEDY}"
         )
     return record
 

@@ -35,6 +35,11 @@ _FETCHED = [*_WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja", "*.py"]
 _SUBFOLDERS = ["*/*"]
 _EXAMPLES = {"model": "openai/clip-vit-base-patch32", "detector": "hustvl/yolos-tiny"}
 _EXAMPLES["text model"] = "google-bert/bert-base-uncased"
+# A wheel brings no weights, so whoever installed one is told where they are.
+_SHIPPED = {
+    "model": " The models of this project lie in checkpoints/ of its repository: clone that with "
+    "`git clone --depth 1`, and name the folder there."
+}
 # Written into every config.json by some version of transformers, whatever the model.
 _SHARED_KEYS = {"auto_map", "model_type", "torch_dtype", "transformers_version", "use_cache"}
 _UNAUTHORIZED = 401
@@ -85,7 +90,8 @@ def find_model_files(
     elif not name or Path(name).exists() or not could_be_hub_id(name):
         raise ModelLoadError(
             f"{name!r} is neither a {what} folder nor a Hub id. Give an existing folder that holds "
-            f"config.json, or an id such as {_EXAMPLES[what]!r}."
+            f"config.json, or OWNER/NAME on the Hub, such as {_EXAMPLES[what]!r}."
+            f"{_SHIPPED.get(what, '')}"
         )
     else:
         # All of one commit. Of an interrupted download nothing is left that would pass for whole.
@@ -217,14 +223,16 @@ def explain_refusal(
     if isinstance(error, RepositoryNotFoundError) or status == _UNAUTHORIZED:
         return (
             f"There is no {what} {name!r} on {hub} that you may see ({status}). Check the "
-            "spelling; a private one needs `hf auth login` or HF_TOKEN; or give a folder."
+            "spelling: OWNER/NAME; a private one needs `hf auth login` or HF_TOKEN; or give a "
+            f"folder.{_SHIPPED.get(what, '')}"
         )
     if isinstance(error, HFValidationError):
         return f"{name!r} is no id on the Hub: {error} Expected OWNER/NAME."
     if isinstance(error, LocalEntryNotFoundError):
         return (
             f"{hub} cannot be reached, or HF_HUB_OFFLINE is set, and the {what} {name!r} is not "
-            "in the cache. Check the network, or give a folder."
+            "in the cache. Check the network and the spelling, OWNER/NAME, or give a "
+            f"folder.{_SHIPPED.get(what, '')}"
         )
     if status is not None:
         return f"{hub} refuses the {what} {name!r} ({status}): {text}"

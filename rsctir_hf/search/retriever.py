@@ -71,8 +71,7 @@ class Retriever:
         self._bank = sentences if isinstance(sentences, CaptionBank) else CaptionBank(sentences)
         index = open_index(EXACT_ENGINE) if index is None else index
         if index.record or len(index):
-            made_by = read_provenance(index.record, index.place)
-            check_same_model(made_by, encoder.made_by, index.place)
+            check_same_model(index.record, encoder.made_by, index.place)
         self._gallery = PictureGallery(index, images=images)
         self._search = SearchSession(encoder, gallery=self._gallery, bank=self._bank)
 

@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,9 @@ def read_folder(folder: Path) -> SavedIndex:
         raise IndexMismatchError(f"{path} is damaged ({error}). Build the index anew.") from error
     if version != FORMAT:
         raise IndexMismatchError(
-            f"{path} has format {version}; this version reads {FORMAT}. Build the index anew, or "
-            "update rsctir_hf."
+            f"{path} has format {version}; this version reads {FORMAT}. Update rsctir_hf where it "
+            f"is newer; an older one is made again by: rsctir index --model MODEL --images FOLDER "
+            f"--index {folder} --rebuild"
         )
     if not _ENTRIES_NAME.fullmatch(name):
         raise IndexMismatchError(
@@ -122,8 +123,8 @@ def write_folder(
         StorageError: no space or no permission; what was saved there before is whole.
     """
     with only_writer(folder, patience=_PATIENCE):
-        older = _data_there(folder)
-        if loaded and _same(loaded.parent, folder) and older and not _same(older, loaded):
+        older = _saved_there(folder)
+        if loaded and _same(loaded.parent, folder) and older and not _same(older.data, loaded):
             raise FolderBusyError(
                 f"Another process has saved an index in {folder} since this one was loaded; saving "
                 "now would lose its changes. Load the index again and repeat yours, or save "
@@ -145,14 +146,14 @@ def write_folder(
                     "folder that you may write to; what was saved there before is whole."
                 ) from error
             raise
-        _remove_others(folder, data)
+        _remove_others(folder, data, former=older.shards if older else ())
     return data
 
 
-def _data_there(folder: Path) -> Path | None:
-    """Return where the index that lies there keeps its data, if a readable one does."""
+def _saved_there(folder: Path) -> SavedIndex | None:
+    """Return what the index that lies there says, if it can be read."""
     try:
-        return read_folder(folder).data
+        return read_folder(folder)
     except IndexMismatchError:
         return None
 
@@ -161,9 +162,9 @@ def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
 
 
-def _remove_others(folder: Path, data: Path) -> None:
+def _remove_others(folder: Path, data: Path, *, former: Sequence[str]) -> None:
     """Remove older entries and vectors, those of a writer that was killed among them."""
     for other in folder.iterdir():
         if other != data and other.is_dir() and _ENTRIES_NAME.fullmatch(other.name):
             shutil.rmtree(other, ignore_errors=True)
-    remove_unnamed_shards(folder)
+    remove_unnamed_shards(folder, former)

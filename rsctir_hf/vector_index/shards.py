@@ -152,18 +152,17 @@ def write_vectors(folder: Path, vectors: Tensor) -> list[str]:
     return names
 
 
-def remove_unnamed_shards(folder: Path) -> None:
+def remove_unnamed_shards(folder: Path, former: Sequence[str] = ()) -> None:
     """Remove the shards that no record of a folder names.
 
     Where pictures are embedded (there is ``EMBEDDINGS_FILE``) those may be of a run that was
-    cut short and stay for it to go on.
+    cut short and stay for it to go on, unless an older index named them (``former``).
     """
     named = named_shards(folder)
-    if EMBEDDINGS_FILE in named:
-        return
+    embedded = EMBEDDINGS_FILE in named
     kept = {name for names in named.values() for name in names}
     for path in (folder / SHARDS_FOLDER).glob(f"*{SUFFIX}"):
-        if path.name not in kept:
+        if path.name not in kept and (path.name in former or not embedded):
             path.unlink(missing_ok=True)
 
 
@@ -199,16 +198,24 @@ def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         ) from error
 
 
+def next_number(folder: Path) -> int:
+    """Return the number of the next shard of a folder: names sort by age."""
+    return max((int(path.name[:8]) for path in folder.glob(f"[0-9]*{SUFFIX}")), default=-1) + 1
+
+
 def readable_shards(
-    folder: Path, columns: Sequence[str] | None = None
+    folder: Path, columns: Sequence[str] | None = None, *, first: int = 0
 ) -> Iterator[tuple[Path, pa.Table]]:
     """Yield name and all or some columns of every shard whose columns are sound, oldest first.
+
+    Those with a number below ``first`` are left out.
 
     A damaged one is passed over with a warning: its pictures will be embedded anew.
     """
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
-            yield path, read_shard(path, columns)
+            if path.name >= f"{first:08d}":
+                yield path, read_shard(path, columns)
         except IndexMismatchError as error:
             logger.warning("%s", error)
 
@@ -220,12 +227,14 @@ class ShardWriter:
         folder: of the shards, which exists.
         rank: of this process, part of the names.
         shard_rows: rows of a full shard; that many are held in memory at most.
+        first: least number of a shard.
     """
 
-    def __init__(self, folder: Path, *, rank: int = 0, shard_rows: int = SHARD_ROWS) -> None:
+    def __init__(
+        self, folder: Path, *, rank: int = 0, shard_rows: int = SHARD_ROWS, first: int = 0
+    ) -> None:
         self._folder, self._rank, self._shard_rows = folder, rank, shard_rows
-        numbers = [int(path.name[:8]) for path in folder.glob(f"[0-9]*{SUFFIX}")]
-        self._next = max(numbers, default=-1) + 1  # names sort by age
+        self._next = max(first, next_number(folder))
         self._rows: list[pa.Table] = []
         self._batches: list[Path] = []
 

@@ -1,16 +1,23 @@
 """``rsctir embed``, and ``rsctir index`` by way of the same folder, in this process."""
 
+import json
+import re
+import shlex
 import sys
 
 import datasets
 import pytest
+import torch
 from PIL import Image
+from transformers import AutoProcessor, CLIPModel
 
 from rsctir_cli.main import main
 from rsctir_hf.cli import sources
 from rsctir_hf.cli.embed import device_of_this_process
 from rsctir_hf.embedding import pipeline
 from rsctir_hf.embedding.dataset_rows import load_embeddings
+from rsctir_hf.embedding.store import EmbeddingStore, read_record
+from rsctir_hf.search.retriever import Retriever
 
 
 @pytest.fixture
@@ -18,7 +25,8 @@ def rsctir(monkeypatch, capsys, clip_folder):
     """Run a command with the tiny CLIP; return exit code, standard output and standard error."""
 
     def run(command, *arguments):
-        line = ["rsctir", command, "--model", clip_folder, *arguments]
+        given = () if command == "search" or "--model" in arguments else ("--model", clip_folder)
+        line = ["rsctir", command, *given, *arguments]
         monkeypatch.setattr(sys, "argv", [str(each) for each in line])
         with pytest.raises(SystemExit) as left:
             main()
@@ -105,3 +113,95 @@ def test_names_that_are_no_text_are_written_and_printed(rsctir, picture_folder, 
     code, out, _ = rsctir("embed", "--images", picture_folder, "--output", output)
     assert code == 0
     assert r"\udcff: 8 embedded" in out
+
+
+@pytest.fixture
+def other_model(clip_folder, tmp_path):
+    """The tiny CLIP with other weights: what an update of a shipped model looks like."""
+    model, folder = CLIPModel.from_pretrained(clip_folder), tmp_path / "other model"
+    with torch.no_grad():
+        model.visual_projection.weight.add_(torch.randn_like(model.visual_projection.weight))
+    model.save_pretrained(folder)
+    AutoProcessor.from_pretrained(clip_folder).save_pretrained(folder)
+    return folder
+
+
+def command_in(err):
+    """Return the command that a message names, without ``rsctir``."""
+    return shlex.split(re.search(r"again: rsctir (.*) \(", err).group(1))
+
+
+def test_search_with_other_weights_names_the_command_that_embeds_all_again(
+    rsctir, other_model, picture_folder, tmp_path
+):
+    index = tmp_path / "an index"
+    rsctir("index", "--images", picture_folder, "--index", index)
+    asked = ["--index", index, "--text", "a river"]
+    code, out, err = rsctir("search", *asked, "--model", other_model)
+    assert (code, out) == (2, "")
+    named = command_in(err)
+    assert named[:3] == ["index", "--model", str(other_model)] and named[-1] == "--rebuild"
+    assert rsctir(*named)[0] == 0
+    code, out, _ = rsctir("search", *asked, "--model", other_model)
+    assert (code, len(out.splitlines())) == (0, 5)
+    assert read_record(index).made_by.model_id == str(other_model)
+
+
+def test_an_index_of_another_model_serves_until_the_new_one_is_whole(
+    rsctir, other_model, picture_folder, tmp_path, monkeypatch
+):
+    index = tmp_path / "index"
+    options = ["--images", picture_folder, "--index", index]
+    rsctir("index", *options)
+    older = Retriever.load(index).search("a river")
+    here = [*options, "--model", other_model]
+    code, _, err = rsctir("index", *here)
+    assert code == 2 and "Run the same command with --rebuild" in err
+    with monkeypatch.context() as broken:
+        broken.setattr(EmbeddingStore, "finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            rsctir("index", *here, "--rebuild")
+    assert Retriever.load(index).search("a river") == older
+    asked = []
+    monkeypatch.setattr(pipeline, "embed_prepared", lambda _, batch: asked.extend(batch.kept) or ())
+    assert rsctir("index", *here, "--rebuild")[0] == 0 and asked == []  # goes on where it stopped
+    named = json.loads((index / "index.json").read_text())["shards"]
+    assert {path.name for path in (index / "shards").iterdir()} == set(named)
+
+
+def test_no_vector_of_the_older_model_is_left_in_a_rebuilt_index(
+    rsctir, other_model, picture_folder, tmp_path
+):
+    index, other = tmp_path / "index", Retriever.from_pretrained(other_model)
+    rsctir("index", "--images", picture_folder, "--index", index)
+    aside = (picture_folder / "red.png").rename(tmp_path / "red.png")
+    here = ["--images", picture_folder, "--index", index, "--model", other_model]
+    assert rsctir("index", *here, "--rebuild")[0] == 0
+    aside.rename(picture_folder / "red.png")  # its content was known to the older model
+    assert rsctir("index", *here)[0] == 0
+    other.index(picture_folder)
+    hits = Retriever.load(index).search("a river", top_k=8)
+    expected = other.search("a river", top_k=8)
+    assert [hit.path for hit in hits] == [hit.path for hit in expected]
+    assert [h.score for h in hits] == pytest.approx([h.score for h in expected], abs=1e-6)
+
+
+@pytest.mark.parametrize("spoilt", ['"format": 0', '"format": 1,,'])
+def test_embeddings_of_an_older_format_are_made_again_by_the_same_command(
+    rsctir, picture_folder, tmp_path, spoilt
+):
+    options = ["--images", picture_folder, "--output", tmp_path / "out"]
+    rsctir("embed", *options)
+    record = tmp_path / "out" / "embeddings.json"
+    record.write_text(record.read_text().replace('"format": 1', spoilt))
+    code, _, err = rsctir("embed", *options)
+    assert code == 2 and "Run the command that made it again, with --rebuild" in err
+    code, out, _ = rsctir("embed", *options, "--rebuild")
+    assert code == 0 and "8 embedded, 0 as they were" in out
+    assert len(load_embeddings(tmp_path / "out")) == 8
+
+
+def test_a_server_makes_a_new_table_instead_of_a_rebuild(rsctir, picture_folder):
+    options = ["--images", picture_folder, "--engine", "postgresql://nobody@host/none"]
+    code, _, err = rsctir("index", *options, "--rebuild")
+    assert code == 2 and "name another table or collection" in err

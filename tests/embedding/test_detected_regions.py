@@ -258,7 +258,8 @@ def test_an_index_of_a_detector_is_refused_with_other_regions(indexed, folder, g
         with pytest.raises(IndexMismatchError, match=r"score 0.1 or more.*") as caught:
             Retriever.load(indexed, regions=regions)
         assert message in str(caught.value).split("at hand")[1]
-        assert "Build the index anew" in str(caught.value)
+        again = f"--index {indexed} --rebuild"
+        assert "rsctir index --model" in str(caught.value) and again in str(caught.value)
 
 
 def test_an_index_of_a_detector_is_loaded_only_with_one_handed_in(indexed):

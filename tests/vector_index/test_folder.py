@@ -87,7 +87,7 @@ def test_a_damaged_index_is_refused_and_can_be_replaced(saved, part, damage):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"format": 2}, "format 2; this version reads 3"),
+        ({"format": 2}, "format 2; this version reads 3.* rsctir index .* --rebuild"),
         ({"format": 4}, "format 4; this version reads 3"),
         ({"engine": "quantum"}, "engine 'quantum'; this version knows exact, hnsw"),
         ({"entries": "../../elsewhere"}, "names its entries"),
