@@ -1,7 +1,7 @@
 """The notes of a release, for the page of its tag: its section of CHANGELOG.md.
 
-python docs/release_notes.py v0.2.0
-gh release create v0.2.0 dist/* --notes-file <(python docs/release_notes.py v0.2.0)
+``python docs/release_notes.py v0.2.0`` prints them; for GitHub the line is
+``gh release create v0.2.0 dist/* --notes-file <(python docs/release_notes.py v0.2.0)``.
 """
 
 import re
