@@ -104,6 +104,11 @@ def own_regions(made_by: Provenance, place: str | Path) -> str:
 def check_same_model(record: Mapping[str, Any], here: Provenance, place: str | Path) -> None:
     """Refuse an index in ``place`` that other weights or regions made than those at hand, ``here``.
 
+    Args:
+        record: of the index.
+        here: of the model and regions at hand.
+        place: folder or server of the index.
+
     Raises:
         IndexMismatchError: names both, and the command that embeds all again; or see
             ``read_provenance``.

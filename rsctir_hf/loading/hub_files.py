@@ -36,10 +36,10 @@ _SUBFOLDERS = ["*/*"]
 _EXAMPLES = {"model": "openai/clip-vit-base-patch32", "detector": "hustvl/yolos-tiny"}
 _EXAMPLES["text model"] = "google-bert/bert-base-uncased"
 # A wheel brings no weights, so whoever installed one is told where they are.
-_SHIPPED = (
-    " The models of this project lie in checkpoints/ of its repository: clone that with `git clone "
-    "--depth 1`, and name the folder there."
-)
+_SHIPPED = {
+    "model": " The models of this project lie in checkpoints/ of its repository: clone that with "
+    "`git clone --depth 1`, and name the folder there."
+}
 # Written into every config.json by some version of transformers, whatever the model.
 _SHARED_KEYS = {"auto_map", "model_type", "torch_dtype", "transformers_version", "use_cache"}
 _UNAUTHORIZED = 401
@@ -91,7 +91,7 @@ def find_model_files(
         raise ModelLoadError(
             f"{name!r} is neither a {what} folder nor a Hub id. Give an existing folder that holds "
             f"config.json, or OWNER/NAME on the Hub, such as {_EXAMPLES[what]!r}."
-            f"{_where_shipped(what)}"
+            f"{_SHIPPED.get(what, '')}"
         )
     else:
         # All of one commit. Of an interrupted download nothing is left that would pass for whole.
@@ -192,11 +192,6 @@ def _check_version(files: ModelFiles) -> None:
         )
 
 
-def _where_shipped(what: str) -> str:
-    """Say where the models of this project are, if a model is looked for."""
-    return _SHIPPED if what == "model" else ""
-
-
 def explain_refusal(
     name: str, what: str, error: BaseException, *, revision: str | None = None
 ) -> str:
@@ -229,7 +224,7 @@ def explain_refusal(
         return (
             f"There is no {what} {name!r} on {hub} that you may see ({status}). Check the "
             "spelling: OWNER/NAME; a private one needs `hf auth login` or HF_TOKEN; or give a "
-            f"folder.{_where_shipped(what)}"
+            f"folder.{_SHIPPED.get(what, '')}"
         )
     if isinstance(error, HFValidationError):
         return f"{name!r} is no id on the Hub: {error} Expected OWNER/NAME."
@@ -237,7 +232,7 @@ def explain_refusal(
         return (
             f"{hub} cannot be reached, or HF_HUB_OFFLINE is set, and the {what} {name!r} is not "
             "in the cache. Check the network and the spelling, OWNER/NAME, or give a "
-            f"folder.{_where_shipped(what)}"
+            f"folder.{_SHIPPED.get(what, '')}"
         )
     if status is not None:
         return f"{hub} refuses the {what} {name!r} ({status}): {text}"

@@ -40,6 +40,7 @@ def test_a_space_holds_the_app_its_models_and_nothing_of_the_workshop(space):
 @pytest.mark.slow
 def test_the_app_answers_a_search_from_the_files_of_a_space_alone(space, tmp_path):
     folder, _ = space
+    (folder / "rsctir_cli.py").write_text("raise ImportError('a Space has no command line')")
     with running_app([], tmp_path / "log.txt", root=folder) as url:
         client = Client(url, verbose=False)
         answer = client.predict("some planes at the airport", api_name="/text_to_image")

@@ -3,6 +3,7 @@
 import json
 import pickle
 
+import huggingface_hub
 import pytest
 
 from rsctir_hf.errors import ModelLoadError
@@ -86,6 +87,17 @@ def test_weights_in_several_files_are_weights(folder):
     weights = folder / "model.safetensors"
     weights.rename(folder / "model-00001-of-00001.safetensors")
     assert find_model_files(folder).folder == folder
+
+
+@pytest.mark.parametrize("name", ["checkpoints/cmpagl-rs", "X", "./absent"])
+def test_whoever_has_no_model_at_hand_hears_where_one_comes_from(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelLoadError, match=r"OWNER/NAME.* checkpoints/ .*git clone --depth 1"):
+        find_model_files(name)
+    with pytest.raises(ModelLoadError, match=r"OWNER/NAME") as caught:
+        find_model_files(name, what="detector")
+    assert "git clone" not in str(caught.value)
 
 
 def test_paths_are_told_from_ids():
