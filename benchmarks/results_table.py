@@ -56,13 +56,13 @@ MODELS: Chosen = {
     ("rsicd", "validation"): ("cmpagl-rsicd", "cmpagl-rs", "galr-rsicd", "galr-rs"),
 }
 #: Published rows of the headline.
-LANDMARKS = ("AMFMN-fusion", "CABIR", "CLIP B/32, fine-tuned", "PE-RSITR", "RemoteCLIP B/32")
-LANDMARKS += ("GaLR", "KAMCL, ResNet-50")
+LANDMARKS = ["AMFMN-fusion", "CABIR", "CLIP B/32, fine-tuned", "PE-RSITR", "RemoteCLIP B/32"]
+LANDMARKS += ["GaLR", "KAMCL, ResNet-50"]
 #: What the README shows of these.
 SHIPPED: Chosen = dict.fromkeys(
     (("ucm", "test"), ("rsicd", "validation")), ("cmpagl-rs", "galr-rs")
 )
-NEAREST = ("RemoteCLIP B/32",)
+NEAREST = ["RemoteCLIP B/32"]
 HEADLINE = ["Data", "Model", "Seeds", "mR", "95 % interval", "mR with SMR", "95 % interval"]
 
 #: Goals set before the training: mR without rerank, with SMR.

@@ -1,4 +1,4 @@
-"""The tables of the documents: means and spread over seeds, intervals, published rows below ours."""
+"""The tables of documents: means and spread over seeds, intervals, published rows below ours."""
 
 import json
 from statistics import stdev
