@@ -50,8 +50,7 @@ def checked_query(queries: Tensor, top_k: int, *, dimension: int | None) -> Tens
     """Return queries (Q, D) as ``checked_vectors`` does.
 
     Raises:
-        QueryError: ``top_k`` below 1, or vectors that are no unit vectors.
-        IndexMismatchError: vectors of another dimension than the index holds.
+        QueryError, IndexMismatchError: see there; or ``top_k`` below 1.
     """
     if top_k < 1:
         raise QueryError(f"top_k is {top_k}; expected 1 or more.")
