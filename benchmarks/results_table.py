@@ -1,4 +1,4 @@
-"""Turn what is in ``results/`` into the tables of README and results documents.
+"""Turn what is in ``results/`` into the tables of README, docs and results documents.
 
     python benchmarks/results_table.py            # print those of the evaluation reports
     python benchmarks/results_table.py --write    # renew every document with tables
@@ -23,6 +23,7 @@ import ablations
 import deletion_test
 import pointing_game
 import proposal_recall
+import speed_table
 import torch
 import vector_search
 from published import Published, published_rows
@@ -46,29 +47,31 @@ RERANKS = {"none": "none", "smr": "SMR", "mr": "MR", "match": "match"}  # in the
 SEED_SUFFIX = re.compile(r"-seed(\d+)")
 HEADLINE_RERANKS = tuple([*RERANKS].index(name) for name in ("none", "smr"))
 
-#: Models of the headline, and the goals set before their training: mR without rerank, with SMR.
-GOALS: Mapping[tuple[str, str], Mapping[str, tuple[float | None, float | None]]] = {
-    ("ucm", "test"): {
-        "cmpagl-ucm": (52.0, 54.0),
-        "cmpagl-rs": (None, None),
-        "galr-ucm": (48.0, 50.0),
-        "galr-rs": (None, None),
-    },
-    ("ucm", "validation"): dict.fromkeys(
-        ("cmpagl-ucm", "cmpagl-rs", "galr-ucm", "galr-rs"), (None, None)
-    ),
-    ("rsicd", "validation"): {
-        "cmpagl-rsicd": (None, None),
-        "cmpagl-rs": (23.0, None),
-        "galr-rsicd": (None, None),
-        "galr-rs": (20.0, None),
-    },
+Chosen = Mapping[tuple[str, str], Sequence[str]]
+
+#: Models of the headline, by data set and split.
+MODELS: Chosen = {
+    ("ucm", "test"): ("cmpagl-ucm", "cmpagl-rs", "galr-ucm", "galr-rs"),
+    ("ucm", "validation"): ("cmpagl-ucm", "cmpagl-rs", "galr-ucm", "galr-rs"),
+    ("rsicd", "validation"): ("cmpagl-rsicd", "cmpagl-rs", "galr-rsicd", "galr-rs"),
 }
 #: Published rows of the headline.
 LANDMARKS = ["AMFMN-fusion", "CABIR", "CLIP B/32, fine-tuned", "PE-RSITR", "RemoteCLIP B/32"]
 LANDMARKS += ["GaLR", "KAMCL, ResNet-50"]
-HEADLINE = ["Data", "Model", "Seeds", "mR", "95 % interval", "Goal", "mR with SMR"]
-HEADLINE += ["95 % interval", "Goal"]
+#: What the README shows of these.
+SHIPPED: Chosen = dict.fromkeys(
+    (("ucm", "test"), ("rsicd", "validation")), ("cmpagl-rs", "galr-rs")
+)
+NEAREST = ["RemoteCLIP B/32"]
+HEADLINE = ["Data", "Model", "Seeds", "mR", "95 % interval", "mR with SMR", "95 % interval"]
+
+#: Goals set before the training: mR without rerank, with SMR.
+GOALS: Mapping[tuple[str, str, str], tuple[float | None, float | None]] = {
+    ("ucm", "test", "cmpagl-ucm"): (52.0, 54.0),
+    ("ucm", "test", "galr-ucm"): (48.0, 50.0),
+    ("rsicd", "validation", "cmpagl-rs"): (23.0, None),
+    ("rsicd", "validation", "galr-rs"): (20.0, None),
+}
 
 #: What is at hand of a benchmark, where that is not the release.
 PARTS = {"rsicd": "RSICD (AID subset, 150 px)"}
@@ -207,39 +210,57 @@ def tables(reports: Sequence[Report]) -> str:
     return "\n\n".join(parts)
 
 
-def headline(reports: Sequence[Report]) -> str:
-    """Return the README's table: the models of ``GOALS``, one view, beside published rows."""
+def headline(
+    reports: Sequence[Report], models: Chosen = MODELS, landmarks: Sequence[str] = LANDMARKS
+) -> str:
+    """Return a table of ``models``, one view, without rerank and with SMR, and published rows."""
     rows = []
-    for (data, split), goals in GOALS.items():
+    for (data, split), names in models.items():
         here = [report for report in reports if report.data[1:3] == (data, split)]
         if not here:
             continue
         title = f"{data_title(data, split, here[0].data[3])}, {split}"
-        for model, wanted in goals.items():
-            cells = [
-                headline_cells([r for r in here if r.row == (model, place, 1)], goal)
-                for place, goal in zip(HEADLINE_RERANKS, wanted, strict=True)
-            ]
-            if cells[0][0] != NONE:
+        for model in names:
+            groups = headline_groups(here, model)
+            if groups[0]:
                 seeds = len({report.seed for report in here if report.row[0] == model})
-                rows.append([title, f"`{model}`", str(seeds), *cells[0], *cells[1]])
+                cells = [cell for group in groups for cell in headline_cells(group)]
+                rows.append([title, f"`{model}`", str(seeds), *cells])
         published, _ = published_rows(data, split)
         title = f"{BENCHMARKS[data].title}, test"
         rows += [
-            [title, f"*{row.method}*", NONE, f"{row.mean:.2f}", *[NONE] * 5]
+            [title, f"*{row.method}*", NONE, f"{row.mean:.2f}", *[NONE] * 3]
             for row in published
-            if row.method in LANDMARKS
+            if row.method in landmarks
         ]
     return markdown_table(HEADLINE, rows) if rows else NO_RESULTS
 
 
-def headline_cells(group: Sequence[Report], goal: float | None) -> list[str]:
-    """Mean and spread, interval, and whether the goal is met, of one model and rerank."""
-    if not group:
-        return [NONE] * 3
-    mean = fmean(report.values["mR"] for report in group)
-    met = NONE if goal is None else f"{goal:g}, {'met' if mean >= goal else 'missed'}"
-    return [mean_with_spread(group), interval_cell(group), met]
+def headline_groups(here: Iterable[Report], model: str) -> list[list[Report]]:
+    """Return the seeds of a model, one view, without rerank and with SMR."""
+    return [[r for r in here if r.row == (model, place, 1)] for place in HEADLINE_RERANKS]
+
+
+def headline_cells(group: Sequence[Report]) -> list[str]:
+    """Mean and spread, and interval, of one model and rerank."""
+    return [mean_with_spread(group), interval_cell(group)] if group else [NONE] * 2
+
+
+def goals_table(reports: Sequence[Report]) -> str:
+    """Return a table of ``GOALS`` and whether each is met."""
+    rows = []
+    for (data, split, model), goals in GOALS.items():
+        here = [report for report in reports if report.data[1:3] == (data, split)]
+        for group, rerank, goal in zip(
+            headline_groups(here, model), ("none", "SMR"), goals, strict=True
+        ):
+            if group and goal is not None:
+                title = f"{data_title(data, split, group[0].data[3])}, {split}"
+                met = "met" if fmean(report.values["mR"] for report in group) >= goal else "missed"
+                rows.append(
+                    [title, f"`{model}`", rerank, mean_with_spread(group), f"{goal:g}", met]
+                )
+    return markdown_table(["Data", "Model", "Rerank", "mR", "Goal", ""], rows)
 
 
 def data_title(data: str, split: str, images: int) -> str:
@@ -327,7 +348,7 @@ def recalls(values: Iterable[float]) -> str:
 
 
 def support_table(found: Mapping[str, Any]) -> str:
-    """Return README's table of the versions that were tried and how it went."""
+    """Return the table of the versions that were tried and how it went."""
     sets = ("oldest", "newest")
     rows = [
         [library, f"`{allowed}`", *(found[each]["versions"][library] for each in sets)]
@@ -344,10 +365,16 @@ def documents() -> dict[Path, str]:
     games = [scoring_of(name, pointing_game.MEASURED) for name in pointing_game.MODELS]
     proposals = scoring_of(proposal_recall.MODEL, proposal_recall.MEASURED)
     blocks = {
-        ROOT / "README.md": {
-            "engines": vector_search.table(read(RESULTS / "vector_search.json")),
-            "results": headline(reports),
-            "support": support_table(read(RESULTS / "versions.json")),
+        ROOT / "README.md": {"results": headline(reports, SHIPPED, NEAREST)},
+        ROOT / "docs" / "results.md": {"results": headline(reports)},
+        ROOT / "docs" / "engines.md": {
+            "engines": vector_search.table(read(RESULTS / "vector_search.json"))
+        },
+        ROOT / "docs" / "speed.md": {"speed": speed_table.table(goals=False)},
+        ROOT / "docs" / "versions.md": {"support": support_table(read(RESULTS / "versions.json"))},
+        RESULTS / "GOALS.md": {
+            "accuracy": goals_table(reports),
+            "speed": speed_table.table(goals=True),
         },
         RESULTS / "TABLES.md": {"results": tables(reports)},
         RESULTS / "ABLATIONS.md": {"ablations": ablations.table(ablations.read_runs())},

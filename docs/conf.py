@@ -1,19 +1,22 @@
-"""Settings of the API reference: ``sphinx-build -W --keep-going docs docs/_build``."""
+"""Settings of the documentation site: ``sphinx-build -W --keep-going docs docs/_build``."""
 
 project = "rsctir_hf"
 author = "the authors of rsctir_hf"
 html_title = "rsctir_hf"
+html_theme = "furo"
 extensions = [
+    "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
 ]
 templates_path = ["templates"]
-exclude_patterns = ["_build", "templates", "*.md"]
+exclude_patterns = ["_build", "templates"]
+myst_heading_anchors = 3
 
 autosummary_generate = True
 autosummary_ignore_module_all = True
-# Programs and not a library; README and --help describe them.
+# Programs and not a library; pages of their own and --help describe them.
 autosummary_context = {"programs": ["ui", "cli"]}
 autodoc_default_options = {
     "members": True,

@@ -126,6 +126,16 @@ def test_no_folder_imports_in_a_circle():
     assert not list(nx.simple_cycles(modules))
 
 
+def test_the_page_on_architecture_has_every_room_on_its_floor():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ")[1] for line in page.splitlines() if re.match(r"\| \w+ \| `", line)]
+    assert [tuple(re.findall(r"`([\w.]+)`", row)) for row in rows] == [
+        (*FLOORS[0], *FLOORS[1]),
+        *FLOORS[2:-1],
+        FLOORS[-1][1:],  # the folder that the three lie in
+    ]
+
+
 def test_the_root_is_small_and_so_is_the_package():
     assert len(list((ROOT / PACKAGE).glob("*.py"))) <= MOST_IN_ROOT
     lines = sum(file.read_text(encoding="utf-8").count("\n") for file in PACKAGE_FILES)

@@ -18,6 +18,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"```bash\n(.*?)\n```", README, flags=re.DOTALL)
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "training" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 TEXT_SUFFIXES = {"", ".cfg", ".json", ".jsonl", ".md", ".py", ".toml", ".txt", ".yaml", ".yml"}
 MEGABYTE = 1_000_000
 WEIGHTS_LIMIT = 130 * MEGABYTE
@@ -59,17 +64,27 @@ def test_readme_opens_with_one_line_that_starts_the_demo_and_one_that_passes_the
     assert tests.endswith(" -m pytest")
 
 
-def test_files_that_readme_commands_name_exist():
-    named = re.findall(r"python (\S+\.py)|training/run\.py (\S+\.yaml)", "\n".join(COMMANDS))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_files_that_commands_of_a_page_name_exist(page):
+    commands = "\n".join(commands_of(page))
+    named = re.findall(r"python (\S+\.py)|training/run\.py (\S+\.yaml)", commands)
     files = {name for pair in named for name in pair if name}
-    assert {"app.py", "training/run.py"} <= files
+    if page == ROOT / "README.md":
+        assert {"app.py", "training/run.py"} <= files
     assert [name for name in sorted(files) if not (ROOT / name).is_file()] == []
 
 
-def test_command_lines_of_the_readme_use_options_that_exist():
+def commands_of(page):
+    return re.findall(r"```bash\n(.*?)\n```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_command_lines_of_a_page_use_options_that_exist(page):
     commands = typer.main.get_command(app).commands
-    lines = [line.split() for line in "\n".join(COMMANDS).splitlines() if "rsctir " in line[:7]]
-    assert {line[1] for line in lines} == set(commands)
+    text = "\n".join(commands_of(page))
+    lines = [line.split() for line in text.splitlines() if "rsctir " in line[:7]]
+    if page.stem == "command_line":
+        assert {line[1] for line in lines} == set(commands)
     for _, name, *words in lines:
         known = {option for parameter in commands[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, name

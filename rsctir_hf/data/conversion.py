@@ -37,13 +37,13 @@ def convert(
     there at the end, so a broken run leaves nothing that looks finished.
 
     Args:
-        name: the benchmark, as for :func:`~rsctir_hf.data.benchmarks.load_benchmark`.
-        source: as there.
+        name: ``ucm``, ``rsicd``, ``rsitmd`` or ``sydney``.
+        source: a release folder, imagefolder, folder of Parquet files, or Hub id.
         output: a folder that does not exist yet, or is empty.
         format: ``imagefolder`` (SPLIT/metadata.jsonl and the pictures) or ``parquet``
             (data/SPLIT-00000-of-00001.parquet with the pictures inside).
-        images: as there.
-        complete: as there.
+        images: the picture folder of a release, if it lies elsewhere.
+        complete: refuse a release without the official number of pictures.
 
     Returns:
         The number of pictures written for each split.

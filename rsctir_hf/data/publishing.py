@@ -40,12 +40,12 @@ def push_benchmark(
     and checked before anything is sent, and an interrupted push commits nothing.
 
     Args:
-        name: the benchmark, as for :func:`~rsctir_hf.data.benchmarks.load_benchmark`.
-        source: as there.
+        name: ``ucm``, ``rsicd``, ``rsitmd`` or ``sydney``.
+        source: a release folder, imagefolder, folder of Parquet files, or Hub id.
         repo_id: ``OWNER/NAME`` on the Hub.
         private: make a new repository private.
-        images: as for ``load_benchmark``.
-        complete: as there.
+        images: the picture folder of a release, if it lies elsewhere.
+        complete: refuse a release without the official number of pictures.
 
     Returns:
         The number of pictures pushed for each split.

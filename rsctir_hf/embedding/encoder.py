@@ -116,7 +116,8 @@ class Encoder:
             ModelLoadError: nothing there, files missing, damaged or not fitting each other, weights
                 as pickles only, a model of a newer version or that is no dual encoder, no such
                 device here, or the Hub refuses or cannot be reached.
-            RegionsError, UnsupportedError: see the class.
+            RegionsError: no such regions.
+            UnsupportedError: a proposer for a model that takes no regions.
         """
         check_device(device)
         files = find_model_files(source, revision=revision)

@@ -90,8 +90,9 @@ class Retriever:
         ``vector_index.opening``.
 
         Raises:
-            ModelLoadError, RegionsError, UnsupportedError: see ``Encoder.from_pretrained``.
-            IndexMismatchError, MissingDependencyError, IndexUnavailableError: see ``open_index``.
+            ModelLoadError, RegionsError, UnsupportedError: the model cannot be loaded or used so.
+            IndexMismatchError: the index there is damaged.
+            MissingDependencyError, IndexUnavailableError: a package, or the server, is absent.
         """
         index = open_index(engine)  # before the long load
         return cls(Encoder.from_pretrained(source, **options), bank=bank, index=index)
@@ -119,7 +120,7 @@ class Retriever:
         Raises:
             ModelLoadError: the model cannot be loaded.
             IndexMismatchError: no index there, or made with another model or other regions.
-            MissingDependencyError, IndexUnavailableError: see ``open_index``.
+            MissingDependencyError, IndexUnavailableError: a package, or the server, is absent.
         """
         index = folder
         if isinstance(index, str | Path):
@@ -276,7 +277,8 @@ class Retriever:
 
         Raises:
             QueryError: no caption bank; unknown rerank; SMR or MR with an empty gallery.
-            ImageReadError, UnsupportedError: see ``search``.
+            ImageReadError: the picture cannot be read.
+            UnsupportedError: the model cannot judge pairs, or its detector not this picture.
         """
         check_rerank(rerank)
         check_top_k(top_k)

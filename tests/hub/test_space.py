@@ -16,7 +16,7 @@ from rsctir_hf.ui.server import settings
 from tests.app_server import running_app
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "app.md").read_text(encoding="utf-8")
 MODELS = {"checkpoints/cmpagl-rs", "checkpoints/galr-rs"}
 
 
@@ -106,8 +106,8 @@ def test_a_dry_run_lists_the_files_and_uploads_nothing(space, capsys):
     assert total.startswith(f"{len(listed)} files, ")
 
 
-def test_the_readme_lists_the_environment_variables_of_the_app():
-    listed = re.findall(r"^\| `(RSCTIR_\w+)` \|", README, flags=re.MULTILINE)
+def test_the_page_of_the_app_lists_the_environment_variables_of_the_app():
+    listed = re.findall(r"^\| `(RSCTIR_\w+)` \|", PAGE, flags=re.MULTILINE)
     assert tuple(listed) == VARIABLES
 
 

@@ -1,0 +1,103 @@
+"""The pages in docs/: their snippets run, their commands exist, and nothing is left out of them."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rsctir_hf.sample import sample_folder
+from tests.conftest import ROOT
+
+pytest.importorskip("rasterio", reason="a page searches a raster; it needs the extra 'geo'")
+
+from tests.geo.rasters import write
+
+DOCS = ROOT / "docs"
+TASKS = sorted((DOCS / "tasks").glob("*.md"))
+LINKED = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *TASKS]
+MOST_WORDS = 1500
+MOST_BYTES = 400_000  # of the picture of the app
+
+
+def text_of(file):
+    return file.read_text(encoding="utf-8")
+
+
+def snippets(file):
+    return "\n".join(re.findall(r"```python\n(.*?)```", text_of(file), re.DOTALL))
+
+
+def town(file):
+    """A raster of four drawn scenes at 0.3 m a pixel."""
+    pictures = sorted(sample_folder().glob("*.jpg"))[:4]
+    sides = [np.asarray(Image.open(each).convert("RGB").resize((256, 256))) for each in pictures]
+    mosaic = np.concatenate([np.concatenate(sides[:2]), np.concatenate(sides[2:])], axis=1)
+    write(file, np.ascontiguousarray(mosaic.transpose(2, 0, 1)))
+
+
+@pytest.mark.slow
+def test_the_snippets_of_readme_and_task_pages_run_as_they_stand(tmp_path, all_checkpoints):
+    for name in ("checkpoints", "training", "drawn_scenes", "model_cards"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    pictures = sorted(sample_folder().glob("*.jpg"))[:4]
+    for folder in (tmp_path / "my_pictures", tmp_path / "folder" / "of" / "pictures"):
+        folder.mkdir(parents=True)
+        for picture in pictures:
+            shutil.copy(picture, folder)
+    shutil.copy(pictures[0], tmp_path / "picture.jpg")
+    shutil.copy(pictures[1], tmp_path / "other.jpg")
+    town(tmp_path / "town.tif")
+    pages = [ROOT / "README.md", *TASKS]
+    code = "\n".join(f"print('== {page.stem}')\n{snippets(page)}" for page in pages)
+    path = f"import sys; sys.path[:0] = ['', {str(ROOT)!r}]\n"
+    done = subprocess.run(
+        [sys.executable, "-c", path + code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-2000:]
+    assert re.findall("^== (.+)$", done.stdout, re.MULTILINE) == [page.stem for page in pages]
+    assert re.search(r"^mR \d", done.stdout, re.MULTILINE)
+    assert {"model.safetensors", "results.json"} <= {
+        f.name for f in tmp_path.glob("outputs/mine/*")
+    }
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.stem)
+def test_what_a_page_links_to_is_there(page):
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text_of(page))
+    own = [link for link in links if "://" not in link]
+    assert not [link for link in own if not (page.parent / link).exists()]
+
+
+def test_every_page_is_on_the_site():
+    listed = re.findall(r"^([a-z_/]+)$", text_of(DOCS / "index.md"), re.MULTILINE)
+    pages = {f.relative_to(DOCS).with_suffix("").as_posix() for f in (*DOCS.glob("*.*"), *TASKS)
+             if f.suffix in (".md", ".rst")}  # fmt: skip
+    assert set(listed) == pages - {"index"}
+
+
+def test_every_recipe_is_listed_with_what_it_is():
+    listed = re.findall(r"^\| `(\S+\.yaml)` \| [\w`]", text_of(DOCS / "recipes.md"), re.MULTILINE)
+    recipes = ROOT / "training" / "recipes"
+    files = [file.relative_to(recipes).as_posix() for file in recipes.rglob("*.yaml")]
+    assert sorted(listed) == sorted(files)
+
+
+def test_the_readme_is_short_and_its_picture_small():
+    words = text_of(ROOT / "README.md").split("---\n", 2)[2].split()
+    assert len(words) <= MOST_WORDS
+    assert (DOCS / "app.png").stat().st_size < MOST_BYTES
+
+
+def test_the_readme_keeps_its_order():
+    order = ["```bash", "docs/app.png", "## What it is", "## Python", "## Map", "## Command line"]
+    order += ["## Scenes", "## Hub and Space", "## Training", "## Results", "## Licences"]
+    places = [text_of(ROOT / "README.md").find(each) for each in [*order, "## Citation"]]
+    assert -1 not in places and places == sorted(places)
