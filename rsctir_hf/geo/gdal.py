@@ -56,12 +56,11 @@ def opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[A
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
             # Nobody takes an absolute path for an address; rasterio.open takes only one driver.
-            if address:
-                source = rasterio.open(text)
-            elif formats:
-                source = rasterio.DatasetReader(os.path.abspath(path), driver=list(formats))
+            place = text if address else os.path.abspath(path)
+            if formats and not address:
+                source = rasterio.DatasetReader(place, driver=list(formats))
             else:
-                source = rasterio.open(os.path.abspath(path))
+                source = rasterio.open(place)
         except rasterio.errors.RasterioError as error:
             raise RasterError(
                 f"{Path(text).name} is not a raster that can be opened, or it is damaged "

@@ -1,15 +1,14 @@
 """Rasters through rasterio: what a file holds, windows of it as RGB pictures.
 
-A raster is read window by window, never as a whole, so it may
-be larger than memory. 8-bit values are taken as they are; all others are stretched, band by band,
-so that the 2nd and 98th percentile of the whole raster become black and white: the same for every
-window, or neighbours would not match.
+A raster is read window by window, so it may be larger than memory. 8-bit values are taken as they
+are; all others are stretched, band by band, so that the 2nd and 98th percentile of the whole raster
+become black and white: the same for every window, or neighbours would not match.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -99,23 +98,18 @@ class TileReader:
 
     def __init__(self, raster: Raster) -> None:
         self.raster = raster
-        self._opening = opened(raster.path, [raster.driver])
+        self._opening = ExitStack()
 
     def __enter__(self) -> "TileReader":
-        self._source = self._opening.__enter__()
+        self._source = self._opening.enter_context(opened(self.raster.path, [self.raster.driver]))
         kinds = self._source.mask_flag_enums
         self._masked = any(
             "all_valid" not in [kind.name for kind in kinds[band - 1]] for band in self.raster.bands
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._opening.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:  # noqa: ANN401 - its three arguments
+        self._opening.__exit__(*error)
 
     def read(self, window: Window, size: Size) -> Tile:
         """Read a window, resampled to ``size`` (width, height) pixels.
@@ -217,11 +211,14 @@ def open_raster(
     if formats and is_address(str(path)):
         raise RasterError(f"{path} is not a raster file of this machine; only such files are read.")
     with opened(path, formats) as source:
-        _check_pixels(source, Path(path).name, most_pixels)
+        if most_pixels is not None and source.width * source.height > most_pixels:
+            raise RasterError(
+                f"{Path(path).name} has {source.width:,} x {source.height:,} pixels; at most "
+                f"{most_pixels / 1e6:,.0f} million are taken here. Cut it (gdal_translate "
+                "-srcwin), or search it on the command line: rsctir scene --raster FILE."
+            )
         chosen, band_note = _choose_bands(source, bands)
         transform, crs, gsd = place_of(source)
-        palette = _palette(source, chosen)
-        notes = [note for note in (band_note, None if crs else _NO_CRS) if note]
         raster = Raster(
             path=str(path),
             driver=source.driver,
@@ -231,8 +228,8 @@ def open_raster(
             crs=crs,
             gsd=gsd,
             stretch=None,
-            palette=palette,
-            notes=tuple(notes),
+            palette=_palette(source, chosen),
+            notes=tuple(note for note in (band_note, None if crs else _NO_CRS) if note),
         )
         kinds = {source.dtypes[band - 1] for band in chosen}
     if kinds == {"uint8"}:
@@ -272,16 +269,6 @@ def overview(raster: Raster, *, side: int) -> Image.Image:
     if shown is None:
         raise RasterError(_nothing(raster.name))
     return shown
-
-
-def _check_pixels(source: Any, name: str, most_pixels: int | None) -> None:  # noqa: ANN401
-    """Raise ``RasterError`` where a raster has more pixels than are taken."""
-    if most_pixels is not None and source.width * source.height > most_pixels:
-        raise RasterError(
-            f"{name} has {source.width:,} x {source.height:,} pixels; at most "
-            f"{most_pixels / 1e6:,.0f} million are taken here. Cut it (gdal_translate -srcwin), or "
-            "search it on the command line: rsctir scene --raster FILE."
-        )
 
 
 def _choose_bands(

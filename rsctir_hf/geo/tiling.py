@@ -55,19 +55,6 @@ class Window:
         return self.col + self.width / 2, self.row + self.height / 2
 
 
-@dataclass(frozen=True)
-class Merged:
-    """A window and those that show the same thing.
-
-    Attributes:
-        best: row of the best window.
-        members: rows of all of them, the best first.
-    """
-
-    best: int
-    members: tuple[int, ...]
-
-
 def tile_windows(size: Size, side: Size, *, overlap: float) -> list[Window]:
     """Cover a raster with windows of one size, row by row.
 
@@ -109,8 +96,8 @@ def merge_windows(
     *,
     top_k: int,
     share: float = MERGE_SHARE,
-) -> list[Merged]:
-    """Return the ``top_k`` best hits, each with the windows that overlap it (our reading).
+) -> list[tuple[int, ...]]:
+    """Return the ``top_k`` best hits: rows of a window and those that overlap it (our reading).
 
     Greedy non-maximum suppression: the best window becomes a hit and takes in all that it covers
     by ``share`` of their area or more, then the best of the rest. A hit keeps the box of its best
@@ -119,7 +106,7 @@ def merge_windows(
     boxes = np.array([window.box for window in windows], float).reshape(-1, 4)  # (n, 4)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     free = np.ones(len(boxes), bool)
-    merged: list[Merged] = []
+    merged: list[tuple[int, ...]] = []
     for best in np.argsort(-scores, kind="stable"):
         if len(merged) == top_k:
             break
@@ -130,7 +117,7 @@ def merge_windows(
         shared = np.maximum(lower_right - upper_left, 0).prod(axis=1)  # (n,)
         taken = free & (shared >= share * areas) & (shared > 0)
         others = np.flatnonzero(taken & (np.arange(len(boxes)) != best))
-        merged.append(Merged(int(best), (int(best), *others.tolist())))
+        merged.append((int(best), *others.tolist()))
         free &= ~taken
     return merged
 

@@ -130,8 +130,8 @@ class SceneIndex:
         return SceneAnswer(
             raster=self.raster,
             hits=tuple(
-                self._hit(rank, by_row[one.best], len(one.members))
-                for rank, one in enumerate(merged, start=1)
+                self._hit(rank, by_row[rows[0]], len(rows))
+                for rank, rows in enumerate(merged, start=1)
             ),
             windows=self.windows,
             scores=scores,

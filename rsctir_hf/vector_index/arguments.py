@@ -7,12 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rsctir_hf.errors import (
-    IndexMismatchError,
-    QueryError,
-    UnknownItemError,
-    UnsupportedError,
-)
+from rsctir_hf.errors import IndexMismatchError, QueryError, UnknownItemError, UnsupportedError
 
 Scalar = str | int | float | bool
 Metadata = Mapping[str, Scalar]
@@ -44,17 +39,6 @@ def checked_vectors(vectors: Tensor, *, dimension: int | None) -> Tensor:
             "length, for example with torch.nn.functional.normalize."
         )
     return plain
-
-
-def checked_query(queries: Tensor, top_k: int, *, dimension: int | None) -> Tensor:
-    """Return queries (Q, D) as ``checked_vectors`` does.
-
-    Raises:
-        QueryError, IndexMismatchError: see there; or ``top_k`` below 1.
-    """
-    if top_k < 1:
-        raise QueryError(f"top_k is {top_k}; expected 1 or more.")
-    return checked_vectors(queries, dimension=dimension)
 
 
 def id_list(ids: Sequence[int] | Tensor) -> list[int]:

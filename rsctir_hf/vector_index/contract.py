@@ -16,7 +16,6 @@ from rsctir_hf.vector_index.arguments import (
     Metadata,
     Scalar,
     checked_metadata,
-    checked_query,
     checked_vectors,
     distinct_ids,
     id_list,
@@ -308,9 +307,11 @@ class VectorIndex(ABC):
         others end in score -inf and id -1. Among equal scores the lower id comes first, where the
         index gave the ids.
         """
+        if top_k < 1:
+            raise QueryError(f"top_k is {top_k}; expected 1 or more.")
         with self._together():
             known = self.dimension
-            asked = checked_query(queries, top_k, dimension=known)
+            asked = checked_vectors(queries, dimension=known)
             if known is None or len(asked) == 0:
                 return no_hits(len(asked))
             return self._search(asked, top_k, only)

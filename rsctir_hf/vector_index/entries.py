@@ -48,8 +48,9 @@ class Records:
     def ids(self) -> NDArray[np.int64]:
         """The id of each row (rows,), -1 or the older one where it was forgotten."""
         if len(self._ids) < self.rows:
-            newer = [-1 if entry is None else entry.id for entry in self._newer(self._ids)]
-            self._ids = np.concatenate([self._ids, np.array(newer, np.int64)])
+            newer = self._entries[len(self._ids) :]
+            newer_ids = [-1 if entry is None else entry.id for entry in newer]
+            self._ids = np.concatenate([self._ids, np.array(newer_ids, np.int64)])
         return self._ids
 
     def append(self, batch: Batch) -> list[int]:
@@ -147,10 +148,6 @@ class Records:
             raise IndexMismatchError(f"{path} lists an id twice. Build the index anew.")
         return records
 
-    def _newer(self, column: NDArray[Any]) -> list[Entry | None]:
-        """Return the entries of the rows that a column does not reach yet."""
-        return self._entries[len(column) :]
-
     def _coded(self, name: str) -> tuple[NDArray[np.int64], dict[tuple[bool, Scalar], int]]:
         """Number the values of one name: a code for each row, -1 where absent."""
         codes, known = self._codes.get(name, (np.zeros(0, np.int64), {}))
@@ -159,7 +156,7 @@ class Records:
                 known.setdefault(typed(entry.metadata[name]), len(known))
                 if entry and name in entry.metadata
                 else -1
-                for entry in self._newer(codes)
+                for entry in self._entries[len(codes) :]
             ]
             codes = np.concatenate([codes, np.array(newer, np.int64)])
             self._codes[name] = codes, known
@@ -170,7 +167,7 @@ class Records:
         if len(self._boxes) < self.rows:
             newer = [
                 entry.box.corners if entry and entry.box else _NO_BOX
-                for entry in self._newer(self._boxes)
+                for entry in self._entries[len(self._boxes) :]
             ]
             self._boxes = np.concatenate([self._boxes, np.array(newer)])
         min_x, min_y, max_x, max_y = self._boxes.T

@@ -124,7 +124,8 @@ def write_folder(
     """
     with only_writer(folder, patience=_PATIENCE):
         older = _saved_there(folder)
-        if loaded and _same(loaded.parent, folder) and older and not _same(older.data, loaded):
+        came_from_here = loaded is not None and loaded.parent.resolve() == folder.resolve()
+        if loaded and came_from_here and older and older.data.name != loaded.name:
             raise FolderBusyError(
                 f"Another process has saved an index in {folder} since this one was loaded; saving "
                 "now would lose its changes. Load the index again and repeat yours, or save "
@@ -156,10 +157,6 @@ def _saved_there(folder: Path) -> SavedIndex | None:
         return read_folder(folder)
     except IndexMismatchError:
         return None
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
 
 
 def _remove_others(folder: Path, data: Path, *, former: Sequence[str]) -> None:

@@ -151,11 +151,7 @@ class MilvusIndex(VectorIndex):
         return torch.tensor(kept, dtype=torch.int64)
 
     def save(self, folder: Path | None = None) -> None:
-        """Flush what was added.
-
-        Raises:
-            UnsupportedError: a folder; the server keeps the index.
-        """
+        """Flush what was added; see ``contract.VectorIndex.save``."""
         refuse_folder(folder, self.place)
         with self._answering() as client:
             self._flush(client)

@@ -140,11 +140,7 @@ class PostgresIndex(VectorIndex):
         return torch.tensor([row[0] for row in rows], dtype=torch.int64)
 
     def save(self, folder: Path | None = None) -> None:
-        """Build the HNSW graph where there is none, and the statistics that filters need.
-
-        Raises:
-            UnsupportedError: a folder; what was added is in the database already.
-        """
+        """Build the HNSW graph where there is none, and the statistics that filters need."""
         refuse_folder(folder, self.place)
         with self._together():
             if self.dimension is None:
@@ -181,23 +177,19 @@ class PostgresIndex(VectorIndex):
             elif batch.ids is not None:
                 held = self._session.fetch("SELECT id FROM {table} WHERE id = ANY(%s)", [batch.ids])
                 refuse_held([row[0] for row in held])
-            ids = self._free_ids(len(batch.vectors)) if batch.ids is None else batch.ids
+            ids = batch.ids
+            if ids is None:
+                first = self._session.fetch("SELECT coalesce(max(id) + 1, 0) FROM {table}")[0][0]
+                ids = list(range(first, first + len(batch.vectors)))
             corners = [box.corners if box else (None,) * 4 for box in batch.boxes]
             columns = zip(ids, batch.vectors.numpy(), batch.metadata, corners, strict=True)
             self._session.copy(
                 "COPY {table} (id, embedding, metadata, min_x, min_y, max_x, max_y) "
                 "FROM STDIN (FORMAT BINARY)",
                 ["int8", "halfvec", "jsonb", *["float8"] * 4],
-                (
-                    [one, HalfVector(vector), Jsonb(said), *box]
-                    for one, vector, said, box in columns
-                ),
+                ((one, HalfVector(vec), Jsonb(said), *box) for one, vec, said, box in columns),
             )
         return ids
-
-    def _free_ids(self, count: int) -> list[int]:
-        first = self._session.fetch("SELECT coalesce(max(id) + 1, 0) FROM {table}")[0][0]
-        return list(range(first, first + count))
 
     def _forget(self, ids: list[int]) -> None:
         with self._together():
@@ -219,11 +211,7 @@ class PostgresIndex(VectorIndex):
         return [entries[one] for one in ids]
 
     def _rows(self, ids: list[int], columns: str) -> list[Any]:
-        """Fetch columns, ``id`` first, of every one of ``ids``.
-
-        Raises:
-            UnknownItemError: there is no such row.
-        """
+        """Fetch columns, ``id`` first, of ``ids``; refuses where one is unknown."""
         found: list[Any] = []
         with self._together():
             if ids and self.dimension is not None:
@@ -248,14 +236,12 @@ class PostgresIndex(VectorIndex):
 
     def _tune(self, top_k: int) -> None:
         """Set, for this transaction, how far a search walks."""
-        settings = {
-            "hnsw.ef_search": min(max(_EF_SEARCH, top_k), _LARGEST_EF),
-            "hnsw.iterative_scan": "strict_order",
-            "hnsw.max_scan_tuples": _SCANNED_TUPLES,
-        }
-        calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
-        values = [str(part) for setting in settings.items() for part in setting]
-        self._session.execute(f"SELECT {calls}", values)
+        self._session.execute(
+            "SET LOCAL hnsw.ef_search = {ef}; SET LOCAL hnsw.iterative_scan = strict_order; "
+            "SET LOCAL hnsw.max_scan_tuples = {most}",
+            ef=sql.Literal(min(max(_EF_SEARCH, top_k), _LARGEST_EF)),
+            most=sql.Literal(_SCANNED_TUPLES),
+        )
 
     def _nearest(self, queries: Tensor, top_k: int, only: SearchFilter | None) -> list[Any]:
         """Fetch (query, id, score) of the nearest."""
@@ -286,15 +272,10 @@ class PostgresIndex(VectorIndex):
             "max_x double precision, max_y double precision)",
             d=sql.Literal(dimension),
         )
-        for suffix, method in (
-            ("metadata", "gin (metadata jsonb_path_ops)"),
-            ("box", "gist (box(point(min_x, min_y), point(max_x, max_y)))"),
-        ):
-            self._session.execute(
-                "CREATE INDEX {name} ON {table} USING {method}",
-                name=sql.Identifier(f"{self.table}_{suffix}"),
-                method=sql.SQL(method),
-            )
+        self._session.execute("CREATE INDEX ON {table} USING gin (metadata jsonb_path_ops)")
+        self._session.execute(
+            "CREATE INDEX ON {table} USING gist (box(point(min_x, min_y), point(max_x, max_y)))"
+        )
         if self._session.fetch("SELECT 1 FROM pg_extension WHERE extname = 'postgis'"):
             self._session.execute(
                 "ALTER TABLE {table} ADD COLUMN geom geometry(Polygon, 4326) GENERATED ALWAYS AS "

@@ -33,34 +33,24 @@ def measure_recall(
         return EXACT
     if len(index) <= top_k:
         raise QueryError(f"The index holds {len(index)} vectors; recall@{top_k} needs more.")
-    own = None if queries is not None else index.ids(most=sample)
-    asked = index.vectors_of(own) if own is not None else queries
-    if asked is None:
-        raise QueryError("There is nothing to ask with.")
-    true_scores, true_ids = _nearest_of_all(index, asked, top_k + (own is not None))
-    scores, ids = index.search(asked, top_k + (own is not None))
+    if queries is None:
+        itself, most, asked_with = index.ids(most=sample), top_k + 1, "of its own vectors"
+        queries = index.vectors_of(itself)
+    else:
+        itself, most, asked_with = torch.full((len(queries),), -1), top_k, "given queries"
+    true_scores, true_ids = _nearest_of_all(index, queries, most)
+    scores, ids = index.search(queries, most)
     shares = []
-    for row in range(len(asked)):
-        itself = -1 if own is None else int(own[row])
-        shares.append(
-            _share_found(
-                scores[row][ids[row] != itself][:top_k],
-                ids[row][ids[row] != itself][:top_k],
-                true_scores[row][true_ids[row] != itself][:top_k],
-                true_ids[row][true_ids[row] != itself][:top_k],
-            )
-        )
-    asked_with = "given queries" if own is None else "of its own vectors"
-    how = f"recall@{top_k} measured with {len(asked)} {asked_with} among {len(index):,} vectors"
+    for row, one in enumerate(itself):
+        true_others, others = true_ids[row] != one, ids[row] != one
+        nearest = true_ids[row][true_others][:top_k]
+        last = true_scores[row][true_others][:top_k][-1]  # what ties with it is as good
+        found = torch.isin(ids[row], nearest) | (scores[row] >= last)
+        shares.append(float(found[others][:top_k].sum()) / len(nearest))
+    how = f"recall@{top_k} measured with {len(queries)} {asked_with} among {len(index):,} vectors"
     recall = Recall(sum(shares) / len(shares), how)
     index.record = {**index.record, "recall": asdict(recall)}
     return recall
-
-
-def _share_found(scores: Tensor, ids: Tensor, true_scores: Tensor, true_ids: Tensor) -> float:
-    """Return the share of the true (k,) that was found; one that ties with the last is as good."""
-    found = torch.isin(ids, true_ids) | (scores >= true_scores[-1])
-    return min(1.0, float(found.sum()) / len(true_ids))
 
 
 def _nearest_of_all(index: VectorIndex, queries: Tensor, top_k: int) -> tuple[Tensor, Tensor]:

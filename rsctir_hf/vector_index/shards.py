@@ -78,12 +78,8 @@ def unit_vectors_of(rows: pa.Table) -> Tensor:
 
     float32 is to the last bit what the model gave; half precision has lost the unit length.
     """
-    vectors = vectors_of(rows)
-    return (
-        vectors
-        if rows.schema.field("embedding").type.value_type == pa.float32()
-        else (normalize(vectors, dim=-1))
-    )
+    exact = rows.schema.field("embedding").type.value_type == pa.float32()
+    return vectors_of(rows) if exact else normalize(vectors_of(rows), dim=-1)
 
 
 def read_vectors(folder: Path, names: Sequence[str]) -> Iterator[Tensor]:
@@ -135,12 +131,8 @@ def write_vectors(folder: Path, vectors: Tensor) -> list[str]:
     Raises:
         StorageError: they cannot be written.
     """
-    kept = max(
-        (_holding(folder, names, vectors) for names in named_shards(folder).values()),
-        key=lambda found: found[1],
-        default=([], 0),
-    )
-    names, done = kept
+    found = [_holding(folder, names, vectors) for names in named_shards(folder).values()]
+    names, done = max(found, key=lambda kept: kept[1], default=([], 0))
     (folder / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
     writer = ShardWriter(folder / SHARDS_FOLDER)
     for start in range(done, len(vectors), SHARD_ROWS):
