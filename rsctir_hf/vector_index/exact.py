@@ -68,7 +68,6 @@ class ExactIndex(MemoryIndex):
         self._parts.append(vectors)
 
     def _matrix(self) -> Tensor:
-        with self._lock:
-            if len(self._parts) > 1:
-                self._parts = [torch.cat(self._parts)]
-            return self._parts[0] if self._parts else torch.zeros(0, 0)
+        if len(self._parts) > 1:
+            self._parts = [torch.cat(self._parts)]
+        return self._parts[0] if self._parts else torch.zeros(0, 0)

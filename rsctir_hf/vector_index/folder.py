@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from rsctir_hf.errors import FolderBusyError, IndexMismatchError, RsctirError, S
 from rsctir_hf.files.atomic import only_writer, parse_json, write_atomically
 from rsctir_hf.vector_index.shards import (
     own_shards,
-    read_vectors,
     remove_unnamed_shards,
     write_vectors,
 )
@@ -52,14 +51,6 @@ class SavedIndex:
     record: dict[str, Any]
     data: Path
     shards: tuple[str, ...]
-
-    def vectors(self) -> Iterator[Tensor]:
-        """Yield the vectors (n, D) of each shard, in order.
-
-        Raises:
-            IndexMismatchError: one is missing or damaged.
-        """
-        return read_vectors(self.data.parent, self.shards)
 
 
 def read_folder(folder: Path) -> SavedIndex:

@@ -17,6 +17,7 @@ from torch import Tensor
 from rsctir_hf.errors import IndexMismatchError, MissingDependencyError
 from rsctir_hf.vector_index.folder import SavedIndex
 from rsctir_hf.vector_index.memory import MemoryIndex
+from rsctir_hf.vector_index.shards import read_vectors
 
 try:
     import faiss
@@ -115,7 +116,7 @@ class HNSWIndex(MemoryIndex):
                 f"{path} is damaged ({str(error).splitlines()[0]}). Build the index anew."
             ) from error
         self._stored = _library.IndexFlat(graph.d, _library.METRIC_INNER_PRODUCT)
-        for vectors in saved.vectors():
+        for vectors in read_vectors(saved.data.parent, saved.shards):
             self._stored.add(vectors.numpy())
         if self._stored.ntotal != graph.ntotal:
             raise IndexMismatchError(

@@ -20,6 +20,7 @@ from rsctir_hf.vector_index.contract import Batch, Entry, SearchFilter, VectorIn
 from rsctir_hf.vector_index.entries import Records
 from rsctir_hf.vector_index.folder import SavedIndex, write_folder
 from rsctir_hf.vector_index.nearest import evenly_spaced, in_order, nearest_rows
+from rsctir_hf.vector_index.shards import read_vectors
 
 _TOO_MANY_TOMBSTONES = 0.2  # share of the rows
 
@@ -195,5 +196,5 @@ class MemoryIndex(VectorIndex):
         Raises:
             IndexMismatchError: missing or damaged.
         """
-        for vectors in saved.vectors():
+        for vectors in read_vectors(saved.data.parent, saved.shards):
             self._take_in(vectors)

@@ -177,7 +177,11 @@ class MilvusIndex(VectorIndex):
                 refuse_held(sorted(self._rows(batch.ids, ["id"])))
             if self.dimension is None:
                 self._create(client, batch.vectors.shape[1])
-            ids = batch.ids or self._free_ids(len(batch.vectors))
+            ids = batch.ids
+            if ids is None:
+                first = max(self._last_id + 1, time.time_ns() // 1000)
+                ids = list(range(first, first + len(batch.vectors)))
+                self._last_id = ids[-1]
             rows = [
                 {"id": one, "embedding": vector, "metadata": metadata}
                 | {PATH: path_column(metadata.get(PATH))}
@@ -288,11 +292,6 @@ class MilvusIndex(VectorIndex):
         if self._unflushed:
             client.flush(self._name)
             self._unflushed = False
-
-    def _free_ids(self, count: int) -> list[int]:
-        first = max(self._last_id + 1, time.time_ns() // 1000)
-        self._last_id = first + count - 1
-        return list(range(first, first + count))
 
     def _rows(self, ids: list[int], fields: list[str]) -> dict[int, dict[str, Any]]:
         """Fetch fields, ``id`` among them, of those of ``ids`` that are there, by id."""
