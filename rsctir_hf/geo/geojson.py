@@ -1,6 +1,6 @@
 """Boxes on the map as GeoJSON (RFC 7946): longitude before latitude, outer rings anticlockwise."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 Point = tuple[float, float]  # longitude, latitude in degrees
@@ -34,16 +34,6 @@ def bounding_box(corners: Sequence[Point]) -> Box:
     east = max(longitudes)
     east = east - _WHOLE if east > _HALF else east
     return min(longitudes), min(latitudes), east, max(latitudes)
-
-
-def feature(geometry: Mapping[str, Any] | None, properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one feature; its geometry is None where a raster has no place on the earth."""
-    return {"type": "Feature", "geometry": geometry, "properties": dict(properties)}
-
-
-def feature_collection(features: Iterable[Mapping[str, Any]], **members: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return the whole document; ``members`` are foreign members such as warnings."""
-    return {"type": "FeatureCollection", "features": list(features), **members}
 
 
 def _unrolled(corners: Sequence[Point]) -> list[Point]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctir_hf.files.atomic import replacing
-from rsctir_hf.geo.geojson import Point, feature, feature_collection, polygon
+from rsctir_hf.geo.geojson import Point, polygon
 from rsctir_hf.geo.map_output import write_grid
 from rsctir_hf.geo.raster import Raster
 from rsctir_hf.geo.tiling import Size, Window
@@ -72,23 +72,23 @@ class SceneAnswer:
     def to_geojson(self) -> dict[str, Any]:
         """Return the hits as a GeoJSON FeatureCollection, a polygon each (RFC 7946)."""
         asked = {"text": self.text, "image": self.image, "file": self.raster.name}
-        return feature_collection(
-            (
-                feature(
-                    None if hit.corners is None else polygon(hit.corners),
-                    {
-                        "rank": hit.rank,
-                        "score": round(hit.score, 6),
-                        "rerank_score": hit.rerank_score,
-                        **asked,
-                        "pixels": list(hit.window.box),
-                        "windows": hit.merged,
-                    },
-                )
-                for hit in self.hits
-            ),
-            warnings=list(self.warnings),
-        )
+        features = [
+            {
+                "type": "Feature",
+                "geometry": None if hit.corners is None else polygon(hit.corners),
+                "properties": {
+                    "rank": hit.rank,
+                    "score": round(hit.score, 6),
+                    "rerank_score": hit.rerank_score,
+                    **asked,
+                    "pixels": list(hit.window.box),
+                    "windows": hit.merged,
+                },
+            }
+            for hit in self.hits
+        ]
+        warnings = list(self.warnings)
+        return {"type": "FeatureCollection", "features": features, "warnings": warnings}
 
     def write_geojson(self, path: str | Path) -> None:
         """Write ``to_geojson``; the file appears whole or not at all.

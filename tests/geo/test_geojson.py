@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from rsctir_hf.geo.geojson import bounding_box, feature, feature_collection, polygon
+from rsctir_hf.geo.geojson import bounding_box, polygon
 
 CLOCKWISE = [(9, 45), (10, 45), (10, 44), (9, 44)]
 
@@ -41,10 +41,3 @@ def test_a_box_that_ends_at_the_antimeridian_stays_one():
 def test_a_bounding_box_over_the_antimeridian_has_its_west_above_its_east():
     assert bounding_box([(179, 1), (179, 0), (-179, 0), (-179, 1)]) == (179, 0, -179, 1)
     assert bounding_box(CLOCKWISE) == (9, 44, 10, 45)
-
-
-def test_a_collection_carries_features_and_members():
-    whole = feature_collection([feature(None, {"rank": 1})], warnings=["none"])
-    assert whole["type"] == "FeatureCollection"
-    assert whole["features"] == [{"type": "Feature", "geometry": None, "properties": {"rank": 1}}]
-    assert whole["warnings"] == ["none"]

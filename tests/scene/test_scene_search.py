@@ -51,7 +51,11 @@ def test_without_coordinates_hits_are_given_in_pixels(tmp_path, retriever):
     answer = search_scene(retriever, file, text="a river", **CUT)
     assert answer.hits[0].corners is None
     assert "pixels" in answer.warnings[0]
-    first = answer.to_geojson()["features"][0]
+    whole = answer.to_geojson()
+    assert whole["type"] == "FeatureCollection"
+    assert whole["warnings"] == list(answer.warnings)
+    first = whole["features"][0]
+    assert first["type"] == "Feature"
     assert first["geometry"] is None
     assert first["properties"]["pixels"] == list(answer.hits[0].window.box)
 
