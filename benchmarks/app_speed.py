@@ -26,7 +26,7 @@ from rsctir_hf.sample import read_caption_bank, sample_folder
 from rsctir_hf.search.retriever import Hit, Retriever
 from rsctir_hf.ui.server.shown_gallery import Gallery, open_gallery
 from rsctir_hf.ui.tabs.search_tab import EXAMPLES
-from rsctir_hf.ui.views.results import picture_results
+from rsctir_hf.ui.views.results import ShownHits, picture_results
 from rsctir_hf.ui.views.thumbnails import picture_uri
 
 GALLERY_SIZE = 100_000
@@ -106,7 +106,7 @@ def query_seconds(retriever: Retriever, gallery: Gallery, words: str) -> dict[st
 def cards(hits: Sequence[Hit], gallery: Gallery) -> str:
     """Make the cards of some hits with thumbnails that nobody made before."""
     picture_uri.cache_clear()
-    return picture_results(hits, gallery, rerank="none", label="Results")
+    return picture_results(ShownHits(tuple(hits), gallery=gallery), label="Results")
 
 
 if __name__ == "__main__":

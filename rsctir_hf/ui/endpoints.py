@@ -75,11 +75,7 @@ class Endpoints:
         return self._answer(hits, rerank) | {"confident": retriever.is_confident(hits)}
 
     def find_similar_pictures(
-        self,
-        picture: str | None,
-        rerank: str = "none",
-        top_k: int = 5,
-        with_images: bool = False,
+        self, picture: str | None, rerank: str = "none", top_k: int = 5, with_images: bool = False
     ) -> dict[str, Any]:
         """Find pictures of the gallery that are like a picture seen from above.
 

@@ -7,14 +7,14 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from rsctir_hf.ui.endpoints import build_endpoints
-from rsctir_hf.ui.server.events import PRIVATE, REDRAW
+from rsctir_hf.ui.server.events import PRIVATE, REDRAW, Trigger
 from rsctir_hf.ui.server.limits import AT_ONCE, MAX_FILE, MOST_SESSIONS, MOST_WAITING, RequestLimits
 from rsctir_hf.ui.server.mailboxes import keep_mailboxes
 from rsctir_hf.ui.server.settings import AppSettings
 from rsctir_hf.ui.server.uploads import fetch_nothing
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.tabs.about_tab import build_about_tab, figures_table
-from rsctir_hf.ui.tabs.controls import QueryTab, ResultTab, rerank_offer
+from rsctir_hf.ui.tabs.controls import ResultTab, rerank_offer
 from rsctir_hf.ui.tabs.picture_tab import build_picture_tab
 from rsctir_hf.ui.tabs.region_tab import build_region_tab
 from rsctir_hf.ui.tabs.scene_tab import build_scene_tab
@@ -67,9 +67,10 @@ def build_app(bench: Workbench) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 figures = build_about_tab(bench)
         build_endpoints(bench)
-        _open_similar(tabs, search, picture)
+        pictures, graphs = [picture.chooser.picture], [regions.chooser.picture, regions.control]
+        picture.answer(_opened_in(tabs, "picture", search, search.detail.similar, pictures))
         for results in (search, scene):
-            _open_graph(tabs, results, regions)
+            regions.answer(_opened_in(tabs, "regions", results, results.detail.graph, graphs))
         watched = [
             top, timer, search.rerank, picture.control, scene.rerank,
             picture.chooser.samples, regions.chooser.samples, figures,
@@ -132,26 +133,15 @@ def theme() -> gr.themes.Base:
     )
 
 
-def _open_similar(tabs: gr.Tabs, results: ResultTab, picture: QueryTab) -> None:
-    """Let an open result become the picture of the other tab: picture and tab in one event."""
-    similar = results.detail.similar.click(
-        lambda *opened: (gr.Tabs(selected="picture"), results.result(*opened)[0]),
-        results.opened,
-        [tabs, picture.chooser.picture],
-        **PRIVATE,
-    )
-    picture.answer(similar.success)
+def _opened_in(
+    tabs: gr.Tabs, name: str, results: ResultTab, button: gr.Button, taking: list[Any]
+) -> Trigger:
+    """Let an open result fill another tab, picture and then words: in one event, returned here."""
 
+    def take(*opened: Any) -> tuple[Any, ...]:  # noqa: ANN401 - values of the states
+        return gr.Tabs(selected=name), *results.result(*opened)[: len(taking)]
 
-def _open_graph(tabs: gr.Tabs, results: ResultTab, regions: QueryTab) -> None:
-    """Let an open result show its region graph: picture, words and tab in one event."""
-    graph = results.detail.graph.click(
-        lambda *opened: (gr.Tabs(selected="regions"), *results.result(*opened)),
-        results.opened,
-        [tabs, regions.chooser.picture, regions.control],
-        **PRIVATE,
-    )
-    regions.answer(graph.success)
+    return button.click(take, results.opened, [tabs, *taking], **PRIVATE).success
 
 
 def _watcher(bench: Workbench, outputs: int) -> Any:  # noqa: ANN401 - a handler

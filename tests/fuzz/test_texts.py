@@ -150,8 +150,9 @@ def show_gallery(folder):
     for number, path in enumerate(opened.paths):
         hit = Hit(number, str(path), None, 0.5, 1, 1, None)
         json.dumps(results.hit_record(hit, opened, rerank="none"))
-        look_for_leaks(results.picture_detail(hit, opened, rerank="none"))
-        look_for_leaks(results.picture_results([hit], opened, rerank="none", label="found"))
+        shown = results.ShownHits((hit,), gallery=opened)
+        look_for_leaks(results.picture_detail(hit, shown))
+        look_for_leaks(results.picture_results(shown, label="found"))
 
 
 @given(content=spoilt_lines(ANNOTATED))

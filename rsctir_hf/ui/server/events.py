@@ -24,11 +24,7 @@ REDRAW: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 
 
 def item_of(event: gr.EventData, items: Sequence[Item]) -> Item:
-    """Return what was clicked.
-
-    Args:
-        event: of a click on a card; ``item`` is its place in the list.
-        items: what is shown, as the server remembers it.
+    """Return which of the items that are shown was clicked; the event has its place in the list.
 
     Raises:
         gr.Error: the click names nothing that is shown: the list has changed meanwhile, or the

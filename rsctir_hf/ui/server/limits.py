@@ -8,7 +8,6 @@ import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -50,6 +49,8 @@ PER_MINUTE = 900
 _MOST_ADDRESSES = 10_000  # remembered; the one unheard longest is forgotten first
 _PAGE_FILES = ("/assets/", "/static/")  # of gradio's package; every visit asks for all of them
 _UPLOAD_PATHS = ("/gradio_api/upload", "/upload")
+_NO_ROOM = "The app is busy: it has no room for uploads now. Try again later."
+_TOO_MANY = "The app is busy: too many requests from your address. Try again in a moment."
 _BROKEN_OFF = 3600.0  # seconds after which a half upload counts as one
 
 
@@ -82,18 +83,10 @@ class _Body:
         if self._taken > self._limit:
             self.refusal = _too_large(self._limit)
         elif self._upload and not has_room():
-            self.refusal = _no_room()
+            self.refusal = PlainTextResponse(_NO_ROOM, status_code=503)
         if self.refusal is not None:
             raise RefusedError
         return message
-
-
-@dataclass
-class _Bucket:
-    """Requests that an address may still make at once, and when that was last counted."""
-
-    left: float
-    counted: float
 
 
 class RequestLimits:
@@ -125,7 +118,8 @@ class RequestLimits:
         self.per_second = per_minute / 60
         self.behind_proxy = behind_proxy
         self.clock = clock
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        # By address: requests that it may still make at once, and when that was last counted.
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
@@ -136,7 +130,8 @@ class RequestLimits:
         if not scope["path"].startswith(_PAGE_FILES):
             wait = self._seconds_to_wait(self._address(scope, headers))
             if wait > 0:
-                await _too_many(wait)(scope, receive, send)
+                again = {"Retry-After": str(max(1, round(wait)))}
+                await PlainTextResponse(_TOO_MANY, 429, again)(scope, receive, send)
                 return
         upload = scope["path"].startswith(_UPLOAD_PATHS)
         limit = MAX_UPLOAD if upload else MAX_BODY
@@ -176,16 +171,12 @@ class RequestLimits:
     def _seconds_to_wait(self, address: str) -> float:
         """Take one request from an address's bucket; 0 where there was one."""
         now = self.clock()
-        bucket = self._buckets.pop(address, None) or _Bucket(self.burst, now)
-        bucket.left = min(self.burst, bucket.left + (now - bucket.counted) * self.per_second)
-        bucket.counted = now
-        self._buckets[address] = bucket
+        left, counted = self._buckets.pop(address, (self.burst, now))
+        left = min(self.burst, left + (now - counted) * self.per_second)
+        self._buckets[address] = (left - 1 if left >= 1 else left), now
         if len(self._buckets) > _MOST_ADDRESSES:
             self._buckets.popitem(last=False)
-        if bucket.left >= 1:
-            bucket.left -= 1
-            return 0.0
-        return (1 - bucket.left) / self.per_second
+        return 0.0 if left >= 1 else (1 - left) / self.per_second
 
 
 def has_room() -> bool:
@@ -231,18 +222,4 @@ def _stated_length(headers: Headers) -> int:
 def _too_large(limit: int) -> Response:
     return PlainTextResponse(
         f"This request is too large: at most {limit / 2**20:,.0f} MB are taken.", status_code=413
-    )
-
-
-def _no_room() -> Response:
-    return PlainTextResponse(
-        "The app is busy: it has no room for uploads now. Try again later.", status_code=503
-    )
-
-
-def _too_many(wait: float) -> Response:
-    return PlainTextResponse(
-        "The app is busy: too many requests from your address. Try again in a moment.",
-        status_code=429,
-        headers={"Retry-After": str(max(1, round(wait)))},
     )

@@ -65,12 +65,7 @@ class ModelFacts:
 
 
 def describe_model(model: Any, model_id: str) -> ModelFacts:  # noqa: ANN401 - any dual encoder
-    """Collect what is known of a loaded model.
-
-    Args:
-        model: the model.
-        model_id: directory or Hub id it came from.
-    """
+    """Collect what is known of a loaded model; ``model_id`` is the directory or Hub id of it."""
     return ModelFacts(
         name=Path(model_id).name or type(model).__name__,
         parameters=sum(parameter.numel() for parameter in model.parameters()),

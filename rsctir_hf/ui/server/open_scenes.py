@@ -15,7 +15,7 @@ from rsctir_hf.errors import QueryError
 from rsctir_hf.geo.map_output import write_geotiff
 from rsctir_hf.geo.raster import PLAIN_FORMATS, Raster, open_raster, overview, read_bands
 from rsctir_hf.sample import sample_folder
-from rsctir_hf.scene import OVERLAP, TILE, SceneAnswer, SceneHit, SceneIndex
+from rsctir_hf.scene import TILE, SceneAnswer, SceneHit, SceneIndex
 from rsctir_hf.scene.plan import plan_tiles
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.server.limits import MAX_SCENE_PIXELS
@@ -98,10 +98,12 @@ class OpenScene:
         """
         if self.index is not None and self.cut == cut:
             return self
-        shown = self if cut.bands == self.cut.bands else self._with_bands(cut.bands)
-        count = len(
-            plan_tiles(shown.raster, retriever.encoder.config, tile=cut.tile, gsd=cut.gsd).windows
-        )
+        shown = self
+        if cut.bands != self.cut.bands:
+            raster = open_raster(self.raster.path, bands=cut.bands, formats=PLAIN_FORMATS)
+            shown = replace(self, raster=raster, picture=overview(raster, side=OVERVIEW_SIDE))
+        plan = plan_tiles(shown.raster, retriever.encoder.config, tile=cut.tile, gsd=cut.gsd)
+        count = len(plan.windows)
         if count > MOST_TILES:
             raise QueryError(
                 f"This scene makes {count:,} tiles; the app searches at most {MOST_TILES:,}. Use "
@@ -111,23 +113,14 @@ class OpenScene:
             retriever,
             shown.raster,
             tile=cut.tile,
-            overlap=OVERLAP,
             gsd=cut.gsd,
             progress=timed(report),
         )
         return replace(shown, cut=cut, index=index, answer=None)
 
     def asked(self, **question: Any) -> "OpenScene":  # noqa: ANN401 - of SceneIndex.search
-        """Return the scene with its answer to a question; as it is where nothing is embedded.
-
-        Raises:
-            RsctirError: see ``SceneIndex.search``.
-        """
+        """Return the scene with its answer to a question; as it is where nothing is embedded."""
         return self if self.index is None else replace(self, answer=self.index.search(**question))
-
-    def _with_bands(self, bands: tuple[int, ...] | None) -> "OpenScene":
-        raster = open_raster(self.raster.path, bands=bands, formats=PLAIN_FORMATS)
-        return replace(self, raster=raster, picture=overview(raster, side=OVERVIEW_SIDE))
 
 
 def open_scene(path: str | Path, *, drawn: bool = False) -> OpenScene:

@@ -36,11 +36,7 @@ class OwnPictures:
 
 
 def index_own_pictures(bench: Workbench, uploads: Sequence[str]) -> OwnPictures:
-    """Index a visitor's uploads.
-
-    Args:
-        bench: what was launched.
-        uploads: paths of the uploaded files.
+    """Index a visitor's uploads, paths of files.
 
     Raises:
         QueryError: too many files, or one that is no upload.

@@ -74,12 +74,16 @@ def parse_settings(
             (argparse prints which).
     """
     parser = _parser(environ, root)
-    given = vars(parser.parse_args(list(arguments)))
-    given["mcp"] = given["mcp"] or _switched_on(environ, "RSCTIR_MCP", parser)
+    flags = vars(parser.parse_args(list(arguments)))
+    given = {name: value for name, value in flags.items() if value is not None}
+    switch = environ.get("RSCTIR_MCP", "").lower()
+    if switch not in SWITCH:
+        parser.error(f"RSCTIR_MCP is {environ['RSCTIR_MCP']!r}; expected 1 or 0.")
+    given["mcp"] = given["mcp"] or SWITCH[switch]
     if given["mcp"] and find_spec("mcp") is None:
         parser.error(str(MissingDependencyError("mcp", "mcp")))
     given["region_model"] = given["region_model"] or None
-    chosen = given.pop("gallery")
+    chosen = given.pop("gallery", None)
     on_space = bool(environ.get("SPACE_ID"))
     gallery = chosen or (HUB_GALLERY if on_space else SAMPLE_GALLERY)
     return AppSettings(
@@ -101,13 +105,14 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
     add = parser.add_argument
 
     def add_named(
-        flag: str, variable: str, default: str | None, text: str, *, kind: type = str
+        flag: str, variable: str, text: str = "", *, default: str | None = None, kind: type = str
     ) -> None:
         """Add a flag whose default an environment variable may give; an empty one gives none."""
         default = environ.get(variable) or default
         add(flag, default=default, help=f"{text} [{variable}]".lstrip(), type=kind)
 
-    add_named("--model", "RSCTIR_MODEL", str(root / DEFAULT_MODEL), "model directory or Hub id")
+    text = "model directory or Hub id"
+    add_named("--model", "RSCTIR_MODEL", text, default=str(root / DEFAULT_MODEL))
     add(
         "--region-model",
         default=environ.get("RSCTIR_REGION_MODEL", str(root / DEFAULT_REGION_MODEL)),
@@ -117,20 +122,20 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
         f"regions of a GaLR model: '{MODEL_REGIONS}' (the default: its own), or the folder or "
         "Hub id of an object detector, such as checkpoints/overhead-rsod"
     )
-    add_named("--regions", "RSCTIR_REGIONS", MODEL_REGIONS, text)
+    add_named("--regions", "RSCTIR_REGIONS", text)
     text = "least score, 0 to 1, of a detector's regions"
-    add_named("--region-threshold", "RSCTIR_REGION_THRESHOLD", None, text, kind=float)
+    add_named("--region-threshold", "RSCTIR_REGION_THRESHOLD", text, kind=float)
     text = (
         f"'{SAMPLE_GALLERY}' (the default: drawn scenes), a folder, or a Hub data set id: "
         f"{HUB_GALLERY} brings 1,093 photographs from the network"
     )
-    add_named("--gallery", "RSCTIR_GALLERY", None, text)
-    add_named("--split", "RSCTIR_GALLERY_SPLIT", "test", "split of a Hub data set")
-    add_named("--bank", "RSCTIR_BANK", None, "caption bank, one sentence a line", kind=Path)
-    add_named("--device", "RSCTIR_DEVICE", "cpu", "")
+    add_named("--gallery", "RSCTIR_GALLERY", text)
+    add_named("--split", "RSCTIR_GALLERY_SPLIT", "split of a Hub data set")
+    add_named("--bank", "RSCTIR_BANK", "caption bank, one sentence a line", kind=Path)
+    add_named("--device", "RSCTIR_DEVICE")
     add("--trust-remote-code", action="store_true", help="run code that a Hub model brings along")
-    add("--host", default=None, help="address to listen on (default: loopback)")
-    add("--port", type=_port, default=None, help="port (default: first free from 7860)")
+    add("--host", help="address to listen on (default: loopback)")
+    add("--port", type=_port, help="port (default: first free from 7860)")
     add("--open-browser", action="store_true", help="open the page in a browser")
     add(
         "--mcp",
@@ -138,10 +143,3 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
         help="offer the searches as tools to language models, at /gradio_api/mcp/ [RSCTIR_MCP=1]",
     )
     return parser
-
-
-def _switched_on(environ: Mapping[str, str], name: str, parser: argparse.ArgumentParser) -> bool:
-    value = environ.get(name, "")
-    if value.lower() not in SWITCH:
-        parser.error(f"{name} is {value!r}; expected 1 or 0.")
-    return SWITCH[value.lower()]

@@ -60,11 +60,7 @@ async def _refuse_address(url: str, cache_dir: str) -> str:
 
 
 def uploaded(path: str) -> Path:
-    """Return the path of an upload.
-
-    Raises:
-        QueryError: it is none.
-    """
+    """Return the path of an upload; raises ``QueryError`` where it is none."""
     if not is_upload(path):
         raise QueryError(f"{Path(path).name} is no upload. Give the file in the box for it.")
     return Path(path)

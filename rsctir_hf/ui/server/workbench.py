@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -26,7 +27,7 @@ from rsctir_hf.errors import (
 )
 from rsctir_hf.hub.space import SAMPLE_GALLERY
 from rsctir_hf.regions.detector import choose_regions
-from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
+from rsctir_hf.regions.proposer import MODEL_REGIONS
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.server.messages import without_folders
@@ -35,8 +36,6 @@ from rsctir_hf.ui.server.settings import AppSettings
 from rsctir_hf.ui.server.shown_gallery import Gallery, open_gallery
 
 logger = logging.getLogger(__name__)
-
-LoadRetriever = Callable[..., Retriever]
 
 #: Begins the line of the log that says that gallery and caption bank are embedded.
 READY = "Gallery and caption bank are ready"
@@ -102,7 +101,7 @@ class Workbench:
         self,
         settings: AppSettings,
         *,
-        load: LoadRetriever = Retriever.from_pretrained,
+        load: Callable[..., Retriever] = Retriever.from_pretrained,
         bank: Sequence[str] | None = None,
     ) -> None:
         self.settings = settings
@@ -122,11 +121,6 @@ class Workbench:
     def model_name(self) -> str:
         """Last part of the model's directory or id."""
         return Path(self.settings.model).name or self.settings.model
-
-    @property
-    def model_address(self) -> str:
-        """Hub id of the model, or the last two parts of its directory."""
-        return "/".join(Path(self.settings.model).parts[-2:])
 
     def start(self) -> None:
         """Begin loading and indexing in the background; a second call does nothing."""
@@ -202,34 +196,20 @@ class Workbench:
 
     def _load_retriever(self, model: str) -> Retriever:
         """Load a model; one with region graphs takes the launch's regions wherever it is used."""
-        loaded = self._load(
-            model,
-            device=self.settings.device,
-            trust_remote_code=self.settings.trust_remote_code,
-            bank=self._sentences(),
-        )
+        settings = self.settings
+        if self._bank is None:
+            self._bank = read_caption_bank(settings.bank)
+        how: Any = {"device": settings.device, "trust_remote_code": settings.trust_remote_code}
+        loaded = self._load(model, bank=self._bank, **how)
         if not isinstance(loaded.encoder.model, RegionGraphModel):
             return loaded
-        regions = self._regions()
+        try:
+            regions = choose_regions(settings.regions, settings.region_threshold, **how)
+        except RsctirError as error:
+            raise RegionsError(f"{error}{_OTHER_REGIONS}") from error
         if regions == MODEL_REGIONS:
             return loaded
         return Retriever(replace(loaded.encoder, regions=regions), bank=loaded.bank)
-
-    def _regions(self) -> str | RegionProposer:
-        try:
-            return choose_regions(
-                self.settings.regions,
-                self.settings.region_threshold,
-                device=self.settings.device,
-                trust_remote_code=self.settings.trust_remote_code,
-            )
-        except RsctirError as error:
-            raise RegionsError(f"{error}{_OTHER_REGIONS}") from error
-
-    def _sentences(self) -> Sequence[str]:
-        if self._bank is None:
-            self._bank = read_caption_bank(self.settings.bank)
-        return self._bank
 
     def _index(self, retriever: Retriever, gallery: Gallery) -> None:
         began = time.monotonic()

@@ -1,5 +1,6 @@
 """The tab *About*: what the models are, what was measured, how to use them, whom to cite."""
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -96,7 +97,8 @@ def build_about_tab(bench: Workbench) -> gr.HTML:
             gr.Markdown(_CAVEATS)
         with gr.Column(scale=2, min_width=300):
             gr.Markdown("### Three lines of Python")
-            code = _CODE.format(model=bench.model_address)
+            model = "/".join(Path(bench.settings.model).parts[-2:])  # a Hub id, or like one
+            code = _CODE.format(model=model)
             gr.Code(code, label="The library", **_READ_ONLY)
             gr.Code(_CLIENT, label="This page", **_READ_ONLY)
             gr.Markdown(_OTHER_PICTURES)

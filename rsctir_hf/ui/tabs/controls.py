@@ -15,7 +15,6 @@ _RERANK_HELP = (
     "that fit everything move down."
 )
 _MATCH_HELP = " Match reads picture and sentence together."
-_INTO_VIEW = "() => document.querySelector('#{id}')?.scrollIntoView({{block: 'nearest'}})"
 
 
 class QueryBox:
@@ -111,7 +110,8 @@ class DetailPanel:
                 self.graph = _small_button("Region graph", f"{prefix}-graph")
                 close = _small_button("Close", f"{prefix}-close", min_width=60)
         close.click(lambda: gr.update(visible=False), None, self.whole, **PRIVATE)
-        self.into_view = _INTO_VIEW.format(id=elem_id)
+        found = f"document.querySelector('#{elem_id}')"
+        self.into_view = f"() => {found}?.scrollIntoView({{block: 'nearest'}})"
 
 
 def _small_button(label: str, elem_id: str, *, min_width: int = 80) -> gr.Button:

@@ -56,9 +56,8 @@ class PictureHandlers:
             hits = self.bench.retriever().search(image=picture, top_k=SIMILAR, rerank=order)
         except RsctirError:
             return "", ShownHits()  # ``describe`` says what is wrong
-        gallery = self.bench.gallery
-        shown = ShownHits(tuple(hits), order, gallery)
-        cards = picture_results(hits, gallery, rerank=order, label="Similar pictures")
+        shown = ShownHits(tuple(hits), order, self.bench.gallery)
+        cards = picture_results(shown, label="Similar pictures")
         return heading("Most similar pictures in the gallery") + cards, shown
 
     def take_result(self, shown: ShownHits, event: gr.EventData) -> Image.Image | None:

@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.regions.arrange import own_threshold, rearranged
-from rsctir_hf.regions.contribution import Contributions
+from rsctir_hf.regions.contribution import Contributions, NodeMaskingModel
 from rsctir_hf.regions.global_window import GlobalWindowModel
 from rsctir_hf.regions.graph import (
     NODE_COLUMNS,
@@ -25,7 +25,9 @@ from rsctir_hf.regions.graph import (
     to_graphml,
     to_networkx,
     to_node_link_json,
+    to_regions,
 )
+from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.server.events import MODEL, REDRAW, Trigger
 from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.messages import without_folders
@@ -34,8 +36,12 @@ from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.tabs.controls import QueryTab
 from rsctir_hf.ui.views.cards import escape, note, notice
 from rsctir_hf.ui.views.drea_panel import compare_switches
-from rsctir_hf.ui.views.effect import effect_sentence, measure_effect
-from rsctir_hf.ui.views.region_figures import GraphView, graph_sentence, region_figure
+from rsctir_hf.ui.views.region_figures import (
+    GraphView,
+    effect_sentence,
+    graph_sentence,
+    region_figure,
+)
 from rsctir_hf.ui.views.samples import PictureChooser, picture_refusal
 from rsctir_hf.ui.views.whole_panel import look_at_whole
 
@@ -172,6 +178,32 @@ class RegionHandlers:
             return picture_refusal(error)
 
 
+def measure_effect(
+    retriever: Retriever, picture: Image.Image, found: RegionGraph, words: str, *, input_side: int
+) -> Contributions:
+    """Return what the regions of an RGB picture contribute to its score with some words.
+
+    Where the model that is asked has a region graph (GaLR), a node is left out of it; where it has
+    none (CMPAGL-style), the tokens under a region's box are masked: ``regions.contribution``.
+
+    Args:
+        retriever: of the model that made the result.
+        picture: RGB.
+        found: its region graph (B = 1), of this model or of the region model, whose numbers the
+            contributions have.
+        words: the query.
+        input_side: side in pixels of the square model input that ``found`` lies in.
+
+    Raises:
+        UnsupportedError: the model can leave nothing out.
+        QueryError: no words.
+    """
+    regions = None
+    if not isinstance(retriever.encoder.model, NodeMaskingModel):
+        regions = to_regions(found, input_side=input_side, picture_size=picture.size)
+    return retriever.contributions(picture, words, regions=regions)
+
+
 def _threshold_slider(config: Any) -> Any:  # noqa: ANN401 - a gradio update
     """Put the slider at the model's own threshold; hide it where the model drops nothing."""
     own = own_threshold(config)
@@ -201,7 +233,14 @@ def build_region_tab(bench: Workbench) -> QueryTab:
                 alt_text="The picture whose regions are shown",
                 height=260,
             )
-            words = _build_words()
+            words = gr.Textbox(
+                label="Explain for these words (optional)",
+                placeholder="a bridge over a river",
+                info="What each region does to the score of the picture with these words.",
+                max_lines=1,
+                submit_btn=True,
+                elem_id="rs-region-words",
+            )
             unexplained = gr.HTML("")
             alike, *others = _build_sliders()
         with gr.Column(scale=3, min_width=300):
@@ -228,17 +267,6 @@ def build_region_tab(bench: Workbench) -> QueryTab:
     four.expand(handlers.compare, shown, switches, **REDRAW)
     window.expand(handlers.look, shown, views, **MODEL)
     return QueryTab(chooser, words, answer)
-
-
-def _build_words() -> gr.Textbox:
-    return gr.Textbox(
-        label="Explain for these words (optional)",
-        placeholder="a bridge over a river",
-        info="What each region does to the score of the picture with these words.",
-        max_lines=1,
-        submit_btn=True,
-        elem_id="rs-region-words",
-    )
 
 
 def _build_sliders() -> list[gr.Slider]:

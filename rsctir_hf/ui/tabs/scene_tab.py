@@ -1,6 +1,7 @@
 """The tab *Scene*: a georeferenced raster and a query in, places on the map out."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,6 @@ from rsctir_hf.ui.views.scene_figures import map_figure, scene_figure
 from rsctir_hf.ui.views.scene_results import (
     MAP_COLUMNS,
     answer_message,
-    heat_map_bytes,
     hit_cards,
     hit_detail,
     hit_table,
@@ -129,10 +129,9 @@ class SceneHandlers:
 
     def result(self, scene: OpenScene | None, rank: int | None) -> tuple[Image.Image | None, str]:
         """Return the picture of the open hit and the words that found it, for another tab."""
-        if scene is None or scene.index is None or scene.answer is None:
-            return None, ""
-        hit = next((hit for hit in scene.hits if hit.rank == rank), None)
-        if hit is None:
+        hits = scene.hits if scene is not None else ()
+        hit = next((hit for hit in hits if hit.rank == rank), None)
+        if hit is None or scene is None or scene.index is None or scene.answer is None:
             return None, ""
         with told_to_visitors():
             return scene.index.picture_of(hit.window), scene.answer.text or ""
@@ -162,10 +161,11 @@ def map_update(scene: OpenScene, chosen: int | None = None) -> Any:  # noqa: ANN
 
 def files(answer: SceneAnswer) -> tuple[str, str]:
     """Offer GeoJSON and heat map for download."""
-    return (
-        offer_file("hits.geojson", json.dumps(answer.to_geojson(), indent=1)),
-        offer_file("heat_map.tif", heat_map_bytes(answer)),
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        heat_map = Path(folder) / "heat_map.tif"
+        answer.write_heat_map(heat_map)
+        offered = offer_file(heat_map.name, heat_map.read_bytes())
+    return offer_file("hits.geojson", json.dumps(answer.to_geojson(), indent=1)), offered
 
 
 class _Asking:
@@ -236,23 +236,21 @@ class _Answer:
             with gr.Column(visible=False) as hits, gr.Row(elem_classes="rs-split"):
                 with gr.Column(scale=3, min_width=300):
                     self.cards = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-scene-hits")
-                    listed = _build_list()
+                    table = gr.Dataframe(
+                        headers=list(MAP_COLUMNS),
+                        label="Hits, their middles",
+                        interactive=False,
+                        elem_id="rs-scene-table",
+                    )
+                    with gr.Row():
+                        geojson = gr.DownloadButton(
+                            "Download GeoJSON", size="sm", elem_id="rs-geojson"
+                        )
+                        heat_file = gr.DownloadButton("Download heat map (GeoTIFF)", size="sm")
                 self.detail = DetailPanel("rs-scene")
         self.figures = [figure, ground]
-        self.drawn = [figure, ground, self.cards, *listed, hits, self.detail.whole]
-
-
-def _build_list() -> list[gr.components.Component]:
-    table = gr.Dataframe(
-        headers=list(MAP_COLUMNS),
-        label="Hits, their middles",
-        interactive=False,
-        elem_id="rs-scene-table",
-    )
-    with gr.Row():
-        geojson = gr.DownloadButton("Download GeoJSON", size="sm", elem_id="rs-geojson")
-        heat_file = gr.DownloadButton("Download heat map (GeoTIFF)", size="sm")
-    return [table, geojson, heat_file]
+        listed = [self.cards, table, geojson, heat_file]
+        self.drawn = [figure, ground, *listed, hits, self.detail.whole]
 
 
 def build_scene_tab(bench: Workbench) -> ResultTab:

@@ -1,7 +1,6 @@
 """The tab *Search*: words in, pictures out."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -9,12 +8,11 @@ from PIL import Image
 
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.files.pictures import read_image
-from rsctir_hf.search.retriever import Retriever, describe_query
+from rsctir_hf.search.retriever import describe_query
 from rsctir_hf.ui.server.events import MODEL, PRIVATE, item_of
 from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.messages import told_to_visitors
 from rsctir_hf.ui.server.own_pictures import OwnPictures, index_own_pictures
-from rsctir_hf.ui.server.shown_gallery import Gallery
 from rsctir_hf.ui.server.workbench import Phase, Workbench
 from rsctir_hf.ui.tabs.controls import DetailPanel, QueryBox, ResultTab, build_rerank
 from rsctir_hf.ui.views.cards import hint, note, notice, refusal
@@ -66,7 +64,9 @@ class SearchHandlers:
         closed = gr.update(visible=False)
         try:
             about_query = describe_query(query)
-            retriever, gallery = self._collection(where, own)
+            retriever, gallery = self.bench.retriever(), self.bench.gallery
+            if where == OWN and own is not None:
+                retriever, gallery = own.retriever, None
             hits = retriever.search(
                 query, top_k=int(top_k), rerank=rerank, temperature=temperature or None
             )
@@ -76,18 +76,13 @@ class SearchHandlers:
         message = search_message(about_query, shown, confident=retriever.is_confident(hits))
         if gallery is not None:
             message += self._still_indexing()
-        grid = picture_results(hits, gallery, rerank=rerank, label=f"Pictures for {query}")
+        grid = picture_results(shown, label=f"Pictures for {query}")
         return message, grid, shown, closed
 
     def show(self, shown: ShownHits, event: gr.EventData) -> tuple[str, Any, str | None, str]:
         """Open the detail panel on the card that was clicked; ``why`` fills its last part."""
         hit = item_of(event, shown.hits)
-        return (
-            picture_detail(hit, shown.gallery, rerank=shown.rerank),
-            gr.update(visible=True),
-            hit.path,
-            "",
-        )
+        return picture_detail(hit, shown), gr.update(visible=True), hit.path, ""
 
     def why(self, path: str | None) -> str:
         """Draw the regions of the opened result; nothing where no model shows regions."""
@@ -123,11 +118,6 @@ class SearchHandlers:
         text = f"{status.done} of {status.total} pictures were ready. Search again for all of them."
         return notice("info", "A part of the gallery was searched", text)
 
-    def _collection(self, where: str, own: OwnPictures | None) -> tuple[Retriever, Gallery | None]:
-        if where == OWN and own is not None:
-            return own.retriever, None
-        return self.bench.retriever(), self.bench.gallery
-
 
 def search_message(about_query: str | None, shown: ShownHits, *, confident: bool) -> str:
     """Return the notices above a result grid."""
@@ -160,8 +150,15 @@ def build_search_tab(bench: Workbench) -> ResultTab:
     outputs = [message, grid, shown, detail.whole]
     for trigger in query.asked:
         trigger(handlers.search, inputs, outputs, **MODEL)
+
+    def search_again(query: str | None, *controls: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        """Search again when a control changes, unless nothing has been asked yet."""
+        if not query or not query.strip():
+            return tuple(gr.skip() for _ in outputs)
+        return handlers.search(query, *controls)
+
     for trigger in (rerank.input, top_k.release, where.input):
-        _when_asked(trigger, handlers, inputs, outputs)
+        trigger(search_again, inputs, outputs, **MODEL)
     opened = grid.select(
         handlers.show, shown, [detail.content, detail.whole, chosen, why], **PRIVATE
     )
@@ -192,16 +189,3 @@ def _build_more(handlers: SearchHandlers, own: gr.State) -> tuple[gr.Number, gr.
             )
     uploads.change(handlers.add_pictures, uploads, [own, report, where], **MODEL)
     return temperature, where
-
-
-def _when_asked(
-    trigger: Callable[..., Any], handlers: SearchHandlers, inputs: list[Any], outputs: list[Any]
-) -> None:
-    """Search again when a control changes, unless nothing has been asked yet."""
-
-    def search_again(query: str | None, *controls: Any) -> tuple[Any, ...]:  # noqa: ANN401
-        if not query or not query.strip():
-            return tuple(gr.skip() for _ in outputs)
-        return handlers.search(query, *controls)
-
-    trigger(search_again, inputs, outputs, **MODEL)

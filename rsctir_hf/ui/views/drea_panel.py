@@ -9,7 +9,7 @@ from rsctir_hf.regions.arrange import DREA_SWITCHES, rearranged
 from rsctir_hf.regions.graph import RegionGraph, to_data, to_networkx
 from rsctir_hf.ui.server.messages import counted
 from rsctir_hf.ui.views.cards import escape, note
-from rsctir_hf.ui.views.region_figures import DROPPED, EDGE, KEPT, GraphView, centre_of, corners_of
+from rsctir_hf.ui.views.region_figures import DROPPED, EDGE, KEPT, GraphView, centre_of, on_picture
 from rsctir_hf.ui.views.thumbnails import CARD_SIDE, encode_picture
 
 _LEAST_WEIGHT = 0.3  # ties below this share of a graph's strongest are neither drawn nor counted
@@ -20,27 +20,20 @@ _NOTE = (
 )
 
 
-def compare_switches(
-    picture: Image.Image,
-    found: RegionGraph,
-    config: Any,  # noqa: ANN401 - the configuration of the model that found it
-) -> str:
+def compare_switches(picture: Image.Image, found: RegionGraph, config: Any) -> str:  # noqa: ANN401
     """Return four small drawings with a line each on what the switch does, as HTML.
 
-    Args:
-        picture: RGB.
-        found: its region graph (B = 1).
-        config: of that model; its ``drea`` names the switch it was built with.
+    Drawn is the region graph (B = 1) of an RGB picture, found by the model of ``config``.
     """
     image = encode_picture(picture, 2 * CARD_SIDE)
-    scale = (picture.width / config.image_size, picture.height / config.image_size)
     figures = []
     for drea in DREA_SWITCHES:
-        graph = to_networkx(to_data(rearranged(found, config, drea=drea)))
+        arranged = to_networkx(to_data(rearranged(found, config, drea=drea)))
+        graph = on_picture(arranged, picture.size, config.image_size)
         name = _NAMES[drea] + (" (the model's own)" if drea == config.drea else "")
         figures.append(
             f"<figure><figcaption><strong>{escape(name)}</strong> {escape(in_words(graph))}"
-            f"</figcaption>{_drawing(image, picture.size, graph, scale)}</figure>"
+            f"</figcaption>{_drawing(image, picture.size, graph)}</figure>"
         )
     return f'<div class="rs-four">{"".join(figures)}</div>{note(_NOTE)}'
 
@@ -58,15 +51,15 @@ def in_words(graph: nx.Graph) -> str:
     return f"{regions}; {ties}, strongest {strongest[0]}–{strongest[1]}"  # noqa: RUF001
 
 
-def _drawing(image: str, size: tuple[int, int], graph: nx.Graph, scale: tuple[float, float]) -> str:
+def _drawing(image: str, size: tuple[int, int], graph: nx.Graph) -> str:
     """Return picture, boxes and ties as SVG in pixels of the picture (W, H)."""
     width, height = size
     unit = max(size) / CARD_SIDE  # about a screen pixel
     ties = "".join(
-        _line(graph.nodes[first], graph.nodes[second], share, scale, unit)
+        _line(graph.nodes[first], graph.nodes[second], share, unit)
         for first, second, share in GraphView(len(graph), _LEAST_WEIGHT).edges(graph)
     )
-    boxes = "".join(_box(node, scale, unit) for node in graph.nodes.values())
+    boxes = "".join(_box(node, unit) for node in graph.nodes.values())
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(in_words(graph))}">'
         f'<image href="{image}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
@@ -74,16 +67,16 @@ def _drawing(image: str, size: tuple[int, int], graph: nx.Graph, scale: tuple[fl
     )
 
 
-def _line(first: dict, second: dict, share: float, scale: tuple[float, float], unit: float) -> str:
-    (xa, ya), (xb, yb) = centre_of(first, scale), centre_of(second, scale)
+def _line(first: dict, second: dict, share: float, unit: float) -> str:
+    (xa, ya), (xb, yb) = centre_of(first), centre_of(second)
     return (
         f'<line x1="{xa:.1f}" y1="{ya:.1f}" x2="{xb:.1f}" y2="{yb:.1f}" stroke="{EDGE}" '
         f'stroke-width="{(0.5 + 3 * share) * unit:.2f}" opacity="{0.3 + 0.6 * share:.2f}"/>'
     )
 
 
-def _box(node: dict, scale: tuple[float, float], unit: float) -> str:
-    x1, y1, x2, y2 = corners_of(node, scale)
+def _box(node: dict, unit: float) -> str:
+    x1, y1, x2, y2 = (node[corner] for corner in ("x1", "y1", "x2", "y2"))
     dash = "" if node["kept"] else f' stroke-dasharray="{3 * unit:.1f}"'
     return (
         f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" fill="none" '

@@ -16,11 +16,13 @@ _WORDS = {
 
 def header(bench: Workbench) -> str:
     """Return title, badges and state of a launch as HTML."""
+    other = bench.gallery_note
     return (
         f'<header class="rs-header"><div class="rs-brand"><span class="rs-mark" '
         f'aria-hidden="true"></span><h1>{TITLE}</h1></div>'
         f'<div class="rs-badges">{_model_badge(bench)}{_gallery_badge(bench)}</div></header>'
-        f"{state(bench.status)}{_other_pictures(bench)}"
+        f"{state(bench.status)}"
+        + (notice("warning", "Other pictures than planned", other) if other else "")
     )
 
 
@@ -35,12 +37,6 @@ def state(status: Status) -> str:
     if status.phase is Phase.READY:
         return _skipped(status)
     return progress_bar(_WORDS[status.phase], 0, 0)
-
-
-def _other_pictures(bench: Workbench) -> str:
-    """Say that other pictures are shown than were launched."""
-    text = bench.gallery_note
-    return notice("warning", "Other pictures than planned", text) if text else ""
 
 
 def _skipped(status: Status) -> str:

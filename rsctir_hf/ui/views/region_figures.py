@@ -1,4 +1,4 @@
-"""The region graph as a plotly figure over its picture, and as a sentence."""
+"""The region graph as a plotly figure over its picture, and as sentences."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,14 @@ import networkx as nx
 import plotly.graph_objects as go
 from PIL import Image
 
+from rsctir_hf.regions.graph import CONTRIBUTION
 from rsctir_hf.ui.server.messages import counted
 from rsctir_hf.ui.views.plots import INK, add_picture, lay_out, numbered_marks, show_pixels
 from rsctir_hf.ui.views.thumbnails import DETAIL_SIDE
 
 KEPT, DROPPED, EDGE = "#ffd166", "#c3ccd1", "#4cc9f0"
 ADDS, TAKES = "#5b9dff", "#ff8a4c"  # blue and orange: told apart by colour-blind readers too
+SMALL_MOVE = 0.01  # a region that moves the score by no more than this is not named
 NOTICEABLE = 0.005  # a smaller contribution reads 0.00
 _BASE_WIDTH, _MORE_WIDTH = 0.8, 6.0  # pixels of the weakest and above it of the strongest edge
 _VARIANT = ("With this threshold the region model would look at", "leave")
@@ -66,19 +68,16 @@ def region_figure(
     Returns:
         A figure whose axes are the pixels of the picture.
     """
-    width, height = picture.size
-    scale = (width / input_side, height / input_side)
-    figure = go.Figure()
-    add_picture(figure, picture, (0, 0, width, height), side=DETAIL_SIDE)
+    figure, graph = go.Figure(), on_picture(graph, picture.size, input_side)
+    add_picture(figure, picture, (0, 0, *picture.size), side=DETAIL_SIDE)
     for first, second, share in view.edges(graph):
-        figure.add_trace(_edge(graph, first, second, share, scale))
-    nodes = view.nodes(graph)
+        figure.add_trace(_edge(graph.nodes[first], graph.nodes[second], share))
+    nodes = [graph.nodes[node] for node in view.nodes(graph)]
     for node in nodes:
-        figure.add_trace(_box(graph.nodes[node], scale))
-    for node in nodes:
-        if sign_colour(graph.nodes[node]) in (ADDS, TAKES):
-            figure.add_annotation(_contribution(graph.nodes[node], scale))
-    figure.add_trace(_centres(graph, nodes, scale))
+        figure.add_trace(_box(node))
+        if sign_colour(node) in (ADDS, TAKES):
+            figure.add_annotation(_contribution(node))
+    figure.add_trace(_centres(nodes))
     show_pixels(figure, picture.size, fixedrange=True)
     return lay_out(figure, height=520)
 
@@ -103,6 +102,35 @@ def graph_sentence(graph: nx.Graph, view: GraphView, *, own: bool = True) -> str
     return f"{text} The strongest tie is between {tie[0]} and {tie[1]}." if tie else text
 
 
+def effect_sentence(graph: nx.Graph) -> str:
+    """Say in one sentence what the regions of an ``explained`` graph did for the result.
+
+    Every region with a contribution counts, in the graph or not: whether the model that made the
+    result used it is for that model to say, and ``explained`` has asked it.
+    """
+    score = graph.graph["whole"]
+    start = f"For “{graph.graph['words']}”, "
+    used = [node for node in graph.nodes.values() if CONTRIBUTION in node]
+    if not used:
+        return f"{start}the score is {score:.2f}, and there is no region to leave out."
+    strongest = max(used, key=lambda node: abs(node[CONTRIBUTION]))
+    together = ""
+    if len(used) > 1 and "without_any" in graph.graph:
+        together = f"; without any region it would be {graph.graph['without_any']:.2f}"
+    if abs(strongest[CONTRIBUTION]) <= SMALL_MOVE:
+        return (
+            f"{start}no single region moves the score of {score:.2f} by more than "
+            f"{SMALL_MOVE:.2f}{together}."
+        )
+    verb = "lowers" if strongest[CONTRIBUTION] > 0 else "raises"
+    name = f"#{strongest['number']}"
+    name += f" ({strongest['label']})" if "label" in strongest else ""
+    return (
+        f"{start}leaving out region {name} {verb} the score from {score:.2f} to "
+        f"{score - strongest[CONTRIBUTION]:.2f}{together}."
+    )
+
+
 def sign_colour(node: dict) -> str:
     """Return the colour of a region: what it does to a score, else in the graph or left out.
 
@@ -119,22 +147,23 @@ def signed(contribution: float, digits: int = 2) -> str:
     return f"{round(contribution, digits) + 0.0:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def corners_of(node: dict, scale: tuple[float, float]) -> tuple[float, float, float, float]:
-    """Return x1, y1, x2, y2 of a region; ``scale`` leads from the model input's pixels."""
-    across, down = scale
-    return node["x1"] * across, node["y1"] * down, node["x2"] * across, node["y2"] * down
+def on_picture(graph: nx.Graph, size: tuple[int, int], input_side: int) -> nx.Graph:
+    """Return a graph with its corners in pixels of a picture (W, H), not of the model input."""
+    scaled = graph.copy()
+    for node in scaled.nodes.values():
+        for axis, length in zip("xy", size, strict=True):
+            for corner in (f"{axis}1", f"{axis}2"):
+                node[corner] *= length / input_side
+    return scaled
 
 
-def centre_of(node: dict, scale: tuple[float, float]) -> tuple[float, float]:
-    """Return x, y of a region's middle; see ``corners_of``."""
-    x1, y1, x2, y2 = corners_of(node, scale)
-    return (x1 + x2) / 2, (y1 + y2) / 2
+def centre_of(node: dict) -> tuple[float, float]:
+    """Return x, y of a region's middle."""
+    return (node["x1"] + node["x2"]) / 2, (node["y1"] + node["y2"]) / 2
 
 
-def _edge(
-    graph: nx.Graph, first: int, second: int, share: float, scale: tuple[float, float]
-) -> go.Scatter:
-    (xa, ya), (xb, yb) = (centre_of(graph.nodes[node], scale) for node in (first, second))
+def _edge(first: dict, second: dict, share: float) -> go.Scatter:
+    (xa, ya), (xb, yb) = centre_of(first), centre_of(second)
     return go.Scatter(
         x=[xa, xb],
         y=[ya, yb],
@@ -145,44 +174,36 @@ def _edge(
     )
 
 
-def _box(node: dict, scale: tuple[float, float]) -> go.Scatter:
-    x1, y1, x2, y2 = corners_of(node, scale)
-    kept = node["kept"]
+def _box(node: dict) -> go.Scatter:
+    """Draw a region's outline; one that moves the score is filled, to be seen at a glance."""
+    x1, y1, x2, y2 = (node[corner] for corner in ("x1", "y1", "x2", "y2"))
+    colour = sign_colour(node)
+    width, dash = (2, "solid") if node["kept"] else (1.5, "dot")
+    tint = {"fill": "toself", "fillcolor": f"{colour}30"} if colour in (ADDS, TAKES) else {}
     return go.Scatter(
         x=[x1, x2, x2, x1, x1],
         y=[y1, y1, y2, y2, y1],
         mode="lines",
-        line={
-            "color": sign_colour(node),
-            "width": 2 if kept else 1.5,
-            "dash": "solid" if kept else "dot",
-        },
+        line={"color": colour, "width": width, "dash": dash},
         hoverinfo="skip",
-        **_tint(node),
+        **tint,
     )
 
 
-def _tint(node: dict) -> dict[str, str]:
-    """Fill a region that moves the score, so that it is seen at a glance."""
-    colour = sign_colour(node)
-    return {"fill": "toself", "fillcolor": f"{colour}30"} if colour in (ADDS, TAKES) else {}
-
-
-def _centres(graph: nx.Graph, nodes: list[int], scale: tuple[float, float]) -> go.Scatter:
-    records = [graph.nodes[node] for node in nodes]
+def _centres(nodes: list[dict]) -> go.Scatter:
     return numbered_marks(
-        [centre_of(record, scale) for record in records],
-        [record["number"] for record in records],
-        [_hover(record) for record in records],
-        size=[20 if record["kept"] else 16 for record in records],
-        color=[sign_colour(record) for record in records],
-        symbol=["circle" if record["kept"] else "square" for record in records],
+        [centre_of(node) for node in nodes],
+        [node["number"] for node in nodes],
+        [_hover(node) for node in nodes],
+        size=[20 if node["kept"] else 16 for node in nodes],
+        color=[sign_colour(node) for node in nodes],
+        symbol=["circle" if node["kept"] else "square" for node in nodes],
     )
 
 
-def _contribution(node: dict, scale: tuple[float, float]) -> go.layout.Annotation:
+def _contribution(node: dict) -> go.layout.Annotation:
     """Write a region's contribution below its number."""
-    x, y = centre_of(node, scale)
+    x, y = centre_of(node)
     return go.layout.Annotation(
         x=x,
         y=y,

@@ -49,11 +49,10 @@ def for_pictures(rerank: str) -> str:
     return NO_RERANK if rerank == MATCH else rerank
 
 
-def picture_results(
-    hits: Sequence[Hit], gallery: Gallery | None, *, rerank: str, label: str
-) -> str:
+def picture_results(shown: ShownHits, *, label: str) -> str:
     """Show picture hits as a grid of cards."""
-    return card_grid([_card(hit, _record(hit, gallery), rerank) for hit in hits], label=label)
+    cards = [_card(hit, _record(hit, shown.gallery), shown.rerank) for hit in shown.hits]
+    return card_grid(cards, label=label)
 
 
 def caption_results(hits: Sequence[Hit], *, rerank: str) -> str:
@@ -61,11 +60,11 @@ def caption_results(hits: Sequence[Hit], *, rerank: str) -> str:
     return sentence_list([_card(hit, PictureRow(), rerank) for hit in hits])
 
 
-def picture_detail(hit: Hit, gallery: Gallery | None, *, rerank: str) -> str:
-    """Show one picture large, with what is known of it."""
-    record, path = _record(hit, gallery), hit.path or ""
+def picture_detail(hit: Hit, shown: ShownHits) -> str:
+    """Show one of the pictures large, with what is known of it."""
+    record, path = _record(hit, shown.gallery), hit.path or ""
     facts = [("File", Path(path).name), ("Similarity", f"{hit.score:.3f} (cosine)")]
-    if rerank != NO_RERANK:
+    if shown.rerank != NO_RERANK:
         facts.append(("Before reranking", f"rank {hit.rank_before}, now {hit.rank}"))
     if record.category:
         facts.append(("Scene type", record.category.replace("_", " ")))
@@ -73,7 +72,7 @@ def picture_detail(hit: Hit, gallery: Gallery | None, *, rerank: str) -> str:
         facts.append(("Size", f"{size[0]} x {size[1]} pixels"))
         if centre := record.centre(size):
             system = f" ({record.crs})" if record.crs else ""
-            made_up = MADE_UP if gallery is not None and gallery.drawn else ""
+            made_up = MADE_UP if shown.gallery is not None and shown.gallery.drawn else ""
             facts.append(("Centre", f"x {centre[0]:.6g}, y {centre[1]:.7g}{system}{made_up}"))
     if more := (record.captions or ())[1:3]:
         facts.append(("Also described as", " ".join(more)))

@@ -22,10 +22,7 @@ _HEIGHT = 460
 def scene_figure(scene: OpenScene, *, heat: bool = True, chosen: int | None = None) -> go.Figure:
     """Draw the scene in its own pixels, with the heat map and the hits of its last answer.
 
-    Args:
-        scene: what is open.
-        heat: lay the scores over it.
-        chosen: rank of the hit whose box stands out.
+    The box of the hit whose rank is ``chosen`` stands out.
     """
     width, height = scene.raster.size
     figure = go.Figure()

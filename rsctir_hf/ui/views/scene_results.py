@@ -1,7 +1,5 @@
-"""From the answer of a scene to what is shown: notices, cards, a table, files to download."""
+"""From the answer of a scene to what is shown: notices, cards, a table."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from rsctir_hf.scene import SceneAnswer, SceneHit
@@ -50,11 +48,7 @@ def answer_message(scene: OpenScene, about_query: str | None) -> str:
 
 
 def hit_cards(scene: OpenScene) -> str:
-    """Show the hits as a grid of cards.
-
-    Raises:
-        RasterError: the file is gone or damaged.
-    """
+    """Show the hits as a grid of cards; ``RasterError`` where the file is gone or damaged."""
     if scene.answer is None or scene.index is None:
         return ""
     cards = [
@@ -72,11 +66,7 @@ def hit_cards(scene: OpenScene) -> str:
 
 
 def hit_detail(scene: OpenScene, hit: SceneHit) -> str:
-    """Show one hit large, with what is known of it.
-
-    Raises:
-        RasterError: the file is gone or damaged.
-    """
+    """Show one hit large, with what is known of it; raises as ``hit_cards`` does."""
     if scene.index is None:
         return ""
     left, top, right, bottom = hit.window.box
@@ -124,14 +114,6 @@ def saved_queries(queries: tuple[str, ...]) -> str:
     )
     label = "Saved queries, a click asks again"
     return f'<div class="rs-saveds" role="group" aria-label="{label}">{buttons}</div>'
-
-
-def heat_map_bytes(answer: SceneAnswer) -> bytes:
-    """Return the heat map as the content of a GeoTIFF."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "heat.tif"
-        answer.write_heat_map(file)
-        return file.read_bytes()
 
 
 def _warnings(texts: tuple[str, ...]) -> str:

@@ -25,14 +25,10 @@ _ONE_WINDOW = notice(
 
 
 def look_at_whole(retriever: Retriever, picture: Image.Image) -> str:
-    """Return the global window of each block over the picture, as HTML.
-
-    Args:
-        retriever: its model has a global window.
-        picture: RGB.
+    """Return the global window of each block over an RGB picture, as HTML.
 
     Raises:
-        UnsupportedError: the model has none.
+        UnsupportedError: the model has no global window.
     """
     encoder = retriever.encoder
     with evaluating(encoder.model):

@@ -22,14 +22,10 @@ _CAPTION = (
 
 
 def regions_in_view(retriever: Retriever, picture: Image.Image) -> str:
-    """Return a picture with its most salient regions as HTML.
-
-    Args:
-        retriever: its model has a region graph.
-        picture: RGB.
+    """Return an RGB picture with its most salient regions as HTML.
 
     Raises:
-        UnsupportedError: the model has none.
+        UnsupportedError: the model has no region graph.
     """
     graph = to_networkx(retriever.region_graph(picture))
     config: Any = retriever.encoder.config

@@ -11,7 +11,7 @@ from rsctir_hf.files.metadata import PictureRow
 from rsctir_hf.search.retriever import Hit
 from rsctir_hf.ui.server import shown_gallery
 from rsctir_hf.ui.server.shown_gallery import open_gallery
-from rsctir_hf.ui.views.results import picture_detail, picture_results
+from rsctir_hf.ui.views.results import ShownHits, picture_detail, picture_results
 from tests.ui.tiny_models import PICTURES
 
 
@@ -145,8 +145,8 @@ def test_markup_among_what_is_known_stays_text(tmp_path):
     path = str(tmp_path / "<b>.png")
     assert gallery.record(path).captions == (markup,)
     hit = Hit(0, path, None, 0.5, 1, 1, None)
-    shown = picture_detail(hit, gallery, rerank="none")
-    shown += picture_results([hit], gallery, rerank="none", label=markup)
+    hits = ShownHits((hit,), gallery=gallery)
+    shown = picture_detail(hit, hits) + picture_results(hits, label=markup)
     assert "<script" not in shown and "<b>" not in shown
     assert "&lt;script&gt;" in shown and "&lt;b&gt;.png" in shown
 

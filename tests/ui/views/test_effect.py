@@ -13,8 +13,8 @@ from rsctir_hf.regions.contribution import NodeMaskingModel
 from rsctir_hf.regions.graph import to_networkx
 from rsctir_hf.regions.proposer import Regions
 from rsctir_hf.search.retriever import Retriever
-from rsctir_hf.ui.tabs.region_tab import GraphShown
-from rsctir_hf.ui.views.effect import effect_sentence, measure_effect
+from rsctir_hf.ui.tabs.region_tab import GraphShown, measure_effect
+from rsctir_hf.ui.views.region_figures import effect_sentence
 from tests.ui.tiny_models import BANK, OnlyEmbeds
 
 
