@@ -328,9 +328,9 @@ def test_regions_that_do_not_fit_are_one_line_and_exit_code_two(
         ((*evaluate, clip_folder, "--regions", detector), "CLIPModel takes no regions"),
         ((*index, "--regions", captioned_folder), "lacks config.json"),
         ((*search, tmp_path / "seen", "--threshold", 0.4), "score 0.4 or more"),
-        ((*search, tmp_path / "seen", "--regions", "model"), r"regions model, [^)]*\). Build"),
+        ((*search, tmp_path / "seen", "--regions", "model"), r"regions model, [^)]*\). Load"),
         ((*search, tmp_path / "own", "--regions", detector), r"regions model, [^)]*\); the model"),
-        ((*search, tmp_path / "own", "--regions", "none"), r"regions none, [^)]*\). Build"),
+        ((*search, tmp_path / "own", "--regions", "none"), r"regions none, [^)]*\). Load"),
         ((*search, tmp_path / "own", "--threshold", 0.4), "only a detector's regions have a"),
         ((*search, tmp_path / "bare", "--regions", "model"), r"regions none, [^)]*\); the model"),
     ]
