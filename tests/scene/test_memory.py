@@ -46,9 +46,7 @@ class Colours(nn.Module):
 size = {"height": 32, "width": 32}
 processor = CLIPImageProcessor(size=size, crop_size=size)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-index = SceneIndex.build(
-    Retriever(Encoder(Colours(), processor)), file, tile=1000, overlap=0.0
-)
+index = SceneIndex.build(Retriever(Encoder(Colours(), processor)), file, tile=1000, overlap=0.0)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(len(index.windows), (after - before) / 1024)
 """
