@@ -1,5 +1,10 @@
 """Settings of the documentation site: ``sphinx-build -W --keep-going docs docs/_build``."""
 
+import re
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
 project = "rsctir_hf"
 author = "the authors of rsctir_hf"
 html_title = "rsctir_hf"
@@ -29,3 +34,19 @@ autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 python_maximum_signature_line_length = 100
+
+
+def setup(app: Sphinx) -> None:
+    """Register what this site needs beside the extensions."""
+    app.connect("source-read", link_outside)
+
+
+def link_outside(app: Sphinx, page: str, source: list[str]) -> None:
+    """Make links to Markdown outside this folder downloads; elsewhere they work as they stand."""
+    folder = Path(app.srcdir, page).parent
+
+    def written(link: re.Match[str]) -> str:
+        inside = (folder / link[1]).resolve().is_relative_to(Path(app.srcdir).resolve())
+        return link[0] if inside else f"](path:{link[1]})"
+
+    source[0] = re.sub(r"\]\((\.\./[^)]+\.md)\)", written, source[0])
