@@ -107,15 +107,16 @@ class GRUTextEncoder(WordTable):
         lengths = attention_mask.sum(dim=-1).clamp(min=1)  # (C,)
         words = self.dropout(self.embedding_projection(self.embedding(input_ids)))
         run = self._run_unpacked if torch.compiler.is_compiling() else self._run_packed
-        states = run(words, lengths).unflatten(-1, (2, -1)).mean(dim=-2)  # (C, T, hidden)
+        states = run(words, lengths)  # (C, T, hidden)
         pooled = states.sum(dim=1) / lengths.unsqueeze(-1)  # (C, hidden)
         return self._output(words, states, pooled, hidden=output_hidden_states)
 
     def _run_packed(self, words: Tensor, lengths: Tensor) -> Tensor:
-        """Run the GRU over words (C, T, embedding) as (C, T, 2 * hidden)."""
+        """Run the GRU over words (C, T, embedding): the mean of both ways, (C, T, hidden)."""
         packed = pack_padded_sequence(words, lengths.cpu(), batch_first=True, enforce_sorted=False)
         whole = words.shape[1]
-        return pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=whole)[0]
+        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=whole)
+        return states.unflatten(-1, (2, -1)).mean(dim=-2)  # (C, T, hidden)
 
     def _run_unpacked(self, words: Tensor, lengths: Tensor) -> Tensor:
         """Do the same without packing, which cannot be exported, at twice the time.
@@ -130,8 +131,8 @@ class GRUTextEncoder(WordTable):
         left = (places + missing).clamp(max=words.shape[1] - 1).unsqueeze(-1)
         ahead = self.gru(words)[0][..., :width]
         back = self.gru(words.gather(1, right))[0][..., width:]
-        back = back.gather(1, left.expand_as(back))  # (C, T, hidden)
-        return torch.cat((ahead, back), dim=-1) * (places < lengths).unsqueeze(-1)
+        back = back.gather(1, left.expand(-1, -1, width))  # (C, T, hidden)
+        return (ahead + back) / 2 * (places < lengths).unsqueeze(-1)
 
 
 class UniSkipTextEncoder(WordTable):
