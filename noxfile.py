@@ -131,7 +131,9 @@ def counts(codes: dict[str, int]) -> dict[str, Any]:
 def installed(session: nox.Session) -> dict[str, str]:
     """Return the versions of ``NAMED`` in the session's environment."""
     listed = session.run("python", "-m", "pip", "list", "--format=json", silent=True)
-    found = {re.sub("-", "_", each["name"].lower()): each["version"] for each in json.loads(listed)}
+    found = {
+        re.sub("-", "_", each["name"].lower()): each["version"] for each in json.loads(str(listed))
+    }
     return {name: found[name] for name in NAMED if name in found}
 
 
