@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rsctir_hf.embedding.encode import evaluating, tokenize, unit_vectors
+from rsctir_hf.embedding.encode import evaluating, unit_vectors
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import MissingDependencyError, UnsupportedError
 from rsctir_hf.files.atomic import new_folder
@@ -121,12 +121,11 @@ def _export_images(encoder: Encoder, folder: Path) -> Tower:
 
 
 def _export_texts(encoder: Encoder, folder: Path) -> Tower:
-    model, processor = encoder.model, encoder.processor
-    traced = dict(tokenize(model, processor, _SENTENCES[:_TRACED]))
-    others = dict(tokenize(model, processor, _SENTENCES[:_CHECKED]))
-    alone = tokenize(model, processor, [_SHORT])["input_ids"]
+    traced = encoder.tokens(_SENTENCES[:_TRACED])
+    others = encoder.tokens(_SENTENCES[:_CHECKED])
+    alone = encoder.tokens([_SHORT])["input_ids"]
     return _export(
-        model,
+        encoder.model,
         "get_text_features",
         traced,
         others,

@@ -164,6 +164,11 @@ def test_nothing_in_the_package_imports_the_drawing_program():
     ]
 
 
+def test_what_a_command_takes_is_said_without_the_package():
+    modules = [module for _, module in imports_of(tree_of(ROOT / "rsctir_cli" / "commands.py"))]
+    assert {module.split(".")[0] for module in modules} <= {"typer", *sys.stdlib_module_names}
+
+
 def test_leaves_import_only_their_siblings_and_the_four():
     refused = [
         (at(file), module)

@@ -1,6 +1,7 @@
 """What the sessions of nox write, and that documents say what their files hold."""
 
 import json
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -52,3 +53,9 @@ def test_the_versions_are_of_the_ranges_that_are_allowed_now():
         for name in ("oldest", "newest"):
             assert allowed[library].contains(found[name]["versions"][library])
             assert found[name]["failures"] == []
+
+
+def test_what_is_mutated_and_what_notices_it_are_files():
+    settings = noxfile.PROJECT["tool"]["mutmut"]
+    paths = settings["only_mutate"] + settings["pytest_add_cli_args_test_selection"]
+    assert not [path for path in paths if not Path(path).is_file()]

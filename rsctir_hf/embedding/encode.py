@@ -97,7 +97,7 @@ def embed_prepared(model: nn.Module, prepared: PreparedImages) -> Tensor:
     return F.normalize(torch.stack(vectors).mean(dim=0), dim=-1)
 
 
-def tokenize(model: nn.Module, processor: Processor, texts: Sequence[str]) -> Any:  # noqa: ANN401
+def tokenize(model: nn.Module, processor: Processor, texts: Sequence[str]) -> dict[str, Tensor]:
     """Turn sentences into ``input_ids`` (C, T) and, where the model has it, ``attention_mask``."""
     tokenizer = processor.tokenizer
     longest = _longest_text(model, tokenizer)
@@ -112,9 +112,7 @@ def tokenize(model: nn.Module, processor: Processor, texts: Sequence[str]) -> An
         max_length=longest,
         return_tensors="pt",
     )
-    for name in set(batch) - {"input_ids", "attention_mask"}:
-        del batch[name]
-    return batch
+    return {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}
 
 
 def unit_vectors(features: Any) -> Tensor:  # noqa: ANN401 - a tensor or an output with one

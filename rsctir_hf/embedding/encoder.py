@@ -20,7 +20,6 @@ from transformers import AutoModel, AutoProcessor
 from rsctir_hf.embedding.encode import (
     EmbeddedImages,
     default_batch_size,
-    device_of,
     embed_inputs,
     embed_prepared,
     evaluating,
@@ -243,6 +242,10 @@ class Encoder:
         """
         return embed_inputs(self.model, self.inputs([read_image(image)]))[0]
 
+    def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Turn C sentences into the tensors of ``get_text_features``, where the model runs."""
+        return on_device(self.model, tokenize(self.model, self.processor, texts))
+
     def texts(self, texts: Sequence[str], *, batch_size: int = SENTENCES_AT_ONCE) -> Tensor:
         """Embed sentences as unit vectors (C, D) float32 on the CPU, in the order given."""
         if not texts:
@@ -253,8 +256,7 @@ class Encoder:
         with evaluating(self.model):
             for chunk in order.split(batch_size):
                 batch = [texts[position] for position in chunk.tolist()]
-                inputs = tokenize(self.model, self.processor, batch).to(device_of(self.model))
-                parts.append(unit_vectors(model.get_text_features(**inputs)))
+                parts.append(unit_vectors(model.get_text_features(**self.tokens(batch))))
         return torch.cat(parts)[order.argsort()]  # (C, D)
 
     def region_graph(self, image: PictureSource) -> tuple[Any, list[str]]:

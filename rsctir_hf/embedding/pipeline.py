@@ -104,7 +104,7 @@ def embed_pictures(
         raise QueryError(
             f"{len(pictures)} pictures have {len(ids)} different ids. Give each its own id."
         )
-    run = _Run(encoder, encoder.preparation(store.made_by.symmetries), store, options)
+    run = _EmbeddingRun(encoder, encoder.preparation(store.made_by.symmetries), store, options)
     with joined_processes() as process:
         if process.rank:
             return run.embed_share(pictures, process)
@@ -144,7 +144,7 @@ def stored_batches(
 
 
 @dataclass
-class _Run:
+class _EmbeddingRun:
     """One process's part of a run."""
 
     encoder: Encoder

@@ -28,7 +28,7 @@ from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError
 
 logger = logging.getLogger(__name__)
 
-ImageSource = str | Path | bytes | Image.Image | NDArray
+Readable = str | Path | bytes | Image.Image | NDArray
 
 #: Largest picture that is decoded; Pillow itself refuses files beyond this number of pixels.
 MAX_PIXELS = 178_956_970
@@ -67,7 +67,7 @@ _DECODER_ERRORS = (
 
 
 def read_image(
-    source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str | None = None
+    source: Readable, *, max_pixels: int = MAX_PIXELS, name: str | None = None
 ) -> Image.Image:
     """Read one picture as 8-bit RGB.
 
@@ -212,7 +212,7 @@ def stretch_to_bytes(values: NDArray) -> NDArray[np.uint8]:
     return (np.clip(scaled, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
-def _describe(source: ImageSource) -> str:
+def _describe(source: Readable) -> str:
     if isinstance(source, str | Path):
         return str(source)
     if isinstance(source, bytes):

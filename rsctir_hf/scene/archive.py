@@ -154,7 +154,7 @@ def index_rasters(
             planned.append(_Planned(raster, plan))
         except (RasterError, QueryError) as error:
             skipped.append(Skipped(str(file), f"{file}: {error}"))
-    run = _Run(retriever.encoder, planned, skipped, least_valid, batch_size, progress)
+    run = _TilingRun(retriever.encoder, planned, skipped, least_valid, batch_size, progress)
     indexed: dict[str, int] = defaultdict(int)
     parts = run.at_once() if embeddings is None else run.kept(Path(folder), Path(embeddings))
     for one, windows, vectors in parts:
@@ -191,7 +191,7 @@ def rasters_of(folder: str | Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _TilingRun:
     """One pass over planned rasters; what is left out is noted in ``skipped``."""
 
     encoder: Encoder

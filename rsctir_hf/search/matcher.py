@@ -5,16 +5,16 @@ of each query (our choice: the issue's design has 32, at twice the time of a liv
 second-stage score is ``cosine + weight * probability`` (our choice).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import islice
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rsctir_hf.embedding.encode import device_of, evaluating, tokenize
+from rsctir_hf.embedding.encode import device_of, evaluating
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.prepare import picture_inputs
 from rsctir_hf.errors import UnsupportedError
@@ -124,23 +124,21 @@ def pair_probabilities(
     with evaluating(model):
         for chunk in torch.tensor(order, dtype=torch.int64).split(batch_size):
             sentences, place = pairs[chunk, 1].unique(return_inverse=True)
-            tokens = tokenize(
-                model, encoder.processor, [texts[position] for position in sentences.tolist()]
-            )
+            tokens = encoder.tokens([texts[position] for position in sentences.tolist()])
             judged[chunk] = _judge(model, tokens, states[pairs[chunk, 0]], place=place)
     return judged  # (P,)
 
 
 def _judge(
     model: nn.Module,
-    tokens: Any,  # noqa: ANN401 - a BatchEncoding, which has ``to``
+    tokens: Mapping[str, Tensor],
     states: Tensor,
     *,
     place: Tensor,
 ) -> Tensor:
     """Return the probability (P,) of each picture's state (P, ...) with the row ``place`` (P,)."""
     device = device_of(model)
-    tokens, states, place = tokens.to(device), states.to(device), place.to(device)
+    states, place = states.to(device), place.to(device)
     if isinstance(model, ImageTokenEncoder) and isinstance(model, TextStateMatcher):
         logits = model.match_logits(
             text_states=model(**tokens).text_model_output.last_hidden_state[place],
