@@ -15,6 +15,10 @@ from rsctir_hf.regions.proposer import MODEL_REGIONS, NO_REGIONS, DetectorRecord
 from rsctir_hf.vector_index.opening import server_of
 from rsctir_hf.vector_index.shards import Precision
 
+#: What the record of an index of rasters holds besides: those of these options that cut them.
+RASTERS = "rasters"
+CUT_BY = ("tile", "overlap", "gsd", "bands")
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -117,19 +121,23 @@ def check_same_model(record: Mapping[str, Any], here: Provenance, place: str | P
     if not made_by.same_model(here):
         raise IndexMismatchError(
             f"The index in {place} was made with {made_by}; the model at hand is {here}. Load the "
-            f"model and regions that made it, or embed all again: {_again(record, here, place)}"
+            f"model and regions that made it, or embed all again{_again(record, here, place)}"
         )
 
 
 def _again(record: Mapping[str, Any], here: Provenance, place: str | Path) -> str:
-    """Name the command that makes an index again with the model at hand."""
+    """Name the command that makes an index again with the model at hand; it ends the message."""
     index = ["rsctir", "index", "--model", here.model_id or "MODEL"]
-    index += ["--images", str(record.get("root") or "FOLDER")]
+    if here.model_revision is not None:
+        index += ["--revision", here.model_revision]
+    cut = record.get(RASTERS)
+    index += ["--images" if cut is None else "--rasters", str(record.get("root") or "FOLDER")]
+    if isinstance(cut, Mapping):
+        index += [f"--{name}={cut[name]}" for name in CUT_BY if name in cut]
     if here.detector is not None:
         index += ["--regions", here.detector.source, "--threshold", str(here.detector.threshold)]
     elif here.regions == NO_REGIONS:
         index += ["--regions", NO_REGIONS]
     if server_of(place) is not None:
-        return f"{shlex.join(index)} --engine URI, with a new table or collection in the URI."
-    whole = shlex.join([*index, "--index", str(place), "--rebuild"])
-    return f"{whole} (tiles of rasters: --rasters for --images)"
+        return f", into another table or collection named in URI: {shlex.join(index)} --engine URI"
+    return f": {shlex.join([*index, '--index', str(place), '--rebuild'])}"

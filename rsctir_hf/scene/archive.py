@@ -13,6 +13,7 @@ from torch import Tensor
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.pipeline import embed_pictures
 from rsctir_hf.embedding.prepare import Skipped
+from rsctir_hf.embedding.provenance import RASTERS
 from rsctir_hf.embedding.records import FilePicture
 from rsctir_hf.embedding.roles import Progress
 from rsctir_hf.embedding.store import EmbeddingStore, iterate_embeddings
@@ -168,6 +169,10 @@ def index_rasters(
             ),
         )
         indexed[one.raster.path] += len(windows)
+    cut = {name: value for name, value in laid.items() if value is not None}
+    if bands is not None:
+        cut["bands"] = ",".join(map(str, bands))
+    retriever.engine.record = {**retriever.engine.record, RASTERS: cut}
     retriever.finish_adding()
     return ArchiveReport(
         rasters=len(indexed),

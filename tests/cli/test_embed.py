@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import sys
+from dataclasses import asdict, replace
 
 import datasets
 import pytest
@@ -16,8 +17,12 @@ from rsctir_hf.cli import sources
 from rsctir_hf.cli.embed import device_of_this_process
 from rsctir_hf.embedding import pipeline
 from rsctir_hf.embedding.dataset_rows import load_embeddings
+from rsctir_hf.embedding.provenance import check_same_model
 from rsctir_hf.embedding.store import EmbeddingStore, read_record
+from rsctir_hf.errors import IndexMismatchError
 from rsctir_hf.search.retriever import Retriever
+from tests.geo.rasters import write
+from tests.scene.conftest import FIELD, fields
 
 
 @pytest.fixture
@@ -128,7 +133,7 @@ def other_model(clip_folder, tmp_path):
 
 def command_in(err):
     """Return the command that a message names, without ``rsctir``."""
-    return shlex.split(re.search(r"again: rsctir (.*) \(", err).group(1))
+    return shlex.split(re.search(r"again: rsctir (.*)$", err.strip()).group(1))
 
 
 def test_search_with_other_weights_names_the_command_that_embeds_all_again(
@@ -184,6 +189,41 @@ def test_no_vector_of_the_older_model_is_left_in_a_rebuilt_index(
     expected = other.search("a river", top_k=8)
     assert [hit.path for hit in hits] == [hit.path for hit in expected]
     assert [h.score for h in hits] == pytest.approx([h.score for h in expected], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"), [([], 0.25), (["--overlap", 0, "--gsd", 0.5, "--bands", "3,2,1"], 0.0)]
+)
+def test_an_index_of_rasters_is_made_again_from_rasters_cut_alike(
+    rsctir, other_model, tmp_path, options, kept
+):
+    index, folder = tmp_path / "index", tmp_path / "my rasters"
+    folder.mkdir()
+    write(folder / "town.tif", fields(4, 2))
+    rsctir("index", "--rasters", folder, "--index", index, "--tile", FIELD, *options)
+    before = Retriever.load(index).search("a river", top_k=50)
+    code, _, err = rsctir("search", "--index", index, "--text", "x", "--model", other_model)
+    named = command_in(err)
+    assert code == 2 and named[named.index("--rasters") + 1] == str(folder)
+    assert f"--overlap={kept}" in named and "--images" not in named
+    assert rsctir(*named)[0] == 0
+    after = Retriever.load(index).search("a river", top_k=50)
+    assert {hit.path for hit in after} == {hit.path for hit in before}
+    assert read_record(index).made_by.model_id == str(other_model)
+
+
+def test_a_model_of_the_hub_is_named_with_its_revision_and_a_server_in_words(clip_folder):
+    made = Retriever.from_pretrained(clip_folder).encoder.made_by
+    here = replace(made, model_id="owner/name", model_revision="0a1b2c", fingerprint="other")
+    record = {**asdict(made), "root": "pictures"}
+    with pytest.raises(IndexMismatchError) as caught:
+        check_same_model(record, here, "folder")
+    model = "rsctir index --model owner/name --revision 0a1b2c --images pictures --regions none"
+    assert str(caught.value).endswith(f"embed all again: {model} --index folder --rebuild")
+    with pytest.raises(IndexMismatchError) as caught:
+        check_same_model(record, here, "postgresql://host/base?table=old")
+    words = "embed all again, into another table or collection named in URI"
+    assert str(caught.value).endswith(f"{words}: {model} --engine URI")
 
 
 @pytest.mark.parametrize("spoilt", ['"format": 0', '"format": 1,,'])
