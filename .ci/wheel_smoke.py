@@ -16,6 +16,7 @@ import tempfile
 import venv
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 
@@ -80,7 +81,7 @@ def link_dependencies(site: Path) -> int:
     return len(linked)
 
 
-def check_package(found: dict[str, object], site: Path) -> None:
+def check_package(found: dict[str, Any], site: Path) -> None:
     """Refuse a wheel that lacks package data, or another package than the wheel's."""
     print(f"wheel: {found['scenes']} drawn scenes, {found['sentences']} sentences")
     for file in found["files"]:
@@ -96,15 +97,21 @@ def check_commands(rsctir: Path, model: Path, folder: Path) -> None:
     """Index the gallery and search it; without a model at hand, expect to hear where models are."""
     print(run(str(rsctir), "--help", cwd=folder).strip().splitlines()[0].strip())
     index = ["index", "--images", "sample", "--index", "gallery", "--model"]
-    said = run(str(rsctir), *index, "checkpoints/cmpagl-rs", cwd=folder, code=2)
-    if "OWNER/NAME" not in said or "git clone --depth 1" not in said or said.count("\n") != 1:
-        sys.exit(f"nobody learns from this where models are: {said}")
+    check_hint(run(str(rsctir), *index, "checkpoints/cmpagl-rs", cwd=folder, code=2))
     print(run(str(rsctir), *index, str(model), cwd=folder).strip())
     search = ["search", "--index", "gallery", "--text", "planes at an airport"]
     hits = run(str(rsctir), *search, cwd=folder).splitlines()
     print(hits[0])
     if len(hits) != 5 or "airport" not in hits[0]:
         sys.exit(f"expected five pictures, airports first: {hits}")
+    absent = ["search", "--index", "gallery", "--model", "checkpoints/galr-rs", "--text", "x"]
+    check_hint(run(str(rsctir), *absent, cwd=folder, code=2))
+
+
+def check_hint(said: str) -> None:
+    """Refuse an error about a model that is not there unless it says, in a line, where some are."""
+    if "OWNER/NAME" not in said or "git clone --depth 1" not in said or said.count("\n") != 1:
+        sys.exit(f"nobody learns from this where models are: {said}")
 
 
 def run(*command: str, cwd: Path, code: int = 0) -> str:
