@@ -297,7 +297,7 @@ def mean_with_spread(group: Sequence[Report]) -> str:
     """Mean mR of the seeds of one model, and its sample standard deviation; one seed has none."""
     values = [report.values["mR"] for report in group]
     spread = f" ± {stdev(values):.2f}" if len(group) > 1 else ""
-    return f"**{fmean(values):.2f}**{spread}"
+    return f"{fmean(values):.2f}{spread}"
 
 
 def every_cell(report: Report) -> list[str]:

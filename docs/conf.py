@@ -39,6 +39,7 @@ python_maximum_signature_line_length = 100
 def setup(app: Sphinx) -> None:
     """Register what this site needs beside the extensions."""
     app.connect("source-read", link_outside)
+    app.connect("include-read", link_included)
 
 
 def link_outside(app: Sphinx, page: str, source: list[str]) -> None:
@@ -50,3 +51,17 @@ def link_outside(app: Sphinx, page: str, source: list[str]) -> None:
         return link[0] if inside else f"](path:{link[1]})"
 
     source[0] = re.sub(r"\]\((\.\./[^)]+\.md)\)", written, source[0])
+
+
+def link_included(app: Sphinx, file: Path, page: str, source: list[str]) -> None:
+    """Turn links of an included file of the root, which start there, into links of a page here."""
+    docs = Path(app.srcdir).resolve()
+
+    def written(link: re.Match[str]) -> str:
+        target = docs.parent / link[1]
+        if not target.exists():
+            return link[0]
+        inside = target.is_relative_to(docs)
+        return f"]({target.relative_to(docs).as_posix()}" if inside else f"](path:../{link[1]}"
+
+    source[0] = re.sub(r"\]\(([^)#\s]+)", written, source[0])

@@ -1,5 +1,6 @@
 """The pages in docs/: their snippets run, their commands exist, and nothing is left out of them."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -27,8 +28,16 @@ def text_of(file):
     return file.read_text(encoding="utf-8")
 
 
+NOT_RUN = re.compile(r"<!-- not run: (.+?) -->\n```python\n.*?```\n", re.DOTALL)
+
+
 def snippets(file):
-    return "\n".join(re.findall(r"```python\n(.*?)```", text_of(file), re.DOTALL))
+    """The Python of a page, without what a comment in front of it leaves out with a reason."""
+    return python_of(NOT_RUN.sub("", text_of(file)))
+
+
+def python_of(text):
+    return "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
 
 
 def town(file):
@@ -67,6 +76,26 @@ def test_the_snippets_of_readme_and_task_pages_run_as_they_stand(tmp_path, all_c
     assert {"model.safetensors", "results.json"} <= {
         f.name for f in tmp_path.glob("outputs/mine/*")
     }
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *TASKS], ids=lambda page: page.stem)
+def test_every_snippet_is_python_and_one_left_out_says_why(page):
+    compile(python_of(text_of(page)), page.name, "exec")
+    reasons = NOT_RUN.findall(text_of(page))
+    assert len(reasons) == text_of(page).count("not run:")
+    assert all(len(reason.split()) > 3 for reason in reasons)
+
+
+def test_versions_are_of_before_for_as_long_as_their_file_names_no_revision():
+    found = json.loads(text_of(ROOT / "results" / "versions.json"))
+    page = text_of(DOCS / "versions.md")
+    assert ("The file names no revision" in page) == ("git_revision" not in found), (
+        "measured anew: take the paragraph on the old figures off docs/versions.md"
+    )
+    if "tests" in found["newest"]:
+        assert all(
+            name.rsplit("/")[-1].removesuffix(".py") in page for name in found["newest"]["tests"]
+        )
 
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: page.stem)

@@ -116,6 +116,14 @@ def test_a_space_installs_the_core_and_the_app_extra_and_pins_no_gradio():
     assert "==" not in str(requirements(listed)["gradio"].specifier)
 
 
+def test_the_long_description_is_a_text_that_stands_alone():
+    text = (ROOT / PROJECT["readme"]).read_text(encoding="utf-8")
+    assert text.startswith("# ")  # and not with the settings of a Space
+    assert all("://" in link for link in re.findall(r"\]\(([^)]+)\)", text))
+    named = set(re.findall(r"`(\w+)`", text.split("Extras: ")[1].split("\n\n")[0]))
+    assert named <= set(PROJECT["optional-dependencies"])
+
+
 def test_changelog_and_installed_package_agree_on_the_version():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(rf"^## {re.escape(PROJECT['version'])}\b", changelog, flags=re.MULTILINE)

@@ -37,10 +37,11 @@ def test_wheel_and_sdist_hold_the_package_and_nothing_of_the_workshop(built):
     wheel, sdist = built
     record = f"rsctir_hf-{PROJECT['version']}.dist-info"
     assert {name.split("/")[0] for name in wheel} == {"rsctir_hf", "rsctir_cli", record}
-    folders = {"rsctir_hf", "rsctir_cli", "rsctir_hf.egg-info"}
+    folders = {"rsctir_hf", "rsctir_cli", "rsctir_hf.egg-info", "docs"}
     files = {"README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "MANIFEST.in"}
     files |= {"pyproject.toml", "setup.cfg", "PKG-INFO"}
     assert {name.split("/")[0] for name in sdist} == folders | files
+    assert [name for name in sdist if name.startswith("docs/")] == [PROJECT["readme"]]
     for names in built:
         assert {"rsctir_hf/py.typed", "rsctir_hf/ui/app.css"} <= set(names)
         assert sum(name.startswith("rsctir_hf/sample/scenes/") for name in names) == 201
@@ -48,20 +49,32 @@ def test_wheel_and_sdist_hold_the_package_and_nothing_of_the_workshop(built):
 
 @pytest.mark.slow
 def test_the_script_prints_the_notes_of_a_tag():
-    command = [sys.executable, ROOT / "docs" / "release_notes.py", f"v{PROJECT['version']}"]
+    version = PROJECT["version"]
+    command = [sys.executable, ROOT / "docs" / "release_notes.py", f"v{version}", "--unreleased"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == release_notes(f"v{PROJECT['version']}", CHANGELOG)
+    assert done.stdout == release_notes(f"v{version}", CHANGELOG, version=version, unreleased=True)
     done = subprocess.run([*command[:2], "v9"], capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "'v9'" in done.stderr
 
 
 def test_the_notes_of_a_tag_are_its_section_alone():
     text = "# Changelog\n\nAbout.\n\n## 1.1.0 (today)\n\n### Added\n- B.\n\n## 1.0.0\n\n- A.\n"
-    assert release_notes("v1.1.0", text) == "### Added\n- B.\n"
-    assert release_notes("v1.0.0", text) == "- A.\n"
+    assert release_notes("v1.1.0", text, version="1.1.0") == "### Added\n- B.\n"
+    assert release_notes("v1.0.0", text, version="1.0.0") == "- A.\n"
     for tag in ("v1.2.0", "1.1.0", "", "v"):
         with pytest.raises(ValueError, match=r"expected one of v1\.1\.0, v1\.0\.0"):
-            release_notes(tag, text)
+            release_notes(tag, text, version="1.1.0")
+
+
+def test_a_tag_of_another_version_and_an_unreleased_section_are_refused():
+    text = "## 1.1.0 (unreleased)\n\n- B (unreleased).\n\n## 1.0.0 (today)\n\n- A (unreleased).\n"
+    with pytest.raises(ValueError, match=r"'v1\.0\.0' is not the version .* 1\.1\.0"):
+        release_notes("v1.0.0", text, version="1.1.0")
+    with pytest.raises(ValueError, match="add --unreleased"):
+        release_notes("v1.1.0", text, version="1.1.0")
+    notes = release_notes("v1.1.0", text, version="1.1.0", unreleased=True)
+    assert notes == "- B (unreleased).\n"
+    assert release_notes("v1.0.0", text, version="1.0.0") == "- A (unreleased).\n"
 
 
 def test_the_citation_is_of_this_version_and_names_the_papers_of_the_readme():
@@ -75,3 +88,10 @@ def test_the_citation_is_of_this_version_and_names_the_papers_of_the_readme():
 def test_ci_makes_sdist_and_wheel_and_uses_the_wheel():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "python -m build" in script and "python .ci/wheel_smoke.py" in script
+
+
+def test_ci_prints_the_notes_where_head_is_tagged():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "git tag --points-at HEAD" in script
+    assert 'python docs/release_notes.py "$tag"' in script
+    assert '" print_release_notes\n' in script
