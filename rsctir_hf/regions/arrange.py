@@ -49,6 +49,5 @@ def rearranged(
 
 def own_threshold(config: Any) -> float | None:  # noqa: ANN401
     """Return the cosine above which a model drops a region; None where it drops none."""
-    if getattr(config, "drea", "") not in _DENOISING:
-        return None
-    return getattr(config, "denoise_similarity", None)
+    denoises = getattr(config, "drea", None) in _DENOISING
+    return getattr(config, "denoise_similarity", None) if denoises else None

@@ -1,6 +1,7 @@
 """A picture's graph under each of DREA's switches, and under another threshold."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -105,3 +106,18 @@ def test_a_lower_threshold_drops_what_looks_alike_at_the_same_place():
 def test_a_model_that_drops_nothing_has_no_threshold():
     assert own_threshold(Plain()) is None
     assert own_threshold(object()) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"denoise_similarity": 0.4}, None),
+        ({"drea": "both"}, None),
+        ({"drea": "both", "denoise_similarity": 0.4}, 0.4),
+        ({"drea": "denoise", "denoise_similarity": 0.4}, 0.4),
+        ({"drea": "enhanced", "denoise_similarity": 0.4}, None),
+    ],
+)
+def test_a_configuration_of_any_model_is_asked_for_its_threshold(fields, expected):
+    assert own_threshold(SimpleNamespace(**fields)) == expected
