@@ -36,7 +36,7 @@ def coverage(session: nox.Session) -> None:
 
     A process that is killed leaves no trace, so the true figure is a little higher.
     """
-    folder = Path(session.create_tmp())
+    folder = session.cache_dir
     data = {"COVERAGE_FILE": str(folder / "data")}
     outcome = run_tests(session, "coverage", "run", "-m", "pytest", env=data)
     session.run("coverage", "combine", "--quiet", env=data)
@@ -90,7 +90,7 @@ def versions(session: nox.Session, libraries: str) -> None:
 
 def run_tests(session: nox.Session, *command: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401
     """Run pytest by ``command``; return how many passed, and the names of those that failed."""
-    report = Path(session.create_tmp(), "report.xml")
+    report = session.cache_dir / "report.xml"
     flags = ("-q", "-m", "", "-p", "no:cacheprovider", f"--junitxml={report}")
     session.run(*command, *flags, *session.posargs, success_codes=[0, 1], **options)
     cases = list(ElementTree.parse(report).iter("testcase"))

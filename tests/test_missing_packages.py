@@ -22,7 +22,9 @@ sys.modules[package] = None
 sys.modules |= {"peft": None} if package == "accelerate" else {}
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-ENVIRON = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+# A child whose disk is full could not keep what it covered either.
+ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+ENVIRON |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def error_of(command):

@@ -25,7 +25,9 @@ def test_a_space_is_made_and_renewed_with_exactly_the_files_of_the_app(
     (made,) = client.commands(
         [*COMMAND, *given, "--private", "--hardware", "cpu-upgrade"], token=WRITER
     )
-    assert (made.code, made.err) == (0, "")
+    # Of more than 200 files the Hub's client says that they are many.
+    said = [line for line in made.err.splitlines() if "upload a large folder" not in line]
+    assert (made.code, said) == (0, [])
     assert made.out.strip() == f"{hub.url}/spaces/{NAME}"
     space = hub.repository("space", NAME)
     assert (space.sdk, space.private, space.hardware) == ("gradio", True, "cpu-upgrade")
