@@ -73,6 +73,32 @@ def opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[A
             yield source
 
 
+def data_files(source: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """Return all files of an open dataset, with those beside the sources of a VRT; sorted.
+
+    What lies beside it counts where GDAL reads it: masks, overviews, headers, world files.
+    """
+    found, left = set[str](), [*source.files]
+    nested = source.driver == "VRT"
+    while left:
+        file = left.pop()
+        if file in found:
+            continue
+        found.add(file)
+        if nested and os.path.isfile(file):
+            left += _files_of_a_source(file)
+    return tuple(sorted(found))
+
+
+def _files_of_a_source(file: str) -> list[str]:
+    rasterio = require_rasterio()
+    try:
+        with rasterio.open(file) as source:
+            return list(source.files)
+    except rasterio.errors.RasterioError:  # a mask or a header, no dataset itself
+        return []
+
+
 def is_address(path: str) -> bool:
     """Return whether GDAL is to make sense of a path; a file's name may hold colons too."""
     if os.path.abspath(path).startswith("/vsi"):

@@ -17,7 +17,7 @@ from PIL import Image
 
 from rsctir_hf.errors import QueryError, RasterError
 from rsctir_hf.files.pictures import STRETCH_PERCENTILES
-from rsctir_hf.geo.gdal import is_address, opened, require_rasterio
+from rsctir_hf.geo.gdal import data_files, is_address, opened, require_rasterio
 from rsctir_hf.geo.placement import lonlat, place_of
 from rsctir_hf.geo.tiling import Size, Transform, Window, map_points
 
@@ -44,6 +44,7 @@ class Raster:
         stretch: (low, high) of each band that become black and white; None for 8-bit values.
         palette: (256, 3) colours of a paletted band, or None.
         notes: what a user should know of the choices made here.
+        files: all that it is read from (``geo.gdal.data_files``), on this machine or elsewhere.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Raster:
     stretch: tuple[tuple[float, float], ...] | None
     palette: NDArray[np.uint8] | None
     notes: tuple[str, ...]
+    files: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -230,6 +232,7 @@ def open_raster(
             stretch=None,
             palette=_palette(source, chosen),
             notes=tuple(note for note in (band_note, None if crs else _NO_CRS) if note),
+            files=data_files(source),
         )
         kinds = {source.dtypes[band - 1] for band in chosen}
     if kinds == {"uint8"}:

@@ -310,3 +310,29 @@ def test_a_file_of_a_few_kilobytes_cannot_claim_any_size(tmp_path):
 def test_a_path_longer_than_any_is_no_raster():
     with pytest.raises(RasterError, match="does not exist"):
         open_raster("x" * 5_000, formats=PLAIN_FORMATS)
+
+
+def vrt_over(file, source, size=(300, 260)):
+    """Write a VRT of one band that names another file, and return its path."""
+    file.write_text(
+        f'<VRTDataset rasterXSize="{size[0]}" rasterYSize="{size[1]}">'
+        '<VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">{source}</SourceFilename><SourceBand>1</SourceBand>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    return file
+
+
+def test_every_file_that_a_raster_is_read_from_is_known(tmp_path):
+    write(tmp_path / "a.tif", picture(bands=1))
+    vrt_over(tmp_path / "a.vrt", "a.tif")
+    outer = vrt_over(tmp_path / "b.vrt", "a.vrt")
+    assert open_raster(outer).files == tuple(
+        str(tmp_path / name) for name in ("a.tif", "a.vrt", "b.vrt")
+    )
+    with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(tmp_path / "a.tif", "r+") as target:
+        target.build_overviews([2])
+    (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")
+    assert {name.rsplit("/", 1)[1] for name in open_raster(outer).files} == {
+        *("a.tif", "a.tif.ovr", "a.tif.aux.xml", "a.vrt", "b.vrt"),
+    }
