@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError
+from rsctir_hf.files.stretch import stretch_range, stretch_to_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +40,6 @@ MIN_SIDE = 4
 #: The 8 symmetries of the square: None is the picture as it is, Pillow's members are exactly the
 #: other seven. An overhead picture keeps its meaning under each; none needs interpolation.
 SYMMETRIES: tuple[Image.Transpose | None, ...] = (None, *Image.Transpose)
-#: Percentiles that become black and white when 16-bit and float values are brought to 8 bits.
-STRETCH_PERCENTILES = (2.0, 98.0)
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif", ".bmp"))
 IMAGE_SUFFIXES |= frozenset((".dib", ".gif", ".jp2", ".ppm", ".pgm"))
@@ -195,23 +194,6 @@ def turned(picture: Image.Image, symmetry: Image.Transpose | None) -> Image.Imag
     return picture if symmetry is None else picture.transpose(symmetry)
 
 
-def stretch_to_bytes(values: NDArray) -> NDArray[np.uint8]:
-    """Bring numbers of any range to 0..255 between two percentiles of the finite ones.
-
-    All channels share one stretch, so that hues keep. Infinite and undefined values become 0.
-    """
-    numbers = np.asarray(values, dtype=np.float32)
-    finite = np.isfinite(numbers)
-    if not finite.any():
-        return np.zeros(numbers.shape, dtype=np.uint8)
-    low, high = np.percentile(numbers[finite], STRETCH_PERCENTILES)
-    if high <= low:  # nearly everything is one value: keep what little contrast there is
-        low, high = numbers[finite].min(), numbers[finite].max()
-    width = max(float(high) - float(low), np.finfo(np.float32).tiny)
-    scaled = np.where(finite, (numbers - low) / width, 0.0)
-    return (np.clip(scaled, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-
-
 def _describe(source: Readable) -> str:
     if isinstance(source, str | Path):
         return str(source)
@@ -315,4 +297,4 @@ def _array_to_bytes(values: NDArray, name: str) -> NDArray[np.uint8]:
         if finite.size and finite.min() >= 0.0 and finite.max() <= 1.0:
             known = np.nan_to_num(colours, posinf=0, neginf=0)
             return (known * 255.0 + 0.5).astype(np.uint8)
-    return stretch_to_bytes(colours)
+    return stretch_to_bytes(colours, *stretch_range(colours))

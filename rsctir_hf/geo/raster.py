@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rsctir_hf.errors import QueryError, RasterError
-from rsctir_hf.files.pictures import STRETCH_PERCENTILES
+from rsctir_hf.files.stretch import STRETCH_PERCENTILES
 from rsctir_hf.geo.gdal import data_files, is_address, opened, require_rasterio
 from rsctir_hf.geo.placement import lonlat, place_of
 from rsctir_hf.geo.tiling import Size, Transform, Window, map_points

@@ -11,7 +11,7 @@ from PIL import Image
 
 from rsctir_hf.errors import DataLayoutError, ImageReadError
 from rsctir_hf.files import pictures
-from rsctir_hf.files.pictures import list_images, picture_size, read_image, stretch_to_bytes
+from rsctir_hf.files.pictures import list_images, picture_size, read_image
 
 RAMP = np.linspace(0, 60_000, 32 * 32).reshape(32, 32)
 
@@ -106,11 +106,6 @@ def test_infinite_floats_among_shares_become_black():
         shown = np.asarray(read_image(values))
     assert not shown[0].any()
     assert (shown[1:] == 128).all()
-
-
-def test_stretch_of_undefined_or_constant_values_is_black():
-    assert not stretch_to_bytes(np.full((4, 4), np.nan)).any()
-    assert not stretch_to_bytes(np.full((4, 4), 7000)).any()
 
 
 def test_sixteen_bit_colour_arrays_keep_their_hue():
