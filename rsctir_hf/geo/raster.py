@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rsctir_hf.errors import QueryError, RasterError
+from rsctir_hf.files.bands import choose_bands, palette_of
 from rsctir_hf.files.stretch import STRETCH_PERCENTILES
 from rsctir_hf.geo.gdal import data_files, is_address, opened, require_rasterio
 from rsctir_hf.geo.placement import lonlat, place_of
@@ -42,7 +43,7 @@ class Raster:
         crs: coordinate reference system as WKT, or None.
         gsd: metres a pixel on the ground, across and down, at the centre; None where unknown.
         stretch: (low, high) of each band that become black and white; None for 8-bit values.
-        palette: (256, 3) colours of a paletted band, or None.
+        palette: colours (256 or 65536, 3) of a paletted band, or None.
         notes: what a user should know of the choices made here.
         files: all that it is read from (``geo.gdal.data_files``), on this machine or elsewhere.
     """
@@ -219,7 +220,7 @@ def open_raster(
                 f"{most_pixels / 1e6:,.0f} million are taken here. Cut it (gdal_translate "
                 "-srcwin), or search it on the command line: rsctir scene --raster FILE."
             )
-        chosen, band_note = _choose_bands(source, bands)
+        chosen, band_note = choose_bands(source, bands)
         transform, crs, gsd = place_of(source)
         raster = Raster(
             path=str(path),
@@ -230,12 +231,12 @@ def open_raster(
             crs=crs,
             gsd=gsd,
             stretch=None,
-            palette=_palette(source, chosen),
+            palette=palette_of(source, chosen),
             notes=tuple(note for note in (band_note, None if crs else _NO_CRS) if note),
             files=data_files(source),
         )
         kinds = {source.dtypes[band - 1] for band in chosen}
-    if kinds == {"uint8"}:
+    if kinds == {"uint8"} or raster.palette is not None:
         return raster
     if any(kind.startswith("complex") for kind in kinds):
         raise RasterError(
@@ -272,38 +273,6 @@ def overview(raster: Raster, *, side: int) -> Image.Image:
     if shown is None:
         raise RasterError(_nothing(raster.name))
     return shown
-
-
-def _choose_bands(
-    source: Any,  # noqa: ANN401
-    bands: Sequence[int] | None,
-) -> tuple[tuple[int, ...], str | None]:
-    """Return the bands that make a picture, and what a user should know of the choice."""
-    if bands is not None:
-        if len(bands) not in (1, 3) or not all(1 <= band <= source.count for band in bands):
-            raise QueryError(
-                f"The bands are {', '.join(map(str, bands))}; expected one or three from 1 to "
-                f"{source.count}, red first, such as 4,3,2."
-            )
-        return tuple(bands), None
-    kinds = [kind.name for kind in source.colorinterp]
-    if {"red", "green", "blue"} <= set(kinds):
-        return tuple(kinds.index(colour) + 1 for colour in ("red", "green", "blue")), None
-    seen = [number for number, kind in enumerate(kinds, start=1) if kind != "alpha"]
-    note = (
-        f"The file does not say which of its {source.count} bands are red, green and blue; the "
-        "first three are taken. Give the right ones, such as bands 4,3,2 for Sentinel-2."
-    )
-    doubtful = source.count > 4 and "red" not in kinds
-    return tuple(seen[:3] if len(seen) >= 3 else seen[:1] or [1]), note if doubtful else None
-
-
-def _palette(source: Any, bands: tuple[int, ...]) -> NDArray[np.uint8] | None:  # noqa: ANN401
-    kind, number = source.colorinterp[bands[0] - 1].name, source.dtypes[bands[0] - 1]
-    if len(bands) > 1 or kind != "palette" or number != "uint8":
-        return None
-    colours = source.colormap(bands[0])
-    return np.array([colours.get(value, (0, 0, 0))[:3] for value in range(256)], np.uint8)
 
 
 def _measure_stretch(raster: Raster) -> tuple[tuple[float, float], ...]:
