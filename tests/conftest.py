@@ -23,7 +23,11 @@ from transformers import (
 
 from rsctir_cli.main import main
 from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.files.cache import NO_CACHE
 from tests.tiers import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
+
+# No test meets what another left in the user's cache; tests of the cache have one of their own.
+os.environ[NO_CACHE] = "1"
 
 WORDS = ("a", "the", "boats", "moored", "beside", "pier", "green", "tennis", "courts", "airport")
 WORDS += ("with", "many", "planes", "river")
@@ -78,6 +82,14 @@ def rsctir(monkeypatch, capsys):
         return left.value.code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """A user's cache that is empty."""
+    monkeypatch.delenv(NO_CACHE)
+    monkeypatch.setattr("rsctir_hf.files.cache.HF_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "rsctir_hf"
 
 
 @pytest.fixture

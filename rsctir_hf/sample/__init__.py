@@ -1,6 +1,7 @@
-"""The built-in gallery: 200 scenes drawn by our own code, and the caption bank.
+"""The built-in gallery: 200 scenes drawn by our own code, the caption bank, and vectors of both.
 
-Both are written by ``python -m drawn_scenes.build`` in a clone of the repository.
+The first two are written by ``python -m drawn_scenes.build`` in a clone of the repository, the
+vectors by ``python -m drawn_scenes.vectors``.
 """
 
 import logging
@@ -13,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 SCENE_FOLDER = Path(__file__).parent / "scenes"
 BANK_FILE = Path(__file__).parent / "caption_bank.txt"
+#: What the models that ship make of both; see ``embedding.kept_vectors``.
+VECTORS_FOLDER = Path(__file__).parent / "vectors"
 COMMENT = "#"
 
 

@@ -1,22 +1,31 @@
 """The caption bank: sentences that caption pictures and stand in for other people's queries."""
 
+import threading
 from collections.abc import Sequence
 
 from torch import Tensor
 
 from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.embedding.kept_vectors import kept_texts
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.sentences import normalise_caption
 from rsctir_hf.search.hits import Item
 
 
 class CaptionBank:
-    """Sentences and, once asked for, their unit vectors."""
+    """Sentences and, once asked for, their unit vectors.
 
-    def __init__(self, sentences: Sequence[str]) -> None:
+    Args:
+        sentences: the captions.
+        keep: keep their vectors on disk for other runs (``embedding.kept_vectors``).
+    """
+
+    def __init__(self, sentences: Sequence[str], *, keep: bool = True) -> None:
         self.sentences = tuple(sentences)
         self.items = [Item(path=None, caption=sentence) for sentence in self.sentences]
+        self._keep = keep
         self._vectors: Tensor | None = None
+        self._embedding = threading.Lock()
         self._rows: dict[str, list[int]] = {}
         for row, sentence in enumerate(self.sentences):
             self._rows.setdefault(normalise_caption(sentence), []).append(row)
@@ -26,7 +35,7 @@ class CaptionBank:
         return self._rows.get(normalise_caption(sentence), [])
 
     def vectors(self, encoder: Encoder) -> Tensor:
-        """Return the sentences as unit vectors (C, D), embedded at the first call.
+        """Return the sentences as unit vectors (C, D), embedded at the first call or kept.
 
         Raises:
             QueryError: there are no sentences.
@@ -36,6 +45,7 @@ class CaptionBank:
                 "This needs a caption bank and an empty one was given. Leave bank out for the "
                 "sentences that ship, or pass bank=[...], or --bank FILE with one sentence a line."
             )
-        if self._vectors is None:
-            self._vectors = encoder.texts(self.sentences)
-        return self._vectors
+        with self._embedding:  # whoever comes meanwhile waits for the same vectors
+            if self._vectors is None:
+                self._vectors = kept_texts(encoder, self.sentences, keep=self._keep)
+            return self._vectors
