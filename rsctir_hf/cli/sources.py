@@ -13,7 +13,7 @@ from rsctir_hf.embedding.encoder import LoadOptions
 from rsctir_hf.embedding.records import PictureRecord, folder_pictures
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.atomic import parse_json
-from rsctir_hf.files.metadata import METADATA_FILE
+from rsctir_hf.files.metadata import metadata_file
 from rsctir_hf.loading.hub_files import could_be_dataset_id
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.sample import sample_folder
@@ -48,7 +48,7 @@ def open_rows(data: str, *, split: str, benchmark: str | None = None) -> Any:  #
         if not could_be_dataset_id(data):
             raise DataLayoutError(f"{data} is neither a folder nor a Hub id such as owner/name.")
         return table_from_hub(data, split)
-    if (path / METADATA_FILE).is_file():
+    if metadata_file(path):
         return load_captioned_folder(path.parent, path.name)
     if detect_format(path) in ("karpathy", "precomp"):
         raise DataLayoutError(
@@ -64,7 +64,7 @@ def named_tables(source: str) -> dict[str, Any]:
     data, _, split = place.rpartition(":")
     if not data or "/" in split or Path(place).expanduser().exists():
         data, split = place, ""
-    if split or data == SAMPLE or (Path(data).expanduser() / METADATA_FILE).is_file():
+    if split or data == SAMPLE or metadata_file(Path(data).expanduser()):
         return {source: open_rows(data, split=split, benchmark=benchmark or None)}
     return {
         f"{source}:{part}": open_rows(data, split=part, benchmark=benchmark or None)

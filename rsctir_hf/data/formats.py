@@ -1,7 +1,8 @@
 """The layouts that captioned picture sets come in, each read into the same records.
 
-- *imagefolder*: ``ROOT/SPLIT/metadata.jsonl`` with ``file_name`` and ``captions`` beside the
-  pictures, as ``datasets.load_dataset("imagefolder", data_dir=ROOT)`` takes it.
+- *imagefolder*: ``ROOT/SPLIT/metadata.jsonl`` (or ``.csv``, ``.tsv``, ``.parquet``) with
+  ``file_name`` and ``captions`` beside the pictures, as
+  ``datasets.load_dataset("imagefolder", data_dir=ROOT)`` takes it.
 - *Karpathy*: one ``dataset_NAME.json`` for all splits, and a folder of pictures.
 - *precomp*: ``SPLIT_caps.txt`` and ``SPLIT_filename.txt``, and a folder of pictures. File names
   stand once per picture in some releases and once per caption in others.
@@ -20,8 +21,18 @@ from typing import Any
 
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.files.atomic import parse_json
-from rsctir_hf.files.metadata import METADATA_FILE, PictureRow, read_metadata
+from rsctir_hf.files.metadata import (
+    METADATA_FILE,
+    METADATA_FILES,
+    PictureRow,
+    caption_texts,
+    metadata_file,
+    metadata_folders,
+    plain_name,
+    read_metadata,
+)
 from rsctir_hf.files.pictures import list_images
+from rsctir_hf.files.rows import decode
 from rsctir_hf.files.sentences import sound_captions
 
 logger = logging.getLogger(__name__)
@@ -48,7 +59,6 @@ ROOT/test_caps.txt, ROOT/test_filename.txt (and val_... where the release has th
 ROOT/images/a.tif ...           (or give the folder of pictures as images=)"""
 #: How many names an error lists before it says "and N more".
 _NAMES_SHOWN = 5
-_IMAGEFOLDERS = f"*/{METADATA_FILE}"
 
 
 @dataclass(frozen=True)
@@ -83,13 +93,13 @@ def detect_format(source: Path) -> str:
         return "karpathy"
     if source.is_file() and source.name.endswith("_caps.txt"):
         return "precomp"
-    if any(source.glob(_IMAGEFOLDERS)):
+    if metadata_folders("*", source):
         return "imagefolder"
     if any(source.glob("dataset*.json")):
         return "karpathy"
     if any(source.glob("*_caps.txt")):
         return "precomp"
-    if any(source.rglob("*.parquet")):
+    if any(file.name not in METADATA_FILES for file in source.rglob("*.parquet")):
         return "parquet"
     raise layout_error(
         source,
@@ -111,7 +121,7 @@ def list_splits(source: Path, layout: str) -> tuple[str, ...]:
     elif layout == "precomp":
         names = {path.name.removesuffix("_caps.txt") for path in precomp_root(source).glob("*")}
     elif layout == "imagefolder":
-        names = {path.parent.name for path in source.glob(_IMAGEFOLDERS)}
+        names = {folder.name for folder in metadata_folders("*", source)}
     else:
         names = {path.name.split("-")[0].split(".")[0] for path in source.rglob("*.parquet")}
     return tuple(split for split in SPLITS if names.intersection(SPLIT_ALIASES[split]))
@@ -151,14 +161,14 @@ def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[
         DataLayoutError: the split, a line of its metadata or a picture is missing or malformed.
     """
     folders = (root / alias for alias in SPLIT_ALIASES.get(split, (split,)))
-    folder = next((each for each in folders if (each / METADATA_FILE).is_file()), None)
+    folder = next((each for each in folders if metadata_file(each)), None)
     if folder is None:
         raise layout_error(
             root,
             f"has no split {split!r} with a {METADATA_FILE}",
             IMAGEFOLDER_TREE,
             "Name the splits train, validation and test, or choose one that exists: "
-            f"{', '.join(sorted(path.parent.name for path in root.glob(_IMAGEFOLDERS)))}.",
+            f"{', '.join(each.name for each in metadata_folders('*', root))}.",
         )
     rows = read_metadata(folder)
     records = [_imagefolder_record(row) for row in rows]
@@ -169,7 +179,7 @@ def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[
             folder,
             f"lacks {len(missing)} of its {len(records)} pictures: {shorten(missing)}",
             IMAGEFOLDER_TREE,
-            f"Copy the pictures beside {METADATA_FILE}, or take out their lines.",
+            f"Copy the pictures beside {METADATA_FILE}, or take out their rows.",
         )
     return records, paths
 
@@ -182,9 +192,7 @@ def read_karpathy(file: Path, split: str) -> list[CaptionRecord]:
     """
     entries = _karpathy_entries(file)
     records = [
-        CaptionRecord(
-            entry["filename"], sound_captions(sentence["raw"] for sentence in entry["sentences"])
-        )
+        CaptionRecord(entry["filename"], caption_texts(entry["sentences"]))
         for entry in entries
         if entry["split"] in SPLIT_ALIASES[split]
     ]
@@ -274,7 +282,7 @@ def match_pictures(
     found: dict[str, Path] = {}
     missing: list[str] = []
     for name in names:
-        base = Path(name).name
+        base = Path(plain_name(name)).name
         candidates = exact.get(base) or stems.get(Path(base).stem.lower(), [])
         if len(candidates) > 1:
             raise layout_error(
@@ -305,11 +313,11 @@ def shorten(names: Iterable[str]) -> str:
 def _karpathy_entries(file: Path) -> list[dict[str, Any]]:
     """Read the pictures of a Karpathy-style file; each has filename, split and raw sentences."""
     try:
-        entries = parse_json(file.read_text(encoding="utf-8"))["images"]
+        entries = parse_json(decode(file.read_bytes()))["images"]
         for entry in entries:
-            texts = [entry["filename"], entry["split"], *(s["raw"] for s in entry["sentences"])]
-            if not all(isinstance(text, str) for text in texts):
-                raise TypeError(f"filename, split and raw are text, not {texts}")
+            if not isinstance(entry["filename"], str) or not isinstance(entry["split"], str):
+                raise TypeError(f"filename and split are texts, not those of {entry}")
+            caption_texts(entry["sentences"])
     except (ValueError, KeyError, TypeError) as error:
         raise layout_error(
             file,
@@ -330,7 +338,7 @@ def _lines(file: Path) -> list[str]:
     """Read lines with any line end; blank lines count, since releases have blank captions."""
     content = file.read_bytes()
     try:
-        text = content.decode("utf-8-sig")
+        text = decode(content)
     except UnicodeDecodeError:
         logger.warning("%s is not UTF-8; read as Latin-1", file)
         text = content.decode("latin-1")

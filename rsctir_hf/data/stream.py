@@ -20,10 +20,15 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from rsctir_hf.data.collator import RowDrawer, TrainingRow, picture_bytes, picture_source, undecoded
-from rsctir_hf.data.tables import HUB_ERRORS, hub_request, known_columns, unreachable
+from rsctir_hf.data.tables import (
+    HUB_ERRORS,
+    hub_request,
+    known_columns,
+    row_captions,
+    unreachable,
+)
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.files.pictures import read_image
-from rsctir_hf.files.sentences import sound_captions
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +38,8 @@ class StreamedTable:
     """A split whose captions are known and whose pictures come as they are needed.
 
     Attributes:
-        rows: ``image`` (undecoded), ``captions``, ``file_name``, in the order of the files.
+        rows: ``image`` (undecoded), ``captions``, ``file_name``, in the order of the files. A
+            picture that stands in several rows counts as several.
         captions: of every row that has some, in that order, for the vocabulary.
         buffer_size: rows among which the next one is drawn.
         held_out: SHA-256 of picture files that are left out.
@@ -69,18 +75,22 @@ def stream_from_hub(source: str, split: str, *, buffer_size: int, limit: int = 0
         captions, name = known_columns(
             rows.features or {},
             source=source,
+            named=True,
             remedy="Its files must be Parquet. Convert and push it with: rsctir convert --push "
             "OWNER/NAME.",
         )
         words = datasets.load_dataset(address, streaming=True, columns=[captions], **asked)
-        sentences = [row[captions] for row in (words.take(limit) if limit else words)]
+        sentences = [
+            row_captions(row[captions], row=number, source=source)
+            for number, row in enumerate(words.take(limit) if limit else words)
+        ]
     except HUB_ERRORS as error:
         raise unreachable(source, error) from error
     rows = rows.select_columns(["image", captions, name])
     rows = rows.rename_columns(
         {old: new for old, new in ((captions, "captions"), (name, "file_name")) if old != new}
     ).cast_column("image", datasets.Image(decode=False))
-    known = [list(texts) for texts in map(sound_captions, sentences) if texts]
+    known = [list(texts) for texts in sentences if texts]
     return StreamedTable(rows.take(limit) if limit else rows, known, buffer_size)
 
 
@@ -134,8 +144,8 @@ class StreamView(IterableDataset[TrainingRow]):
 
     def _usable(self) -> Iterator[Mapping[str, Any]]:
         """Yield the rows that have a caption and are not held out."""
-        for content in self._rows:
-            captions = list(sound_captions(content["captions"]))
+        for number, content in enumerate(self._rows):
+            captions = list(row_captions(content["captions"], row=number, source="the stream"))
             if not captions:
                 continue
             if self.table.held_out and file_digest(content["image"]) in self.table.held_out:

@@ -4,6 +4,7 @@ The columns are ``image`` (Image feature), ``captions`` (list of str, at least o
 and, where the source has it, ``category``.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,20 +15,27 @@ from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HTTPError
 from tqdm.auto import tqdm
 
-from rsctir_hf.data.collator import picture_source, undecoded
+from rsctir_hf.data.collator import picture_bytes, picture_source, undecoded
 from rsctir_hf.data.formats import SPLIT_ALIASES, CaptionRecord, shorten
 from rsctir_hf.errors import DataLayoutError, ImageReadError
-from rsctir_hf.files.metadata import CAPTION_NAMES, CATEGORY_NAMES
+from rsctir_hf.files.metadata import (
+    CAPTION_NAMES,
+    CATEGORY_NAMES,
+    NAME_COLUMNS,
+    caption_texts,
+    plain_name,
+)
 from rsctir_hf.files.pictures import read_image
-from rsctir_hf.files.sentences import sound_captions
 from rsctir_hf.loading.hub_files import explain_refusal
 
 logger = logging.getLogger(__name__)
 
-# What published tables call the same thing; the first that is there is taken.
-_NAME_COLUMNS = ("file_name", "filename", "image_name")
+# What published tables call the same thing besides; the first that is there is taken.
 _CATEGORY_COLUMNS = (*CATEGORY_NAMES, "class_name", "label")
-_COLUMNS = "image (Image), captions (list of str), filename or file_name, optional category"
+_COLUMNS = (
+    f"image (Image), captions (texts or lists of them; or {', '.join(CAPTION_NAMES[1:])}), "
+    f"{' or '.join(NAME_COLUMNS)}, optional category"
+)
 #: What datasets raises where the Hub gives nothing or not all.
 HUB_ERRORS = (HTTPError, OSError, ValueError, datasets.exceptions.DatasetsError)
 #: A progress bar appears only where a pass takes longer than this many seconds.
@@ -144,18 +152,19 @@ def split_from_hub(source: str, split: str) -> datasets.Dataset:
 
 
 def standardise(table: datasets.Dataset, *, source: str) -> datasets.Dataset:
-    """Bring a published table to the project's columns; errors as of ``known_columns``."""
-    sentences, names = known_columns(
-        table.features,
-        source=source,
-        remedy="Rename the columns, and where each row holds one caption group the rows by "
-        "picture.",
-    )
-    category = _pick(table.column_names, _CATEGORY_COLUMNS)
+    """Bring a published table to the project's columns; errors as of ``known_columns``.
+
+    Where each row holds one caption, rows of the same picture, byte for byte, become one.
+    """
+    sentences, names = known_columns(table.features, source=source, remedy="Rename the columns.")
     captions = [
-        list(sound_captions(text for text in each or () if text)) for each in table[sentences]
+        list(row_captions(cell, row=row, source=source))
+        for row, cell in enumerate(table[sentences])
     ]
-    file_names = [Path(str(name)).name for name in table[names]]
+    if not is_list(table.features[sentences]):
+        table, captions = _by_picture(table, captions)
+    category = _pick(table.column_names, _CATEGORY_COLUMNS)
+    file_names = _file_names(table, names)
     columns: dict[str, list] = {"captions": captions, "file_name": file_names}
     if category is not None:
         columns["category"] = _category_names(table, category)
@@ -163,6 +172,46 @@ def standardise(table: datasets.Dataset, *, source: str) -> datasets.Dataset:
     joined = datasets.concatenate_datasets([table.select_columns(["image"]), words], axis=1)
     _warn_blank([name for name, texts in zip(file_names, captions, strict=True) if not texts])
     return joined.select([row for row, texts in enumerate(captions) if texts])
+
+
+def row_captions(cell: Any, *, row: int, source: str) -> tuple[str, ...]:  # noqa: ANN401
+    """Return the captions in a cell, without what is None or blank.
+
+    Raises:
+        DataLayoutError: it holds something else; names the row, from 1.
+    """
+    try:
+        return caption_texts([text for text in cell if text] if isinstance(cell, list) else cell)
+    except ValueError as error:
+        if cell is None:
+            return ()
+        raise DataLayoutError(f"Row {row + 1} of {source} {error}. Mend it.") from error
+
+
+def is_list(feature: object) -> bool:
+    """Tell whether a column holds lists."""
+    return isinstance(feature, datasets.List | datasets.LargeList)
+
+
+def _by_picture(
+    table: datasets.Dataset, captions: list[list[str]]
+) -> tuple[datasets.Dataset, list[list[str]]]:
+    """Return the first row of each picture, and the captions of all of its rows."""
+    joined: dict[bytes, tuple[int, list[str]]] = {}
+    for row, cell in enumerate(with_bar(table, "Joining captions")):
+        digest = hashlib.sha256(picture_bytes(cell["image"])).digest()
+        joined.setdefault(digest, (row, []))[1].extend(captions[row])
+    return table.select([row for row, _ in joined.values()]), [own for _, own in joined.values()]
+
+
+def _file_names(table: datasets.Dataset, column: str) -> list[str]:
+    """Return the name of each picture's file, or the number of its row where it has none."""
+    if not column:
+        named = [cell.get("path") or "" for cell in undecoded(table)["image"]]
+        column_of = [name or f"row {row}" for row, name in enumerate(named)]
+    else:
+        column_of = [str(name) for name in table[column]]
+    return [Path(plain_name(name)).name for name in column_of]
 
 
 def check_pictures(table: datasets.Dataset, *, source: str) -> None:
@@ -192,15 +241,16 @@ def with_bar(table: datasets.Dataset, title: str) -> tqdm:
     return tqdm(undecoded(table), desc=title, unit="image", delay=BAR_DELAY, disable=None)
 
 
-def known_columns(features: Mapping[str, Any], *, source: str, remedy: str) -> tuple[str, str]:
-    """Return which columns hold the captions and the names of the picture files.
+def known_columns(
+    features: Mapping[str, Any], *, source: str, remedy: str, named: bool = False
+) -> tuple[str, str]:
+    """Return which columns hold the captions and, or "" without one, the names of the pictures.
 
     Raises:
-        DataLayoutError: there is no image, caption or name column, or captions are not lists.
+        DataLayoutError: there is no image or caption column, or no name where there must be one.
     """
-    captions, names = _pick(features, CAPTION_NAMES), _pick(features, _NAME_COLUMNS)
-    lists = isinstance(features.get(captions or ""), datasets.List | datasets.LargeList)
-    if "image" not in features or captions is None or names is None or not lists:
+    captions, names = _pick(features, CAPTION_NAMES), _pick(features, NAME_COLUMNS) or ""
+    if "image" not in features or captions is None or (named and not names):
         raise DataLayoutError(
             f"{source} has the columns {dict(features)}. Expected {_COLUMNS}. {remedy}"
         )

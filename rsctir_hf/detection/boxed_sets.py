@@ -15,6 +15,7 @@ from rsctir_hf.detection.crops import BoxedPicture, read_boxed_folder
 from rsctir_hf.detection.detector_args import DetectorDataArguments
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.files.atomic import parse_json
+from rsctir_hf.files.rows import decode
 from rsctir_hf.hub.card_tables import RSOD
 from rsctir_hf.training.sets import HOLD_OUT_SEED, TRAIN, SceneDrawer, draw_once
 
@@ -104,7 +105,7 @@ def read_classes(root: Path) -> list[str]:
             "the folders train and test, each with pictures and metadata.jsonl."
         )
     try:
-        names = parse_json(file.read_text(encoding="utf-8"))
+        names = parse_json(decode(file.read_bytes()))
         return [str(READABLE.get(name, name)) for name in list(names)]
     except (ValueError, TypeError) as error:
         raise DataLayoutError(

@@ -10,9 +10,8 @@ import datasets
 from rsctir_hf.embedding.records import FilePicture
 from rsctir_hf.embedding.store import finished_record
 from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.files.metadata import NAME_COLUMNS, plain_name
 from rsctir_hf.vector_index.shards import SHARDS_FOLDER
-
-_NAME_COLUMNS = ("file_name", "filename", "image_name")
 
 
 def load_embeddings(folder: str | Path) -> datasets.Dataset:
@@ -88,9 +87,9 @@ def table_pictures(table: datasets.Dataset) -> list[RowPicture]:
 
 def _names_of(table: datasets.Dataset) -> Sequence[str]:
     """Return file names where the table has some that are all different, else row numbers."""
-    for column in _NAME_COLUMNS:
+    for column in NAME_COLUMNS:
         if column in table.column_names:
-            names = [str(name) for name in table[column]]
+            names = [plain_name(str(name)) for name in table[column]]
             if len(set(names)) == len(names):
                 return names
     return [str(row) for row in range(len(table))]

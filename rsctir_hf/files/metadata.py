@@ -1,38 +1,48 @@
 """What a ``metadata.jsonl`` says of the pictures beside it: the imagefolder layout, read once here.
 
-A line is one picture, as a JSON object. Of its fields only ``file_name`` must be there:
+It may also be ``metadata.csv``, ``.tsv`` or ``.parquet`` (see ``files.rows``). A row is one
+picture, and rows of one picture are joined. Of its fields only ``file_name`` must be there:
 
-- ``file_name``: relative to the file, with slashes of either kind;
-- ``captions``, ``caption``, ``sentences`` or ``text``: one sentence or a list of them;
+- ``file_name`` (or another of ``NAME_COLUMNS``): relative to the file, with slashes of either kind;
+- ``captions``, ``text`` or another of ``CAPTION_NAMES``, also numbered (``caption_1``): one
+  sentence or a list of them, each a text or, as in Karpathy's files, an object with one (``raw``);
 - ``category`` or ``class``: the kind of scene;
 - ``bounding_box``: min_lon, min_lat, max_lon, max_lat in degrees;
 - ``geotransform`` and ``crs``: where its pixels lie;
 - ``objects``: ``bbox``, each left, top, width, height in pixels, and as many ``category``.
 
-Whatever else is a text, a number or a truth value is metadata of the picture's own. A line that
+Whatever else is a text, a number or a truth value is metadata of the picture's own. A row that
 cannot be read is refused, never passed over.
 """
 
+import logging
 import math
 import os
+import re
 import reprlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rsctir_hf.errors import DataLayoutError
-from rsctir_hf.files.atomic import parse_json
 from rsctir_hf.files.pictures import lies_inside
+from rsctir_hf.files.rows import TABLE_SUFFIXES, read_rows, row_error
 from rsctir_hf.files.sentences import sound_captions
 
-METADATA_FILE = "metadata.jsonl"
+logger = logging.getLogger(__name__)
+
+METADATA_FILE = "metadata.jsonl"  # what is written here; the first of those that are read
+METADATA_FILES = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)
 #: What the same field is called; the first that says something is taken.
-CAPTION_NAMES = ("captions", "caption", "sentences", "text")
+NAME_COLUMNS = ("file_name", "filename", "image_name", "filepath")
+CAPTION_NAMES = ("captions", "caption", "sentences", "sentence", "text", "raw", "title")
 CATEGORY_NAMES = ("category", "class")
-_NAME, _BOX = "file_name", "bounding_box"
-_OWN_NAMES = {_NAME, _BOX, *CAPTION_NAMES}
+_NAME, _BOX = NAME_COLUMNS[0], "bounding_box"
+_OWN_NAMES = {*NAME_COLUMNS, _BOX, *CAPTION_NAMES} - {"title"}  # which may be no caption
+_NUMBERED = re.compile(rf"({'|'.join(CAPTION_NAMES)})[ _]?\d+")
 _PLAIN = str | int | float | bool
 _LARGEST = sys.float_info.max
 
@@ -47,11 +57,11 @@ class BoxedObject:
 
 @dataclass(frozen=True)
 class PictureRow:
-    """What one line says of one picture.
+    """What one row says of one picture.
 
     Attributes:
         file_name: relative to the folder of the file.
-        captions: its sentences without blank ones; None where the line has no field for them.
+        captions: its sentences without blank ones; None where the row has no field for them.
         category: the kind of scene.
         bounding_box: min_lon, min_lat, max_lon, max_lat in degrees.
         geotransform: six numbers in GDAL's order (x of the corner, x per column, x per row, y of
@@ -60,7 +70,7 @@ class PictureRow:
         objects: what stands in it; None where the line has no such field.
         metadata: the other plain values by name, category and crs as they are written included.
         file: it was read from.
-        number: of the line, from 1.
+        number: of the line or row, from 1.
     """
 
     file_name: str = ""
@@ -78,6 +88,19 @@ class PictureRow:
     def caption(self) -> str | None:
         """The first sentence, if there is one."""
         return self.captions[0] if self.captions else None
+
+    def joined(self, other: "PictureRow") -> "PictureRow":
+        """Return this row with what another one says of the same picture besides."""
+        return replace(
+            self,
+            captions=_sum(self.captions, other.captions),
+            category=self.category or other.category,
+            bounding_box=self.bounding_box or other.bounding_box,
+            geotransform=self.geotransform or other.geotransform,
+            crs=self.crs or other.crs,
+            objects=_sum(self.objects, other.objects),
+            metadata={**other.metadata, **self.metadata},
+        )
 
     @property
     def path(self) -> Path:
@@ -103,61 +126,68 @@ class PictureRow:
         return x0 + dx * column + rx * row, y0 + ry * column + dy * row
 
     def error(self, found: object) -> DataLayoutError:
-        """Return the error that names this line and says what was found and expected there."""
-        return _line_error(self.file, self.number, found)
+        """Return the error that names this row and says what was found and expected there."""
+        return row_error(self.file, self.number, found)
+
+
+def metadata_file(folder: Path) -> Path | None:
+    """Return the file that says what stands in the pictures of a folder; of several the first."""
+    found = [folder / name for name in METADATA_FILES if (folder / name).is_file()]
+    if len(found) > 1:
+        others = ", ".join(file.name for file in found[1:])
+        logger.warning("%s is read; %s beside it is not. Keep one.", found[0], others)
+    return found[0] if found else None
+
+
+def metadata_folders(pattern: str, root: Path) -> list[Path]:
+    """Return the folders below ``root`` with such a file, ``pattern`` deep: ``*`` or ``**``."""
+    files = root.glob(f"{pattern}/metadata.*")
+    return sorted({file.parent for file in files if file.name in METADATA_FILES})
 
 
 def read_metadata(folder: Path) -> list[PictureRow]:
-    """Read the ``metadata.jsonl`` of a folder.
+    """Read the ``metadata.jsonl``, ``.csv``, ``.tsv`` or ``.parquet`` of a folder.
 
     Raises:
-        DataLayoutError: there is none, or a line is damaged.
+        DataLayoutError: there is none, or a row is damaged.
     """
-    file = folder / METADATA_FILE
-    try:
-        lines = file.read_bytes().decode("utf-8-sig").split("\n")
-    except FileNotFoundError as error:
+    file = metadata_file(folder)
+    if file is None:
         raise DataLayoutError(
-            f"{file} is missing. Expected pictures and {METADATA_FILE} in {folder}."
-        ) from error
-    except UnicodeDecodeError as error:
-        number = error.object.count(b"\n", 0, error.start) + 1
-        raise _line_error(file, number, f"is not UTF-8 text ({error.reason})") from error
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-        except ValueError as error:
-            raise _line_error(file, number, f"is not JSON ({error})") from error
-        rows.append(read_row(row, file=file, number=number))
-    return rows
+            f"{folder / METADATA_FILE} is missing. Expected pictures and one of "
+            f"{', '.join(METADATA_FILES)} in {folder}."
+        )
+    pictures: dict[str, PictureRow] = {}
+    for number, content in read_rows(file, texts=(*NAME_COLUMNS, *CAPTION_NAMES)):
+        row = read_row(content, file=file, number=number)
+        name = os.path.normpath(row.file_name)
+        pictures[name] = pictures[name].joined(row) if name in pictures else row
+    return list(pictures.values())
 
 
 def read_metadata_below(folder: Path) -> dict[str, PictureRow]:
-    """Read every ``metadata.jsonl`` in a folder and its subfolders.
+    """Read such files in a folder and its subfolders.
 
     Returns:
         Each row by the absolute path of its picture, which need not be there.
 
     Raises:
-        DataLayoutError: a line is damaged.
+        DataLayoutError: a row is damaged.
     """
     return {
-        os.path.abspath(file.parent / row.file_name): row
-        for file in sorted(folder.rglob(METADATA_FILE))
-        for row in read_metadata(file.parent)
+        os.path.abspath(row.file.parent / row.file_name): row
+        for below in metadata_folders("**", folder)
+        for row in read_metadata(below)
     }
 
 
 def read_row(row: Any, *, file: Path = Path(), number: int = 0) -> PictureRow:  # noqa: ANN401
-    """Read what one line, or a row of a table with the same columns, says of its picture.
+    """Read what one row of a table says of its picture.
 
     Args:
-        row: whatever the JSON held.
+        row: whatever stands there.
         file: it stands in.
-        number: of the line, from 1.
+        number: of the line or row, from 1.
 
     Raises:
         DataLayoutError: it is no object, or one of its fields is not as expected.
@@ -167,7 +197,7 @@ def read_row(row: Any, *, file: Path = Path(), number: int = 0) -> PictureRow:  
             raise ValueError(f"is not an object: {reprlib.repr(row)}")
         crs = row.get("crs")
         return PictureRow(
-            file_name=_file_name(row.get(_NAME)),
+            file_name=_file_name(row),
             captions=_captions(row),
             category=_category(row),
             bounding_box=_numbers(row, _BOX, "min_lon, min_lat, max_lon, max_lat in degrees", 4),
@@ -178,36 +208,60 @@ def read_row(row: Any, *, file: Path = Path(), number: int = 0) -> PictureRow:  
             metadata={
                 name: value
                 for name, value in row.items()
-                if name not in _OWN_NAMES and _is_plain(value)
+                if name not in _OWN_NAMES and not _NUMBERED.fullmatch(name) and _is_plain(value)
             },
             file=file,
             number=number,
         )
     except ValueError as error:
-        raise _line_error(file, number, error) from error
+        raise row_error(file, number, error) from error
 
 
-def _line_error(file: Path, number: int, found: object) -> DataLayoutError:
-    return DataLayoutError(
-        f'Line {number} of {file} {found}. A line is one object, such as {{"{_NAME}": "a.jpg", '
-        '"captions": ["a pier"]}. Mend it, or take it out.'
-    )
+def _sum(first: tuple[Any, ...] | None, second: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    return second if first is None else first + (second or ())
 
 
-def _file_name(found: object) -> str:
+def plain_name(name: str) -> str:
+    """Return the name of a file with slashes, wherever it was written."""
+    return name.replace("\\", "/")
+
+
+def caption_texts(said: object) -> tuple[str, ...]:
+    """Return the captions that a field holds: one or several, texts or objects with one.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    texts = [_sentence(each) for each in (said if isinstance(said, list) else [said])]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"has captions that are no texts: {reprlib.repr(said)}")
+    return sound_captions(map(str, texts))
+
+
+def _sentence(said: object) -> object:
+    """Return the text of an object such as ``{"raw": ..., "tokens": ...}``."""
+    if not isinstance(said, Mapping):
+        return said
+    return next((said[name] for name in reversed(CAPTION_NAMES) if name in said), said)
+
+
+def _file_name(row: Mapping[str, Any]) -> str:
+    found = next((row[name] for name in NAME_COLUMNS if name in row), None)
     if not isinstance(found, str) or not found:
-        raise ValueError(f"has {reprlib.repr(found)} as {_NAME}; expected the name of a picture")
-    return found.replace("\\", "/")
+        raise ValueError(
+            f"has {reprlib.repr(found)} as {_NAME}; expected the name of a picture. Its fields: "
+            f"{', '.join(map(str, row))}"
+        )
+    return plain_name(found)
 
 
 def _captions(row: Mapping[str, Any]) -> tuple[str, ...] | None:
     said = next((row[name] for name in CAPTION_NAMES if row.get(name)), None)
-    if said is None:
-        return None
-    texts = [said] if isinstance(said, str) else said
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"has captions that are no texts: {reprlib.repr(said)}")
-    return sound_captions(texts)
+    numbered = [row[name] for name in row if _NUMBERED.fullmatch(str(name)) and row[name]]
+    found = [] if said is None else list(caption_texts(said))
+    for each in numbered:
+        found += caption_texts(each)
+    return None if said is None and not numbered else tuple(found)
 
 
 def _category(row: Mapping[str, Any]) -> str | None:
@@ -223,6 +277,9 @@ def _numbers(
     found = row.get(name)
     if found is None:
         return None
+    if isinstance(found, str) and found.count(",") == count - 1:  # in a cell of CSV
+        with suppress(ValueError):
+            found = [float(each) for each in found.split(",")]
     if not _are_numbers(found, count):
         raise ValueError(f"has {reprlib.repr(found)} as {name}; expected {meaning}")
     return tuple(map(float, found))

@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard, ModelCardData, eval_result_entries_to_yam
 from rsctir_hf.data.benchmarks import BENCHMARKS, DRAWN
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.files.atomic import parse_json, write_atomically
+from rsctir_hf.files.rows import decode
 from rsctir_hf.hub.card_tables import (
     RSOD,
     eval_result_entries,
@@ -245,7 +246,7 @@ def _template_for(folder: Path) -> Path:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content = parse_json(file.read_text(encoding="utf-8"))
+        content = parse_json(decode(file.read_bytes()))
     except (OSError, ValueError) as error:
         raise CardError(
             f"{file} is missing or damaged ({error}). Expected a model folder as training/run.py "

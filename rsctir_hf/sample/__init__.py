@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.metadata import METADATA_FILE
+from rsctir_hf.files.rows import decode
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def read_caption_bank(path: str | Path | None = None) -> list[str]:
     """Read a caption bank: one sentence a line, blank lines and ``#`` comments skipped.
 
     Args:
-        path: text file in UTF-8; None takes the bank of the package.
+        path: text file in UTF-8 (or UTF-16 with its mark); None takes the bank of the package.
 
     Returns:
         The distinct sentences in the order of the file.
@@ -51,7 +52,7 @@ def read_caption_bank(path: str | Path | None = None) -> list[str]:
     if not file.is_file():
         raise DataLayoutError(f"No caption bank at {file}. {wanted}")
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in decode(file.read_bytes()).splitlines()]
     except UnicodeDecodeError as error:
         raise DataLayoutError(f"{file} is not UTF-8 text ({error.reason}). {wanted}") from error
     sentences = [line for line in lines if line and not line.startswith(COMMENT)]

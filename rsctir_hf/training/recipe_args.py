@@ -17,6 +17,7 @@ from transformers.trainer_utils import HubStrategy
 
 from rsctir_hf.data.benchmarks import DRAWN
 from rsctir_hf.errors import RecipeError
+from rsctir_hf.files.rows import decode
 from rsctir_hf.regions.proposer import MODEL_REGIONS, NO_REGIONS
 
 SMALLEST_SIDE = 32  # pixels; the networks halve the side of a picture five times
@@ -369,7 +370,7 @@ def read_recipe(path: Path, *, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in below:
         raise RecipeError(f"{path} extends itself, by way of others or not. Take that line out.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decode(path.read_bytes())
     except (UnicodeDecodeError, OSError) as error:
         raise RecipeError(f"{path} is not valid YAML: {error}") from error
     recipe = read_yaml(text, str(path))

@@ -1,11 +1,13 @@
 """The released layouts are read as they are, and what is wrong with them is said."""
 
+import csv
 import json
 
 import pytest
 
 from rsctir_hf.data.formats import (
     detect_format,
+    karpathy_file,
     list_splits,
     match_pictures,
     read_imagefolder,
@@ -32,6 +34,52 @@ def test_layouts_are_told_apart(tmp_path):
     assert detect_format(write_precomp(tmp_path / "c")) == "precomp"
     assert detect_format(tmp_path / "b" / "dataset_UCM.json") == "karpathy"
     assert detect_format(tmp_path / "c" / "test_caps.txt") == "precomp"
+
+
+def as_csv(folder):
+    """Put a metadata.csv, a row a caption and names as on Windows, in the place of the lines."""
+    file = folder / "metadata.jsonl"
+    with (folder / "metadata.csv").open("w", encoding="utf-16", newline="") as out:
+        table = csv.writer(out, delimiter=";")
+        table.writerow(["file_name", "text", "class"])
+        for row in map(json.loads, file.read_text().splitlines()):
+            table.writerows(
+                [".\\" + row["file_name"], text, row["class"]] for text in row["captions"]
+            )
+    file.unlink()
+
+
+def test_an_imagefolder_with_csv_is_read_like_one_with_lines(tmp_path):
+    expected = read_imagefolder(write_imagefolder(tmp_path), "validation")[0]
+    for split in ("train", "validation", "test"):
+        as_csv(tmp_path / split)
+    assert detect_format(tmp_path) == "imagefolder"
+    assert list_splits(tmp_path, "imagefolder") == ("train", "validation", "test")
+    records, paths = read_imagefolder(tmp_path, "validation")
+    assert paths == [tmp_path / "validation" / record.file_name for record in expected]
+    assert [(each.captions, each.category) for each in records] == [
+        (each.captions, each.category) for each in expected
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_released_files_may_have_a_byte_order_mark(encoding, tmp_path):
+    for write, read in ((write_karpathy, read_karpathy), (write_precomp, read_precomp)):
+        root = write(tmp_path / write.__name__)
+        expected = read(karpathy_file(root) if read is read_karpathy else root, "train")
+        for file in (*root.glob("*.json"), *root.glob("*.txt")):
+            file.write_bytes(file.read_text().replace("\n", "\r\n").encode(encoding))
+        assert read(karpathy_file(root) if read is read_karpathy else root, "train") == expected
+
+
+def test_karpathy_sentences_may_be_plain_texts(tmp_path):
+    entry = {"filename": r"images\a.tif", "split": "train", "sentences": ["a pier", {"raw": "b"}]}
+    (tmp_path / "dataset_x.json").write_text(json.dumps({"images": [entry]}))
+    (record,) = read_karpathy(tmp_path / "dataset_x.json", "train")
+    assert record.captions == ("a pier", "b")
+    write_pictures(tmp_path / "images", ["A.png"])
+    found, missing = match_pictures([record.file_name], tmp_path / "images", tree="")
+    assert found == {record.file_name: tmp_path / "images" / "A.png"} and not missing
 
 
 def test_splits_are_listed_under_our_names(tmp_path):

@@ -14,6 +14,7 @@ from rsctir_hf.data.tables import (
     table_from_records,
 )
 from rsctir_hf.errors import DataLayoutError
+from rsctir_hf.files.metadata import CAPTION_NAMES
 from tests.miniature import hub_table, sentences, write_pictures
 
 
@@ -40,16 +41,46 @@ def test_blank_captions_are_taken_out(caplog):
     assert "scene_1.jpg" in caplog.text
 
 
-@pytest.mark.parametrize("column", ["captions", "filename", "image"])
+@pytest.mark.parametrize("column", ["captions", "image"])
 def test_missing_column_is_an_error_that_names_the_expected_ones(column):
     with pytest.raises(DataLayoutError, match=r"Expected image \(Image\), captions"):
         standardise(hub_table(2).remove_columns(column), source="hub")
 
 
-def test_one_caption_a_row_is_refused_with_the_remedy():
-    table = hub_table(2).remove_columns("captions").add_column("captions", ["a", "b"])
-    with pytest.raises(DataLayoutError, match="group the rows by picture"):
+def test_pictures_without_a_name_have_that_of_their_row():
+    assert standardise(hub_table(2).remove_columns("filename"), source="hub")["file_name"][:] == [
+        "row 0",
+        "row 1",
+    ]
+
+
+@pytest.mark.parametrize("column", CAPTION_NAMES)
+def test_rows_with_one_caption_each_are_joined_by_their_picture(column):
+    first = hub_table(2).remove_columns("captions").add_column(column, ["a", " "])
+    again = hub_table(3, first=1).remove_columns("captions").add_column(column, ["b", "c", None])
+    same_name = again.map(lambda row: {"filename": "scene_1.jpg"})
+    table = standardise(datasets.concatenate_datasets([first, same_name]), source="hub")
+    assert [list(captions) for captions in table["captions"]] == [["a"], ["b"], ["c"]]
+    assert [row["image"].tobytes() for row in table] == [
+        row["image"].tobytes() for row in hub_table(3)
+    ]
+
+
+def test_sentences_may_be_objects_as_in_karpathy_s_files():
+    said = [[{"raw": "a pier", "sentid": 3}, {"raw": "two boats", "sentid": 4}]]
+    table = hub_table(1).remove_columns("captions").add_column("sentences", said)
+    assert list(standardise(table, source="hub")["captions"][0]) == ["a pier", "two boats"]
+
+
+def test_a_cell_that_holds_no_captions_is_named_by_its_row():
+    table = hub_table(2).remove_columns("captions").add_column("captions", [[1], [2]])
+    with pytest.raises(DataLayoutError, match=r"Row 1 of hub .*that are no texts: \[1\]"):
         standardise(table, source="hub")
+
+
+def test_names_written_on_windows_lose_their_folders_too():
+    table = hub_table(2).remove_columns("filename").add_column("filename", [r"a\x.jpg", r"b\y.jpg"])
+    assert standardise(table, source="hub")["file_name"][:] == ["x.jpg", "y.jpg"]
 
 
 def test_a_revision_stands_behind_the_name_unless_it_is_a_folder(tmp_path):

@@ -80,13 +80,15 @@ def test_a_hub_data_set_becomes_files_below_the_cache(tmp_path, monkeypatch):
 
 def test_what_a_hub_data_set_says_in_another_way_is_logged(tmp_path, monkeypatch, caplog):
     Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
-    rows = {"image": [str(tmp_path / "p.png")], "sentences": [[{"raw": "a pier"}]]}
+    rows = {"image": [str(tmp_path / "p.png")] * 2}
+    rows["sentences"] = [[{"said": "a pier", "raw": None}], [{"said": None, "raw": "a pier"}]]
     dataset = Dataset.from_dict(rows).cast_column("image", shown_gallery.ImageFeature())
     monkeypatch.setattr(shown_gallery, "HF_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(shown_gallery, "load_dataset", lambda name, split: dataset)
     gallery = open_gallery("org/scenes")
     assert gallery.record(str(gallery.paths[0])).captions is None
-    assert "captions that are no texts" in caplog.text
+    assert gallery.record(str(gallery.paths[1])).captions == ("a pier",)  # as in Karpathy's files
+    assert caplog.text.count("captions that are no texts") == 1
 
 
 def test_a_new_revision_of_a_hub_data_set_does_not_meet_old_pictures(tmp_path, monkeypatch):
@@ -158,3 +160,11 @@ def test_links_out_of_a_gallery_are_not_shown(tmp_path):
         Image.new("RGB", (8, 8)).save(folder / "a.png")
     (gallery / "b.png").symlink_to(tmp_path / "a.png")
     assert [path.name for path in open_gallery(str(gallery)).paths] == ["a.png"]
+
+
+def test_a_metadata_csv_beside_the_pictures_is_read(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_text("file_name,title,class\na.png,a pier,harbor\n")
+    gallery = open_gallery(str(tmp_path))
+    row = gallery.record(str(tmp_path / "a.png"))
+    assert (row.caption, row.category) == ("a pier", "harbor")
