@@ -1,6 +1,7 @@
 """What commands print: results on standard output, hints and progress on standard error."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -68,7 +69,12 @@ def print_hits(
     for hit in hits:
         moved = "" if hit.rerank_score is None else f"  (was {hit.rank_before})"
         shown = "  ".join(part for part in (hit.path, place_of(hit), hit.caption) if part)
-        print(f"{hit.rank:>3}  {hit.score:+.3f}  {shown}{moved}")
+        print(f"{hit.rank:>3}  {hit.score:+.3f}  {in_one_line(shown)}{moved}")
+
+
+def in_one_line(text: str) -> str:
+    """Write control characters as escapes: names and captions may hold line breaks."""
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], text)
 
 
 def place_of(hit: Hit) -> str:

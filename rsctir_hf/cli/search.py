@@ -5,6 +5,7 @@ from rsctir_hf.cli.output import print_hits
 from rsctir_hf.cli.sources import load_options, query_hint, read_filter
 from rsctir_hf.embedding.provenance import own_regions, read_provenance
 from rsctir_hf.errors import QueryError
+from rsctir_hf.files.names import as_text
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.retriever import Retriever
@@ -40,7 +41,7 @@ def search(asked: Search) -> None:
     rerank = asked.rerank.value
     query, beside = (asked.image, None) if asked.text is None else (asked.text, asked.image)
     hits = retriever.search(query, image=beside, top_k=asked.top_k, rerank=rerank, only=only)
-    image = str(asked.image) if asked.image else None
+    image = as_text(asked.image) if asked.image else None
     said = {"text": asked.text, "image": image, "rerank": rerank, "hint": hint}
     print_hits(hits, retriever, query=said, as_json=asked.as_json)
 
@@ -57,5 +58,5 @@ def caption(asked: Caption) -> None:
         asked.model, bank=read_caption_bank(asked.bank), **load_options(asked)
     )
     hits = retriever.caption_candidates(asked.image, top_k=asked.top_k, rerank=rerank)
-    query = {"image": str(asked.image), "rerank": rerank, "hint": None}
+    query = {"image": as_text(asked.image), "rerank": rerank, "hint": None}
     print_hits(hits, retriever, query=query, as_json=asked.as_json)

@@ -14,6 +14,7 @@ from rsctir_hf.embedding.records import PictureRecord, folder_pictures
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.atomic import parse_json
 from rsctir_hf.files.metadata import metadata_file
+from rsctir_hf.files.names import as_text
 from rsctir_hf.loading.hub_files import could_be_dataset_id
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.sample import sample_folder
@@ -109,7 +110,7 @@ def named_pictures(images: str, *, split: str) -> tuple[Sequence[PictureRecord],
     folder = picture_folder(images)
     if not folder.exists() and could_be_dataset_id(images):
         return table_pictures(split_from_hub(images, split)), f"{images}:{split}"
-    return folder_pictures(folder), str(folder.resolve())
+    return folder_pictures(folder), as_text(folder.resolve())
 
 
 def read_filter(where: Sequence[str] | None, box: str | None) -> SearchFilter | None:

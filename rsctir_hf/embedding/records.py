@@ -5,7 +5,6 @@ are here, rows of a data set in ``dataset_rows``; the tiles of a scene are anoth
 """
 
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,9 @@ from PIL import Image
 
 from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError
+from rsctir_hf.files.listing import stamp_of
+from rsctir_hf.files.names import as_text
 from rsctir_hf.files.pictures import IMAGE_SUFFIXES, list_images
-
-#: A file that changed less than this many seconds ago may change again without a trace in its
-#: times: FAT counts in steps of two seconds.
-SETTLED_AFTER = 2.5
 
 
 class PictureRecord(Protocol):
@@ -49,7 +46,7 @@ class FilePicture:
     """A picture file.
 
     Attributes:
-        id: its path within the gallery, with forward slashes.
+        id: its path within the gallery, with forward slashes, as text (``files.names``).
         path: where it lies.
         metadata: see ``PictureRecord``.
     """
@@ -59,18 +56,8 @@ class FilePicture:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def stamp(self) -> str:
-        """Return size, time of change and time of the last change of the file's entry.
-
-        The latter is there because a copy may be given the times of another file. Empty for a file
-        that has only just changed (``SETTLED_AFTER``).
-        """
-        try:
-            found = self.path.stat()
-        except OSError:
-            return ""
-        if time.time() - max(found.st_mtime, found.st_ctime) < SETTLED_AFTER:
-            return ""
-        return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+        """Return that of the file (``files.listing.stamp_of``)."""
+        return stamp_of([self.path])
 
     def load(self) -> bytes:
         """Read the file.
@@ -105,7 +92,7 @@ class HeldPicture:
 
 
 def source_records(sources: Sequence[PictureSource]) -> tuple[list[PictureRecord], str]:
-    """Turn paths and PIL pictures into records, and return the folder that holds all paths."""
+    """Turn paths and PIL pictures into records, and return the folder that holds all, as text."""
     paths = {
         place: os.path.abspath(source)
         for place, source in enumerate(sources)
@@ -117,9 +104,8 @@ def source_records(sources: Sequence[PictureSource]) -> tuple[list[PictureRecord
         if isinstance(source, Image.Image):
             records.append(HeldPicture(f"picture {place}", source))
         else:
-            path = Path(paths[place])
-            records.append(FilePicture(path.relative_to(root).as_posix(), path))
-    return records, root
+            records.append(_file_picture(Path(paths[place]), Path(root)))
+    return records, as_text(root)
 
 
 def folder_pictures(folder: str | Path) -> list[FilePicture]:
@@ -130,7 +116,11 @@ def folder_pictures(folder: str | Path) -> list[FilePicture]:
     """
     root = Path(folder)
     paths = [Path(str(source)) for source in picture_sources(root)]
-    return [FilePicture(path.relative_to(root).as_posix(), path) for path in paths]
+    return [_file_picture(path, root) for path in paths]
+
+
+def _file_picture(path: Path, root: Path) -> FilePicture:
+    return FilePicture(as_text(path.relative_to(root).as_posix()), path)
 
 
 def picture_sources(

@@ -18,6 +18,7 @@ from torch import Tensor
 from rsctir_hf.embedding.provenance import Provenance, read_provenance
 from rsctir_hf.errors import DataLayoutError, IndexMismatchError
 from rsctir_hf.files.atomic import UNFINISHED, only_writer, parse_json, write_atomically
+from rsctir_hf.files.names import path_of
 from rsctir_hf.vector_index.shards import (
     EMBEDDINGS_FILE,
     SHARD_ROWS,
@@ -43,7 +44,8 @@ class StoreRecord:
 
     Attributes:
         made_by: what made all embeddings here.
-        root: folder that the ids are paths in, or the data set they are rows of.
+        root: folder that the ids are paths in, as text (``files.names``), or the data set that
+            they are rows of.
         rows: how many pictures there are; None until a run has ended.
         shards: names of the shards that hold them, in order.
         since: number of the first shard that counts; earlier ones are of another model, and an
@@ -207,7 +209,7 @@ class EmbeddingStore:
                 " another folder, or the model and options that made it."
             )
         # Pictures that moved are known by their content; other pictures would be dropped.
-        if found.root not in ("", self._root) and Path(found.root).exists():
+        if found.root not in ("", self._root) and Path(path_of(found.root)).exists():
             raise IndexMismatchError(
                 f"{self.folder} holds embeddings of the pictures in {found.root}; this run is "
                 f"about {self._root or 'pictures without a folder'}. Choose another folder."

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctir_hf.errors import DataLayoutError
-from rsctir_hf.files.pictures import lies_inside
+from rsctir_hf.files.listing import lies_inside
 from rsctir_hf.files.rows import TABLE_SUFFIXES, read_rows, row_error
 from rsctir_hf.files.sentences import sound_captions
 

@@ -17,14 +17,15 @@ import io
 import logging
 import struct
 import zlib
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError
+from rsctir_hf.errors import ImageReadError, QueryError
+from rsctir_hf.files.listing import list_files
+from rsctir_hf.files.names import as_text, named_path
 from rsctir_hf.files.stretch import stretch_range, stretch_to_bytes
 
 logger = logging.getLogger(__name__)
@@ -111,65 +112,14 @@ def read_image(
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """List the picture files below a folder; see ``list_files``."""
+    """List the picture files below a folder; see ``listing.list_files``."""
     return list_files(folder, IMAGE_SUFFIXES, what="pictures")
-
-
-def list_files(folder: str | Path, suffixes: Collection[str], *, what: str) -> list[Path]:
-    """List the files of a kind below a folder, in the order of their names.
-
-    Links that lead out of the folder are passed over, with a line in the log: who may write into a
-    gallery could otherwise have any picture of this machine shown in it.
-
-    Args:
-        folder: searched with its subfolders; names that start with a dot are passed over.
-        suffixes: of the files, in small letters; they count in either case.
-        what: the files are, for messages.
-
-    Raises:
-        DataLayoutError: ``folder`` does not exist or is a file.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        problem = "is a file" if root.exists() else "does not exist"
-        raise DataLayoutError(
-            f"{root} {problem}. Expected a folder of {what} ({', '.join(sorted(suffixes))})."
-        )
-    found = sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in suffixes
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
-    )
-    # Folders that are links are not entered.
-    inside = [path for path in found if not path.is_symlink() or lies_inside(path, root)]
-    if len(inside) < len(found):
-        logger.warning(
-            "%d links in %s lead out of it and were passed over; copy those %s into it, or give "
-            "the folder that they are in.",
-            len(found) - len(inside),
-            root,
-            what,
-        )
-    return inside
-
-
-def lies_inside(path: Path, folder: Path) -> bool:
-    """Tell whether a file lies in a folder, wherever ``..`` and links in its path lead.
-
-    The pictures of a snapshot in the Hub client's cache are links into the folder ``blobs`` beside
-    ``snapshots``; they count as inside.
-    """
-    home, there = folder.resolve(), path.resolve()
-    blobs = [each.parent / "blobs" for each in home.parents if each.name == "snapshots"]
-    return any(there.is_relative_to(each) for each in (home, *blobs))
 
 
 def picture_size(path: str | Path) -> tuple[int, int] | None:
     """Return (W, H) of a picture file as it is stored, or None where it cannot be opened."""
     try:
-        with Image.open(path, formats=_FORMATS) as picture:
+        with Image.open(named_path(path), formats=_FORMATS) as picture:
             return picture.size
     except _DECODER_ERRORS:
         return None
@@ -196,7 +146,7 @@ def turned(picture: Image.Image, symmetry: Image.Transpose | None) -> Image.Imag
 
 def _describe(source: Readable) -> str:
     if isinstance(source, str | Path):
-        return str(source)
+        return as_text(source)
     if isinstance(source, bytes):
         return f"<{len(source)} bytes>"
     if isinstance(source, np.ndarray):
@@ -209,7 +159,7 @@ def _open(source: str | Path | bytes, name: str) -> Image.Image:
         content: Path | io.BytesIO = io.BytesIO(source)
         size = len(source)
     elif isinstance(source, str | Path):
-        content = Path(source)
+        content = Path(named_path(source))
         if not content.is_file():
             raise ImageReadError(f"{name} is not a file. Give the path of a picture.")
         size = content.stat().st_size

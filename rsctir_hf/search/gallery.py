@@ -12,6 +12,7 @@ from torch import Tensor
 from rsctir_hf.embedding.prepare import Skipped
 from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.errors import IndexMismatchError, QueryError
+from rsctir_hf.files.names import as_text, named_path, path_of
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.geo.addresses import read_tile, read_tile_address
 from rsctir_hf.search.hits import Item
@@ -92,6 +93,11 @@ def last_of_each(sources: Sequence[PictureSource]) -> list[int]:
     return list(last.values())
 
 
+def _written(path: str | Path) -> str:
+    """Return how the index writes the path of a file: in full, as text (``files.names``)."""
+    return as_text(os.path.abspath(named_path(path)))
+
+
 class PictureGallery:
     """Pictures in a vector index; grows batch by batch while others search it.
 
@@ -105,7 +111,7 @@ class PictureGallery:
 
     def __init__(self, index: VectorIndex, *, images: str | Path | None = None) -> None:
         self.index = index
-        self._images = None if images is None else os.path.abspath(images)
+        self._images = None if images is None else _written(images)
         self._root: str = index.record.get(_ROOT) or ""
         if not isinstance(self._root, str):
             raise IndexMismatchError(
@@ -125,7 +131,7 @@ class PictureGallery:
             sources: where they come from.
             notes: what is known about them.
         """
-        paths = [None if isinstance(one, Image.Image) else os.path.abspath(one) for one in sources]
+        paths = [None if isinstance(one, Image.Image) else _written(one) for one in sources]
         metadata = [notes.noted(row, path) for row, path in enumerate(paths)]
         self._widen_root(path for path in paths if path)
         held = self._ids_of_paths({path for path in paths if path})
@@ -167,14 +173,16 @@ class PictureGallery:
             )
         if path and self._images is None:
             self._refuse_outside(path)
-        tile = read_tile_address(path) if path else None
-        return read_image(path or self._pictures[item]) if tile is None else read_tile(tile)
+        if not path:
+            return read_image(self._pictures[item])
+        tile = read_tile_address(path_of(path))
+        return read_image(path_of(path)) if tile is None else read_tile(tile)
 
     def ids_of(self, image: PictureSource | None) -> list[int]:
         """Return the id of this very file, if it is in the gallery."""
         if not isinstance(image, str | Path):
             return []
-        path = os.path.abspath(image)
+        path = _written(image)
         if self._images is not None:
             path = os.path.join(self._root, os.path.relpath(path, self._images))
         return list(self._ids_of_paths({path}).values())

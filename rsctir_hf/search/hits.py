@@ -13,7 +13,7 @@ class Item:
     """One indexed picture, or a sentence of a caption bank.
 
     Attributes:
-        path: of the picture file; None for a picture that was handed in from memory.
+        path: of the picture file, as text; None for a picture that was handed in from memory.
         caption: what the gallery says about it, if anything.
         metadata: what else is known about it.
         box: where on the Earth it lies, if that is known.
@@ -31,7 +31,8 @@ class Hit:
 
     Attributes:
         item: id in the index, or position in the caption bank.
-        path: of the picture; None for a caption, or for a picture handed in from memory.
+        path: of the picture, as text (``files.names``: ``path_of`` gives back a name that is no
+            UTF-8); None for a caption, or for a picture handed in from memory.
         caption: the caption, or what the gallery says about the picture, if anything.
         score: cosine with the query, -1..1.
         rank: from 1, after the rerank.

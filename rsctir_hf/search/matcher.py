@@ -5,6 +5,7 @@ of each query (our choice: the issue's design has 32, at twice the time of a liv
 second-stage score is ``cosine + weight * probability`` (our choice).
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import islice
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 from rsctir_hf.embedding.encode import device_of, evaluating
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.prepare import picture_inputs
-from rsctir_hf.errors import UnsupportedError
+from rsctir_hf.errors import ImageReadError, UnsupportedError
+
+logger = logging.getLogger(__name__)
 
 MATCH_TOP_K = 16
 DEFAULT_MATCH_WEIGHT = 1.0  # of a model whose weight was never chosen
@@ -172,16 +175,27 @@ class LiveMatcher:
     ) -> Tensor:
         """Return cosine + weight * probability (G,); only the top k are judged.
 
+        A picture that cannot be read any more keeps its cosine, with a line in the log.
+
         Args:
             scores: (G,) cosine of the text with each picture.
             text: the query.
             ids: (G,) of the pictures.
             read: gives the picture of an id.
         """
-        best = scores.topk(min(MATCH_TOP_K, len(scores))).indices.tolist()
-        states = torch.stack([self._state_of(item, read) for item in ids[best].tolist()])
+        best, states, unread = list[int](), list[Tensor](), list[ImageReadError]()
+        for place in scores.topk(min(MATCH_TOP_K, len(scores))).indices.tolist():
+            try:
+                states.append(self._state_of(int(ids[place]), read))
+                best.append(place)
+            except ImageReadError as error:
+                unread.append(error)
+        if unread:
+            logger.warning("%d pictures could not be judged: %s", len(unread), unread[0])
+        if not best:
+            return scores.clone()
         pairs = torch.tensor([[place, 0] for place in range(len(best))])
-        judged = pair_probabilities(self._encoder, states, [text], pairs=pairs)
+        judged = pair_probabilities(self._encoder, torch.stack(states), [text], pairs=pairs)
         return self._add(scores, best, judged)
 
     def rerank_captions(

@@ -24,4 +24,4 @@ def gallery(tmp_path):
 @pytest.fixture
 def settled(monkeypatch):
     """No file is so young that its times cannot be trusted."""
-    monkeypatch.setattr("rsctir_hf.embedding.records.SETTLED_AFTER", -1)
+    monkeypatch.setattr("rsctir_hf.files.listing.SETTLED_AFTER", -1)

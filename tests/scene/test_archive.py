@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from rsctir_hf.embedding import records
 from rsctir_hf.embedding.dataset_rows import load_embeddings
 from rsctir_hf.errors import DataLayoutError, RasterError
+from rsctir_hf.files import listing
 from rsctir_hf.geo.addresses import read_tile_address
 from rsctir_hf.scene import archive, index_rasters
 from rsctir_hf.search.retriever import Retriever
@@ -82,7 +82,7 @@ def test_what_is_kept_is_not_read_again_and_gives_the_same_answers(
     expected = [(hit.path, hit.score) for hit in retriever.search("a river", top_k=14)]
     for file in folder.rglob("*.tif"):
         os.utime(file, (1e9, 1e9))
-    monkeypatch.setattr(records, "SETTLED_AFTER", -1)
+    monkeypatch.setattr(listing, "SETTLED_AFTER", -1)
     first = Retriever(retriever.encoder)
     report = index_rasters(first, folder, embeddings=tmp_path / "kept", **CUT)
     assert (report.rasters, report.tiles) == (2, 14)

@@ -160,6 +160,23 @@ def test_match_judges_no_more_than_the_top_k(matching, tmp_path):
     assert MatchingCLIP.calls == 16
 
 
+def test_match_goes_on_without_pictures_that_are_gone(matching, picture_folder, caplog):
+    before = matching.search("a river", top_k=8)
+    (picture_folder / "red.png").unlink()
+    (picture_folder / "blue.png").write_bytes(b"damaged")
+    hits = matching.search("a river", rerank="match", top_k=8)
+    assert hits[0].path.endswith("green.png")
+    assert {hit.path: hit.score for hit in hits} == {hit.path: hit.score for hit in before}
+    assert all(
+        hit.rerank_score == hit.score for hit in hits if hit.path.endswith(("red.png", "blue.png"))
+    )
+    assert caplog.text.count("2 pictures could not be judged") == 1
+    shutil.rmtree(picture_folder)  # as a drive that is unmounted
+    matching._search.forget()
+    hits = matching.search("a river", rerank="match", top_k=8)
+    assert [hit.path for hit in hits] == [hit.path for hit in before]
+
+
 def test_match_needs_a_text_and_a_matcher(retriever, matching, picture_folder):
     with pytest.raises(QueryError, match="there is no text"):
         matching.search(picture_folder / "red.png", rerank="match")

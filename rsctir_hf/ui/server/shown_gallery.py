@@ -22,6 +22,7 @@ from rsctir_hf.files.metadata import (
     read_metadata_below,
     read_row,
 )
+from rsctir_hf.files.names import named_path
 from rsctir_hf.files.pictures import list_images, read_image
 from rsctir_hf.hub.space import HUB_GALLERY, SAMPLE_GALLERY
 from rsctir_hf.loading.hub_files import could_be_dataset_id
@@ -53,7 +54,7 @@ class Gallery:
 
     def record(self, path: str) -> PictureRow:
         """Return what is known of a picture; an empty record if nothing is."""
-        return self.records.get(path, PictureRow())
+        return self.records.get(named_path(path), PictureRow())
 
 
 def open_gallery(source: str, *, split: str = "test") -> Gallery:

@@ -6,6 +6,7 @@ import gradio as gr
 from PIL import Image
 
 from rsctir_hf.errors import ImageReadError, RsctirError
+from rsctir_hf.files.names import as_text
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.ui.server.events import PRIVATE, Trigger, item_of
 from rsctir_hf.ui.server.shown_gallery import Gallery
@@ -37,7 +38,7 @@ def sample_strip(gallery: Gallery | None) -> str:
         return ""
     buttons = []
     for item, path in enumerate(sample_paths(gallery)):
-        words = escape(gallery.record(str(path)).caption or path.name)
+        words = escape(gallery.record(str(path)).caption or as_text(path.name))
         buttons.append(
             f'<button type="button" class="rs-sample" data-item="{item}" title="{words}">'
             f'<img src="{picture_uri(str(path), _SAMPLE_SIDE)}" alt="{words}"></button>'
