@@ -359,12 +359,18 @@ class ImportClip:
         Path, typer.Option(help="open_clip's .pt or .safetensors, such as RemoteCLIP-ViT-B-32.pt.")
     ]
     output: NewFolder
-    tokenizer: Annotated[str, typer.Option(help="Folder or Hub id of CLIP's tokenizer.")] = (
-        "openai/clip-vit-base-patch32"
-    )
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or Hub id of CLIP's tokenizer. Default: one made of --vocabulary."
+        ),
+    ] = None
     vocabulary: Annotated[
         Path | None,
-        typer.Option(help="bpe_simple_vocab_16e6.txt.gz: make the tokenizer without the Hub."),
+        typer.Option(
+            help="bpe_simple_vocab_16e6.txt.gz. Default: that beside the weights or of the package "
+            "open_clip_torch; where there is none, openai/clip-vit-base-patch32 is asked for."
+        ),
     ] = None
     activation: Annotated[
         Activation | None,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsctir_hf.embedding.clip_text import cleaned
 from rsctir_hf.embedding.prepare import PreparedImages, Skipped
 from rsctir_hf.embedding.roles import DualEncoder, Processor
 
@@ -106,7 +107,7 @@ def tokenize(model: nn.Module, processor: Processor, texts: Sequence[str]) -> di
     declared = (getattr(processor, "text_kwargs", None) or {}).get("padding")
     fixed = "attention_mask" not in tokenizer.model_input_names or declared == "max_length"
     batch = tokenizer(
-        list(texts),
+        cleaned(tokenizer, texts),
         padding="max_length" if fixed and longest is not None else True,
         truncation=longest is not None,
         max_length=longest,

@@ -17,10 +17,13 @@ import gzip
 import math
 import pickle
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
@@ -38,9 +41,13 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from rsctir_hf.errors import ModelLoadError, QueryError, UnsupportedError
 from rsctir_hf.files.atomic import new_folder
 from rsctir_hf.loading.checks import LOADING_ERRORS, first_keys
+from rsctir_hf.loading.hub_files import could_be_hub_id, explain_refusal
 
 ACTIVATIONS = ("gelu", "quick_gelu")
 DEFAULT_TOKENIZER = "openai/clip-vit-base-patch32"
+VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
+_PACKAGES = ("open_clip", "clip")  # hold it
+_TOKENIZER_FILES = ["tokenizer*", "vocab.json", "merges.txt", "special_tokens_map.json"]
 
 _HEAD_WIDTH = 64
 _WIDEST_OF_OPENAI = 1024  # ViT-L
@@ -82,7 +89,7 @@ def import_open_clip(
     weights: str | Path,
     output: str | Path,
     *,
-    tokenizer: str | Path = DEFAULT_TOKENIZER,
+    tokenizer: str | Path | None = None,
     vocabulary: str | Path | None = None,
     activation: str | None = None,
 ) -> CLIPModel:
@@ -93,9 +100,10 @@ def import_open_clip(
             has to be run. The state dict may stand under ``state_dict`` and its keys may start
             with ``module.``.
         output: a folder that does not exist yet, or is empty; whole at the end, or not there.
-        tokenizer: folder or Hub id of CLIP's tokenizer.
-        vocabulary: ``bpe_simple_vocab_16e6.txt.gz`` (the packages ``open_clip_torch`` and ``clip``
-            hold it) to build the tokenizer from without the Hub; ``tokenizer`` is not used then.
+        tokenizer: folder or Hub id of CLIP's tokenizer, to be used instead of a vocabulary.
+        vocabulary: ``bpe_simple_vocab_16e6.txt.gz`` to build the tokenizer from without the Hub.
+            Default: that beside the weights, or in the packages ``open_clip_torch`` or ``clip``
+            where one is installed; else the tokenizer is ``DEFAULT_TOKENIZER``, from the Hub.
         activation: ``gelu`` or ``quick_gelu``; the default is explained at the top.
 
     Returns:
@@ -104,21 +112,35 @@ def import_open_clip(
     Raises:
         ModelLoadError: the weights, the tokenizer or the vocabulary cannot be read, or do not fit.
         UnsupportedError: a picture tower that is no ViT (RN50).
-        QueryError: no such activation.
+        QueryError: no such activation; a tokenizer and a vocabulary.
         OutputExistsError: there is something at ``output``.
     """
-    state = read_state_dict(weights)
-    config = config_of(state, activation=activation)
+    if tokenizer and vocabulary:
+        raise QueryError("There are a tokenizer and a vocabulary. Give one of them.")
+    with new_folder(output) as folder:  # refuses one that is not empty, before any work
+        vocabulary = vocabulary or (None if tokenizer else find_vocabulary(Path(weights)))
+        name = str(vocabulary or tokenizer or DEFAULT_TOKENIZER)
+        words = None if vocabulary else _load_tokenizer(name)  # before a long load
+        state = read_state_dict(weights)
+        config = config_of(state, activation=activation)
+        words = words or read_vocabulary(name, size=towers(config)[1].vocab_size)
+        return _write_model(folder, state, config, words=words, named=(name, weights))
+
+
+def _write_model(
+    folder: Path,
+    state: Mapping[str, Tensor],
+    config: CLIPConfig,
+    *,
+    words: Any,  # noqa: ANN401
+    named: tuple[str, str | Path],
+) -> CLIPModel:
+    """Write model and processor; ``named`` are tokenizer and weights, for the message."""
     vision, text = towers(config)
-    words = (
-        _load_tokenizer(str(tokenizer))
-        if vocabulary is None
-        else read_vocabulary(vocabulary, size=text.vocab_size)
-    )
     if len(words) != text.vocab_size:
         raise ModelLoadError(
-            f"The tokenizer {vocabulary or tokenizer} has {len(words)} tokens and the weights in "
-            f"{weights} have {text.vocab_size}. Give CLIP's own, such as {DEFAULT_TOKENIZER}."
+            f"The tokenizer {named[0]} has {len(words)} tokens and the weights in "
+            f"{named[1]} have {text.vocab_size}. Give CLIP's own, such as {DEFAULT_TOKENIZER}."
         )
     words.model_max_length = text.max_position_embeddings
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
@@ -129,10 +151,17 @@ def import_open_clip(
     pictures = CLIPImageProcessor(
         size={"shortest_edge": side}, crop_size={"height": side, "width": side}
     )
-    with new_folder(output) as folder:
-        model.save_pretrained(folder)
-        CLIPProcessor(image_processor=pictures, tokenizer=words).save_pretrained(folder)
+    model.save_pretrained(folder)
+    CLIPProcessor(image_processor=pictures, tokenizer=words).save_pretrained(folder)
     return model
+
+
+def find_vocabulary(weights: Path) -> Path | None:
+    """Return CLIP's vocabulary beside some weights, or in a package that brings it along."""
+    found = [find_spec(package) for package in _PACKAGES]
+    places = [weights, *(Path(spec.origin) for spec in found if spec and spec.origin)]
+    files = [place.parent / VOCABULARY for place in places]
+    return next((file for file in files if file.is_file()), None)
 
 
 def read_state_dict(weights: str | Path) -> dict[str, Tensor]:
@@ -299,11 +328,18 @@ def read_vocabulary(file: str | Path, *, size: int) -> CLIPTokenizer:
 def _load_tokenizer(name: str) -> Any:  # noqa: ANN401
     """Load a tokenizer alone: its files, without the weights that lie beside them on the Hub."""
     try:
-        return AutoTokenizer.from_pretrained(name)
-    except LOADING_ERRORS as error:
+        # One request: AutoTokenizer alone asks a Hub that does not answer for minutes.
+        there = Path(name).is_dir() or not could_be_hub_id(name)
+        folder = name if there else snapshot_download(name, allow_patterns=_TOKENIZER_FILES)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (*LOADING_ERRORS, HTTPError) as error:
+        reason = str(error)
+        if isinstance(error, HTTPError | LocalEntryNotFoundError):
+            reason = explain_refusal(name, "tokenizer", error)
         raise ModelLoadError(
-            f"The tokenizer {name!r} could not be loaded: {' '.join(str(error).split())} Give a "
-            "folder or Hub id of CLIP's tokenizer, or a vocabulary (bpe_simple_vocab_16e6.txt.gz)."
+            f"The tokenizer {name!r} could not be loaded: {' '.join(reason.split())} Or give a "
+            f"vocabulary: --vocabulary {VOCABULARY}, which the package open_clip_torch holds (it "
+            "is found where that is installed, and beside the weights)."
         ) from error
 
 

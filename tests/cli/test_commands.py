@@ -94,7 +94,8 @@ def test_defaults_and_choices_are_those_of_the_package():
         assert (record.tile, record.overlap, record.regions) == (TILE, OVERLAP, MODEL_REGIONS)
     assert commands.Index.engine == EXACT_ENGINE
     assert commands.Scene.top_k == TOP_K
-    assert commands.ImportClip.tokenizer == DEFAULT_TOKENIZER
+    (vocabulary,) = commands.ImportClip.__annotations__["vocabulary"].__metadata__
+    assert f"{DEFAULT_TOKENIZER} is asked for" in vocabulary.help
     assert tuple(commands.Rerank) == RERANKS
     assert tuple(commands.Layout) == FORMATS
     assert set(commands.Activation) == set(ACTIVATIONS)

@@ -1,18 +1,22 @@
 """open_clip's weights as a CLIPModel, against open_clip's own network and tokenizer."""
 
 import json
+import shutil
+import time
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
+from huggingface_hub import constants
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save_file
 from torch.nn import functional as F
-from transformers import CLIPModel
+from transformers import AutoTokenizer, CLIPModel
 
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import ModelLoadError, OutputExistsError, QueryError, UnsupportedError
+from rsctir_hf.loading import open_clip as open_clip_import
 from rsctir_hf.loading.open_clip import (
     config_of,
     convert_state_dict,
@@ -213,6 +217,38 @@ def test_files_and_choices_that_do_not_fit_are_refused(tmp_path, monkeypatch):
         with pytest.raises(error, match=message):
             import_open_clip(file, **options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_vocabulary_is_found_beside_the_weights_or_in_the_package(
+    beside, original, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(open_clip_import, "snapshot_download", None)  # the Hub is not asked
+    torch.save(original.state_dict(), tmp_path / "weights.pt")
+    if beside:
+        shutil.copy(VOCABULARY, tmp_path)
+        monkeypatch.setattr(open_clip_import, "_PACKAGES", ())
+    import_open_clip(tmp_path / "weights.pt", tmp_path / "model")
+    found = AutoTokenizer.from_pretrained(tmp_path / "model")(SENTENCES[1])["input_ids"]
+    wanted = open_clip.SimpleTokenizer(context_length=24)(SENTENCES[1])[0].tolist()
+    assert found == wanted[: len(found)] and not any(wanted[len(found) :])
+
+
+def test_without_vocabulary_and_hub_it_is_said_at_once(original, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(open_clip_import, "_PACKAGES", ("no_such_package",))
+    torch.save(original.state_dict(), tmp_path / "weights.pt")
+    started = time.monotonic()
+    with pytest.raises(ModelLoadError, match=r"cannot be reached.*--vocabulary") as refused:
+        import_open_clip(tmp_path / "weights.pt", tmp_path / "model", tokenizer="org/clip")
+    assert time.monotonic() - started < 20 and "'org/clip'" in str(refused.value)
+    assert not list(tmp_path.glob("*model*"))
+
+
+def test_a_tokenizer_and_a_vocabulary_are_one_too_many(tmp_path):
+    with pytest.raises(QueryError, match="Give one of them"):
+        import_open_clip(tmp_path / "w.pt", tmp_path / "m", tokenizer="t", vocabulary="v")
 
 
 def test_a_tokenizer_of_another_size_is_refused(tmp_path, folder):
