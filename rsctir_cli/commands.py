@@ -64,6 +64,14 @@ Bank = Annotated[
     Path | None, typer.Option(help="Caption bank, a sentence a line. Default: the one that ships.")
 ]
 RerankOption = Annotated[Rerank, typer.Option(help="none, smr (our reading), mr or match.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Threads of one processor each that read and embed. Default: as many as there are "
+        "processors to use.",
+    ),
+]
 Symmetries = Annotated[
     int, typer.Option(help="8: average each picture's turned and mirrored views. Or 1.")
 ]
@@ -154,12 +162,9 @@ class Embed(WithModel):
     split: Annotated[str, typer.Option(help="Of a data set on the Hub.")] = "train"
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Pictures per forward pass. Default: 8 on a CPU, 64 elsewhere."),
+        typer.Option(min=1, help="Pictures per forward pass. Default: 4 on a CPU, 64 elsewhere."),
     ] = None
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Threads that read pictures ahead. Default: half the processors."),
-    ] = None
+    workers: Workers = None
     dtype: Annotated[
         StoredAs, typer.Option(help="Stored numbers; float16 takes half the space.")
     ] = StoredAs.FLOAT32

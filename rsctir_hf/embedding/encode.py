@@ -5,8 +5,9 @@ vector, perhaps unnormalised. Both end here as float32 unit vectors on the CPU.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, cast
 
 import torch
@@ -14,12 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsctir_hf.embedding.clip_text import cleaned
-from rsctir_hf.embedding.prepare import PreparedImages, Skipped
+from rsctir_hf.embedding.prepare import Preparation, PreparedImages, Skipped
+from rsctir_hf.embedding.read_ahead import default_workers
 from rsctir_hf.embedding.roles import DualEncoder, Processor
 
 #: On a CPU the C library gives large activations back to the system after each layer, and getting
-#: fresh pages for them costs more than a larger batch saves (``rsctir_hf.allocation``).
-CPU_BATCH = 8
+#: fresh pages for them costs more than a larger batch saves (``rsctir_hf.allocation``). Those of 4
+#: pictures of 224 pixels are just small enough to be kept.
+CPU_BATCH = 4
 DEVICE_BATCH = 64
 
 _LONGEST_BELIEVABLE_LENGTH = 100_000  # a tokenizer without a limit reports about 1e30
@@ -57,14 +60,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     Each module's, because a trainer may hold a frozen tower in evaluation mode within a model
     that trains.
     """
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        for module, training in modes.items():
-            module.training = training
+        for module in training:
+            module.training = True
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -96,6 +100,41 @@ def embed_prepared(model: nn.Module, prepared: PreparedImages) -> Tensor:
     if len(vectors) == 1:
         return vectors[0]  # to the last bit what the model gave
     return F.normalize(torch.stack(vectors).mean(dim=0), dim=-1)
+
+
+class PictureEmbedding:
+    """Embeds a batch of pictures, from reading them to their vectors, in whatever thread it is.
+
+    Args:
+        model: runs in evaluation mode.
+        prepare: makes its inputs.
+        at_once: the model may run in several threads at once. Otherwise one waits for the other.
+    """
+
+    def __init__(self, model: nn.Module, prepare: Preparation, *, at_once: bool) -> None:
+        self._model, self._prepare, self._at_once = model, prepare, at_once
+        self._turn = nullcontext() if at_once else Lock()
+
+    def __call__(self, named: Sequence[tuple[str, Any]]) -> EmbeddedImages:
+        """Embed pictures: what messages call each, and what ``read_image`` reads."""
+        prepared = self._prepare(named)
+        with self._turn:
+            vectors = embed_prepared(self._model, prepared)
+        return EmbeddedImages(vectors, prepared.kept, prepared.skipped)
+
+    def workers(self, wanted: int | None) -> int:
+        """Return how many threads may embed, of those that are wanted; 0: the caller's own.
+
+        None may where a proposer looks at the pictures: it may be a network of its own, which
+        nobody promised to be safe in threads. Nor may they, unless asked for, where the model on a
+        CPU can only run in one of them: that one would have a single processor.
+        """
+        if self._prepare.proposes:
+            return 0
+        if wanted is not None:
+            return wanted
+        alone = not self._at_once and device_of(self._model).type == "cpu"
+        return 0 if alone else default_workers()
 
 
 def tokenize(model: nn.Module, processor: Processor, texts: Sequence[str]) -> dict[str, Tensor]:

@@ -5,8 +5,8 @@ It is what makes vectors. Nobody else hands its parts around.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -19,9 +19,9 @@ from transformers import AutoModel, AutoProcessor
 
 from rsctir_hf.embedding.encode import (
     EmbeddedImages,
+    PictureEmbedding,
     default_batch_size,
     embed_inputs,
-    embed_prepared,
     evaluating,
     on_device,
     tokenize,
@@ -29,7 +29,7 @@ from rsctir_hf.embedding.encode import (
 )
 from rsctir_hf.embedding.prepare import Preparation, RegionSource, picture_inputs, region_source
 from rsctir_hf.embedding.provenance import Provenance
-from rsctir_hf.embedding.read_ahead import read_ahead
+from rsctir_hf.embedding.read_ahead import default_workers, read_ahead
 from rsctir_hf.embedding.roles import (
     BatchOptions,
     DualEncoder,
@@ -38,6 +38,7 @@ from rsctir_hf.embedding.roles import (
     Progress,
     RegionGraphModel,
 )
+from rsctir_hf.embedding.tower import Tower
 from rsctir_hf.errors import ModelLoadError, UnsupportedError
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.loading.checks import check_device, load_part, load_weights, weights_fingerprint
@@ -73,7 +74,8 @@ class Encoder:
     """A dual encoder ready to run.
 
     Attributes:
-        model: a ``roles.DualEncoder``; its training mode is restored after each call.
+        model: a ``roles.DualEncoder``; its training mode is restored after each call. Pictures
+            are embedded by a copy of it that shares its weights (``tower.Tower``).
         processor: makes its inputs.
         regions: ``model`` (the model's own), ``none``, or a proposer whose regions are handed in,
             such as ``regions.detector.load_detector`` gives.
@@ -213,25 +215,27 @@ class Encoder:
         progress: Progress | None = None,
     ) -> Iterator[EmbeddedImages]:
         """Yield what ``images`` returns batch by batch, so that a caller can show it early."""
-        prepare = self.preparation(symmetries)
+        embed = self.embedding(symmetries)
         total, done = len(images) if isinstance(images, Sequence) else 0, 0
-        for prepared in read_ahead(
-            prepare,
+        for batch in read_ahead(
+            embed,
             _named_chunks(images, batch_size or default_batch_size(self.model)),
-            workers=prepare.workers(workers),
+            workers=embed.workers(workers),
         ):
-            yield EmbeddedImages(
-                embed_prepared(self.model, prepared),
-                tuple(done + place for place in prepared.kept),
-                prepared.skipped,
-            )
-            done += len(prepared.kept) + len(prepared.skipped)
+            yield replace(batch, kept=tuple(done + place for place in batch.kept))
+            done += len(batch.kept) + len(batch.skipped)
             if progress is not None:
                 progress(done, total)
 
-    def preparation(self, symmetries: int = 1) -> Preparation:
-        """Return what makes model inputs of pictures, ahead of the model."""
-        return Preparation(self.processor, self.region_source, symmetries)
+    def embedding(self, symmetries: int = 1) -> PictureEmbedding:
+        """Return what embeds batches of pictures, in any thread.
+
+        Raises:
+            QueryError: ``symmetries`` is neither 1 nor 8.
+        """
+        prepare = Preparation(self.processor, self.region_source, symmetries)
+        model = self._tower.ready()
+        return PictureEmbedding(model, prepare, at_once=model is not self.model)
 
     def image(self, image: PictureSource) -> Tensor:
         """Embed one picture, which must be usable, as a unit vector (D,) float32 on the CPU.
@@ -240,24 +244,45 @@ class Encoder:
             ImageReadError: it cannot be read.
             RegionsError, UnsupportedError: see ``RegionSource.find``.
         """
-        return embed_inputs(self.model, self.inputs([read_image(image)]))[0]
+        return embed_inputs(self._tower.ready(), self.inputs([read_image(image)]))[0]
 
     def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Turn C sentences into the tensors of ``get_text_features``, where the model runs."""
         return on_device(self.model, tokenize(self.model, self.processor, texts))
 
-    def texts(self, texts: Sequence[str], *, batch_size: int = SENTENCES_AT_ONCE) -> Tensor:
-        """Embed sentences as unit vectors (C, D) float32 on the CPU, in the order given."""
+    def texts(
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = SENTENCES_AT_ONCE,
+        workers: int | None = None,
+    ) -> Tensor:
+        """Embed sentences as unit vectors (C, D) float32 on the CPU, in the order given.
+
+        ``workers`` are threads as of ``BatchOptions``, for more sentences than one batch.
+        """
         if not texts:
             return torch.zeros(0, 0)
         # Sentences of like length share a batch, so that little padding is computed.
         order = torch.tensor([len(text) for text in texts]).argsort(stable=True)
-        model, parts = cast(DualEncoder, self.model), []
-        with evaluating(self.model):
-            for chunk in order.split(batch_size):
-                batch = [texts[position] for position in chunk.tolist()]
-                parts.append(unit_vectors(model.get_text_features(**self.tokens(batch))))
-        return torch.cat(parts)[order.argsort()]  # (C, D)
+        chunks = order.split(batch_size)
+        model = self.model if len(chunks) == 1 else self._tower.ready()
+        if model is self.model:
+            workers = 0
+
+        def embed(tokens: Mapping[str, Tensor]) -> Tensor:
+            with evaluating(model):
+                return unit_vectors(cast(DualEncoder, model).get_text_features(**tokens))
+
+        # In this thread, since a tokenizer must not be asked by two at once.
+        tokens = (self.tokens([texts[at] for at in chunk.tolist()]) for chunk in chunks)
+        count = default_workers() if workers is None else workers
+        return torch.cat(list(read_ahead(embed, tokens, workers=count)))[order.argsort()]  # (C, D)
+
+    @cached_property
+    def _tower(self) -> Tower:
+        """What runs over pictures, and over many sentences."""
+        return Tower(self.model, lambda: picture_inputs(self.processor, [_example()], None))
 
     def region_graph(self, image: PictureSource) -> tuple[Any, list[str]]:
         """Return the region graph (B = 1) the model reasons over, and the names of its labels.
@@ -276,6 +301,12 @@ class Encoder:
             inputs = on_device(self.model, picture_inputs(self.processor, pictures, found))
             graph = self.model.get_region_graph(**inputs)
         return graph, label_names(getattr(self.config, "region_labels", ()), found)
+
+
+def _example() -> Image.Image:
+    """Return a picture that is always the same, and shows nothing."""
+    pixels = torch.rand(8, 8, 3, generator=torch.Generator().manual_seed(0))
+    return Image.fromarray((255 * pixels).byte().numpy())
 
 
 def _named_chunks(

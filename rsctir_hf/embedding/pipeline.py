@@ -1,7 +1,7 @@
 """From pictures to a folder of embeddings: resumable, incremental, over several processes.
 
 A picture whose stamp has not changed is not even opened; one whose content is known, under
-whatever name, is read and not embedded. The rest is decoded in threads while the model runs.
+whatever name, is read and not embedded. The rest is read and embedded in threads.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from rsctir_hf.embedding.encode import EmbeddedImages, default_batch_size, embed_prepared
+from rsctir_hf.embedding.encode import EmbeddedImages, PictureEmbedding, default_batch_size
 from rsctir_hf.embedding.encoder import Encoder
-from rsctir_hf.embedding.prepare import Preparation, PreparedImages, Skipped
+from rsctir_hf.embedding.prepare import Skipped
 from rsctir_hf.embedding.processes import Process, joined_processes
 from rsctir_hf.embedding.read_ahead import read_ahead
 from rsctir_hf.embedding.records import PictureRecord, source_records
@@ -63,13 +63,13 @@ class _Batch:
     Attributes:
         loaded: those that could be loaded.
         fresh: places in ``loaded`` of those with unknown content.
-        prepared: model inputs of the fresh ones.
+        embedded: the fresh ones.
         skipped: those that could not be loaded.
     """
 
     loaded: list[_Loaded]
     fresh: list[int]
-    prepared: PreparedImages
+    embedded: EmbeddedImages
     skipped: list[Skipped]
 
 
@@ -104,7 +104,7 @@ def embed_pictures(
         raise QueryError(
             f"{len(pictures)} pictures have {len(ids)} different ids. Give each its own id."
         )
-    run = _EmbeddingRun(encoder, encoder.preparation(store.made_by.symmetries), store, options)
+    run = _EmbeddingRun(encoder, store, options)
     with joined_processes() as process:
         if process.rank:
             return run.embed_share(pictures, process)
@@ -148,7 +148,6 @@ class _EmbeddingRun:
     """One process's part of a run."""
 
     encoder: Encoder
-    preparation: Preparation
     store: EmbeddingStore
     options: BatchOptions
 
@@ -168,16 +167,17 @@ class _EmbeddingRun:
         writer, known = self.store.writer(rank), self.store.known()
         changed = _changed(pictures, known)
         size = self.options.get("batch_size") or default_batch_size(self.encoder.model)
+        embed = self.encoder.embedding(self.store.made_by.symmetries)
         embedded, done, skipped = 0, 0, list[Skipped]()
         for batch in read_ahead(
-            partial(_load, known=known, preparation=self.preparation),
+            partial(_load, known=known, embed=embed),
             [changed[at : at + size] for at in range(0, len(changed), size)],
-            workers=self.preparation.workers(self.options.get("workers")),
+            workers=embed.workers(self.options.get("workers")),
         ):
             if rows := self.new_rows(batch, known):
                 writer.add(rows)
-            embedded += len(batch.prepared.kept)
-            skipped += [*batch.skipped, *batch.prepared.skipped]
+            embedded += len(batch.embedded.kept)
+            skipped += [*batch.skipped, *batch.embedded.skipped]
             done += len(batch.loaded) + len(batch.skipped)
             if progress := self.options.get("progress"):
                 progress(done, len(changed))
@@ -185,11 +185,9 @@ class _EmbeddingRun:
         return EmbeddingReport(0, embedded, reused, tuple(skipped))
 
     def new_rows(self, batch: _Batch, known: StoredRows) -> pa.Table | None:
-        """Run the model on a batch's fresh pictures; return the rows that are not stored yet."""
-        computed = embed_prepared(self.encoder.model, batch.prepared)
-        vectors = dict(
-            zip((batch.fresh[place] for place in batch.prepared.kept), computed, strict=True)
-        )
+        """Return the rows of a batch that are not stored yet."""
+        places = [batch.fresh[place] for place in batch.embedded.kept]
+        vectors = dict(zip(places, batch.embedded.vectors, strict=True))
         fresh = set(batch.fresh)
         for place, each in enumerate(batch.loaded):
             found = each.stamp, each.content_hash
@@ -223,9 +221,9 @@ def _changed(
 
 
 def _load(
-    pictures: Sequence[tuple[PictureRecord, str]], *, known: StoredRows, preparation: Preparation
+    pictures: Sequence[tuple[PictureRecord, str]], *, known: StoredRows, embed: PictureEmbedding
 ) -> _Batch:
-    """Read a batch of pictures; make those with unknown content model inputs."""
+    """Read a batch of pictures; embed those with unknown content."""
     loaded, contents, skipped = list[_Loaded](), list[bytes | Image.Image](), list[Skipped]()
     for picture, stamp in pictures:
         try:
@@ -236,8 +234,8 @@ def _load(
         loaded.append(_Loaded(picture, stamp, _content_hash(content)))
         contents.append(content)
     fresh = [place for place, each in enumerate(loaded) if each.content_hash not in known.places]
-    prepared = preparation([(loaded[place].picture.id, contents[place]) for place in fresh])
-    return _Batch(loaded, fresh, prepared, skipped)
+    embedded = embed([(loaded[place].picture.id, contents[place]) for place in fresh])
+    return _Batch(loaded, fresh, embedded, skipped)
 
 
 def _content_hash(content: bytes | Image.Image) -> str:

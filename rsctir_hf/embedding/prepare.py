@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rsctir_hf.embedding.read_ahead import default_workers
 from rsctir_hf.embedding.roles import Processor, RegionGraphModel
 from rsctir_hf.errors import ImageReadError, RegionsError, UnsupportedError
 from rsctir_hf.files.pictures import first_symmetries, read_image, turned
@@ -112,7 +111,7 @@ class PreparedImages:
 
 
 class Preparation:
-    """The half of embedding that can run in threads, ahead of the model.
+    """The half of embedding that comes before the model.
 
     Args:
         processor: of the model.
@@ -127,14 +126,10 @@ class Preparation:
         self._processor, self._regions = processor, regions
         self._shown = first_symmetries(symmetries)
 
-    def workers(self, wanted: int | None) -> int:
-        """Return how many threads may prepare: none where a proposer looks at the pictures.
-
-        A proposer may be a network of its own, which nobody promised to be safe in threads.
-        """
-        if self._regions.proposer is not None:
-            return 0
-        return default_workers() if wanted is None else wanted
+    @property
+    def proposes(self) -> bool:
+        """Whether a proposer looks at the pictures."""
+        return self._regions.proposer is not None
 
     def __call__(self, named: Sequence[tuple[str, Any]]) -> PreparedImages:
         """Make model inputs of pictures: what messages call each, what ``read_image`` reads."""

@@ -1,6 +1,10 @@
-"""Do the next pieces of work in threads while the caller is busy with the last one."""
+"""Do the next pieces of work in threads of one processor each, ahead of the caller.
 
-import os
+Threads that share each layer of a model among them wait for one another at each of them, most of
+all where something else keeps one of their processors busy. Threads with work of their own do not:
+``results/embedding_speed.json`` says how much that is.
+"""
+
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +14,8 @@ from typing import TypeVar
 
 import torch
 
+from rsctir_hf.embedding.processors import usable_processors
+
 _MOST_WORKERS = 8  # beyond, Python's own lock is what threads wait for
 
 Job = TypeVar("Job")
@@ -17,8 +23,11 @@ Result = TypeVar("Result")
 
 
 def default_workers() -> int:
-    """Return how many threads decode pictures: half the processors, the model needs them too."""
-    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // 2))
+    """Return how many threads work: one for each processor that PyTorch may and can use.
+
+    ``OMP_NUM_THREADS`` and ``torch.set_num_threads`` say what it may.
+    """
+    return min(_MOST_WORKERS, usable_processors(), torch.get_num_threads())
 
 
 def read_ahead(
@@ -52,7 +61,7 @@ def read_ahead(
 
 
 def _leave_the_cores(threads: int) -> None:
-    """Let PyTorch use no further threads for what this one does; the model's wait for each other.
+    """Let PyTorch use no further threads for what this one does.
 
     Args:
         threads: how many the rest of the process uses. PyTorch keeps one number for all threads to

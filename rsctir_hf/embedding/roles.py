@@ -20,8 +20,8 @@ class BatchOptions(TypedDict, total=False):
 
     Attributes:
         batch_size: pictures per forward pass; None: ``encode.default_batch_size``.
-        workers: threads that read pictures while the model runs. 0 reads in the caller's thread;
-            None: ``read_ahead.default_workers``.
+        workers: threads of one processor each that read and embed batches of their own. 0 does all
+            in the caller's thread; None: ``encode.PictureEmbedding.workers``.
         progress: called with (done, total) after each batch; total is 0 where it is not known.
     """
 

@@ -15,7 +15,7 @@ from transformers import AutoProcessor, CLIPModel
 from rsctir_cli.main import main
 from rsctir_hf.cli import sources
 from rsctir_hf.cli.embed import device_of_this_process
-from rsctir_hf.embedding import pipeline
+from rsctir_hf.embedding import encode
 from rsctir_hf.embedding.dataset_rows import load_embeddings
 from rsctir_hf.embedding.provenance import check_same_model
 from rsctir_hf.embedding.store import EmbeddingStore, read_record
@@ -100,7 +100,7 @@ def test_an_index_keeps_its_vectors_beside_it(rsctir, picture_folder, tmp_path, 
     (picture_folder / "red.png").unlink()
     asked = []
     monkeypatch.setattr(
-        pipeline, "embed_prepared", lambda model, batch: asked.extend(batch.kept) or ()
+        encode, "embed_prepared", lambda model, batch: asked.extend(batch.kept) or ()
     )
     code, out, _ = rsctir("index", *options)
     assert (code, out.split(",")[0], asked) == (0, "7 pictures indexed", [])
@@ -168,7 +168,7 @@ def test_an_index_of_another_model_serves_until_the_new_one_is_whole(
             rsctir("index", *here, "--rebuild")
     assert Retriever.load(index).search("a river") == older
     asked = []
-    monkeypatch.setattr(pipeline, "embed_prepared", lambda _, batch: asked.extend(batch.kept) or ())
+    monkeypatch.setattr(encode, "embed_prepared", lambda _, batch: asked.extend(batch.kept) or ())
     assert rsctir("index", *here, "--rebuild")[0] == 0 and asked == []  # goes on where it stopped
     named = json.loads((index / "index.json").read_text())["shards"]
     assert {path.name for path in (index / "shards").iterdir()} == set(named)
