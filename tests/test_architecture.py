@@ -44,7 +44,7 @@ IMPORT_WHEN_CALLED = {
     "rsctir_hf/__init__.py __getattr__",
     "rsctir_hf/regions/__init__.py __getattr__",
     "rsctir_hf/vector_index/opening.py _imported",
-    "rsctir_hf/geo/gdal.py require_rasterio",
+    "rsctir_hf/files/gdal_pictures.py require_rasterio",
     "rsctir_hf/export.py _export",
     "rsctir_hf/export.py _stable_sort",
     "benchmarks/proposal_recall.py selective_boxes",

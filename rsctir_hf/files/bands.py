@@ -52,6 +52,17 @@ def palette_of(source: Any, bands: tuple[int, ...]) -> NDArray[np.uint8] | None:
     return table
 
 
+def known_limits(source: Any, bands: tuple[int, ...]) -> tuple[float, float] | None:  # noqa: ANN401
+    """Return the values that are black and white whatever the pixels hold, or None.
+
+    Those are 0 and 255 of 8 bits, 0 and the largest of fewer.
+    """
+    if {source.dtypes[band - 1] for band in bands} != {"uint8"}:
+        return None
+    bits = source.tags(bands[0], ns="IMAGE_STRUCTURE").get("NBITS", "8")
+    return 0.0, 2.0 ** int(bits) - 1
+
+
 def shows_least_as_white(source: Any) -> bool:  # noqa: ANN401
     """Return whether the least value is white (TIFF's MINISWHITE); a palette has the last word."""
     structure = source.tags(ns="IMAGE_STRUCTURE")

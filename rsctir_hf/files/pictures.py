@@ -1,35 +1,50 @@
 """Reading pictures: any file, array or PIL image becomes an 8-bit RGB picture or a clear error.
 
-Rules, in the order they are applied:
-
-- EXIF orientation is applied.
-- An animation gives its first frame.
-- Transparency (palette, grey or RGB with alpha) is laid over black, the usual no-data value of
-  remote-sensing pictures.
-- Grey values of more than 8 bits, and arrays of 16 bits or of float values, are stretched so that
-  the 2nd and 98th percentile become 0 and 255. Floats that already lie in 0..1 are only scaled.
-- CMYK and the other 8-bit colour modes are converted by Pillow.
-
-Pillow's guard against decompression bombs stays as it is.
+How its values become shades is said in ``files.stretch``: 8-bit values stay, others are stretched,
+missing pixels get the mean colour of the others. TIFF, and JPEG 2000 and PPM of more than 8 bits,
+are read through GDAL where rasterio is installed (``files.gdal_pictures``), as a scene is; all else
+by Pillow, whose guard against decompression bombs stays as it is. Without rasterio a file that
+Pillow would read wrongly is refused.
 """
 
 import io
 import logging
+import mimetypes
 import struct
 import zlib
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from rsctir_hf.errors import ImageReadError, QueryError
+from rsctir_hf.files.gdal_pictures import (
+    JPEG_2000,
+    TIFF,
+    driver_of,
+    opened_picture,
+    picture_of,
+    tiff_orientation,
+)
 from rsctir_hf.files.listing import list_files
 from rsctir_hf.files.names import as_text, named_path
-from rsctir_hf.files.stretch import stretch_range, stretch_to_bytes
+from rsctir_hf.files.stretch import (
+    WIDE_MODES,
+    UnfitPictureError,
+    array_to_rgb,
+    channel_bits,
+    content_of,
+    picture_to_rgb,
+    upright,
+)
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Readable = str | Path | bytes | Image.Image | NDArray
 
 #: Largest picture that is decoded; Pillow itself refuses files beyond this number of pixels.
@@ -42,13 +57,25 @@ MIN_SIDE = 4
 #: other seven. An overhead picture keeps its meaning under each; none needs interpolation.
 SYMMETRIES: tuple[Image.Transpose | None, ...] = (None, *Image.Transpose)
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif", ".bmp"))
-IMAGE_SUFFIXES |= frozenset((".dib", ".gif", ".jp2", ".ppm", ".pgm"))
-# Named one by one: Pillow also opens EPS, which it hands to Ghostscript, and other formats that
-# nobody stores imagery in.
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".tif", ".tiff"))
+IMAGE_SUFFIXES |= frozenset((".webp", ".avif", ".avifs", ".bmp", ".dib", ".gif"))
+IMAGE_SUFFIXES |= frozenset((".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"))
+IMAGE_SUFFIXES |= frozenset((".ppm", ".pgm", ".pbm", ".pnm", ".pfm"))
+#: Imagery that is not read as a picture, but passed over with a line in the log; with these all
+#: that Python calls ``image/...`` by its suffix.
+OTHER_IMAGERY = frozenset((".img", ".vrt", ".ecw", ".sid", ".ntf", ".nitf", ".nsf", ".hdf", ".h5"))
+OTHER_IMAGERY |= frozenset(
+    (".he5", ".nc", ".grib", ".grb2", ".bil", ".bip", ".bsq", ".dng", ".jxl")
+)
+OTHER_IMAGERY |= frozenset(
+    (".heic", ".heif", ".hif", ".tga", ".dds", ".exr", ".psd", ".jxr", ".raw")
+)
+OTHER_IMAGERY |= frozenset((".gtif", ".gtiff", ".geotiff", ".btf", ".tf8", ".cog", ".npy", ".mrf"))
+# Named one by one: Pillow also opens EPS, which it hands to Ghostscript, TGA, which it takes many
+# other files for, and formats that nobody stores imagery in.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "JPEG2000", "PPM", "AVIF")
-_WIDE_MODES = frozenset(("I", "F", "I;16", "I;16B", "I;16L", "I;16N"))
-_ALPHA_MODES = frozenset(("RGBA", "LA", "PA", "La", "RGBa"))
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))  # of a PNG; nothing that is seen
 # What Pillow's decoders raise on damaged files, beyond OSError.
 _DECODER_ERRORS = (
     OSError,
@@ -87,22 +114,21 @@ def read_image(
     """
     name = name or _describe(source)
     if isinstance(source, np.ndarray):
-        picture = _from_array(source, name)
-        check_size(picture.size, max_pixels=max_pixels, name=name)
-        return _flatten(picture)
+        return _read_array(source, max_pixels, name)
     try:
-        picture = source if isinstance(source, Image.Image) else _open(source, name)
-        check_size(picture.size, max_pixels=max_pixels, name=name)
-        return _decode(picture)
+        if isinstance(source, Image.Image):
+            return _decode(source, max_pixels, name)
+        return _read_file(_file_of(source, name), max_pixels, name)
     except ImageReadError:
         raise
+    except UnfitPictureError as error:
+        raise ImageReadError(f"{error}") from error
     except Image.DecompressionBombError as error:
         raise _too_large(f"{error}", max_pixels, name) from error
     except Image.UnidentifiedImageError as error:
         raise ImageReadError(
             f"{name} is not a picture in a known format. Expected one of "
-            f"{', '.join(_FORMATS)}. Convert it to an 8-bit RGB PNG or JPEG file first; for "
-            "a scene of more than four bands choose three of them (gdal_translate -b 1 -b 2 -b 3)."
+            f"{', '.join(_FORMATS)}. Convert it to a PNG, JPEG or GeoTIFF file first."
         ) from error
     except _DECODER_ERRORS as error:
         raise ImageReadError(
@@ -112,15 +138,31 @@ def read_image(
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """List the picture files below a folder; see ``listing.list_files``."""
-    return list_files(folder, IMAGE_SUFFIXES, what="pictures")
+    """List the picture files below a folder; see ``listing.list_files``.
+
+    Imagery in formats that are not read as pictures has a line in the log: how many of which.
+    """
+    files = list_files(folder, IMAGE_SUFFIXES | _other_suffixes(), what="pictures")
+    found = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    if len(found) < len(files):
+        endings = Counter(path.suffix.lower() for path in files)
+        counts = [f"{n} {end}" for end, n in endings.items() if end not in IMAGE_SUFFIXES]
+        logger.warning(
+            "%s: %d files of imagery that is not read as pictures were passed over (%s). Convert "
+            "them to PNG, JPEG or GeoTIFF, or search rasters by --rasters.",
+            as_text(folder), len(files) - len(found), ", ".join(counts),
+        )  # fmt: skip
+    return found
 
 
 def picture_size(path: str | Path) -> tuple[int, int] | None:
     """Return (W, H) of a picture file as it is stored, or None where it cannot be opened."""
     try:
-        with Image.open(named_path(path), formats=_FORMATS) as picture:
-            return picture.size
+        file = _file_of(path, str(path))
+        if driver_of(_head(file)) == TIFF:
+            with opened_picture(file, TIFF, str(path)) as dataset:
+                return dataset.width, dataset.height
+        return _opened(file, lambda picture: picture.size)
     except _DECODER_ERRORS:
         return None
 
@@ -154,24 +196,6 @@ def _describe(source: Readable) -> str:
     return str(getattr(source, "filename", "") or f"<{type(source).__name__}>")
 
 
-def _open(source: str | Path | bytes, name: str) -> Image.Image:
-    if isinstance(source, bytes):
-        content: Path | io.BytesIO = io.BytesIO(source)
-        size = len(source)
-    elif isinstance(source, str | Path):
-        content = Path(named_path(source))
-        if not content.is_file():
-            raise ImageReadError(f"{name} is not a file. Give the path of a picture.")
-        size = content.stat().st_size
-    else:
-        raise ImageReadError(
-            f"{name} cannot be read as a picture. Expected a path, bytes, a PIL image or an array."
-        )
-    if size == 0:
-        raise ImageReadError(f"{name} is empty (0 bytes). Copy or download the file again.")
-    return Image.open(content, formats=_FORMATS)
-
-
 def check_size(size: tuple[int, int], *, max_pixels: int, name: str) -> None:
     """Refuse a picture of (W, H) pixels that is too large or too small.
 
@@ -196,55 +220,100 @@ def _too_large(found: str, max_pixels: int, name: str) -> ImageReadError:
     )
 
 
-def _decode(picture: Image.Image) -> Image.Image:
+def _other_suffixes() -> frozenset[str]:
+    pictures = (end for end, kind in mimetypes.types_map.items() if kind.startswith("image/"))
+    return OTHER_IMAGERY.union(pictures) - {".svg", ".ico"}  # drawings beside pictures
+
+
+def _file_of(source: str | Path | bytes, name: str) -> Path | bytes:
+    file: Path | bytes
+    if isinstance(source, bytes):
+        file, size = source, len(source)
+    elif isinstance(source, str | Path):
+        file = path = Path(named_path(source))
+        if not path.is_file():
+            raise ImageReadError(f"{name} is not a file. Give the path of a picture.")
+        size = path.stat().st_size
+    else:
+        raise ImageReadError(
+            f"{name} cannot be read as a picture. Expected a path, bytes, a PIL image or an array."
+        )
+    if size == 0:
+        raise ImageReadError(f"{name} is empty (0 bytes). Copy or download the file again.")
+    return file
+
+
+def _head(file: Path | bytes) -> bytes:
+    if isinstance(file, bytes):
+        return file[:16]
+    with file.open("rb") as stream:
+        return stream.read(16)
+
+
+def _read_file(file: Path | bytes, max_pixels: int, name: str) -> Image.Image:
+    driver = driver_of(_head(file))
+    if driver == TIFF:
+        return _through_gdal(file, driver, max_pixels, name)
+    try:
+        return _opened(file, lambda picture: _decode(picture, max_pixels, name))
+    except Image.UnidentifiedImageError:
+        if driver != JPEG_2000:
+            raise
+        return _through_gdal(file, driver, max_pixels, name)  # of five bands, say
+
+
+def _opened(file: Path | bytes, use: Callable[[Image.Image], T]) -> T:
+    """Use a picture opened by Pillow, which refuses a PNG for texts of more than a megabyte."""
+    try:
+        with Image.open(_stream(file), formats=_FORMATS) as picture:
+            return use(picture)
+    except ValueError:
+        content = file if isinstance(file, bytes) else file.read_bytes()
+        if not content.startswith(_PNG) or len(lighter := _without_texts(content)) == len(content):
+            raise
+        with Image.open(_stream(lighter), formats=("PNG",)) as picture:
+            return use(picture)
+
+
+def _stream(file: Path | bytes) -> Path | io.BytesIO:
+    return io.BytesIO(file) if isinstance(file, bytes) else file
+
+
+def _without_texts(png: bytes) -> bytes:
+    kept, place = [png[: len(_PNG)]], len(_PNG)
+    while place + 12 <= len(png):  # length, kind, content, check sum
+        end = place + 12 + int.from_bytes(png[place : place + 4], "big")
+        if png[place + 4 : place + 8] not in _TEXTS:
+            kept.append(png[place:end])
+        place = end
+    return b"".join(kept)
+
+
+def _decode(picture: Image.Image, max_pixels: int, name: str) -> Image.Image:
+    check_size(picture.size, max_pixels=max_pixels, name=name)
+    if picture.mode not in WIDE_MODES and channel_bits(picture) > 8:
+        content = content_of(picture)
+        if driver := driver_of(content):
+            return _through_gdal(content, driver, max_pixels, name)
     width, height = picture.size
     if picture.format == "JPEG" and width * height > DRAFT_PIXELS:
         scale = next((s for s in (2, 4) if width * height <= DRAFT_PIXELS * s * s), 8)
         picture.draft(None, (width // scale, height // scale))
         logger.info("A JPEG of %d x %d px is read at %d x %d px", width, height, *picture.size)
-    picture.load()
-    return _flatten(ImageOps.exif_transpose(picture))
+    return picture_to_rgb(picture, name)
 
 
-def _flatten(picture: Image.Image) -> Image.Image:
-    """Bring any Pillow mode to RGB."""
-    if picture.mode == "RGB" and "transparency" not in picture.info:
-        return picture
-    if picture.mode in _WIDE_MODES:
-        return Image.fromarray(_array_to_bytes(np.asarray(picture), picture.mode)).convert("RGB")
-    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
-        # Pillow turns premultiplied grey (La) into LA only.
-        layer = picture.convert("LA") if picture.mode == "La" else picture
-        layer = layer if layer.mode == "RGBA" else layer.convert("RGBA")
-        ground = Image.new("RGB", layer.size)
-        ground.paste(layer, mask=layer.getchannel("A"))  # takes half the memory of a composite
-        return ground
-    return picture.convert("RGB")
+def _through_gdal(file: Path | bytes, driver: str, max_pixels: int, name: str) -> Image.Image:
+    with opened_picture(file, driver, name) as dataset:
+        check_size((dataset.width, dataset.height), max_pixels=max_pixels, name=name)
+        shades = picture_of(dataset, name)
+    return upright(shades, tiff_orientation(file)) if driver == TIFF else shades
 
 
-def _from_array(array: NDArray, name: str) -> Image.Image:
-    values = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)):
-        raise ImageReadError(
-            f"{name} is not laid out as a picture. Expected (height, width) or "
-            "(height, width, 3 or 4); move the channels last and choose three bands."
-        )
-    if values.size == 0:
-        raise ImageReadError(f"{name} is empty. Expected at least {MIN_SIDE} pixels a side.")
-    return Image.fromarray(np.ascontiguousarray(_array_to_bytes(values, name)))
-
-
-def _array_to_bytes(values: NDArray, name: str) -> NDArray[np.uint8]:
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == np.bool_:
-        return values.astype(np.uint8) * np.uint8(255)
-    if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
-        raise ImageReadError(f"{name} does not hold numbers. Expected integers or floats.")
-    colours = values[..., :3] if values.ndim == 3 else values  # alpha of wide arrays: dropped
-    if np.issubdtype(values.dtype, np.floating):
-        finite = colours[np.isfinite(colours)]
-        if finite.size and finite.min() >= 0.0 and finite.max() <= 1.0:
-            known = np.nan_to_num(colours, posinf=0, neginf=0)
-            return (known * 255.0 + 0.5).astype(np.uint8)
-    return stretch_to_bytes(colours, *stretch_range(colours))
+def _read_array(array: NDArray, max_pixels: int, name: str) -> Image.Image:
+    try:
+        picture = array_to_rgb(array, name)
+    except UnfitPictureError as error:
+        raise ImageReadError(f"{error}") from error
+    check_size(picture.size, max_pixels=max_pixels, name=name)
+    return picture

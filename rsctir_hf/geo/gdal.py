@@ -7,28 +7,15 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rsctir_hf.errors import MissingDependencyError, RasterError
+from rsctir_hf.errors import RasterError
+from rsctir_hf.files.gdal_pictures import require_rasterio
 
 # Of decoded blocks, so that rows of windows over a raster in strips read a strip once. rasterio
 # takes bytes here, where GDAL's own option of this name takes megabytes.
 _CACHE_BYTES = 128 * 2**20
-
-
-def require_rasterio(part: str = "") -> Any:  # noqa: ANN401 - a module
-    """Load rasterio and return it, or a part of it such as ``warp``.
-
-    Raises:
-        MissingDependencyError: it is absent.
-    """
-    try:
-        whole = import_module("rasterio")
-        return import_module(f"rasterio.{part}") if part else whole
-    except ImportError as error:
-        raise MissingDependencyError("rasterio", "geo") from error
 
 
 @contextmanager

@@ -91,21 +91,20 @@ def test_floats_between_zero_and_one_are_only_scaled():
     assert np.unique(np.asarray(read_image(np.full((8, 8, 3), 0.5)))).tolist() == [128]
 
 
-def test_undefined_floats_become_black_and_do_not_spoil_the_rest():
+def test_undefined_floats_get_the_mean_shade_and_do_not_spoil_the_rest():
     values = RAMP.copy()
     values[0, 0], values[0, 1] = np.nan, np.inf
     read = np.asarray(read_image(values))
-    assert read[0, 0, 0] == 0
+    assert read[0, 0, 0] == read[0, 1, 0] == round(read.reshape(-1, 3)[2:, 0].mean())
     assert read.max() == 255
 
 
-def test_infinite_floats_among_shares_become_black():
+def test_infinite_floats_among_shares_get_the_mean_shade():
     values = np.full((32, 32), 0.5, np.float32)
     values[0] = np.inf
     with np.errstate(all="raise"):
         shown = np.asarray(read_image(values))
-    assert not shown[0].any()
-    assert (shown[1:] == 128).all()
+    assert (shown == 128).all()
 
 
 def test_sixteen_bit_colour_arrays_keep_their_hue():
@@ -115,30 +114,34 @@ def test_sixteen_bit_colour_arrays_keep_their_hue():
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "La", "RGBa"])
-def test_transparent_pixels_become_black(mode):
-    layer = Image.new("RGBA", (16, 16), (255, 255, 255, 255))
-    layer.paste((255, 255, 255, 0), (0, 0, 8, 16))
-    steps = {"PA": ("P", "PA"), "La": ("LA", "La")}.get(mode, (mode,))
+def test_transparent_pixels_get_the_mean_colour_of_the_others(mode):
+    layer = Image.new("RGBA", (16, 16), (200, 200, 200, 255))
+    layer.paste((9, 9, 9, 0), (0, 0, 8, 16))
+    layer.paste((100, 100, 100, 255), (12, 0, 16, 16))
+    steps = {"La": ("LA", "La")}.get(mode, (mode,))
     image = layer
     if mode == "PA":
-        image = Image.new("PA", (16, 16))
-        image.putpalette([255] * 768)
+        image = layer.convert("L").convert("P").convert("PA")
         image.putalpha(layer.getchannel("A"))
     else:
         for step in steps:
             image = image.convert(step)
     read = np.asarray(read_image(image))
-    assert read[0, 0].tolist() == [0, 0, 0]
-    assert read[0, 15].tolist() == [255, 255, 255]
+    assert read[0, :, 0].tolist() == [150] * 8 + [200] * 4 + [100] * 4
 
 
-def test_palette_png_with_transparent_entry_is_laid_over_black():
+def test_a_transparent_entry_of_a_palette_is_missing_data():
     image = Image.new("P", (16, 16), 0)
-    image.putpalette([255, 0, 0, 0, 255, 0])
-    image.paste(1, (8, 0, 16, 16))
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 250])
+    image.paste(1, (8, 0, 12, 16))
+    image.paste(2, (12, 0, 16, 16))
     read = np.asarray(read_image(encoded(image, "PNG", transparency=0)))
-    assert read[0, 0].tolist() == [0, 0, 0]
-    assert read[0, 15].tolist() == [0, 255, 0]
+    assert read[0, 0].tolist() == [0, 128, 125]  # 127.5 to the even one
+    assert read[0, 11].tolist() == [0, 255, 0]
+
+
+def test_a_picture_that_is_transparent_everywhere_is_black():
+    assert not np.asarray(read_image(Image.new("RGBA", (8, 8), (255, 255, 255, 0)))).any()
 
 
 def test_animation_gives_its_first_frame():
@@ -314,11 +317,11 @@ def test_a_bomb_of_a_few_kilobytes_is_refused_before_it_is_decoded(monkeypatch):
         read_image(bomb, max_pixels=40_000_000)
 
 
-def test_transparency_is_laid_over_black_in_every_shade():
+def test_transparency_lies_over_the_mean_colour_in_every_shade():
     shade, alpha = np.meshgrid(*[np.arange(256, dtype=np.uint8)] * 2)
     layer = Image.fromarray(np.stack([shade] * 3 + [alpha], axis=2))
-    black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
-    expected = Image.alpha_composite(black, layer).convert("RGB")
+    mean = Image.new("RGBA", layer.size, (128, 128, 128, 255))  # of 0..255: 127.5, to the even one
+    expected = Image.alpha_composite(mean, layer).convert("RGB")
     np.testing.assert_array_equal(np.asarray(read_image(layer)), np.asarray(expected))
 
 

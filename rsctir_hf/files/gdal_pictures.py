@@ -1,0 +1,123 @@
+"""Pictures through GDAL, where rasterio is installed: TIFF, and what Pillow cuts down to 8 bits.
+
+Bands, mask, palette and stretch are those that a scene of the same file has (``rsctir_hf.geo``). A
+file is opened by the one driver that its first bytes ask for, so that no upload becomes a VRT or
+another format that names further files.
+"""
+
+import io
+import logging
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from rsctir_hf.errors import ImageReadError, MissingDependencyError
+from rsctir_hf.files.bands import choose_bands, known_limits, palette_of, shows_least_as_white
+from rsctir_hf.files.names import as_text
+from rsctir_hf.files.stretch import ORIENTATION_TAG, numbers_to_rgb
+
+logger = logging.getLogger(__name__)
+
+TIFF, JPEG_2000 = "GTiff", "JP2OpenJPEG"
+_BIG = (b"+\0", b"\0+")
+_DRIVERS = {b"II*\0": TIFF, b"MM\0*": TIFF, b"II+\0": TIFF, b"MM\0+": TIFF}  # + is BigTIFF
+_DRIVERS |= {b"\xff\x4f\xff\x51": JPEG_2000, b"\0\0\0\x0cjP  ": JPEG_2000}
+_DRIVERS |= {b"P6": "PNM"}
+
+
+def require_rasterio(part: str = "") -> Any:  # noqa: ANN401 - a module
+    """Load rasterio and return it, or a part of it such as ``warp``.
+
+    Raises:
+        MissingDependencyError: it is absent.
+    """
+    try:
+        whole = import_module("rasterio")
+        return import_module(f"rasterio.{part}") if part else whole
+    except ImportError as error:
+        raise MissingDependencyError("rasterio", "geo") from error
+
+
+def driver_of(head: bytes) -> str | None:
+    """Return the driver for a file by its first bytes; None where there is no help in rasterio."""
+    found = next((driver for start, driver in _DRIVERS.items() if head.startswith(start)), None)
+    try:
+        return found and require_rasterio() and found
+    except MissingDependencyError:
+        return None
+
+
+@contextmanager
+def opened_picture(source: Path | bytes, driver: str, name: str) -> Iterator[Any]:
+    """Open a file, or the bytes of one, by a driver and no other.
+
+    Yields:
+        A dataset of rasterio.
+
+    Raises:
+        ImageReadError: it is damaged, here or where pixels are read.
+    """
+    rasterio, beyond = require_rasterio(), require_rasterio("_err").CPLE_BaseError
+    with ExitStack() as opening, warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        opening.enter_context(rasterio.Env())
+        try:
+            if isinstance(source, Path) and as_text(source) != str(source):
+                source = source.read_bytes()  # rasterio takes names in UTF-8 only
+            if isinstance(source, bytes):
+                place = opening.enter_context(rasterio.MemoryFile(source)).name
+            else:
+                place = os.path.abspath(source)
+            yield opening.enter_context(rasterio.DatasetReader(place, driver=[driver]))
+        except (rasterio.errors.RasterioError, beyond) as error:
+            raise ImageReadError(
+                f"{name} is damaged or cut short and cannot be decoded "
+                f"({error.__cause__ or error}). Copy or download the file again, or leave it out."
+            ) from error
+
+
+def picture_of(dataset: Any, name: str) -> Image.Image:  # noqa: ANN401 - of rasterio
+    """Make the RGB picture of a dataset, as a scene would show it at full size.
+
+    Raises:
+        ImageReadError: its numbers are complex.
+    """
+    bands, note = choose_bands(dataset)
+    if note:
+        logger.info("%s: %s", name, note)
+    if any(dataset.dtypes[band - 1].startswith("complex") for band in bands):
+        raise ImageReadError(
+            f"{name} holds complex numbers. Make a picture of their amplitudes first."
+        )
+    values = np.moveaxis(dataset.read(list(bands)), 0, 2)  # (H, W, 1 or 3)
+    flags = [flag.name for band in bands for flag in dataset.mask_flag_enums[band - 1]]
+    declared = set(flags) != {"all_valid"}
+    alpha = dataset.read_masks(list(bands)).any(axis=0) if declared else None
+    limits, palette = known_limits(dataset, bands), palette_of(dataset, bands)
+    if palette is not None:
+        values, limits = palette[values[..., 0]], None
+    colours = values if values.shape[2] == 3 else values[..., 0]
+    shades = numbers_to_rgb(colours, alpha, limits=limits, declared=declared, name=name)
+    return ImageOps.invert(shades) if shows_least_as_white(dataset) else shades
+
+
+def tiff_orientation(source: Path | bytes) -> int:
+    """Return how a TIFF is turned, by EXIF's number, which GDAL does not tell."""
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+        header = file.read(16)
+        directory = ImageFileDirectory_v2(header if header[2:4] in _BIG else header[:8])
+        file.seek(directory.next)
+        try:
+            directory.load(file)
+            return int(directory.get(ORIENTATION_TAG, 1))
+        except (SyntaxError, struct.error, ValueError, TypeError):
+            return 1
