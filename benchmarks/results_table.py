@@ -3,7 +3,7 @@
     python benchmarks/results_table.py            # print those of the evaluation reports
     python benchmarks/results_table.py --write    # renew every document with tables
 
-A report is what ``rsctir evaluate --json results/NAME.json`` writes; files of several seeds of a
+A report is what ``rsctir evaluate --output results/NAME.json`` writes; files of several seeds of a
 model, such as ``results/cmpagl-ucm-seed0_test_smr_sym8.json``, become one row. Validation reports
 come from the records of training runs, ``results/runs/NAME.json``, and where there is none from a
 checkpoint's ``results.json``. A file in ``results/`` without ``mR`` is another kind of measurement
@@ -34,7 +34,7 @@ from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.metrics import RECALL_AT, bootstrap_interval
 
-NO_RESULTS = "No results yet: write one with `rsctir evaluate ... --json results/NAME.json`."
+NO_RESULTS = "No results yet: write one with `rsctir evaluate ... --output results/NAME.json`."
 CELLS = tuple(f"{way}_R@{k}" for way in ("i2t", "t2i") for k in RECALL_AT)
 COLUMNS = ["Model", "Rerank", "Views", "Seeds"]
 COLUMNS += [

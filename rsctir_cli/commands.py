@@ -140,12 +140,11 @@ class Evaluate(WithModel):
     temperature: Annotated[float | None, typer.Option(help="Of SMR. Default: the model's.")] = None
     bank: Bank = None
     symmetries: Symmetries = 1
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the report here ('-': standard output).")
-    ] = None
+    output: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None
     seed: Annotated[
         int | None, typer.Option(help="Of the model's training, recorded; nothing is drawn here.")
     ] = None
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +169,7 @@ class Embed(WithModel):
     ] = StoredAs.FLOAT32
     symmetries: Symmetries = 1
     rebuild: Rebuild = False
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,9 +187,10 @@ class Index(WithModel, WithTiles):
         Path | None,
         typer.Option(help="Folder of georeferenced rasters instead: their tiles are indexed."),
     ] = None
-    folder: Annotated[Path | None, typer.Option("--index", help="Where the index is written.")] = (
-        None
-    )
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "--index", help="Folder of the index; run again to go on."),
+    ] = None
     engine: Annotated[
         str,
         typer.Option(
@@ -201,10 +202,11 @@ class Index(WithModel, WithTiles):
         Path | None,
         typer.Option(
             help="Folder that keeps the vectors, so that only new pictures are embedded. Default: "
-            "that of --index, where each is kept once."
+            "that of --output, where each is kept once."
         ),
     ] = None
     rebuild: Rebuild = False
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +294,7 @@ class Convert:
     partial: Annotated[
         bool, typer.Option("--partial", help="Accept a release that is not complete.")
     ] = False
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,6 +308,7 @@ class Leakage:
             help="Folders, Hub ids or 'sample'; without :SPLIT all splits of each.",
         ),
     ]
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,7 +318,7 @@ class Card:
     model: Annotated[Path, typer.Option(help="Model folder with results.json.")]
     results: Annotated[
         list[Path] | None,
-        typer.Option(help="A further results file, such as evaluate --json wrote; repeatable."),
+        typer.Option(help="A further results file, such as evaluate --output wrote; repeatable."),
     ] = None
     name: Annotated[
         str | None, typer.Option(help="Name in the card, OWNER/NAME. Default: the folder's.")
@@ -326,6 +330,7 @@ class Card:
         list[str] | None,
         typer.Option(help="BENCHMARK=OWNER/NAME: where a data set lies on the Hub; repeatable."),
     ] = None
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,6 +341,7 @@ class Push:
     repo: Annotated[str, typer.Option(help="OWNER/NAME on the Hub.")]
     private: Private = False
     revision: Annotated[str | None, typer.Option(help="Branch to commit to.")] = None
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,6 +360,7 @@ class DeploySpace:
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the files with their sizes; upload nothing.")
     ] = False
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -381,6 +388,7 @@ class ImportClip:
         Activation | None,
         typer.Option(help="Default: quick_gelu, as OpenAI's weights; gelu for towers above ViT-L."),
     ] = None
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -391,3 +399,4 @@ class Export:
     output: NewFolder
     form: Annotated[Format, typer.Option("--format", help="onnx.")] = Format.ONNX
     trust: Trust = False
+    as_json: AsJson = False

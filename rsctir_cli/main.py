@@ -1,11 +1,14 @@
 """The command line as a whole: which commands there are, and how errors reach the user."""
 
 import io
+import os
 import signal
 import sys
+from dataclasses import fields, replace
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -25,6 +28,8 @@ from rsctir_cli.commands import (
     Search,
 )
 
+#: Options that name a place by a text, as it need not be a path.
+PLACES = {"data", "engine", "images", "model", "place", "regions", "tokenizer"}
 #: Every command with its code: a module of ``rsctir_hf.cli``, and the function of its own name.
 COMMANDS = {
     Evaluate: ("evaluate", "evaluate"),
@@ -48,11 +53,33 @@ def load(module: str) -> ModuleType:
     return import_module(f"rsctir_hf.{module}")
 
 
-def run(command: object) -> None:
+def run(command: Any) -> None:  # noqa: ANN401 - one of the records
     """Load the code of a command and call it."""
+    if not sys.stderr.isatty():
+        for library in ("HF_HUB", "HF_DATASETS"):  # read when they are loaded
+            os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     load("allocation").keep_freed_memory()
+    load("cli.output").quiet_libraries()
     module, function = COMMANDS[type(command)]
-    getattr(load(f"cli.{module}"), function)(command)
+    getattr(load(f"cli.{module}"), function)(with_homes(command))
+    sys.stdout.flush()  # where nobody reads any more, it shows here and ends quietly
+
+
+def with_homes(command: Any) -> Any:  # noqa: ANN401 - one of the records
+    """Write out ``~`` and environment variables in paths, where no shell has done so."""
+    given = {each.name: getattr(command, each.name) for each in fields(command)}
+    expanded = {name: _expanded(value, named=name in PLACES) for name, value in given.items()}
+    return replace(command, **expanded)
+
+
+def _expanded(value: Any, *, named: bool) -> Any:  # noqa: ANN401 - any option's value
+    if isinstance(value, list):
+        return [_expanded(each, named=named) for each in value]
+    if not isinstance(value, Path) and not (named and isinstance(value, str)):
+        return value
+    if os.path.exists(value):
+        return value
+    return type(value)(os.path.expandvars(os.path.expanduser(value)))
 
 
 app = typer.Typer(

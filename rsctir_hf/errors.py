@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from safetensors import SafetensorError
 
@@ -85,7 +86,9 @@ class MissingDependencyError(RsctirError, ImportError):
 
 @contextmanager
 def exit_on_error(extra: str) -> Iterator[None]:
-    """End the program with one line for what was foreseen: our errors, files, missing packages.
+    """End the program with one line and exit code 2, as the command line does, where foreseen.
+
+    Foreseen are our errors, those of files, and missing packages.
 
     Args:
         extra: of ``rsctir_hf``, which has the packages that the block needs.
@@ -93,6 +96,11 @@ def exit_on_error(extra: str) -> Iterator[None]:
     try:
         yield
     except (RsctirError, OSError, SafetensorError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+        _exit(str(error))
     except ImportError as error:
-        sys.exit(f"error: {' '.join(str(error).split())}. Run: pip install 'rsctir_hf[{extra}]'")
+        _exit(f"{error}. Run: pip install 'rsctir_hf[{extra}]'")
+
+
+def _exit(reason: str) -> NoReturn:
+    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -32,7 +32,7 @@ def error_of(command):
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, env=ENVIRON, capture_output=True, text=True
     )
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     (said,) = re.findall("error: .+", done.stderr)  # it may stand behind a progress bar
     return said

@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 
 from rsctir_cli.commands import Embed
-from rsctir_hf.cli.output import Bar, list_skipped
+from rsctir_hf.cli.output import Bar, describe_skipped, list_skipped, print_result
 from rsctir_hf.cli.sources import load_options, named_pictures
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.pipeline import embed_pictures
@@ -37,9 +37,17 @@ def embed(asked: Embed) -> None:
         raise DataLayoutError(
             f"None of the pictures in {asked.images} can be read; see the list above."
         )
-    print(
+    print_result(
         f"{report.rows} pictures in {asked.output}: {report.embedded} embedded, {report.reused} as "
-        f"they were, {len(report.skipped)} skipped."
+        f"they were, {len(report.skipped)} skipped.",
+        {
+            "output": str(asked.output),
+            "pictures": report.rows,
+            "embedded": report.embedded,
+            "reused": report.reused,
+            "skipped": describe_skipped(report.skipped),
+        },
+        as_json=asked.as_json,
     )
 
 

@@ -31,4 +31,4 @@ def evaluate(asked: Evaluate) -> None:
         split=asked.split,
         seed=asked.seed,
     )
-    write_report(named, asked.json_file)
+    write_report(named, asked.output, as_json=asked.as_json)

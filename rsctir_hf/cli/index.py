@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rsctir_cli.commands import Index
-from rsctir_hf.cli.output import Bar, list_skipped
+from rsctir_hf.cli.output import Bar, describe_skipped, list_skipped, print_result
 from rsctir_hf.cli.sources import load_options, picture_folder
 from rsctir_hf.embedding.records import picture_sources
 from rsctir_hf.embedding.store import start_rebuild
@@ -23,32 +24,39 @@ MEASURED_UP_TO = 100_000  # pictures; more take long to read back from a server
 
 def index(asked: Index) -> None:
     """Index what is asked for, measure how well the index finds its own, and save it."""
-    check_place(asked.engine, asked.folder)
+    check_place(asked.engine, asked.output)
     if (asked.images is None) == (asked.rasters is None):
         raise QueryError("Give one of --images and --rasters.")
-    if asked.rebuild and asked.embeddings is None and asked.folder is None:
+    if asked.rebuild and asked.embeddings is None and asked.output is None:
         raise QueryError(
             "--rebuild is about a folder, and a server keeps this index. Make a new one beside it: "
             "name another table or collection in the URI of --engine."
         )
     bands = read_bands(asked.bands)
     retriever = Retriever.from_pretrained(asked.model, engine=asked.engine, **load_options(asked))
-    embeddings = asked.embeddings or asked.folder  # where each vector is kept once
+    embeddings = asked.embeddings or asked.output  # where each vector is kept once
     if asked.rebuild and embeddings is not None:
         start_rebuild(embeddings, retriever.encoder.made_by)
     if asked.images is not None:
-        done = index_pictures(retriever, asked.images, embeddings)
+        done, result = index_pictures(retriever, asked.images, embeddings)
     else:
-        done = index_tiles(retriever, asked, embeddings=embeddings, bands=bands)
+        done, result = index_tiles(retriever, asked, embeddings=embeddings, bands=bands)
     if RECALL_AT < len(retriever) <= MEASURED_UP_TO:
         measure_recall(retriever.engine, top_k=RECALL_AT)
-    if asked.folder is not None:
-        retriever.save(asked.folder)
-    print(f"{done} Kept in {retriever.engine.place}. Search: {retriever.engine.recall}.")
+    if asked.output is not None:
+        retriever.save(asked.output)
+    place, recall = retriever.engine.place, str(retriever.engine.recall)
+    print_result(
+        f"{done} Kept in {place}. Search: {recall}.",
+        {"index": place, **result, "search": recall},
+        as_json=asked.as_json,
+    )
 
 
-def index_pictures(retriever: Retriever, images: str, embeddings: Path | None) -> str:
-    """Index a folder of pictures, and return what was done, in words."""
+def index_pictures(
+    retriever: Retriever, images: str, embeddings: Path | None
+) -> tuple[str, dict[str, Any]]:
+    """Index a folder of pictures, and return what was done, in words and for JSON."""
     pictures = picture_sources(picture_folder(images))
     known = read_annotations(picture_folder(images), pictures)
     with Bar("indexing") as bar:
@@ -63,13 +71,14 @@ def index_pictures(retriever: Retriever, images: str, embeddings: Path | None) -
     list_skipped(report.skipped)
     if not report.indexed:
         raise DataLayoutError(f"None of the pictures in {images} can be read; see the list above.")
-    return f"{report.indexed} pictures indexed, {len(report.skipped)} skipped."
+    said = f"{report.indexed} pictures indexed, {len(report.skipped)} skipped."
+    return said, {"pictures": report.indexed, "skipped": describe_skipped(report.skipped)}
 
 
 def index_tiles(
     retriever: Retriever, asked: Index, *, embeddings: Path | None, bands: Sequence[int] | None
-) -> str:
-    """Index the tiles of a folder of rasters, and return what was done, in words."""
+) -> tuple[str, dict[str, Any]]:
+    """Index the tiles of a folder of rasters, and return what was done, as for pictures."""
     with Bar("indexing", unit=" tiles") as bar:
         report = index_rasters(
             retriever,
@@ -86,8 +95,10 @@ def index_tiles(
         print(f"note: {warning}", file=sys.stderr)
     if not report.tiles:
         raise DataLayoutError(f"None of the rasters in {asked.rasters} can be searched; see above.")
+    counts = {"tiles": report.tiles, "rasters": report.rasters}
     return (
-        f"{report.tiles} tiles of {report.rasters} rasters indexed, {len(report.skipped)} skipped."
+        f"{report.tiles} tiles of {report.rasters} rasters indexed, {len(report.skipped)} skipped.",
+        {**counts, "skipped": describe_skipped(report.skipped), "warnings": report.warnings},
     )
 
 
@@ -99,9 +110,9 @@ def check_place(engine: str, folder: Path | None) -> None:
             "http://... or FILE.db."
         )
     if folder is None and server_of(engine) is None:
-        raise QueryError(f"The engine {engine} lives in memory: say where to save it, --index.")
+        raise QueryError(f"The engine {engine} lives in memory: say where to save it, --output.")
     if folder is not None and server_of(engine) is not None:
         raise QueryError(
-            "A server keeps this index, so there is no folder to write. Leave --index out here, "
+            "A server keeps this index, so there is no folder to write. Leave --output out here, "
             "and give the server's URI as --index of 'rsctir search'."
         )

@@ -1,25 +1,33 @@
 """What commands print: results on standard output, hints and progress on standard error."""
 
 import json
+import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.utils import enable_progress_bars
 from tqdm import tqdm
+from transformers.utils import logging as transformers_logging
 
 from rsctir_hf.evaluation import RetrievalReport, library_versions, results_json
 from rsctir_hf.files.atomic import write_atomically
 from rsctir_hf.search.retriever import Hit, Retriever, Skipped
+
+#: A bar appears only where a pass takes longer than this many seconds.
+BAR_DELAY = 1.0
 
 
 class Bar(tqdm):
     """A progress bar on standard error that is told (done, total)."""
 
     def __init__(self, title: str, *, unit: str = " pictures") -> None:
-        super().__init__(desc=title, unit=unit, file=sys.stderr)
+        # One bar at a time, gone at its end, and none in a file or pipe.
+        shown = {"disable": None, "leave": False, "delay": BAR_DELAY}
+        super().__init__(desc=title, unit=unit, file=sys.stderr, **shown)
 
     def show(self, done: int, total: int) -> None:
         """Move the bar."""
@@ -27,14 +35,44 @@ class Bar(tqdm):
         self.update(done - self.n)
 
 
-def write_report(report: RetrievalReport, file: Path | None) -> None:
-    """Print a report as a table; with a file, write it there as JSON."""
+def quiet_libraries() -> None:
+    """Switch off the progress bars of libraries: all in a file or pipe, else those of loading."""
+    transformers_logging.disable_progress_bar()  # huggingface_hub's along with its own
+    if sys.stderr.isatty():
+        enable_progress_bars()
+
+
+def print_result(said: str, result: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what came out, in words or as JSON."""
+    print(json_text(result) if as_json else said)
+
+
+def json_text(result: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    """Return indented JSON; what is no finite number, which JSON has no word for, is null."""
+    return json.dumps(_finite(result), indent=2, allow_nan=False, default=str)
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return {str(name): _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def describe_skipped(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
+    """Return what was left out, and why, for ``json_text``."""
+    return [{"path": str(entry.path), "reason": entry.reason} for entry in skipped]
+
+
+def write_report(report: RetrievalReport, file: Path | None, *, as_json: bool) -> None:
+    """Print a report as a table or as JSON; with a file, write it there as JSON."""
     text = results_json(report.to_dict())
-    if str(file) == "-":
-        print(text, end="")
-        return
     if file is not None:
         write_atomically(file, text)
+    if as_json:
+        print(text, end="")
+        return
     rows = [("metric", report.metrics), ("ties in file order", report.metrics_stable)]
     rows += [("caption-aware", report.caption_aware)]
     rows += [("t2i with the bank", report.bank_metrics)] if report.bank_metrics else []
@@ -58,7 +96,7 @@ def print_hits(
     confident = retriever.is_confident(hits)
     if as_json:
         answer = {**query, **describe_retriever(retriever), "confident": confident}
-        print(json.dumps({**answer, "hits": [asdict(hit) for hit in hits]}, indent=2))
+        print(json_text({**answer, "hits": [asdict(hit) for hit in hits]}))
         return
     if query["hint"]:
         print(query["hint"], file=sys.stderr)

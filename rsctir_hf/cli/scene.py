@@ -1,13 +1,12 @@
 """``rsctir scene``: where in a georeferenced raster is what you ask for."""
 
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rsctir_cli.commands import Scene
-from rsctir_hf.cli.output import Bar
+from rsctir_hf.cli.output import Bar, json_text
 from rsctir_hf.cli.sources import load_options, query_hint
 from rsctir_hf.errors import QueryError, StorageError
 from rsctir_hf.geo.raster import read_bands
@@ -82,7 +81,7 @@ def print_answer(answer: SceneAnswer, output: Path, *, hint: str | None, as_json
         if note:
             print(f"note: {note}", file=sys.stderr)
     if as_json:
-        print(json.dumps(answer.to_geojson(), indent=2))
+        print(json_text(answer.to_geojson()))
         return
     for hit in answer.hits:
         lon_lat = "" if hit.centre is None else f"{hit.centre[0]:.6f} {hit.centre[1]:.6f}  "

@@ -90,7 +90,7 @@ def render_model_card(
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CardError(
             f"A report of the results cannot be made a table ({error!r}). Expected reports as "
-            "`rsctir evaluate --json FILE` writes them."
+            "`rsctir evaluate --output FILE` writes them."
         ) from error
     try:
         text = Template(path.read_text(encoding="utf-8")).substitute(fields)
@@ -140,7 +140,7 @@ def write_card(
 
     Args:
         folder: holds ``config.json`` and the ``results.json`` of the training run.
-        results: further results files, such as ``rsctir evaluate --json`` writes for the test
+        results: further results files, such as ``rsctir evaluate --output`` writes for the test
             split. Where two reports have data, split, rerank and symmetries in common the later
             one counts.
         model_id: the name the card's examples use; default: the folder's name.
@@ -250,7 +250,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CardError(
             f"{file} is missing or damaged ({error}). Expected a model folder as training/run.py "
-            "writes it, and results files as `rsctir evaluate --json FILE` writes them."
+            "writes it, and results files as `rsctir evaluate --output FILE` writes them."
         ) from error
     if not isinstance(content, dict):
         raise CardError(f"{file} holds a {type(content).__name__}; expected a JSON object.")

@@ -52,7 +52,7 @@ def index_folder(rsctir, clip_folder, picture_folder, tmp_path):
 def test_evaluate_prints_a_table_and_writes_json(rsctir, clip_folder, captioned_folder, tmp_path):
     file = tmp_path / "new" / "report.json"
     code, out, _ = rsctir(
-        "evaluate", "--model", clip_folder, "--data", captioned_folder, "--json", file
+        "evaluate", "--model", clip_folder, "--data", captioned_folder, "--output", file
     )
     assert code == 0
     assert "i2t_R@1" in out and "caption-aware" in out
@@ -69,7 +69,7 @@ def test_evaluate_prints_a_table_and_writes_json(rsctir, clip_folder, captioned_
 
 def test_evaluate_averages_over_eight_symmetries(rsctir, clip_folder, captioned_folder, tmp_path):
     file = tmp_path / "report.json"
-    options = ("--data", captioned_folder, "--symmetries", 8, "--json", file)
+    options = ("--data", captioned_folder, "--symmetries", 8, "--output", file)
     code, out, err = rsctir("evaluate", "--model", clip_folder, *options)
     assert code == 0, err
     assert "8 views of each picture" in out
@@ -79,7 +79,7 @@ def test_evaluate_averages_over_eight_symmetries(rsctir, clip_folder, captioned_
 def test_evaluate_puts_nothing_but_json_on_standard_output(
     rsctir, clip_folder, captioned_folder, bank_file
 ):
-    options = ("--data", captioned_folder, "--rerank", "smr", "--bank", bank_file, "--json", "-")
+    options = ("--data", captioned_folder, "--rerank", "smr", "--bank", bank_file, "--json")
     code, out, _ = rsctir("evaluate", "--model", clip_folder, *options)
     report = json.loads(out)
     assert code == 0
@@ -224,7 +224,7 @@ def test_leakage_reports_a_picture_in_two_data_sets_by_its_exit_code(rsctir, tmp
 
 
 def test_card_is_written_from_the_results_files(rsctir, clip_folder, captioned_folder, tmp_path):
-    evaluate = ("evaluate", "--model", clip_folder, "--data", captioned_folder, "--json")
+    evaluate = ("evaluate", "--model", clip_folder, "--data", captioned_folder, "--output")
     rsctir(*evaluate, clip_folder / "results.json")
     rsctir(*evaluate, tmp_path / "smr.json", "--rerank", "smr")
     template = tmp_path / "card.md"
@@ -278,7 +278,7 @@ def test_index_search_and_evaluate_with_a_detector(
     code, out, _ = rsctir(*query)
     assert code == 0 and json.loads(out)["detector"] == record
     code, out, err = rsctir(
-        *("evaluate", "--model", galr_folder, "--data", captioned_folder, "--json", report),
+        *("evaluate", "--model", galr_folder, "--data", captioned_folder, "--output", report),
         *found_by,
     )
     assert code == 0, err

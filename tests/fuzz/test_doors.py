@@ -42,7 +42,7 @@ COMMANDS = [
     command.split()
     for command in (
         "evaluate --model MODEL --bank BANK --data DATA --split test --rerank smr --symmetries 1"
-        " --temperature 0.1 --json OUT",
+        " --temperature 0.1 --output OUT",
         "embed --model MODEL --images GALLERY --output OUT --workers 0 --batch-size 4"
         " --dtype float16 --symmetries 1",
         "index --model MODEL --images GALLERY --index OUT --engine exact --regions model",

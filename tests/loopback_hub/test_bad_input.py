@@ -120,7 +120,7 @@ def answers(hub, broken, pushed, pictures, outputs, client):
     }
     steps["revision"] = index(galr, "bad", "--revision", "none-such")
     report = outputs / "new" / "report.json"
-    steps["evaluate"] = ["evaluate", "--model", "org/gated", "--data", "sample", "--json", report]
+    steps["evaluate"] = ["evaluate", "--model", "org/gated", "--data", "sample", "--output", report]
     for fault in ("cut", "short"):
         name = f"org/{fault}"
         steps[f"{fault} on"] = {"repository": name, "file": WEIGHTS, "fault": fault}
