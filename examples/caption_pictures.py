@@ -23,6 +23,5 @@ for picture in list_images(folder)[:10]:
         "file_name": picture.name,
         "captions": [hit.caption for hit in hits],
         "scores": [round(hit.score, 3) for hit in hits],
-        "confident": retriever.is_confident(hits),
     }
     print(json.dumps(row))

@@ -62,7 +62,6 @@ def test_an_index_is_made_searched_saved_and_loaded(folder, picture_folder, tmp_
     best = retriever.search(image=picture_folder / "red.png", top_k=1)[0]
     assert best.path == str(picture_folder / "red.png")
     assert best.score == pytest.approx(1, abs=1e-5)
-    assert retriever.is_confident(hits)  # no threshold was chosen for these models
 
 
 def test_what_only_our_families_can_do_is_refused_with_the_remedy(folder, picture_folder):

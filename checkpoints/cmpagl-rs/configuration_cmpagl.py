@@ -55,7 +55,6 @@ class CMPAGLConfig(PreTrainedConfig):
         initializer_range: standard deviation of new weights.
         smr_temperature: temperature of the rerank "SMR (our reading)", chosen on validation.
         match_weight: w in score = cosine + w * match probability, chosen on validation.
-        confident_score: cosine below which an application says "no confident match", or None.
         training_images: what the weights were trained on, in free text.
 
     Raises:
@@ -89,7 +88,6 @@ class CMPAGLConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     smr_temperature: float = 0.1
     match_weight: float = 0.0
-    confident_score: float | None = None
     training_images: str = ""
 
     def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - unknown keys of a JSON file
@@ -158,10 +156,6 @@ class CMPAGLConfig(PreTrainedConfig):
                 raise ValueError(f"{name}={getattr(self, name)}; expected 0 <= {name} < 1.")
         if self.smr_temperature <= 0:
             raise ValueError(f"smr_temperature={self.smr_temperature}; expected more than 0.")
-        if self.confident_score is not None and not -1.0 <= self.confident_score <= 1.0:
-            raise ValueError(
-                f"confident_score={self.confident_score}; expected a cosine in -1..1 or None."
-            )
 
     def _check_stages(self) -> None:
         stages = len(self.depths)

@@ -15,7 +15,14 @@ from transformers.utils import logging as transformers_logging
 
 from rsctir_hf.evaluation import RetrievalReport, library_versions, results_json
 from rsctir_hf.files.atomic import write_atomically
-from rsctir_hf.search.retriever import Hit, Retriever, Skipped
+from rsctir_hf.search.confidence import Level
+from rsctir_hf.search.retriever import Hit, Retriever, Skipped, confidence
+
+#: What is said of hits whose best does not surely fit.
+DOUBTS: dict[Level | None, str] = {
+    Level.PERHAPS: "Perhaps none of these fits.",
+    Level.NOTHING: "No confident match.",
+}
 
 #: A bar appears only where a pass takes longer than this many seconds.
 BAR_DELAY = 1.0
@@ -93,17 +100,17 @@ def print_hits(
     hits: Sequence[Hit], retriever: Retriever, *, query: dict[str, Any], as_json: bool
 ) -> None:
     """Print hits as JSON or as one line each; hints go to standard error."""
-    confident = retriever.is_confident(hits)
+    level = confidence(hits)
     if as_json:
-        answer = {**query, **describe_retriever(retriever), "confident": confident}
+        answer = {**query, **describe_retriever(retriever), "confidence": level}
         print(json_text({**answer, "hits": [asdict(hit) for hit in hits]}))
         return
     if query["hint"]:
         print(query["hint"], file=sys.stderr)
     if not hits:
         print("No picture passes the filter.", file=sys.stderr)
-    elif not confident:
-        print("No confident match; the nearest are:", file=sys.stderr)
+    elif said := DOUBTS.get(level):
+        print(f"{said} The nearest are:", file=sys.stderr)
     for hit in hits:
         moved = "" if hit.rerank_score is None else f"  (was {hit.rank_before})"
         shown = "  ".join(part for part in (hit.path, place_of(hit), hit.caption) if part)

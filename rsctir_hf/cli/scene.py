@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rsctir_cli.commands import Scene
-from rsctir_hf.cli.output import Bar, json_text
+from rsctir_hf.cli.output import DOUBTS, Bar, json_text
 from rsctir_hf.cli.sources import load_options, query_hint
 from rsctir_hf.errors import QueryError, StorageError
 from rsctir_hf.geo.raster import read_bands
@@ -76,8 +76,7 @@ def check_writable(name: str, file: Path) -> None:
 
 def print_answer(answer: SceneAnswer, output: Path, *, hint: str | None, as_json: bool) -> None:
     """Print the hits, one a line or as GeoJSON; warnings go to standard error."""
-    doubt = None if answer.confident else "No confident match; the nearest places are listed."
-    for note in (hint, *answer.warnings, doubt):
+    for note in (hint, *answer.warnings, DOUBTS.get(answer.confidence)):
         if note:
             print(f"note: {note}", file=sys.stderr)
     if as_json:

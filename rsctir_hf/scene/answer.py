@@ -13,6 +13,7 @@ from rsctir_hf.geo.geojson import Point, polygon
 from rsctir_hf.geo.map_output import write_grid
 from rsctir_hf.geo.raster import Raster
 from rsctir_hf.geo.tiling import Size, Window
+from rsctir_hf.search.confidence import Level
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class SceneHit:
         centre: longitude and latitude of the middle, or None.
         merged: how many windows it stands for, itself among them.
         rerank_score: what the rerank ordered by; None without a rerank.
+        level: how well it fits; None where that was not judged.
     """
 
     rank: int
@@ -37,6 +39,7 @@ class SceneHit:
     centre: Point | None
     merged: int
     rerank_score: float | None = None
+    level: Level | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class SceneAnswer:
         cell: width and height of a cell in pixels of the raster.
         warnings: what to keep in mind when reading the hits.
         skipped: windows left out, since too few of their pixels hold data.
-        confident: the best cosine reaches ``config.confident_score`` (True where unset).
+        confidence: how well the best place fits; None where that was not judged.
+        fits_from: the cosine from which a place fits, likewise.
         text: the words asked for, or None.
         image: name of the picture asked for, or None.
     """
@@ -65,7 +69,8 @@ class SceneAnswer:
     cell: Size
     warnings: tuple[str, ...]
     skipped: int
-    confident: bool = True
+    confidence: Level | None = None
+    fits_from: float | None = None
     text: str | None = None
     image: str | None = None
 
@@ -80,6 +85,7 @@ class SceneAnswer:
                     "rank": hit.rank,
                     "score": round(hit.score, 6),
                     "rerank_score": hit.rerank_score,
+                    "level": hit.level,
                     **asked,
                     "pixels": list(hit.window.box),
                     "windows": hit.merged,
@@ -87,8 +93,8 @@ class SceneAnswer:
             }
             for hit in self.hits
         ]
-        warnings = list(self.warnings)
-        return {"type": "FeatureCollection", "features": features, "warnings": warnings}
+        said = {"warnings": list(self.warnings), "confidence": self.confidence}
+        return {"type": "FeatureCollection", "features": features, **said}
 
     def write_geojson(self, path: str | Path) -> None:
         """Write ``to_geojson``; the file appears whole or not at all.

@@ -16,7 +16,7 @@ from rsctir_hf.scene.answer import SceneAnswer, SceneHit
 from rsctir_hf.scene.plan import LEAST_VALID, CuttingOptions, TilePlan, plan_tiles, window_places
 from rsctir_hf.scene.scene_pass import ScenePass
 from rsctir_hf.search.gallery import PictureNotes
-from rsctir_hf.search.hits import Hit
+from rsctir_hf.search.hits import Hit, confidence
 from rsctir_hf.search.other_queries import check_rerank
 from rsctir_hf.search.query import check_top_k, split_query
 from rsctir_hf.search.retriever import Retriever
@@ -49,6 +49,7 @@ class SceneIndex:
         self.tiles = retriever.with_empty_gallery()
         addresses = [str(plan.address_of(raster, window)) for window in windows]
         self.tiles.add(vectors, addresses, PictureNotes.of(len(addresses)))
+        self.tiles.finish_adding()
 
     @classmethod
     def build(
@@ -122,6 +123,7 @@ class SceneIndex:
         found = self.tiles.search(
             query, image=image, top_k=len(self), rerank=rerank, temperature=temperature
         )
+        scale = self.tiles.score_scale(query, image=image)
         # by row of ``windows``, which is the tile's id
         by_row = sorted(found, key=lambda hit: hit.item)
         scores = np.array([hit.score for hit in by_row], np.float32)
@@ -139,7 +141,8 @@ class SceneIndex:
             cell=self.plan.cell,
             warnings=self.plan.warnings,
             skipped=self.skipped,
-            confident=self.tiles.is_confident(found),
+            confidence=confidence(found),
+            fits_from=None if scale is None else scale.fits_from,
             text=text,
             image=Path(image).name if isinstance(image, str | Path) else None,
         )
@@ -168,6 +171,7 @@ class SceneIndex:
             centre=None if placed is None else placed[4],
             merged=merged,
             rerank_score=tile.rerank_score,
+            level=tile.level,
         )
 
 

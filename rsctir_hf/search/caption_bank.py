@@ -9,6 +9,7 @@ from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.kept_vectors import kept_texts
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.sentences import normalise_caption
+from rsctir_hf.search.confidence import OFF_TOPIC, typical_sentences
 from rsctir_hf.search.hits import Item
 
 
@@ -26,6 +27,7 @@ class CaptionBank:
         self._keep = keep
         self._vectors: Tensor | None = None
         self._embedding = threading.Lock()
+        self._yardstick: Tensor | None = None
         self._rows: dict[str, list[int]] = {}
         for row, sentence in enumerate(self.sentences):
             self._rows.setdefault(normalise_caption(sentence), []).append(row)
@@ -49,3 +51,14 @@ class CaptionBank:
             if self._vectors is None:
                 self._vectors = kept_texts(encoder, self.sentences, keep=self._keep)
             return self._vectors
+
+    def yardstick(self, encoder: Encoder) -> Tensor:
+        """Return the unit vectors (N + M, D) that scores are judged by, embedded at the first call.
+
+        They are ``confidence.OFF_TOPIC`` and the typical sentences of the bank that ships, whatever
+        this bank holds.
+        """
+        if self._yardstick is None:
+            sentences = [*OFF_TOPIC, *typical_sentences()]
+            self._yardstick = kept_texts(encoder, sentences, keep=self._keep)
+        return self._yardstick

@@ -1,10 +1,11 @@
 """Answers of a search: which item, at which rank, with which score."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from torch import Tensor
 
+from rsctir_hf.search.confidence import Level, ScoreScale, best_level
 from rsctir_hf.vector_index.contract import BoundingBox, Metadata
 
 
@@ -40,6 +41,8 @@ class Hit:
         rerank_score: what the rerank ordered by; None without a rerank.
         metadata: what else the gallery knows about the picture.
         box: where on the Earth it lies, if that is known.
+        level: how well it fits; None where that was not judged: the gallery is still growing, or
+            there is none, or words and a picture were asked for together.
     """
 
     item: int
@@ -51,6 +54,7 @@ class Hit:
     rerank_score: float | None
     metadata: Metadata = field(default_factory=dict)
     box: BoundingBox | None = None
+    level: Level | None = None
 
     def __repr__(self) -> str:
         """Leave out what holds nothing, and digits that mean nothing."""
@@ -104,3 +108,18 @@ def best_hits(
             zip(best, found, describe(found), strict=True), start=1
         )
     ]
+
+
+def judged(hits: Sequence[Hit], scale: ScoreScale | None) -> list[Hit]:
+    """Return hits with their levels on a scale; as they are where there is none."""
+    if scale is None:
+        return list(hits)
+    return [replace(hit, level=scale.level(hit.score)) for hit in hits]
+
+
+def confidence(hits: Sequence[Hit]) -> Level | None:
+    """Return how well the best of some hits fits; None where nothing was judged.
+
+    ``fits``; ``perhaps``: look at them; ``nothing``: the gallery seems to hold no such picture.
+    """
+    return best_level(hit.level for hit in hits)

@@ -31,15 +31,16 @@ from rsctir_hf.regions.contribution import Contributions, region_contributions
 from rsctir_hf.regions.proposer import Regions
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.caption_bank import CaptionBank
+from rsctir_hf.search.confidence import ScoreScale
 from rsctir_hf.search.gallery import IndexReport, PictureGallery, PictureNotes, last_of_each
-from rsctir_hf.search.hits import Hit, Item
+from rsctir_hf.search.hits import Hit, Item, confidence
 from rsctir_hf.search.other_queries import check_rerank
 from rsctir_hf.search.query import check_top_k, describe_query, split_query
 from rsctir_hf.search.session import Query, SearchSession
 from rsctir_hf.vector_index.contract import BoundingBox, Metadata, SearchFilter, VectorIndex
 from rsctir_hf.vector_index.opening import open_index
 
-__all__ = ["Hit", "IndexReport", "Retriever", "Skipped", "describe_query"]
+__all__ = ["Hit", "IndexReport", "Retriever", "Skipped", "confidence", "describe_query"]
 
 EXACT_ENGINE = "exact"
 
@@ -207,10 +208,15 @@ class Retriever:
         if self.engine.persistent and not self.engine.record:
             self._note_provenance()
         self._gallery.add(vectors, images, notes)
+        self._search.growing = True
         self._search.forget()
 
     def finish_adding(self) -> None:
-        """Make what was added durable where a server keeps it; elsewhere ``save`` does."""
+        """Make what was added durable where a server keeps it; elsewhere ``save`` does.
+
+        Until then hits are not judged, since a better one may be on its way.
+        """
+        self._search.growing = False
         if self.engine.persistent:
             self._note_provenance()
             self.engine.save()
@@ -290,12 +296,21 @@ class Retriever:
             top_k=top_k,
         )
 
-    def is_confident(self, hits: Sequence[Hit]) -> bool:
-        """Tell whether the best cosine reaches ``config.confident_score`` (True where unset)."""
-        threshold = getattr(self.encoder.config, "confident_score", None)
-        if threshold is None:
-            return True
-        return bool(hits) and max(hit.score for hit in hits) >= threshold
+    def score_scale(
+        self,
+        query: str | Path | Image.Image | None = None,
+        *,
+        image: PictureSource | None = None,
+        only: SearchFilter | None = None,
+    ) -> ScoreScale | None:
+        """Return what the cosines of such a query mean among the pictures that pass a filter.
+
+        The levels of hits come from it. It is made once and kept while the gallery stays as it is.
+        None where hits are not judged: nothing is indexed, pictures are still being added, words
+        and a picture are asked for together, or the model cannot tell sentences that fit from
+        others. Raises as ``search`` does.
+        """
+        return self._search.scale(*split_query(query, image), only)
 
     def region_graph(self, image: PictureSource) -> Any:  # noqa: ANN401 - PyG's Data
         """Return ``Encoder.region_graph`` as PyTorch Geometric's data, with its errors."""

@@ -15,8 +15,16 @@ from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.search.caption_bank import CaptionBank
+from rsctir_hf.search.confidence import (
+    OFF_TOPIC,
+    PICTURES,
+    WORDS,
+    Cuts,
+    ScoreScale,
+    score_scale,
+)
 from rsctir_hf.search.gallery import PictureGallery
-from rsctir_hf.search.hits import Hit, best_hits
+from rsctir_hf.search.hits import Hit, best_hits, judged
 from rsctir_hf.search.matcher import LiveMatcher
 from rsctir_hf.search.other_queries import OtherQueries, smr_temperature
 from rsctir_hf.vector_index.contract import SearchFilter, VectorIndex
@@ -90,11 +98,14 @@ class SearchSession:
         self._others: dict[str, OtherQueries] = {}
         self._samples: tuple[Tensor, Tensor] | None = None
         self._matcher: LiveMatcher | None = None
+        self._bests: tuple[tuple[int, SearchFilter | None], Tensor] | None = None
+        self.growing = False
 
     def forget(self) -> None:
         """Forget what was kept; the gallery has changed."""
         self._others.clear()
         self._samples = None
+        self._bests = None
         self._matcher = None  # it keeps pictures by their id
 
     def pictures(
@@ -110,7 +121,8 @@ class SearchSession:
         index, describe = self._gallery.index, self._gallery.items_of
         if rerank == "none":
             scores, ids = index.search(query.vector[None], top_k, only=only)
-            return best_hits(scores[0], None, ids=ids[0], describe=describe, top_k=top_k)
+            hits = best_hits(scores[0], None, ids=ids[0], describe=describe, top_k=top_k)
+            return judged(hits, self.scale(query.words, query.picture, only))
         found = find_candidates(index, query.vector, most=max(RERANK_POOL, top_k), only=only)
         if not len(found.ids):
             return []
@@ -128,7 +140,8 @@ class SearchSession:
                 if query.words
                 else self._own_rows(query.picture),
             )
-        return best_hits(found.scores, reranked, ids=found.ids, describe=describe, top_k=top_k)
+        hits = best_hits(found.scores, reranked, ids=found.ids, describe=describe, top_k=top_k)
+        return judged(hits, self.scale(query.words, query.picture, only))
 
     def captions(
         self, query: Query, *, rerank: str, temperature: float | None, top_k: int
@@ -149,13 +162,37 @@ class SearchSession:
                 temperature=smr_temperature(self._encoder.model, temperature),
                 left_out=self._own_rows(query.picture),
             )
-        return best_hits(
+        hits = best_hits(
             scores,
             reranked,
             ids=torch.arange(len(bank)),
             describe=lambda rows: [self._bank.items[row] for row in rows],
             top_k=top_k,
         )
+        return judged(hits, self._scale(WORDS, None))
+
+    def scale(
+        self, words: str | None, picture: PictureSource | None, only: SearchFilter | None = None
+    ) -> ScoreScale | None:
+        """Return what cosines of a query mean; see ``Retriever.score_scale``."""
+        if words is not None and picture is not None:
+            return None
+        return self._scale(PICTURES if words is None else WORDS, only)
+
+    def _scale(self, cuts: Cuts, only: SearchFilter | None) -> ScoreScale | None:
+        """Ask the gallery the sentences of the yardstick, once while it stays as it is."""
+        index = self._gallery.index
+        if self.growing or not len(index):
+            return None
+        state = (len(index), only)
+        if self._bests is None or self._bests[0] != state:
+            scores, _ = index.search(self._bank.yardstick(self._encoder), 1, only=only)
+            self._bests = state, scores
+        bests = self._bests[1]
+        if not bests.isfinite().all() or not bests.numel():  # nothing passes the filter
+            return None
+        off_topic = len(OFF_TOPIC)
+        return score_scale(bests[:off_topic, 0], bests[off_topic:, 0], cuts)
 
     def _other_queries(self, kind: str, found: Candidates) -> OtherQueries:
         """Return what stands in for other queries, kept while the candidates are the same.

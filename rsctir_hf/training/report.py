@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.evaluation import (
     MATCH_WEIGHTS,
@@ -29,31 +26,6 @@ from rsctir_hf.search.caption_bank import CaptionBank
 from rsctir_hf.search.matcher import PairMatcher
 
 logger = logging.getLogger(__name__)
-
-CONFIDENT_SHARE = 0.95
-#: What no overhead picture shows; the other end of the confidence scale.
-OFF_TOPIC = (
-    "A cat sleeps on a sofa.",
-    "The quarterly report shows rising costs.",
-    "She plays the violin in an orchestra.",
-    "A bowl of soup with fresh bread.",
-    "Two people shake hands in an office.",
-    "He reads a book by the fire.",
-    "A close-up of a red flower.",
-    "The dog catches a ball.",
-    "A bottle of wine and a glass.",
-    "Children sing a song at school.",
-    "A portrait of an old woman.",
-    "Please restart the computer.",
-    "A plate of pasta with cheese.",
-    "The football team won the cup.",
-    "A pair of leather shoes.",
-    "He asks the doctor a question.",
-    "A black and white cartoon.",
-    "The clock shows half past nine.",
-    "A keyboard and a mouse on a desk.",
-    "They watch a film at night.",
-)
 
 
 @dataclass(frozen=True)
@@ -86,10 +58,9 @@ def judge(encoder: Encoder, validation: Mapping[str, Any]) -> dict[str, Judged]:
 
 
 def choose_on_validation(encoder: Encoder, validation: Mapping[str, Judged]) -> None:
-    """Choose SMR temperature, match weight and confidence threshold; write them to the config.
+    """Choose SMR temperature and match weight; write them to the config.
 
-    Temperature and weight are those with the best mR, averaged over the validation sets. The
-    threshold is made from the sentences of all sets together, each within its own gallery.
+    They are those with the best mR, averaged over the validation sets.
 
     Args:
         encoder: the trained model.
@@ -103,11 +74,6 @@ def choose_on_validation(encoder: Encoder, validation: Mapping[str, Judged]) -> 
             directional_metrics(*smr(data.similarity, temperature=tau), data.image_of_caption)["mR"]
             for data in sets
         ],
-    )
-    off_topic = encoder.texts(OFF_TOPIC)
-    config.confident_score = confident_score(
-        torch.cat([(data.image_vectors @ data.text_vectors.T).amax(dim=0) for data in sets]),
-        torch.cat([(data.image_vectors @ off_topic.T).amax(dim=0) for data in sets]),
     )
     pairs = [(each.data, each.probabilities) for each in validation.values() if each.probabilities]
     if pairs:
@@ -132,22 +98,6 @@ def best_on_average(grid: Sequence[float], score: Callable[[float], Sequence[flo
     found = {value: fmean(score(value)) for value in grid}
     logger.info("mean validation mR by value: %s", found)
     return max(found, key=lambda value: found[value])
-
-
-def confident_score(on_topic: Tensor, off_topic: Tensor) -> float:
-    """Return the cosine below which the best picture is no confident match.
-
-    It lies midway between what nearly all captions of the validation pictures reach and what
-    nearly all sentences about other things stay below (our choice).
-
-    Args:
-        on_topic: (U,) best cosine of each distinct validation caption over the pictures of
-            its set.
-        off_topic: (V,) best cosine of each sentence of ``OFF_TOPIC`` over the same pictures.
-    """
-    reached = torch.quantile(on_topic, 1 - CONFIDENT_SHARE).item()
-    stayed_below = torch.quantile(off_topic, CONFIDENT_SHARE).item()
-    return round((reached + stayed_below) / 2, 3)
 
 
 def validation_reports(

@@ -12,7 +12,7 @@ import gradio as gr
 
 from rsctir_hf.errors import QueryError
 from rsctir_hf.regions.graph import to_node_link_json
-from rsctir_hf.search.retriever import Hit, describe_query
+from rsctir_hf.search.retriever import Hit, confidence, describe_query
 from rsctir_hf.ui.server.events import MODEL
 from rsctir_hf.ui.server.messages import told_to_visitors
 from rsctir_hf.ui.server.uploads import picture_input, read_upload
@@ -45,14 +45,15 @@ class Endpoints:
             with_images: also return each picture, small, as a data URI.
 
         Returns:
-            The results, best first: rank, score (cosine), file name, captions, place.
+            How well the best fits (fits, perhaps or nothing; null while pictures are still being
+            indexed), and the results, best first: rank, score (cosine), level, file name, caption.
         """
         with told_to_visitors():
             hint = describe_query(query)
             retriever = self.bench.retriever()
             hits = retriever.search(query, top_k=limited(top_k), rerank=rerank)
         answer = self._answer(hits, rerank, with_images=with_images)
-        return answer | {"confident": retriever.is_confident(hits), "hint": hint}
+        return answer | {"hint": hint}
 
     def find_sentences(
         self, picture: str | None, rerank: str = "none", top_k: int = 5
@@ -65,14 +66,14 @@ class Endpoints:
             top_k: how many sentences, 1 to 100.
 
         Returns:
-            The results, best first: rank, score (cosine), sentence.
+            The same of sentences: rank, score (cosine), level, sentence.
         """
         with told_to_visitors():
             retriever = self.bench.retriever()
             hits = retriever.caption_candidates(
                 read_upload(picture or ""), top_k=limited(top_k), rerank=rerank
             )
-        return self._answer(hits, rerank) | {"confident": retriever.is_confident(hits)}
+        return self._answer(hits, rerank)
 
     def find_similar_pictures(
         self, picture: str | None, rerank: str = "none", top_k: int = 5, with_images: bool = False
@@ -86,7 +87,8 @@ class Endpoints:
             with_images: also return each picture, small, as a data URI.
 
         Returns:
-            The results, best first: rank, score (cosine), file name, captions, place.
+            How well the best fits (fits, perhaps or nothing; null while pictures are still being
+            indexed), and the results, best first: rank, score (cosine), level, file name, caption.
         """
         with told_to_visitors():
             image = read_upload(picture or "")
@@ -111,7 +113,8 @@ class Endpoints:
     def _answer(self, hits: list[Hit], rerank: str, *, with_images: bool = False) -> dict[str, Any]:
         gallery = self.bench.gallery
         results = [hit_record(hit, gallery, rerank=rerank, with_images=with_images) for hit in hits]
-        return {"results": results, "rerank": rerank, "model": self.bench.model_name}
+        said = {"confidence": confidence(hits), "rerank": rerank}
+        return {"results": results, **said, "model": self.bench.model_name}
 
 
 def limited(top_k: float) -> int:

@@ -19,7 +19,6 @@ from tests.models.tiny_cmpagl import tiny_config, tiny_stem_config
         ({"window_size": 0}, "window_size=0; expected at least 1"),
         ({"drop_path_rate": 1.0}, "drop_path_rate=1.0; expected 0 <="),
         ({"smr_temperature": 0.0}, "smr_temperature=0.0"),
-        ({"confident_score": 30.0}, "confident_score=30.0; expected a cosine"),
     ],
 )
 def test_contradicting_values_are_refused_with_both_numbers(changes, message):
@@ -28,7 +27,7 @@ def test_contradicting_values_are_refused_with_both_numbers(changes, message):
 
 
 def test_a_configuration_survives_its_file(tmp_path):
-    config = tiny_stem_config(confident_score=0.3, training_images="drawn by hand")
+    config = tiny_stem_config(smr_temperature=0.3, training_images="drawn by hand")
     config.save_pretrained(tmp_path)
     again = CMPAGLConfig.from_pretrained(tmp_path)
     assert isinstance(again.text_config, BertConfig)

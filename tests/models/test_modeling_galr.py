@@ -365,7 +365,6 @@ def test_forward_without_inputs_is_refused():
         ({"image_size": 16}, "at least 32"),
         ({"max_regions": 0}, "use_regions=False"),
         ({"smr_temperature": 0.0}, "smr_temperature is 0.0; expected more than 0"),
-        ({"confident_score": 30.0}, "confident_score is 30.0; expected a cosine"),
     ],
 )
 def test_contradictory_settings_are_refused(settings, message):

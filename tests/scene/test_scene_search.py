@@ -10,6 +10,7 @@ from rasterio.warp import transform as to_other_crs
 from rsctir_hf.errors import QueryError, RasterError, UnsupportedError
 from rsctir_hf.geo.tiling import Window
 from rsctir_hf.scene import SceneIndex, search_scene
+from rsctir_hf.search.confidence import WORDS, ScoreScale
 from tests.geo.rasters import PLACES, picture, write
 from tests.scene.conftest import BANK, FIELD, fields
 
@@ -166,12 +167,18 @@ def test_text_and_picture_together_ask_for_the_mean(retriever, scene_file):
     assert np.corrcoef(both, apart)[0, 1] == pytest.approx(1, abs=1e-5)
 
 
-def test_a_model_that_knows_its_threshold_says_when_nothing_fits(retriever, scene_file):
+def test_places_are_judged_by_the_scale_of_their_scene(retriever, scene_file, monkeypatch):
     index = SceneIndex.build(retriever, scene_file, **CUT)
-    assert index.search(text="a river").confident
-    retriever.encoder.model.config.confident_score = 2.0
-    assert not index.search(text="a river").confident
-    del retriever.encoder.model.config.confident_score
+    for low, level in ((-9.0, "fits"), (1.1, "nothing")):
+        scale = ScoreScale(low, low + 1, WORDS)
+        monkeypatch.setattr("rsctir_hf.search.session.score_scale", lambda *_, is_=scale: is_)
+        answer = index.search(text="a river")
+        assert answer.confidence == level
+        assert {hit.level for hit in answer.hits} == {level}
+        assert answer.fits_from == pytest.approx(low + WORDS.fits_from)
+        written = answer.to_geojson()
+        assert written["confidence"] == level
+        assert written["features"][0]["properties"]["level"] == level
 
 
 def test_geojson_and_heat_map_lie_on_the_scene(tmp_path, retriever, scene_file):

@@ -3,6 +3,7 @@
 import json
 import shutil
 from math import inf
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -21,7 +22,10 @@ from rsctir_hf.errors import (
     UnsupportedError,
 )
 from rsctir_hf.sample import read_caption_bank
-from rsctir_hf.search.retriever import Hit, Retriever, describe_query
+from rsctir_hf.search.confidence import OFF_TOPIC, typical_sentences
+from rsctir_hf.search.gallery import PictureNotes
+from rsctir_hf.search.retriever import Hit, Retriever, confidence, describe_query
+from rsctir_hf.vector_index.contract import SearchFilter
 from rsctir_hf.vector_index.opening import open_index
 
 BANK = ("boats moored beside a pier", "green tennis courts", "many planes", "a river")
@@ -266,15 +270,51 @@ def test_a_folder_without_index_says_how_to_make_one(tmp_path):
         Retriever.load(tmp_path)
 
 
-def test_confidence_follows_the_configuration(retriever):
-    hits = retriever.search("a river")
-    assert retriever.is_confident(hits)
-    retriever.encoder.model.config.confident_score = 2.0
-    try:
-        assert not retriever.is_confident(hits)
-        assert not retriever.is_confident([])
-    finally:
-        del retriever.encoder.model.config.confident_score
+def test_every_hit_is_judged_by_the_scale_of_its_gallery(retriever):
+    for rerank in ("none", "smr"):
+        hits = retriever.search("a river", rerank=rerank, top_k=8)
+        scale = retriever.score_scale("a river")
+        assert [hit.level for hit in hits] == [scale.level(hit.score) for hit in hits]
+    # The best scores of the two kinds of sentences, asked one by one.
+    best = {
+        text: retriever.search(text, top_k=1)[0].score
+        for text in (*OFF_TOPIC, *typical_sentences())
+    }
+    assert scale.low == pytest.approx(fmean(best[text] for text in OFF_TOPIC), abs=1e-5)
+    typical = torch.tensor([best[text] for text in typical_sentences()])
+    assert scale.high == pytest.approx(typical.quantile(0.98).item(), abs=1e-5)
+    assert confidence(hits) == max(hits, key=lambda hit: hit.score).level
+
+
+def test_a_picture_is_judged_by_its_own_cuts_and_words_with_a_picture_not_at_all(retriever):
+    picture = retriever.items[0].path
+    (best,) = retriever.search(image=picture, top_k=1)
+    assert best.level == retriever.score_scale(image=picture).level(best.score) == "fits"
+    both = retriever.search("a river", image=picture)
+    assert confidence(both) is None and both[0].level is None
+
+
+def test_nothing_is_judged_while_the_gallery_grows(retriever):
+    other = retriever.with_empty_gallery()
+    red = Image.new("RGB", (9, 9), "red")
+    vectors = other.encoder.images([red, red]).vectors
+    for image in vectors:
+        other.add(image[None], [red], PictureNotes.of(1))
+        assert confidence(other.search("a river")) is None
+    other.finish_adding()
+    assert confidence(other.search("a river")) == other.search("a river")[0].level is not None
+
+
+def test_a_scale_is_of_the_pictures_that_pass_the_filter(retriever):
+    path = retriever.items[3].path
+    only = SearchFilter({"path": path})
+    alone = retriever.with_empty_gallery()
+    alone.index([path])
+    assert retriever.score_scale("a river", only=only) == alone.score_scale("a river")
+    assert retriever.score_scale("a river") != alone.score_scale("a river")
+    nowhere = SearchFilter({"path": "nowhere"})
+    assert retriever.score_scale("a river", only=nowhere) is None
+    assert confidence(retriever.search("a river", only=nowhere)) is None
 
 
 def test_an_empty_gallery_on_the_same_model_shares_the_bank(retriever):

@@ -77,7 +77,6 @@ def test_every_recipe_trains_saves_and_can_be_searched_with(recipe, run, tmp_pat
     assert list(results["training_sets"]) == [*sets, *(["drawn"] if benchmark == "rs" else [])]
     config = json.loads((final / "config.json").read_text())
     assert config["smr_temperature"] > 0
-    assert -1 <= config["confident_score"] <= 1
     starts = 2 if "initial_model" in extra else 1
     assert config["training_images"].count(" pictures") == starts * len(results["training_sets"])
     assert bool(results["seen_before"]) == (starts == 2)

@@ -57,11 +57,11 @@ def test_badge_and_facts_say_name_and_size_and_that_nothing_was_measured(alone):
 @pytest.mark.parametrize("rerank", ["none", "smr", "mr"])
 def test_search_and_picture_tabs_answer(alone, rerank):
     message, grid, shown, _ = SearchHandlers(alone).search(BANK[0], rerank, 6, None, GALLERY, None)
-    assert "alert" not in message and "No confident match" not in message
+    assert "alert" not in message
     assert len(shown.hits) == 6 and grid.count("rs-card") >= 6
     picture = str(alone.gallery.paths[2])
     message, sentences = PictureHandlers(alone).describe(picture, rerank)
-    assert message == "" and any(sentence in sentences for sentence in BANK)
+    assert "alert" not in message and any(sentence in sentences for sentence in BANK)
     found, similar = PictureHandlers(alone).similar(picture, rerank)
     assert "rs-card" in found and similar.hits
 

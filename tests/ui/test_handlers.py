@@ -6,6 +6,7 @@ from dataclasses import replace
 import gradio as gr
 import pytest
 
+from rsctir_hf.search.confidence import Level
 from rsctir_hf.ui.endpoints import Endpoints
 from rsctir_hf.ui.server.workbench import Phase, Status, Workbench
 from rsctir_hf.ui.tabs.picture_tab import PictureHandlers
@@ -87,9 +88,17 @@ def test_a_search_while_indexing_says_how_much_it_saw(bench, monkeypatch):
     assert "16 of 200 pictures were ready" in message
 
 
-def test_no_confident_match_is_said(bench):
-    shown = ShownHits(tuple(bench.retriever().search(BANK[0])))
-    assert "No confident match" in search_message(None, shown, confident=False)
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [("nothing", "No confident match"), ("perhaps", "not clearly what you asked for")],
+)
+def test_doubts_are_said_once_hits_are_judged(bench, level, said):
+    hits = [replace(hit, level=Level(level)) for hit in bench.retriever().search(BANK[0])]
+    assert said in search_message(None, ShownHits(tuple(hits)))
+    sure = (*hits, replace(hits[0], level=Level.FITS))
+    unjudged = [replace(hit, level=None) for hit in hits]
+    assert search_message(None, ShownHits(sure)) == ""
+    assert search_message(None, ShownHits(tuple(unjudged))) == ""
 
 
 def test_the_detail_of_a_card_names_file_place_and_ranks(bench):

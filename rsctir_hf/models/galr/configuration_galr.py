@@ -116,7 +116,6 @@ class GaLRConfig(PreTrainedConfig):
         smr_temperature: temperature of the SMR rerank, chosen on validation.
         match_weight: unused, since GaLR has no matching head; kept because callers read the same
             fields of every family.
-        confident_score: cosine below which there is "no confident match"; ``None``: not chosen.
         training_images: what the weights were trained on, in words.
         initializer_range: standard deviation of random word vectors.
 
@@ -184,7 +183,6 @@ class GaLRConfig(PreTrainedConfig):
 
     smr_temperature: float = 0.1
     match_weight: float = 0.0
-    confident_score: float | None = None
     training_images: str = ""
     initializer_range: float = 0.02
 
@@ -307,10 +305,6 @@ class GaLRConfig(PreTrainedConfig):
     def _check_scores(self) -> None:
         if self.smr_temperature <= 0:
             raise ValueError(f"smr_temperature is {self.smr_temperature}; expected more than 0.")
-        if self.confident_score is not None and not -1.0 <= self.confident_score <= 1.0:
-            raise ValueError(
-                f"confident_score is {self.confident_score}; expected a cosine in -1..1 or None."
-            )
 
 
 GaLRConfig.register_for_auto_class()

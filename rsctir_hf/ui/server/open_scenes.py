@@ -83,12 +83,6 @@ class OpenScene:
         """The hits that are shown; none before a search."""
         return self.answer.hits if self.answer is not None else ()
 
-    @property
-    def confident_score(self) -> float | None:
-        """The cosine from which the model is sure, if it is known and anything was asked."""
-        config = None if self.index is None else self.index.tiles.encoder.config
-        return getattr(config, "confident_score", None)
-
     def indexed(self, retriever: Retriever, cut: Cut, report: Report) -> "OpenScene":
         """Return the scene with its tiles embedded as ``cut`` says; at once where they are.
 

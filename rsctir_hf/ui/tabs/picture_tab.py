@@ -5,13 +5,14 @@ from PIL import Image
 
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.files.pictures import read_image
+from rsctir_hf.search.retriever import confidence
 from rsctir_hf.ui.server.events import MODEL, PRIVATE, Trigger, item_of
 from rsctir_hf.ui.server.uploads import read_upload
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.tabs.controls import QueryTab, build_rerank
 from rsctir_hf.ui.views.cards import heading, notice
 from rsctir_hf.ui.views.results import (
-    NOT_CONFIDENT,
+    DOUBTS,
     ShownHits,
     caption_results,
     for_pictures,
@@ -42,7 +43,7 @@ class PictureHandlers:
             hits = retriever.caption_candidates(read_upload(path), top_k=CAPTIONS, rerank=rerank)
         except RsctirError as error:
             return picture_refusal(error), ""
-        message = "" if retriever.is_confident(hits) else NOT_CONFIDENT
+        message = DOUBTS.get(confidence(hits), "")
         sentences = caption_results(hits, rerank=rerank)
         return message, heading("Sentences that fit best") + sentences
 

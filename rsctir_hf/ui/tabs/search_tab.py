@@ -8,7 +8,7 @@ from PIL import Image
 
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.files.pictures import read_image
-from rsctir_hf.search.retriever import describe_query
+from rsctir_hf.search.retriever import confidence, describe_query
 from rsctir_hf.ui.server.events import MODEL, PRIVATE, item_of
 from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.messages import told_to_visitors
@@ -17,8 +17,8 @@ from rsctir_hf.ui.server.workbench import Phase, Workbench
 from rsctir_hf.ui.tabs.controls import DetailPanel, QueryBox, ResultTab, build_rerank
 from rsctir_hf.ui.views.cards import hint, note, notice, refusal
 from rsctir_hf.ui.views.results import (
+    DOUBTS,
     NO_RERANK,
-    NOT_CONFIDENT,
     ShownHits,
     describe_moves,
     picture_detail,
@@ -73,7 +73,7 @@ class SearchHandlers:
         except RsctirError as error:
             return refusal(error), "", ShownHits(), closed
         shown = ShownHits(tuple(hits), rerank, gallery, query.strip())
-        message = search_message(about_query, shown, confident=retriever.is_confident(hits))
+        message = search_message(about_query, shown)
         if gallery is not None:
             message += self._still_indexing()
         grid = picture_results(shown, label=f"Pictures for {query}")
@@ -119,12 +119,12 @@ class SearchHandlers:
         return notice("info", "A part of the gallery was searched", text)
 
 
-def search_message(about_query: str | None, shown: ShownHits, *, confident: bool) -> str:
+def search_message(about_query: str | None, shown: ShownHits) -> str:
     """Return the notices above a result grid."""
     said = hint(about_query)
     if not shown.hits:
         return said + notice("warning", "Nothing to show", "There are no pictures to search yet.")
-    said += "" if confident else NOT_CONFIDENT
+    said += DOUBTS.get(confidence(shown.hits), "")
     return said if shown.rerank == NO_RERANK else said + note(describe_moves(shown.hits))
 
 

@@ -8,6 +8,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rsctir_hf.search.confidence import Level
 from rsctir_hf.ui.server.messages import counted, without_folders
 
 #: Said after the coordinates of what our own code drew.
@@ -79,10 +80,14 @@ def hint(text: str | None) -> str:
     return notice("hint", "About your query", text) if text else ""
 
 
-def not_confident(where: str, found: str) -> str:
-    """Return the warning that nothing ``where`` fits well, though something is ``found``."""
-    text = f"Nothing in this {where} fits well. These are the nearest {found} all the same."
-    return notice("warning", "No confident match", text)
+def doubts(where: str, found: str) -> dict[Level | None, str]:
+    """Return what to say, by level, where nothing ``where`` surely fits, though it is ``found``."""
+    nothing = f"Nothing in this {where} fits well. These are the nearest {found} all the same."
+    perhaps = f"The nearest {found} of this {where} are not clearly what you asked for."
+    return {
+        Level.NOTHING: notice("warning", "No confident match", nothing),
+        Level.PERHAPS: notice("hint", "Perhaps a match", perhaps),
+    }
 
 
 def note(markup: str) -> str:

@@ -14,8 +14,8 @@ from rsctir_hf.ui.views.cards import (
     Card,
     card_grid,
     detail,
+    doubts,
     moved_in_words,
-    not_confident,
     sentence_list,
 )
 from rsctir_hf.ui.views.thumbnails import DETAIL_SIDE, picture_uri
@@ -24,7 +24,7 @@ NO_RERANK = "none"
 MATCH = "match"
 RERANK_NAMES = {"none": "None", "smr": "SMR", "mr": "MR", "match": "Match"}
 
-NOT_CONFIDENT = not_confident("collection", "results")
+DOUBTS = doubts("collection", "results")
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def hit_record(
     values: dict[str, Any] = {
         "rank": hit.rank,
         "score": round(hit.score, 6),
+        "level": hit.level,
         "caption": hit.caption or record.caption,
     }
     if hit.path is not None:

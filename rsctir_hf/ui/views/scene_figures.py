@@ -30,7 +30,7 @@ def scene_figure(scene: OpenScene, *, heat: bool = True, chosen: int | None = No
     answer = scene.answer
     if answer is not None:
         if heat:
-            figure.add_trace(_heat(answer, scene.confident_score))
+            figure.add_trace(_heat(answer))
         corners = [hit.window.corners.tolist() for hit in answer.hits]
         _add_hits(figure, answer.hits, corners, chosen=chosen)
     show_pixels(figure, scene.raster.size)
@@ -60,8 +60,8 @@ def map_figure(scene: OpenScene, *, chosen: int | None = None) -> go.Figure | No
     return lay_out(figure, height=_HEIGHT, margin=10)
 
 
-def _heat(answer: SceneAnswer, confident: float | None) -> go.Heatmap:
-    """Draw the scores; what is no confident match never gets the strongest colour."""
+def _heat(answer: SceneAnswer) -> go.Heatmap:
+    """Draw the scores; what does not surely fit never gets the strongest colour."""
     strongest = float(np.nanmax(answer.heat))
     rows, columns = answer.heat.shape
     across, down = answer.cell
@@ -71,7 +71,7 @@ def _heat(answer: SceneAnswer, confident: float | None) -> go.Heatmap:
         y=(np.arange(rows) + 0.5) * down,
         colorscale=_HEAT,
         zmin=min(float(np.nanmin(answer.heat)), 0.0),
-        zmax=max(strongest, confident or strongest),
+        zmax=max(strongest, answer.fits_from or strongest),
         showscale=False,
         zsmooth="best",
         hovertemplate="score %{z:.2f}<extra></extra>",

@@ -9,10 +9,10 @@ from rsctir_hf.ui.views.cards import (
     Card,
     card_grid,
     detail,
+    doubts,
     escape,
     heading,
     hint,
-    not_confident,
     note,
     notice,
 )
@@ -22,7 +22,7 @@ MAP_COLUMNS = ("#", "score", "longitude", "latitude")
 PIXEL_COLUMNS = ("#", "score", "column", "row")
 _DIGITS = 6  # of a degree: a tenth of a metre
 _TIED = "\N{NO-BREAK SPACE}"
-_NOT_CONFIDENT = not_confident("scene", "places")
+_DOUBTS = doubts("scene", "places")
 
 
 def opened_message(scene: OpenScene) -> str:
@@ -41,7 +41,7 @@ def answer_message(scene: OpenScene, about_query: str | None) -> str:
     answer = scene.answer
     if answer is None:
         return ""
-    said = hint(about_query) + ("" if answer.confident else _NOT_CONFIDENT)
+    said = hint(about_query) + _DOUBTS.get(answer.confidence, "")
     left_out = f", {answer.skipped:,} without data left out" if answer.skipped else ""
     summary = f"{len(answer.windows):,} tiles searched{left_out}."
     return said + _warnings(answer.warnings) + note(summary)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from rsctir_hf.search.confidence import WORDS, ScoreScale
 from rsctir_hf.ui.server import open_scenes
 from rsctir_hf.ui.server.open_scenes import Cut, open_scene, sample_scene, timed
 from rsctir_hf.ui.tabs.scene_tab import MOST_SAVED, SceneHandlers, files
@@ -82,11 +83,11 @@ def test_what_is_no_confident_match_is_said_and_stays_pale(handlers, file, monke
     _, sure = searched(handlers, scene)
     strongest = float(np.nanmax(sure.answer.heat))
     assert handlers.draw(sure, True)[0].data[0].zmax == pytest.approx(strongest)
-    config = handlers.bench.retriever().encoder.config
-    monkeypatch.setattr(config, "confident_score", 2.0, False)
+    scale = ScoreScale(1.9, 2.15, WORDS)  # a cosine of 2 fits
+    monkeypatch.setattr("rsctir_hf.search.session.score_scale", lambda *_: scale)
     message, unsure = searched(handlers, sure)
     assert "Nothing in this scene fits well" in message
-    assert handlers.draw(unsure, True)[0].data[0].zmax == 2.0
+    assert handlers.draw(unsure, True)[0].data[0].zmax == pytest.approx(2.0)
 
 
 def test_a_second_query_embeds_nothing_again_but_another_cut_does(handlers, file):
