@@ -304,6 +304,16 @@ def test_list_images_needs_a_folder(tmp_path):
         list_images(tmp_path / "file")
 
 
+def test_imagery_that_is_not_read_is_counted_in_one_line(tmp_path, caplog):
+    names = ("a.jpg", "b.jfif", "c.jpe", "d.j2k", "e.HEIC", "f.heic", "g.ecw", "h.tga", "notes.txt")
+    for name in (*names, "a.jgw", "metadata.jsonl"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images(tmp_path)] == ["a.jpg", "b.jfif", "c.jpe", "d.j2k"]
+    (line,) = caplog.messages
+    assert "4 files" in line
+    assert "(2 .heic, 1 .ecw, 1 .tga)" in line
+
+
 def test_formats_that_are_read_and_suffixes_that_are_listed_agree():
     formats = Image.registered_extensions()
     assert {formats[suffix] for suffix in pictures.IMAGE_SUFFIXES} == set(pictures._FORMATS)
