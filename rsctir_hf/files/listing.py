@@ -104,20 +104,25 @@ def lies_inside(path: Path, folder: Path) -> bool:
     return any(there.is_relative_to(each) for each in (home, *blobs))
 
 
+def state_of(file: str | Path) -> tuple[int, int, int] | None:
+    """Return size, time of change and time of the last change of a file's entry, in nanoseconds.
+
+    The latter is there because a copy may be given the times of another file. None: it is gone.
+    """
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def stamp_of(files: Iterable[str | Path]) -> str:
     """Return what changes whenever the content of one of these files may have, at no cost.
 
-    That is size, time of change and time of the last change of each file's entry; the latter
-    is there because a copy may be given the times of another file. Empty where one is gone or has
-    only just changed (``SETTLED_AFTER``).
+    Empty where there is none, or where one is gone or has only just changed (``SETTLED_AFTER``).
     """
-    parts = []
-    for file in sorted(map(str, files)):
-        try:
-            found = os.stat(file)
-        except OSError:
-            return ""
-        if time.time() - max(found.st_mtime, found.st_ctime) < SETTLED_AFTER:
-            return ""
-        parts.append(f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}")
-    return " ".join(parts)
+    states = [state_of(file) for file in sorted(map(str, files))]
+    latest = time.time_ns() - SETTLED_AFTER * 1e9
+    if not all(state and max(state[1:]) <= latest for state in states):
+        return ""
+    return " ".join("-".join(map(str, state)) for state in states if state)

@@ -16,6 +16,11 @@ _ESCAPE = re.compile(rf"\\{_BYTE}")
 _NO_UTF_8 = re.compile("[\udc80-\udcff]")
 
 
+def is_utf_8(path: str) -> bool:
+    """Tell whether a path is text as it is, or needs ``as_text``."""
+    return _NO_UTF_8.search(path) is None
+
+
 def as_text(path: str | Path) -> str:
     """Return a path as text that is valid UTF-8; ``path_of`` is the way back."""
     plain = _AMBIGUOUS.sub(r"\\x5c", str(path))

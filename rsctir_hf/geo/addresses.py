@@ -7,12 +7,11 @@ does, so that an index holds tiles without holding their pixels.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 from PIL import Image
 
 from rsctir_hf.errors import RasterError
+from rsctir_hf.files.listing import state_of
 from rsctir_hf.geo.raster import Raster, TileReader, open_raster
 from rsctir_hf.geo.tiling import Size, Window
 
@@ -20,6 +19,13 @@ _ADDRESS = re.compile(
     r"(?P<path>.+)#window=(?P<window>\d+,\d+,\d+,\d+)&size=(?P<size>\d+,\d+)"
     r"(&bands=(?P<bands>\d+(,\d+)*))?"
 )
+
+_BESIDE = (".aux.xml", ".msk", ".ovr")
+_MOST_KNOWN = 32
+# By path and bands: the raster, and the states that its files had. For all threads.
+_KNOWN: dict[
+    tuple[str, tuple[int, ...] | None], tuple[Raster, list[tuple[int, int, int] | None]]
+] = {}
 
 
 @dataclass(frozen=True)
@@ -63,9 +69,7 @@ def read_tile(tile: TileAddress, *, least_valid: float = 0.0) -> Image.Image:
         RasterError: the raster is gone, damaged, or holds no data here, or in a smaller share of
             the pixels than ``least_valid``.
     """
-    file = Path(tile.path)
-    changed = file.stat().st_mtime_ns if file.exists() else 0
-    with TileReader(_known_raster(tile.path, tile.bands, changed)) as reader:
+    with TileReader(_known_raster(tile.path, tile.bands)) as reader:
         shown = reader.read(tile.window, tile.size)
     if shown.picture is None or shown.valid < least_valid:
         raise RasterError(
@@ -74,10 +78,22 @@ def read_tile(tile: TileAddress, *, least_valid: float = 0.0) -> Image.Image:
     return shown.picture
 
 
-@lru_cache(maxsize=32)
-def _known_raster(path: str, bands: tuple[int, ...] | None, changed: int) -> Raster:
+def _known_raster(path: str, bands: tuple[int, ...] | None) -> Raster:
     """Open a raster once for all its tiles, until it changes: measuring a stretch takes long."""
-    return open_raster(path, bands=bands)
+    raster, states = _KNOWN.get((path, bands), (None, None))
+    if raster is not None and states == _states(raster):
+        return raster
+    opened = open_raster(path, bands=bands)
+    if len(_KNOWN) >= _MOST_KNOWN:
+        _KNOWN.pop(next(iter(_KNOWN)), None)
+    _KNOWN[path, bands] = opened, _states(opened)
+    return opened
+
+
+def _states(raster: Raster) -> list[tuple[int, int, int] | None]:
+    """Return the state of each file of a raster, and of what may come to lie beside it."""
+    files = raster.path, *raster.files
+    return [state_of(file + beside) for file in files for beside in ("", *_BESIDE)]
 
 
 def _joined(numbers: Iterable[int]) -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from rsctir_hf.errors import QueryError, RasterError
 from rsctir_hf.files.bands import choose_bands, palette_of
+from rsctir_hf.files.names import as_text
 from rsctir_hf.files.stretch import STRETCH_PERCENTILES
 from rsctir_hf.geo.gdal import data_files, is_address, opened, require_rasterio
 from rsctir_hf.geo.placement import lonlat, place_of
@@ -62,8 +63,8 @@ class Raster:
 
     @property
     def name(self) -> str:
-        """File name."""
-        return Path(self.path).name
+        """File name, as text (``files.names``)."""
+        return as_text(Path(self.path).name)
 
     def to_lonlat(self, points: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Return longitude and latitude (n, 2) in EPSG:4326 of columns and rows (n, 2).

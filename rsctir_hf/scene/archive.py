@@ -1,6 +1,7 @@
 """An index of a whole folder of rasters: every tile with its place, searched like any gallery."""
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.pipeline import embed_pictures
 from rsctir_hf.embedding.prepare import Skipped
 from rsctir_hf.embedding.provenance import RASTERS
-from rsctir_hf.embedding.records import FilePicture
 from rsctir_hf.embedding.roles import Progress
 from rsctir_hf.embedding.store import EmbeddingStore, iterate_embeddings
 from rsctir_hf.errors import DataLayoutError, QueryError, RasterError
-from rsctir_hf.files.pictures import list_files
+from rsctir_hf.files.listing import list_files, stamp_of
+from rsctir_hf.files.names import as_text
 from rsctir_hf.geo.addresses import TileAddress, read_tile
 from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster, open_raster
 from rsctir_hf.geo.tiling import Window
@@ -56,17 +57,19 @@ class RasterTile:
         id: its address, with the raster's path within the archive.
         address: where it is read.
         metadata: raster, window and bounding box.
+        stamped: the stamp of all files that the raster is read from (``files.listing.stamp_of``).
         least_valid: a tile with a smaller share of pixels that hold data is left out.
     """
 
     id: str
     address: TileAddress
     metadata: Mapping[str, Any]
+    stamped: str
     least_valid: float = LEAST_VALID
 
     def stamp(self) -> str:
-        """Return that of the raster's file."""
-        return FilePicture(self.id, Path(self.address.path)).stamp()
+        """Return that of the raster's files."""
+        return self.stamped
 
     def load(self) -> Image.Image:
         """Read its picture.
@@ -83,6 +86,7 @@ class _Planned:
 
     raster: Raster
     plan: TilePlan
+    stamped: str
 
     def address(self, window: Window) -> TileAddress:
         return self.plan.address_of(self.raster, window)
@@ -106,9 +110,10 @@ class _Planned:
     def record(self, window: Window, root: Path, least_valid: float) -> RasterTile:
         address, box = self.address(window), window_box(self.raster, window)
         inside = Path(address.path).relative_to(root.resolve()).as_posix()
-        name = str(TileAddress(inside, window, address.size, address.bands))
+        name = as_text(str(TileAddress(inside, window, address.size, address.bands)))
         sides = dict(zip(_SIDES, box or [math.nan] * len(_SIDES), strict=True))
-        return RasterTile(name, address, {**self.metadata(window), **sides}, least_valid)
+        about = {**self.metadata(window), **sides}
+        return RasterTile(name, address, about, self.stamped, least_valid)
 
 
 _Part = tuple[_Planned, list[Window], Tensor]  # windows of a raster with their vectors (n, D)
@@ -144,17 +149,20 @@ def index_rasters(
         IndexMismatchError: ``embeddings`` are of another model or other rasters.
         IndexUnavailableError: the server that keeps the index does not answer.
     """
-    skipped: list[Skipped] = []
-    planned: list[_Planned] = []
     laid: dict[str, Any] = {**cutting}
     bands, least_valid = laid.pop("bands", None), laid.pop("least_valid", LEAST_VALID)
-    for file in rasters_of(folder):
+    files, skipped = without_twins(rasters_of(Path(folder).resolve()))
+    planned: list[_Planned] = []
+    for file in files:
         try:
-            raster = open_raster(file.resolve(), bands=bands)
+            raster = open_raster(file, bands=bands)
             plan = plan_tiles(raster, retriever.encoder.config, **laid)
-            planned.append(_Planned(raster, plan))
+            planned.append(_Planned(raster, plan, stamp_of(raster.files)))
         except (RasterError, QueryError) as error:
-            skipped.append(Skipped(str(file), f"{file}: {error}"))
+            skipped.append(Skipped(as_text(file), f"{as_text(file)}: {error}"))
+    shown_by = shown_twice([one.raster for one in planned])
+    planned = [one for one in planned if one.raster.path not in shown_by]
+    skipped += [Skipped(as_text(path), f"{as_text(path)}: {why}") for path, why in shown_by.items()]
     run = _TilingRun(retriever.encoder, planned, skipped, least_valid, batch_size, progress)
     indexed: dict[str, int] = defaultdict(int)
     parts = run.at_once() if embeddings is None else run.kept(Path(folder), Path(embeddings))
@@ -195,6 +203,53 @@ def rasters_of(folder: str | Path) -> list[Path]:
     return files
 
 
+def without_twins(files: Sequence[Path]) -> tuple[list[Path], list[Skipped]]:
+    """Return files without further names of them (links, hard links), and what was left out."""
+    kept: dict[tuple[int, int], Path] = {}
+    skipped = []
+    for file in sorted(files, key=lambda file: (file.is_symlink(), file)):
+        try:
+            found = file.stat()
+        except OSError as error:
+            skipped.append(Skipped(as_text(file), f"{as_text(file)}: {error.strerror}."))
+            continue
+        first = kept.setdefault((found.st_dev, found.st_ino), file)
+        if first != file:
+            why = f"{as_text(file)} is another name of {as_text(first)}, which is indexed."
+            skipped.append(Skipped(as_text(file), why))
+    return sorted(kept.values()), skipped
+
+
+def shown_twice(rasters: Sequence[Raster]) -> dict[str, str]:
+    """Return the paths of rasters whose pixels others show, each with what is done about it.
+
+    A VRT that puts single bands together to a colour picture is taken and the bands are left out.
+    Any other is left out where all that it shows is indexed: one of a part of a raster, or in
+    another projection, would hide the rest of it or the pixels as they are (our reading).
+    """
+    of_file = {os.path.realpath(raster.path): raster for raster in rasters}
+    left_out: dict[str, str] = {}
+    for raster in rasters:
+        behind = [of_file[file] for file in raster.files if file in of_file]
+        sources = [source for source in behind if source.path != raster.path]
+        if raster.driver != "VRT" or not sources:
+            continue
+        if len(raster.bands) > max(len(source.bands) for source in sources):
+            why = f"is a band of {raster.name}, which is indexed instead."
+            left_out |= {source.path: why for source in sources}
+        elif all(_lies_beside(file, behind) for file in raster.files):
+            names = ", ".join(source.name for source in sources[:3])
+            more = f" and {len(sources) - 3} more" if len(sources) > 3 else ""
+            left_out[raster.path] = f"shows {names}{more}, indexed instead."
+    return left_out
+
+
+def _lies_beside(file: str, rasters: Sequence[Raster]) -> bool:
+    """Tell whether a file is one of some rasters or a side-car of one."""
+    stems = (os.path.splitext(os.path.realpath(raster.path))[0] for raster in rasters)
+    return any(file.startswith(f"{stem}.") for stem in stems)
+
+
 @dataclass(frozen=True)
 class _TilingRun:
     """One pass over planned rasters; what is left out is noted in ``skipped``."""
@@ -217,7 +272,8 @@ class _TilingRun:
             except RasterError as error:
                 self.skipped.append(Skipped(one.raster.path, str(error)))
                 continue
-            self._note_left_out(one, len(one.plan.windows) - len(passing.windows))
+            why = passing.skipped[0].reason if passing.skipped else "too little data."
+            self._note_left_out(one, len(one.plan.windows) - len(passing.windows), why)
             if passing.windows:
                 yield one, passing.windows, vectors
 
@@ -228,7 +284,7 @@ class _TilingRun:
             for one in self.planned
             for window in one.plan.windows
         ]
-        store = EmbeddingStore(embeddings, self.encoder.made_by, root=str(root.resolve()))
+        store = EmbeddingStore(embeddings, self.encoder.made_by, root=as_text(root.resolve()))
         report = embed_pictures(
             self.encoder,
             [record for _, _, record in tiles],
@@ -247,7 +303,7 @@ class _TilingRun:
             path = one.raster.path
             self._note_left_out(one, len(one.plan.windows) - found[path], why.get(path, ""))
 
-    def _note_left_out(self, one: _Planned, count: int, why: str = "too little data.") -> None:
+    def _note_left_out(self, one: _Planned, count: int, why: str) -> None:
         if count:
             whole = f"{one.raster.name}: {count} of {len(one.plan.windows)} tiles left out, {why}"
             self.skipped.append(Skipped(one.raster.path, whole))

@@ -8,7 +8,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from rsctir_hf.errors import QueryError
+from rsctir_hf.errors import QueryError, RasterError
+from rsctir_hf.files.pictures import MIN_SIDE
 from rsctir_hf.geo.addresses import TileAddress
 from rsctir_hf.geo.geojson import Box, Point, bounding_box
 from rsctir_hf.geo.raster import Raster
@@ -99,6 +100,7 @@ def plan_tiles(
 
     Raises:
         QueryError: options that make no sense.
+        RasterError: the raster is too small to be a picture.
     """
     check_gsd(gsd)
     if tile < _LEAST_TILE:
@@ -115,13 +117,20 @@ def plan_tiles(
         side = round(tile * working / own[0]), round(tile * working / own[1])
         if working > learned:
             warning = f"{warning or ''} {_enlarged(tile * working, tile * learned)}".strip()
-    return TilePlan(
+    plan = TilePlan(
         windows=tuple(tile_windows(raster.size, side, overlap=overlap)),
         side=side,
         tile=tile,
         gsd=working,
         warnings=(*raster.notes, *([warning] if warning else [])),
     )
+    shown = plan.size_of(plan.windows[0])  # all windows have one size
+    if min(shown) < MIN_SIDE:
+        raise RasterError(
+            f"{raster.name} has {raster.size[0]} x {raster.size[1]} pixels, which is a picture of "
+            f"{shown[0]} x {shown[1]}. Expected at least {MIN_SIDE} pixels a side."
+        )
+    return plan
 
 
 def _enlarged(ground: float, learned: float) -> str:

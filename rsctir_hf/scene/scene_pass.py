@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rsctir_hf.embedding.encode import default_batch_size
 from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.embedding.prepare import Skipped
 from rsctir_hf.embedding.read_ahead import read_ahead
 from rsctir_hf.embedding.roles import Progress
 from rsctir_hf.geo.raster import Raster, Tile, TileReader
@@ -26,10 +27,12 @@ class ScenePass:
 
     Attributes:
         windows: those that were embedded.
+        skipped: those with data that could not be embedded, and why.
     """
 
     def __init__(self, plan: TilePlan, least_valid: float, progress: Progress | None) -> None:
         self.windows: list[Window] = []
+        self.skipped: list[Skipped] = []
         self._plan, self._least, self._progress = plan, least_valid, progress
         self._tried: list[int] = []  # places in the plan of the windows that hold data
 
@@ -43,6 +46,7 @@ class ScenePass:
             self.windows += [self._plan.windows[self._tried[at]] for at in batch.kept]
             parts += [batch.vectors] if batch.kept else []
             embedded += len(batch.kept) + len(batch.skipped)
+            self.skipped += batch.skipped
             self._tell(self._tried[embedded - 1] + 1)
         self._tell(len(self._plan.windows))
         return torch.cat(parts) if parts else torch.zeros(0, 0)

@@ -81,10 +81,12 @@ class SceneIndex:
         done = ScenePass(plan, least_valid, progress)
         vectors = done.run(retriever.encoder, scene, batch_size)
         if not done.windows:
-            raise RasterError(
-                f"{scene.name} holds nothing to search: none of its {len(plan.windows)} windows "
-                f"has data in {least_valid:.0%} of its pixels. Check its nodata value or mask."
+            no_data = (
+                f"none of its {len(plan.windows)} windows has data in {least_valid:.0%} of its "
+                "pixels. Check its nodata value or mask."
             )
+            why = done.skipped[0].reason if done.skipped else no_data
+            raise RasterError(f"{scene.name} holds nothing to search: {why}")
         return cls(retriever, scene, plan=plan, windows=done.windows, vectors=vectors)
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import rasterio
 from rsctir_hf.embedding.dataset_rows import load_embeddings
 from rsctir_hf.errors import DataLayoutError, RasterError
 from rsctir_hf.files import listing
-from rsctir_hf.geo.addresses import read_tile_address
+from rsctir_hf.geo.addresses import TileAddress, read_tile, read_tile_address
+from rsctir_hf.geo.tiling import Window
 from rsctir_hf.scene import archive, index_rasters
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.vector_index.contract import BoundingBox, SearchFilter
@@ -138,6 +140,182 @@ def test_a_raster_that_is_a_link_out_of_the_folder_is_passed_over(
         str(folder / "north" / "far.tif")
     }
     assert "1 links" in caplog.text
+
+
+def vrt(path, size, *bands):
+    """A VRT over the first band of files beside it, a band each, or over all bands of one file."""
+    entries = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{number}"><SimpleSource><SourceFilename '
+        f'relativeToVRT="1">{file}</SourceFilename><SourceBand>{source}</SourceBand>'
+        "</SimpleSource></VRTRasterBand>"
+        for number, (file, source) in enumerate(bands, start=1)
+    )
+    path.write_text(
+        f'<VRTDataset rasterXSize="{size[0]}" rasterYSize="{size[1]}">{entries}</VRTDataset>'
+    )
+    return path
+
+
+def of_one_file(file):
+    return [(file, band) for band in (1, 2, 3)]
+
+
+def overviews(file):
+    with rasterio.Env(TIFF_USE_OVR="YES"), rasterio.open(file, "r+") as target:
+        target.build_overviews([2])
+    with rasterio.open(f"{file}.ovr", "r+") as target:
+        target.write(fields(3, 2, seed=8)[:, ::2, ::2])
+
+
+def mask(file):
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(file, "r+") as target:
+        target.write_mask(np.pad(np.full((64, 64), 255, np.uint8), ((0, 0), (32, 0))))
+
+
+def nodata(file):
+    bands = "".join(
+        f'<PAMRasterBand band="{number}"><NoDataValue>9</NoDataValue></PAMRasterBand>'
+        for number in (1, 2, 3)
+    )
+    Path(f"{file}.aux.xml").write_text(f"<PAMDataset>{bands}</PAMDataset>")
+
+
+def other_pixels(file):
+    write(file, fields(3, 2, seed=7))
+
+
+CHANGES = {
+    "the file": ("a.tif", other_pixels),
+    "a mask": ("a.tif", mask),
+    "nodata": ("a.tif", nodata),
+    "overviews": ("a.tif", overviews),
+    "behind a VRT": ("far.vrt", other_pixels),
+    "behind a VRT of a VRT": ("farther.vrt", other_pixels),
+}
+
+
+@pytest.mark.parametrize(("shown", "change"), CHANGES.values(), ids=CHANGES)
+def test_what_changed_behind_a_raster_is_embedded_anew(
+    retriever, tmp_path, monkeypatch, shown, change
+):
+    monkeypatch.setattr(listing, "SETTLED_AFTER", -1)
+    folder, away = tmp_path / "rasters", tmp_path / "away"
+    folder.mkdir()
+    away.mkdir()
+    pixels = fields(3, 2)
+    pixels[:, :32, :32] = 9
+    file = write((folder if shown == "a.tif" else away) / "a.tif", pixels)
+    vrt(folder / "far.vrt", (96, 64), *of_one_file("../away/a.tif"))
+    vrt(folder / "farther.vrt", (96, 64), *of_one_file("far.vrt"))
+    for other in {"far.vrt", "farther.vrt"} - {shown}:
+        (folder / other).rename(away / other)
+    if shown == "farther.vrt":
+        text = (folder / shown).read_text()
+        (folder / shown).write_text(text.replace("far.vrt", "../away/far.vrt"))
+    cut = {**CUT, "least_valid": 0.9}
+    if change is overviews:  # only what is shown smaller is read from them
+        monkeypatch.setattr(retriever.encoder.config, "training_gsd", [0.6, 0.6], raising=False)
+    vectors = []
+    for embeddings in (tmp_path / "kept", tmp_path / "kept", None):
+        archived = Retriever(retriever.encoder)
+        index_rasters(archived, folder, embeddings=embeddings, **cut)
+        vectors.append(archived.engine.vectors_of(archived.engine.ids()))
+        if len(vectors) == 1:
+            change(file)
+    assert vectors[1].shape == vectors[2].shape
+    assert np.allclose(vectors[1], vectors[2], atol=1e-5)
+    assert vectors[0].shape != vectors[1].shape or not np.allclose(vectors[0], vectors[1])
+
+
+def test_a_tile_is_stretched_as_its_raster_is_now(tmp_path):
+    """A gap that a mask or a nodata value tells of no longer counts in the stretch."""
+    values = fields(3, 2).astype(np.uint16) * 10
+    values[:, :32, :32] = 60_000
+    file = write(tmp_path / "a.tif", values)
+    shown = vrt(tmp_path / "b.vrt", (96, 64), *of_one_file("a.tif"))
+    shown.write_text(shown.read_text().replace("Byte", "UInt16"))
+    before = {}
+    for path in (file, shown):
+        before[path] = np.asarray(read_tile(TileAddress(str(path), Window(32, 0, 32, 32), (8, 8))))
+    mask(file)
+    values[:, :32, :32] = 700
+    for path in (file, shown):
+        if path == shown:
+            write(file, values)
+        now = np.asarray(read_tile(TileAddress(str(path), Window(32, 0, 32, 32), (8, 8))))
+        assert now.max() > before[path].max() + 50
+
+
+def test_further_names_of_a_raster_are_passed_over(retriever, folder, tmp_path):
+    (folder / "a_link.tif").symlink_to("south.tif")
+    os.link(folder / "south.tif", folder / "z_hard_link.tif")
+    report = index_rasters(retriever, folder, embeddings=tmp_path / "kept", **CUT)
+    assert (report.rasters, report.tiles) == (2, 14)
+    said = [skip.reason for skip in report.skipped if "another name of" in skip.reason]
+    assert len(said) == 2
+    assert all(f"{folder / 'south.tif'}, which is indexed" in reason for reason in said)
+
+
+def test_of_a_vrt_beside_its_source_the_source_is_indexed(retriever, folder):
+    vrt(folder / "all.vrt", (96, 64), *of_one_file("south.tif"))
+    vrt(folder / "outer.vrt", (96, 64), *of_one_file("all.vrt"))
+    report = index_rasters(retriever, folder, **CUT)
+    assert {item.metadata["raster"] for item in retriever.items} == {"south.tif", "far.tif"}
+    assert sum("indexed instead" in skip.reason for skip in report.skipped) == 2
+
+
+def test_a_vrt_of_what_lies_elsewhere_too_is_indexed(retriever, folder, tmp_path):
+    write(tmp_path / "elsewhere.tif", fields(3, 2, seed=3))
+    vrt(folder / "mix.vrt", (96, 64), ("south.tif", 1), ("south.tif", 2), ("../elsewhere.tif", 1))
+    index_rasters(retriever, folder, **CUT)
+    assert {item.metadata["raster"] for item in retriever.items} >= {"south.tif", "mix.vrt"}
+
+
+def test_of_single_bands_and_the_vrt_that_joins_them_the_vrt_is_indexed(retriever, tmp_path):
+    for number, band in enumerate(fields(3, 2)):
+        write(tmp_path / f"B{number}.tif", band[None])
+    vrt(tmp_path / "colour.vrt", (96, 64), *((f"B{number}.tif", 1) for number in range(3)))
+    report = index_rasters(retriever, tmp_path, **CUT)
+    assert (report.rasters, report.tiles) == (1, 6)
+    assert {item.metadata["raster"] for item in retriever.items} == {"colour.vrt"}
+    assert sum("is a band of colour.vrt" in skip.reason for skip in report.skipped) == 3
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_names_that_are_no_utf_8(retriever, folder, tmp_path, kept):
+    latin_1 = os.fsdecode(b"caf\xe9")
+    (folder / "south.tif").rename(folder / f"{latin_1}.tif")
+    (folder / "north").rename(folder / latin_1)
+    vrt(folder / latin_1 / "beside.vrt", (128, 64), *of_one_file("far.tif"))
+    kept_in = tmp_path / latin_1 if kept else None
+    report = index_rasters(retriever, folder, embeddings=kept_in, **CUT)
+    assert report.tiles == 14
+    retriever.save(tmp_path / "index")
+    found = Retriever(retriever.encoder, index=open_index(tmp_path / "index"))
+    hits = found.search("a river", top_k=30)
+    assert {hit.path.encode().decode().partition("#")[0] for hit in hits} >= {
+        rf"{folder}/caf\xe9.tif",
+        rf"{folder}/caf\xe9/far.tif",
+    }
+    assert {"caf\\xe9.tif"} < {hit.metadata["raster"] for hit in hits}
+    assert all(found._gallery.read(hit.item).size == (FIELD, FIELD) for hit in hits)
+
+
+def test_the_mask_beside_a_raster_with_such_a_name_counts(retriever, tmp_path):
+    plain = write(tmp_path / "plain.tif", fields(3, 2))
+    mask(plain)
+    odd = tmp_path / os.fsdecode(b"caf\xe9.tif")
+    plain.rename(odd)
+    os.rename(f"{plain}.msk", f"{odd}.msk")
+    assert index_rasters(retriever, tmp_path, **CUT).tiles == 4
+
+
+def test_a_raster_of_one_row_is_refused_for_that(retriever, folder):
+    write(folder / "row.tif", np.full((3, 1, 500), 7, np.uint8), crs=None)
+    report = index_rasters(retriever, folder, **CUT)
+    (said,) = (skip.reason for skip in report.skipped if "row.tif" in skip.path)
+    assert "500 x 1 pixels" in said
+    assert "at least 4 pixels a side" in said
 
 
 def test_a_folder_without_rasters_is_refused(retriever, tmp_path):
