@@ -42,7 +42,7 @@ from rsctir_hf.embedding.tower import Tower
 from rsctir_hf.errors import ModelLoadError, UnsupportedError
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.loading.checks import check_device, load_part, load_weights, weights_fingerprint
-from rsctir_hf.loading.hub_files import find_model_files
+from rsctir_hf.loading.hub_files import find_model_files, from_any_folder
 from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
 from rsctir_hf.regions.sanitize import label_names
 from rsctir_hf.vector_index.shards import Precision
@@ -160,12 +160,13 @@ class Encoder:
         settings = self.processor.image_processor.to_dict()
         kept = {name: value for name, value in settings.items() if name not in _NOT_PIXELS}
         described = json.dumps(kept, sort_keys=True, default=str)
+        detector = self.region_source.detector
         return Provenance(
-            model_id=self.id,
+            model_id=from_any_folder(self.id),
             model_revision=self.revision,
             fingerprint=weights_fingerprint(self.model),
             regions=self.region_source.name,
-            detector=self.region_source.detector,
+            detector=detector and replace(detector, source=from_any_folder(detector.source)),
             preprocessing=hashlib.blake2b(described.encode(), digest_size=8).hexdigest(),
             symmetries=symmetries,
             dtype=dtype,

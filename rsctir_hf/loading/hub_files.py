@@ -5,6 +5,7 @@ is a folder like any other, of one commit, whole and without pickles; what can g
 is said here in one sentence and a remedy.
 """
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,11 @@ def find_model_files(
         files = ModelFiles(name, Path(folder), Path(folder).name)
     check_model_files(files, what=what, processor=processor)
     return files
+
+
+def from_any_folder(name: str) -> str:
+    """Return how a model is named wherever the process runs: folders by their whole path."""
+    return os.path.abspath(name) if name and os.path.isdir(name) else name
 
 
 def could_be_hub_id(name: str) -> bool:

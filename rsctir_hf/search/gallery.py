@@ -19,7 +19,7 @@ from rsctir_hf.search.hits import Item
 from rsctir_hf.vector_index.contract import BoundingBox, Entry, Metadata, SearchFilter, VectorIndex
 
 # What the gallery itself notes among the metadata of an entry, and about the index as a whole.
-_PATH, _CAPTION = "path", "caption"
+_PATH, _CAPTION = OWN_FIELDS = ("path", "caption")
 _ROOT = "root"
 
 

@@ -25,7 +25,7 @@ from rsctir_hf.embedding.prepare import Skipped
 from rsctir_hf.embedding.provenance import check_same_model, own_regions, read_provenance
 from rsctir_hf.embedding.records import picture_sources
 from rsctir_hf.embedding.roles import BatchOptions, PictureSource
-from rsctir_hf.errors import QueryError
+from rsctir_hf.errors import ModelLoadError, QueryError
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.regions.contribution import Contributions, region_contributions
 from rsctir_hf.regions.proposer import Regions
@@ -131,7 +131,15 @@ class Retriever:
             options.setdefault("revision", made_by.model_revision)
         if "regions" not in options:
             options["regions"] = own_regions(made_by, index.place)
-        encoder = Encoder.from_pretrained(model or made_by.model_id, **options)
+        try:
+            encoder = Encoder.from_pretrained(model or made_by.model_id, **options)
+        except ModelLoadError as error:
+            if model is not None:
+                raise
+            raise ModelLoadError(
+                f"{error} The index in {index.place} was made with this model; if it lies "
+                "elsewhere now, name its folder: --model (model= in Python)."
+            ) from error
         return cls(encoder, bank=bank, index=index, images=images)
 
     @property

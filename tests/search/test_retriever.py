@@ -17,6 +17,7 @@ from rsctir_hf.errors import (
     DataLayoutError,
     ImageReadError,
     IndexMismatchError,
+    ModelLoadError,
     QueryError,
     RsctirError,
     UnsupportedError,
@@ -407,3 +408,21 @@ def test_an_index_that_names_no_text_for_a_picture_is_refused(retriever, tmp_pat
     with pytest.raises(IndexMismatchError, match=f"damaged: .*{field}"):
         spoilt = Retriever(retriever.encoder, index=open_index(tmp_path / "index"))
         spoilt.search("a river")
+
+
+def test_an_index_finds_its_model_from_any_folder_and_says_where_it_was(
+    clip_folder, picture_folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(clip_folder.parent)
+    retriever = Retriever.from_pretrained(clip_folder.name, bank=["a"])
+    retriever.index(picture_folder)
+    retriever.save(tmp_path / "made")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made").rename(tmp_path / "moved")
+    assert len(Retriever.load("moved", bank=["a"])) == len(retriever)
+    away = clip_folder.rename(tmp_path / "away")
+    with pytest.raises(ModelLoadError, match=f"'{clip_folder}'.*--model") as gone:
+        Retriever.load("moved", bank=["a"])
+    assert "The index in moved was made with this model" in str(gone.value)
+    assert len(Retriever.load("moved", bank=["a"], model="away")) == len(retriever)
+    away.rename(clip_folder)
