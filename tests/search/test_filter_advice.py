@@ -54,20 +54,12 @@ def test_an_index_without_metadata_says_so():
 
 
 def test_the_command_says_it(rsctir, clip_folder, picture_folder, tmp_path):
-    (tmp_path / "bank.txt").write_text("a river\n")
+    bank = tmp_path / "bank.txt"
+    bank.write_text("a river\n")
     (picture_folder / "metadata.csv").write_text("file_name,class\nred.png,Harbor\n")
     target = tmp_path / "i"
     rsctir("index", "--model", clip_folder, "--images", picture_folder, "--output", target)
-    search = (
-        "search",
-        "--index",
-        target,
-        "--text",
-        "a",
-        "--bank",
-        tmp_path / "bank.txt",
-        "--where",
-    )
+    search = ("search", "--index", target, "--text", "a", "--bank", bank, "--where")
     code, out, err = rsctir(*search, "class=harbor")
     assert (code, out) == (0, "") and "Is Harbor meant?" in err
     assert rsctir(*search, "class=Harbor")[1].strip().endswith("red.png")
