@@ -15,6 +15,7 @@ from PIL import Image
 
 from drawn_scenes import draw_scene
 from rsctir_hf.geo.map_output import write_geotiff
+from rsctir_hf.geo.placement import Place
 
 CELL = 256  # pixels a side of a picture
 GSD = 0.3  # metres a pixel, as in UCM
@@ -113,5 +114,5 @@ def repeated_mosaic(path: Path, files: Sequence[Path], *, side: int, seed: int) 
 def _written(path: Path, canvas: NDArray[np.uint8], things: Sequence[Thing]) -> Mosaic:
     height, width, _ = canvas.shape
     transform = (GSD, 0.0, ORIGIN[0], 0.0, -GSD, ORIGIN[1])
-    write_geotiff(path, np.moveaxis(canvas, 2, 0), transform=transform, crs=CRS, nodata=0)
+    write_geotiff(path, np.moveaxis(canvas, 2, 0), place=Place(transform, CRS), nodata=0)
     return Mosaic(path, (width, height), tuple(things))

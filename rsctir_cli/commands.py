@@ -121,6 +121,14 @@ class WithTiles:
     bands: Annotated[
         str | None, tile_option(help="One or three bands from 1, red first, such as 4,3,2.")
     ] = None
+    nodata: Annotated[
+        str | None,
+        tile_option(help="Value of pixels without data; 'none': all are data. Default: found out."),
+    ] = None
+    crs: Annotated[
+        str | None,
+        tile_option(help="Reference system, such as EPSG:32632. Default: the raster's own word."),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +274,12 @@ class Caption(WithModel):
 class Scene(WithModel, WithTiles):
     """Search a georeferenced raster; the hits become a GeoJSON file for any GIS."""
 
-    raster: Annotated[Path, typer.Option(help="GeoTIFF or another raster that GDAL reads.")]
+    raster: Annotated[
+        str,
+        typer.Option(
+            help="GeoTIFF or another raster that GDAL reads: a file, https://, s3://, zip://, ..."
+        ),
+    ]
     output: Annotated[Path, typer.Option(help="GeoJSON file of the hits.")]
     text: Words = None
     image: Picture = None

@@ -1,17 +1,17 @@
 """``rsctir index``: a gallery of pictures, or of the tiles of rasters, to be searched."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rsctir_cli.commands import Index
 from rsctir_hf.cli.output import Bar, describe_skipped, list_skipped, print_result
+from rsctir_hf.cli.scene import reading_options
 from rsctir_hf.cli.sources import load_options, picture_folder
 from rsctir_hf.embedding.records import picture_sources
 from rsctir_hf.embedding.store import start_rebuild
 from rsctir_hf.errors import DataLayoutError, QueryError
-from rsctir_hf.geo.raster import read_bands
 from rsctir_hf.scene import index_rasters
 from rsctir_hf.search.annotations import read_annotations
 from rsctir_hf.search.retriever import Retriever
@@ -32,7 +32,7 @@ def index(asked: Index) -> None:
             "--rebuild is about a folder, and a server keeps this index. Make a new one beside it: "
             "name another table or collection in the URI of --engine."
         )
-    bands = read_bands(asked.bands)
+    reading = reading_options(asked)
     retriever = Retriever.from_pretrained(asked.model, engine=asked.engine, **load_options(asked))
     embeddings = asked.embeddings or asked.output  # where each vector is kept once
     if asked.rebuild and embeddings is not None:
@@ -40,7 +40,7 @@ def index(asked: Index) -> None:
     if asked.images is not None:
         done, result = index_pictures(retriever, asked.images, embeddings)
     else:
-        done, result = index_tiles(retriever, asked, embeddings=embeddings, bands=bands)
+        done, result = index_tiles(retriever, asked, embeddings=embeddings, reading=reading)
     if RECALL_AT < len(retriever) <= MEASURED_UP_TO:
         measure_recall(retriever.engine, top_k=RECALL_AT)
     if asked.output is not None:
@@ -76,7 +76,7 @@ def index_pictures(
 
 
 def index_tiles(
-    retriever: Retriever, asked: Index, *, embeddings: Path | None, bands: Sequence[int] | None
+    retriever: Retriever, asked: Index, *, embeddings: Path | None, reading: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """Index the tiles of a folder of rasters, and return what was done, as for pictures."""
     with Bar("indexing", unit=" tiles") as bar:
@@ -87,8 +87,8 @@ def index_tiles(
             tile=asked.tile,
             overlap=asked.overlap,
             gsd=asked.gsd,
-            bands=bands,
             progress=bar.show,
+            **reading,
         )
     list_skipped(report.skipped)
     for warning in report.warnings:

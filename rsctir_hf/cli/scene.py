@@ -4,23 +4,26 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from rsctir_cli.commands import Scene
+from rsctir_cli.commands import Scene, WithTiles
 from rsctir_hf.cli.output import DOUBTS, Bar, json_text
 from rsctir_hf.cli.sources import load_options, query_hint
 from rsctir_hf.errors import QueryError, StorageError
-from rsctir_hf.geo.raster import read_bands
+from rsctir_hf.files.bands import in_words
+from rsctir_hf.geo.placement import read_crs
+from rsctir_hf.geo.raster import read_bands, read_nodata
 from rsctir_hf.sample import read_caption_bank
-from rsctir_hf.scene import SceneAnswer, search_scene
+from rsctir_hf.scene import SceneAnswer, SceneHit, search_scene
 from rsctir_hf.search.retriever import Retriever
 
 
 def scene(asked: Scene) -> None:
     """Search a raster and write the hits, and the heat map if one is asked for."""
     hint = query_hint(asked.text, asked.image)
-    read = [asked.raster, *([asked.image] if asked.image else [])]
+    read = [Path(asked.raster), *([asked.image] if asked.image else [])]
     check_written(asked.output, asked.heatmap, read=read)
-    bands = read_bands(asked.bands)
+    reading = reading_options(asked)
     retriever = Retriever.from_pretrained(
         asked.model, bank=read_caption_bank(asked.bank), **load_options(asked)
     )
@@ -35,13 +38,25 @@ def scene(asked: Scene) -> None:
             tile=asked.tile,
             overlap=asked.overlap,
             gsd=asked.gsd,
-            bands=bands,
             progress=bar.show,
+            **reading,
         )
     answer.write_geojson(asked.output)
     if asked.heatmap is not None:
         answer.write_heat_map(asked.heatmap)
     print_answer(answer, asked.output, hint=hint, as_json=asked.as_json)
+
+
+def reading_options(asked: WithTiles) -> dict[str, Any]:
+    """Return how the rasters of a command are to be read, before any work.
+
+    Raises:
+        QueryError: no bands, no nodata value or no reference system.
+    """
+    if asked.crs is not None:
+        read_crs(asked.crs)
+    nodata = read_nodata(asked.nodata)
+    return {"bands": read_bands(asked.bands), "nodata": nodata, "crs": asked.crs}
 
 
 def check_written(output: Path, heatmap: Path | None, *, read: Sequence[Path]) -> None:
@@ -83,7 +98,17 @@ def print_answer(answer: SceneAnswer, output: Path, *, hint: str | None, as_json
         print(json_text(answer.to_geojson()))
         return
     for hit in answer.hits:
-        lon_lat = "" if hit.centre is None else f"{hit.centre[0]:.6f} {hit.centre[1]:.6f}  "
-        print(f"{hit.rank:>3}  {hit.score:+.3f}  {lon_lat}pixels {hit.window.box}")
+        print(f"{hit.rank:>3}  {hit.score:+.3f}  {place_in_words(hit)}pixels {hit.window.box}")
     skipped = f", {answer.skipped} without data left out" if answer.skipped else ""
-    print(f"{len(answer.hits)} hits in {output}; {len(answer.windows)} tiles searched{skipped}.")
+    searched = f"{len(answer.windows)} tiles searched{skipped}"
+    print(f"{len(answer.hits)} hits in {output}; {searched}. {in_words(answer.raster.bands)}.")
+
+
+def place_in_words(hit: SceneHit) -> str:
+    """Write the middle of a hit in degrees, else in the raster's own coordinates, if any."""
+    if hit.centre is not None:
+        return f"{hit.centre[0]:.6f} {hit.centre[1]:.6f}  "
+    if hit.map_corners is None:
+        return ""
+    x, y = (sum(axis) / len(axis) for axis in zip(*hit.map_corners, strict=True))
+    return f"x {x:.10g} y {y:.10g}  "

@@ -17,7 +17,7 @@ from rsctir_hf.vector_index.shards import Precision
 
 #: What the record of an index of rasters holds besides: those of these options that cut them.
 RASTERS = "rasters"
-CUT_BY = ("tile", "overlap", "gsd", "bands")
+CUT_BY = ("tile", "overlap", "gsd", "bands", "nodata", "crs")
 
 
 @dataclass(frozen=True)

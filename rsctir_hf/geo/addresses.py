@@ -1,4 +1,4 @@
-"""The address of a tile: a raster's path and, after a ``#``, which window, how large, which bands.
+"""The address of a tile: a raster's path or address and, after a ``#``, what is read of it.
 
 ``/data/town.tif#window=672,336,224,224&size=224,224&bands=4,3,2`` can stand where a picture's path
 does, so that an index holds tiles without holding their pixels.
@@ -12,20 +12,20 @@ from PIL import Image
 
 from rsctir_hf.errors import RasterError
 from rsctir_hf.files.listing import state_of
-from rsctir_hf.geo.raster import Raster, TileReader, open_raster
+from rsctir_hf.geo.raster import Raster, TileReader, open_raster, read_nodata
 from rsctir_hf.geo.tiling import Size, Window
 
 _ADDRESS = re.compile(
     r"(?P<path>.+)#window=(?P<window>\d+,\d+,\d+,\d+)&size=(?P<size>\d+,\d+)"
-    r"(&bands=(?P<bands>\d+(,\d+)*))?"
+    r"(&bands=(?P<bands>\d+(,\d+)*))?(&nodata=(?P<nodata>[-+.\w]+))?",
+    re.DOTALL,  # a name may hold line breaks
 )
 
 _BESIDE = (".aux.xml", ".msk", ".ovr")
 _MOST_KNOWN = 32
-# By path and bands: the raster, and the states that its files had. For all threads.
-_KNOWN: dict[
-    tuple[str, tuple[int, ...] | None], tuple[Raster, list[tuple[int, int, int] | None]]
-] = {}
+_Asked = tuple[str, tuple[int, ...] | None, float | str | None]
+# By path, bands and nodata: the raster, and the states that its files had. For all threads.
+_KNOWN: dict[_Asked, tuple[Raster, list[tuple[int, int, int] | None]]] = {}
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,21 @@ class TileAddress:
         window: in pixels of the raster.
         size: width and height of the tile's picture.
         bands: see ``geo.raster.open_raster``; None for the default.
+        nodata: likewise.
     """
 
     path: str
     window: Window
     size: Size
     bands: tuple[int, ...] | None = None
+    nodata: float | str | None = None
 
     def __str__(self) -> str:
         window = self.window
         place = _joined((window.col, window.row, window.width, window.height))
         bands = f"&bands={_joined(self.bands)}" if self.bands else ""
-        return f"{self.path}#window={place}&size={_joined(self.size)}{bands}"
+        nodata = "" if self.nodata is None else f"&nodata={self.nodata}"
+        return f"{self.path}#window={place}&size={_joined(self.size)}{bands}{nodata}"
 
 
 def read_tile_address(text: str) -> TileAddress | None:
@@ -58,7 +61,8 @@ def read_tile_address(text: str) -> TileAddress | None:
         return None
     width, height = _split(found["size"])
     bands = tuple(_split(found["bands"])) if found["bands"] else None
-    return TileAddress(found["path"], Window(*_split(found["window"])), (width, height), bands)
+    window, nodata = Window(*_split(found["window"])), read_nodata(found["nodata"])
+    return TileAddress(found["path"], window, (width, height), bands, nodata)
 
 
 def read_tile(tile: TileAddress, *, least_valid: float = 0.0) -> Image.Image:
@@ -69,7 +73,7 @@ def read_tile(tile: TileAddress, *, least_valid: float = 0.0) -> Image.Image:
         RasterError: the raster is gone, damaged, or holds no data here, or in a smaller share of
             the pixels than ``least_valid``.
     """
-    with TileReader(_known_raster(tile.path, tile.bands)) as reader:
+    with TileReader(_known_raster(tile.path, tile.bands, tile.nodata)) as reader:
         shown = reader.read(tile.window, tile.size)
     if shown.picture is None or shown.valid < least_valid:
         raise RasterError(
@@ -78,15 +82,15 @@ def read_tile(tile: TileAddress, *, least_valid: float = 0.0) -> Image.Image:
     return shown.picture
 
 
-def _known_raster(path: str, bands: tuple[int, ...] | None) -> Raster:
+def _known_raster(path: str, bands: tuple[int, ...] | None, nodata: float | str | None) -> Raster:
     """Open a raster once for all its tiles, until it changes: measuring a stretch takes long."""
-    raster, states = _KNOWN.get((path, bands), (None, None))
+    raster, states = _KNOWN.get((path, bands, nodata), (None, None))
     if raster is not None and states == _states(raster):
         return raster
-    opened = open_raster(path, bands=bands)
+    opened = open_raster(path, bands=bands, nodata=nodata)
     if len(_KNOWN) >= _MOST_KNOWN:
         _KNOWN.pop(next(iter(_KNOWN)), None)
-    _KNOWN[path, bands] = opened, _states(opened)
+    _KNOWN[path, bands, nodata] = opened, _states(opened)
     return opened
 
 

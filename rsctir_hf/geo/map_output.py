@@ -1,6 +1,7 @@
 """What is drawn over a raster, as a picture for a map or as a GeoTIFF."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,13 @@ from PIL import Image
 
 from rsctir_hf.files.atomic import replacing
 from rsctir_hf.geo.gdal import require_rasterio
-from rsctir_hf.geo.placement import DEGREES
+from rsctir_hf.geo.geojson import Box, bounding_box
+from rsctir_hf.geo.placement import DEGREES, Place
 from rsctir_hf.geo.raster import Raster
-from rsctir_hf.geo.tiling import Size, Transform, Window
+from rsctir_hf.geo.tiling import Size, Window
 
 
-def overview_in_degrees(
-    raster: Raster, picture: Image.Image
-) -> tuple[Image.Image, tuple[float, float, float, float]] | None:
+def overview_in_degrees(raster: Raster, picture: Image.Image) -> tuple[Image.Image, Box] | None:
     """Move an overview to EPSG:4326, for a map.
 
     Args:
@@ -28,29 +28,29 @@ def overview_in_degrees(
         The picture (RGBA, clear where the raster does not reach) and its west, south, east and
         north in degrees; None where the raster has no place on the map or crosses the antimeridian.
     """
-    rasterio = require_rasterio()
-    places = raster.to_lonlat(Window(0, 0, *raster.size).corners)
-    if places is None or raster.transform is None or np.ptp(places[:, 0]) > 180:
+    ring = raster.place.ring(Window(0, 0, *raster.size))
+    if ring is None:
         return None
-    (west, south), (east, north) = places.min(axis=0), places.max(axis=0)
+    west, south, east, north = corners = bounding_box(ring)
+    if west >= east:
+        return None
     squeeze = float(np.cos(np.radians((south + north) / 2)))
     longest = max(picture.size) / max((east - west) * squeeze, north - south)
     size = round((east - west) * squeeze * longest), round((north - south) * longest)
     layers = np.moveaxis(np.asarray(picture.convert("RGBA")), 2, 0)
     moved = np.zeros((4, max(size[1], 1), max(size[0], 1)), np.uint8)
     across, down = (whole / part for whole, part in zip(raster.size, picture.size, strict=True))
-    corners = west, south, east, north
+    transforms = require_rasterio("transform")
     require_rasterio("warp").reproject(
         layers,
         moved,
-        src_transform=rasterio.Affine(*_scaled(raster.transform, across, down)),
-        src_crs=raster.crs,
-        dst_transform=rasterio.transform.from_bounds(*corners, moved.shape[2], moved.shape[1]),
+        dst_transform=transforms.from_bounds(*corners, moved.shape[2], moved.shape[1]),
         dst_crs=DEGREES,
-        resampling=rasterio.enums.Resampling.bilinear,
+        resampling=require_rasterio("enums").Resampling.bilinear,
+        **raster.place.scaled(across, down).source_of_warp,
     )
     shown = Image.fromarray(np.ascontiguousarray(np.moveaxis(moved, 0, 2)))
-    return shown, (float(west), float(south), float(east), float(north))
+    return shown, corners
 
 
 def write_grid(path: str | Path, grid: NDArray[np.float32], raster: Raster, *, cell: Size) -> None:
@@ -59,23 +59,21 @@ def write_grid(path: str | Path, grid: NDArray[np.float32], raster: Raster, *, c
     Args:
         path: of the new file, which appears whole or not at all.
         grid: (rows, columns).
-        raster: what the grid lies over; without coordinates the file has none either.
+        raster: what the grid lies over, whose transform, ground control points or RPCs the file
+            has, for larger cells; without coordinates those of its pixels.
         cell: width and height of a cell in pixels of the raster.
 
     Raises:
         OSError: it cannot be written.
     """
-    placed = _scaled(raster.transform or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), *cell)
-    write_geotiff(path, grid[None], transform=placed, crs=raster.crs, nodata=float("nan"))
+    place = raster.place
+    if not place.stated:
+        place = replace(place, transform=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+    write_geotiff(path, grid[None], place=place.scaled(*cell), nodata=float("nan"))
 
 
 def write_geotiff(
-    path: str | Path,
-    values: NDArray[Any],
-    *,
-    transform: Transform,
-    crs: str | None,
-    nodata: float | None = None,
+    path: str | Path, values: NDArray[Any], *, place: Place, nodata: float | None = None
 ) -> None:
     """Write values (bands, rows, columns) as a tiled, compressed GeoTIFF, whole or not at all.
 
@@ -87,10 +85,14 @@ def write_geotiff(
     count, height, width = values.shape
     profile = {
         "driver": "GTiff", "width": width, "height": height, "count": count,
-        "dtype": values.dtype, "crs": crs, "transform": rasterio.Affine(*transform),
-        "nodata": nodata, "tiled": True, "blockxsize": 256, "blockysize": 256,
-        "compress": "deflate", "BIGTIFF": "IF_SAFER",
+        "dtype": values.dtype, "crs": None if place.rpcs else place.crs, "nodata": nodata,
+        "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate",
+        "BIGTIFF": "IF_SAFER",
     }  # fmt: skip
+    placed = {"gcps": list(place.points), "rpcs": place.rpcs}
+    if place.transform is not None:
+        placed["transform"] = rasterio.Affine(*place.transform)
+    profile |= {name: value for name, value in placed.items() if value}
     with warnings.catch_warnings(), replacing(path) as unfinished:
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
@@ -98,9 +100,3 @@ def write_geotiff(
                 target.write(values)
         except rasterio.errors.RasterioError as error:
             raise OSError(f"{path} cannot be written ({error}).") from error
-
-
-def _scaled(transform: Transform, across: float, down: float) -> Transform:
-    """Return the transform of pixels that are this many times as large."""
-    a, b, c, d, e, f = transform
-    return a * across, b * down, c, d * across, e * down, f

@@ -1,8 +1,8 @@
 """Rasters through rasterio: what a file holds, windows of it as RGB pictures.
 
 A raster is read window by window, so it may be larger than memory. 8-bit values are taken as they
-are; all others are stretched, band by band, so that the 2nd and 98th percentile of the whole raster
-become black and white: the same for every window, or neighbours would not match.
+are; all others are stretched (``files.stretch``) by percentiles of the whole raster: the same for
+every window, or neighbours would not match.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,32 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rsctir_hf.errors import QueryError, RasterError
-from rsctir_hf.files.bands import choose_bands, palette_of
-from rsctir_hf.files.names import as_text
-from rsctir_hf.files.stretch import STRETCH_PERCENTILES
-from rsctir_hf.geo.gdal import data_files, is_address, opened, require_rasterio
-from rsctir_hf.geo.placement import lonlat, place_of
-from rsctir_hf.geo.tiling import Size, Transform, Window, map_points
+from rsctir_hf.files.bands import choose_bands, known_limits, palette_of, shows_least_as_white
+from rsctir_hf.files.stretch import (
+    fill_missing,
+    sample_step,
+    stretch_range,
+    stretch_to_bytes,
+    undeclared_nodata,
+)
+from rsctir_hf.geo.gdal import (
+    address_of,
+    data_files,
+    is_address,
+    name_of,
+    opened,
+    require_rasterio,
+    unreadable,
+)
+from rsctir_hf.geo.placement import Place, place_of
+from rsctir_hf.geo.tiling import Size, Window
 
 #: What may hold pixels of its own only. A VRT names other files, which an upload must not.
 PLAIN_FORMATS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
 RASTER_SUFFIXES = frozenset((".tif", ".tiff", ".jp2", ".vrt", ".img"))
-_SAMPLED_SIDE = 1024  # pixels along the longer side that the stretch is measured on
 _VALUES_AT_ONCE = 16_000_000  # of the bands, while they are sampled
-_NO_CRS = "This raster has no coordinates that could be put on a map: places are given in pixels."
+_MOST_NATIVE = 16_000_000  # pixels of a window that is resampled here and not by GDAL
+NO_NODATA = "none"  # said of a raster: all of its pixels are data, whatever it says itself
 
 
 @dataclass(frozen=True)
@@ -36,15 +49,17 @@ class Raster:
     """What a raster file holds.
 
     Attributes:
-        path: of the file.
+        path: of the file, or its address.
         driver: of GDAL that opens it.
         size: width and height in pixels.
         bands: the one or three bands, counted from 1, that make a picture.
-        transform: from pixels to ``crs``; None where the raster has no place on the map.
-        crs: coordinate reference system as WKT, or None.
-        gsd: metres a pixel on the ground, across and down, at the centre; None where unknown.
-        stretch: (low, high) of each band that become black and white; None for 8-bit values.
+        place: where it lies.
         palette: colours (256 or 65536, 3) of a paletted band, or None.
+        least_is_white: its values are shown the other way around.
+        stretch: (low, high) that become black and white; None for 8-bit values.
+        nodata: value of pixels without data that a user named, or ``NO_NODATA``; None for the
+            file's own word.
+        fill: value that stands for missing data though nobody says so, or None.
         notes: what a user should know of the choices made here.
         files: all that it is read from (``geo.gdal.data_files``), on this machine or elsewhere.
     """
@@ -53,28 +68,36 @@ class Raster:
     driver: str
     size: Size
     bands: tuple[int, ...]
-    transform: Transform | None
-    crs: str | None
-    gsd: tuple[float, float] | None
-    stretch: tuple[tuple[float, float], ...] | None
-    palette: NDArray[np.uint8] | None
-    notes: tuple[str, ...]
+    place: Place
+    palette: NDArray[np.uint8] | None = None
+    least_is_white: bool = False
+    stretch: tuple[float, float] | None = None
+    nodata: float | str | None = None
+    fill: float | None = None
+    notes: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """File name, as text (``files.names``)."""
-        return as_text(Path(self.path).name)
+        """File name."""
+        return name_of(self.path)
+
+    @property
+    def gsd(self) -> tuple[float, float] | None:
+        """Metres a pixel on the ground, across and down, at the centre; None where unknown."""
+        return self.place.gsd
+
+    @property
+    def missing(self) -> float | None:
+        """The value of pixels without data that GDAL does not know of, if any."""
+        return self.nodata if isinstance(self.nodata, float) else self.fill
 
     def to_lonlat(self, points: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Return longitude and latitude (n, 2) in EPSG:4326 of columns and rows (n, 2).
 
         None where the raster has no place on the map, or these points have none on the earth.
         """
-        if self.transform is None or self.crs is None:
-            return None
-        places = lonlat(self.crs, map_points(points, self.transform))
-        return places if np.isfinite(places).all() else None
+        return self.place.to_lonlat(points)
 
 
 @dataclass(frozen=True)
@@ -106,10 +129,10 @@ class TileReader:
 
     def __enter__(self) -> "TileReader":
         self._source = self._opening.enter_context(opened(self.raster.path, [self.raster.driver]))
-        kinds = self._source.mask_flag_enums
-        self._masked = any(
-            "all_valid" not in [kind.name for kind in kinds[band - 1]] for band in self.raster.bands
-        )
+        flags = self._source.mask_flag_enums
+        kinds = {kind.name for band in self.raster.bands for kind in flags[band - 1]}
+        unknown = {"all_valid", *(["nodata"] if self.raster.nodata == NO_NODATA else [])}
+        self._masked = bool(kinds - unknown)
         return self
 
     def __exit__(self, *error: Any) -> None:  # noqa: ANN401 - its three arguments
@@ -121,18 +144,16 @@ class TileReader:
         Raises:
             RasterError: the file is damaged here.
         """
-        values, valid = self._values(window, size)
+        values, known = self._values(window, size)
+        valid = known.any(axis=0).astype(np.uint8)
         share = float(valid.mean())
         if share == 0:
             return Tile(None, 0.0)
-        colours = self._colours(values, valid)  # (height, width, 3)
-        if share < 1:
-            mean = colours[valid].mean(axis=0)
-            colours[~valid] = np.round(mean).astype(np.uint8)
-        return Tile(Image.fromarray(colours), share)
+        colours = Image.fromarray(self._colours(values))
+        return Tile(fill_missing(colours, Image.fromarray(valid)), share)
 
     def sample(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return pixels at even steps through the raster: values (bands, n), which are data (n,).
+        """Return pixels at even steps through the raster: values, which are data; both (bands, n).
 
         All of it is read, some rows at a time: GDAL's own decimated read takes a hundred times as
         long where the file has no overviews.
@@ -141,25 +162,37 @@ class TileReader:
             RasterError: the file is damaged.
         """
         width, height = self.raster.size
-        step = -(-max(width, height) // _SAMPLED_SIDE)
+        step = sample_step(self.raster.size)
         rows = max(_VALUES_AT_ONCE // (width * len(self.raster.bands)), 1)
         parts = []
         for top in range(0, height, rows):
             window = Window(0, top, width, min(rows, height - top))
-            values, valid = self._values(window, (width, window.height))
-            kept = slice(-top % step, None, step), slice(None, None, step)
-            parts.append((values[:, *kept].reshape(len(values), -1), valid[kept].ravel()))
-        return (
-            np.concatenate([values for values, _ in parts], axis=1),
-            np.concatenate([valid for _, valid in parts]),
-        )
+            kept = slice(None), slice(-top % step, None, step), slice(None, None, step)
+            both = self._values(window, (width, window.height))
+            parts.append([each[kept].reshape(len(each), -1) for each in both])
+        values, known = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
+        return values, known
 
     def _values(self, window: Window, size: Size) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        bands = list(self.raster.bands)
+        """Return values and which are data, both (bands, height, width)."""
         smaller = window.width > size[0] or window.height > size[1]
         same = (window.width, window.height) == size
-        as_it_is = same or self.raster.palette is not None
-        how = "nearest" if as_it_is else "average" if smaller else "bilinear"
+        how = "average" if smaller else "bilinear"
+        if same or self.raster.palette is not None:
+            how = "nearest"
+        elif self.raster.missing is not None:  # GDAL would mix it into what lies around it
+            if window.width * window.height <= _MOST_NATIVE:
+                return _resampled(*self._values(window, (window.width, window.height)), size, how)
+            how = "nearest"
+        values, known = self._read(window, size, how)
+        if self.raster.missing is not None:
+            known &= values != self.raster.missing
+        if np.issubdtype(values.dtype, np.floating):
+            known &= np.isfinite(values).all(axis=0)
+        return values, known
+
+    def _read(self, window: Window, size: Size, how: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        bands = list(self.raster.bands)
         rasterio = require_rasterio()
         place = {
             "window": rasterio.windows.Window(window.col, window.row, window.width, window.height),
@@ -167,41 +200,42 @@ class TileReader:
         }
         try:
             values = self._source.read(bands, resampling=rasterio.enums.Resampling[how], **place)
-            mask = self._source.read_masks(bands, **place).any(axis=0) if self._masked else None
+            if not self._masked:
+                return values, np.ones(values.shape, bool)
+            return values, self._source.read_masks(bands, **place).astype(bool)
         except rasterio.errors.RasterioError as error:
-            raise RasterError(
-                f"{self.raster.name} is damaged or cut short: pixels {window.box} cannot be read "
-                f"({error.__cause__ or error}). Copy or download the file again."
-            ) from error
-        valid = np.ones(values.shape[1:], bool) if mask is None else mask
-        if np.issubdtype(values.dtype, np.floating):
-            valid &= np.isfinite(values).all(axis=0)
-        return values, valid
+            raise unreadable(self.raster.path, window.box, error) from error
 
-    def _colours(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    def _colours(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Return RGB (h, w, 3) of values (1 or 3, h, w)."""
         if self.raster.palette is not None:
             return self.raster.palette[values[0]]
         if self.raster.stretch is not None:
-            low, high = np.array(self.raster.stretch, np.float32).T[:, :, None, None]
-            numbers = np.where(valid, values, low).astype(np.float32)
-            values = (np.clip((numbers - low) / (high - low), 0, 1) * 255 + 0.5).astype(np.uint8)
-        return np.ascontiguousarray(np.broadcast_to(np.moveaxis(values, 0, 2), (*valid.shape, 3)))
+            values = stretch_to_bytes(values, *self.raster.stretch)
+        if self.raster.least_is_white:
+            values = 255 - values
+        return np.repeat(np.moveaxis(values, 0, 2), 3 // len(values), axis=2)
 
 
 def open_raster(
     path: str | Path,
     *,
     bands: Sequence[int] | None = None,
+    nodata: float | str | None = None,
+    crs: str | None = None,
     formats: Sequence[str] | None = None,
     most_pixels: int | None = None,
 ) -> Raster:
     """Look into a raster file.
 
     Args:
-        path: a file, or an address that GDAL knows; a file only where ``formats`` are given.
+        path: a file, or an address that GDAL fetches, as text; a file only where ``formats`` are
+            given.
         bands: one or three bands, counted from 1. Default: red, green and blue by the file's own
-            word, else the first three, else the first.
+            word, else the first three, else the first (``files.bands``).
+        nodata: value of pixels without data, beside those that the file declares; ``NO_NODATA``:
+            all are data. Default: the file's word, and what ``undeclared_nodata`` finds.
+        crs: reference system of its coordinates, such as EPSG:32632. Default: the file's word.
         formats: GDAL drivers that may open it; all that are there by default.
         most_pixels: refuse a larger raster before its pixels are read; a file of some kilobytes
             may claim any size.
@@ -209,41 +243,43 @@ def open_raster(
     Raises:
         MissingDependencyError: rasterio is absent.
         RasterError: no such file, no raster, damaged, too large, or without a pixel that holds
-            data.
-        QueryError: there are no such bands.
+            data; it cannot be fetched.
+        QueryError: there are no such bands, or no such reference system.
     """
-    if formats and is_address(str(path)):
+    if formats and (is_address(str(path)) or address_of(path) != str(path)):
         raise RasterError(f"{path} is not a raster file of this machine; only such files are read.")
     with opened(path, formats) as source:
         if most_pixels is not None and source.width * source.height > most_pixels:
             raise RasterError(
-                f"{Path(path).name} has {source.width:,} x {source.height:,} pixels; at most "
+                f"{name_of(path)} has {source.width:,} x {source.height:,} pixels; at most "
                 f"{most_pixels / 1e6:,.0f} million are taken here. Cut it (gdal_translate "
                 "-srcwin), or search it on the command line: rsctir scene --raster FILE."
             )
         chosen, band_note = choose_bands(source, bands)
-        transform, crs, gsd = place_of(source)
+        place = place_of(source, crs)
         raster = Raster(
-            path=str(path),
+            path=address_of(path),
             driver=source.driver,
             size=(source.width, source.height),
             bands=chosen,
-            transform=transform,
-            crs=crs,
-            gsd=gsd,
-            stretch=None,
+            place=place,
             palette=palette_of(source, chosen),
-            notes=tuple(note for note in (band_note, None if crs else _NO_CRS) if note),
+            least_is_white=shows_least_as_white(source),
+            nodata=read_nodata(nodata),
+            notes=(*([band_note] if band_note else []), *place.notes),
             files=data_files(source),
         )
         kinds = {source.dtypes[band - 1] for band in chosen}
-    if kinds == {"uint8"} or raster.palette is not None:
+        limits = known_limits(source, chosen)
+    if raster.palette is not None or limits == (0, 255):
         return raster
+    if limits is not None:
+        return replace(raster, stretch=limits)
     if any(kind.startswith("complex") for kind in kinds):
         raise RasterError(
             f"{raster.name} holds complex numbers. Choose bands of amplitudes or intensities."
         )
-    return replace(raster, stretch=_measure_stretch(raster))
+    return _stretched(raster)
 
 
 def read_bands(text: str | None) -> tuple[int, ...] | None:
@@ -258,6 +294,22 @@ def read_bands(text: str | None) -> tuple[int, ...] | None:
         raise QueryError(
             f"The bands are {text!r}; expected one or three numbers with commas, red first, such "
             "as 4,3,2."
+        ) from error
+
+
+def read_nodata(text: float | str | None) -> float | str | None:
+    """Read a nodata value as a user writes it: a number, ``nan``, or ``none``; None stays None.
+
+    Raises:
+        QueryError: it is something else.
+    """
+    if text is None or text == NO_NODATA:
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise QueryError(
+            f"The nodata value is {text!r}; expected a number, or {NO_NODATA!r} where all is data."
         ) from error
 
 
@@ -276,18 +328,41 @@ def overview(raster: Raster, *, side: int) -> Image.Image:
     return shown
 
 
-def _measure_stretch(raster: Raster) -> tuple[tuple[float, float], ...]:
-    """Return the percentiles of each band over the whole raster."""
+def _stretched(raster: Raster) -> Raster:
+    """Return a raster with what becomes black and white, and without fill values."""
     with TileReader(raster) as reader:
-        values, valid = reader.sample()
-    if not valid.any():
+        values, known = reader.sample()
+    if not known.any():
         raise RasterError(_nothing(raster.name))
-    numbers = values[:, valid].astype(np.float64)  # (bands, n)
-    low, high = np.percentile(numbers, STRETCH_PERCENTILES, axis=1)
-    flat = high <= low  # nearly everything is one value: keep what little contrast there is
-    low[flat], high[flat] = numbers[flat].min(axis=1), numbers[flat].max(axis=1)
-    high = np.maximum(high, low + np.maximum(np.abs(low), 1.0) * 1e-6)
-    return tuple(zip(low.tolist(), high.tolist(), strict=True))
+    pixels = values[:, known.any(axis=0)]
+    fill = None if raster.nodata is not None else undeclared_nodata(pixels)
+    if fill is not None:
+        share = float((pixels == fill).all(axis=0).mean())
+        note = (
+            f"{share:.0%} of the pixels hold {fill:g}, far from all others: they are taken for "
+            f"missing data, though the file does not say so. If they are data, say so (nodata "
+            f"{NO_NODATA})."
+        )
+        raster = replace(raster, fill=fill, notes=(*raster.notes, note))
+        known &= values != fill
+    return replace(raster, stretch=stretch_range(values[known]))
+
+
+def _resampled(
+    values: NDArray[Any], known: NDArray[np.bool_], size: Size, how: str
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Resample (bands, height, width) so that what is no data counts for nothing."""
+    kind = Image.Resampling.BOX if how == "average" else Image.Resampling.BILINEAR
+
+    def smooth(layer: NDArray[Any]) -> NDArray[np.float32]:
+        return np.asarray(Image.fromarray(layer.astype(np.float32)).resize(size, kind))
+
+    shares = np.stack([smooth(each) for each in known])
+    sums = np.stack([smooth(np.where(*each, 0)) for each in zip(known, values, strict=True)])
+    means = np.divide(sums, shares, out=np.zeros_like(sums), where=shares > 0)
+    if np.issubdtype(values.dtype, np.integer):
+        means = np.round(means).astype(values.dtype)
+    return means, shares > 0.5
 
 
 def _nothing(name: str) -> str:

@@ -44,6 +44,12 @@ class Window:
         left, top, right, bottom = self.box
         return np.array([(left, top), (left, bottom), (right, bottom), (right, top)], float)
 
+    def outline(self, points: int) -> NDArray[np.float64]:
+        """(4 * points, 2) column and row along the sides, the same way around as ``corners``."""
+        corners, shares = self.corners, np.arange(points)[:, None] / points
+        ways = np.roll(corners, -1, axis=0) - corners
+        return np.concatenate([at + way * shares for at, way in zip(corners, ways, strict=True)])
+
     @property
     def box(self) -> tuple[int, int, int, int]:
         """Left, top, right and bottom edge."""

@@ -30,6 +30,7 @@ class SceneHit:
         merged: how many windows it stands for, itself among them.
         rerank_score: what the rerank ordered by; None without a rerank.
         level: how well it fits; None where that was not judged.
+        map_corners: the corners in the raster's own coordinates; None where it has none.
     """
 
     rank: int
@@ -40,6 +41,7 @@ class SceneHit:
     merged: int
     rerank_score: float | None = None
     level: Level | None = None
+    map_corners: tuple[Point, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,26 +77,38 @@ class SceneAnswer:
     image: str | None = None
 
     def to_geojson(self) -> dict[str, Any]:
-        """Return the hits as a GeoJSON FeatureCollection, a polygon each (RFC 7946)."""
-        asked = {"text": self.text, "image": self.image, "file": self.raster.name}
-        features = [
-            {
-                "type": "Feature",
-                "geometry": None if hit.corners is None else polygon(hit.corners),
-                "properties": {
-                    "rank": hit.rank,
-                    "score": round(hit.score, 6),
-                    "rerank_score": hit.rerank_score,
-                    "level": hit.level,
-                    **asked,
-                    "pixels": list(hit.window.box),
-                    "windows": hit.merged,
-                },
-            }
-            for hit in self.hits
-        ]
-        said = {"warnings": list(self.warnings), "confidence": self.confidence}
-        return {"type": "FeatureCollection", "features": features, **said}
+        """Return the hits as a GeoJSON FeatureCollection, a polygon each (RFC 7946).
+
+        Without a place on earth a feature has no geometry but its ``corners`` in the raster's own
+        coordinates, where it has any.
+        """
+        return {
+            "type": "FeatureCollection",
+            "features": [self._feature(hit) for hit in self.hits],
+            "bands": list(self.raster.bands),
+            "warnings": list(self.warnings),
+            "confidence": self.confidence,
+        }
+
+    def _feature(self, hit: SceneHit) -> dict[str, Any]:
+        ring = self.raster.place.ring(hit.window)
+        own = {} if ring is not None or hit.map_corners is None else {"corners": hit.map_corners}
+        return {
+            "type": "Feature",
+            "geometry": None if ring is None else polygon(ring),
+            "properties": {
+                "rank": hit.rank,
+                "score": round(hit.score, 6),
+                "rerank_score": hit.rerank_score,
+                "level": hit.level,
+                "text": self.text,
+                "image": self.image,
+                "file": self.raster.name,
+                "pixels": list(hit.window.box),
+                "windows": hit.merged,
+                **own,
+            },
+        }
 
     def write_geojson(self, path: str | Path) -> None:
         """Write ``to_geojson``; the file appears whole or not at all.

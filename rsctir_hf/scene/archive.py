@@ -4,7 +4,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -21,9 +21,15 @@ from rsctir_hf.errors import DataLayoutError, QueryError, RasterError
 from rsctir_hf.files.listing import list_files, stamp_of
 from rsctir_hf.files.names import as_text
 from rsctir_hf.geo.addresses import TileAddress, read_tile
-from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster, open_raster
+from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster
 from rsctir_hf.geo.tiling import Window
-from rsctir_hf.scene.plan import LEAST_VALID, CuttingOptions, TilePlan, plan_tiles, window_box
+from rsctir_hf.scene.plan import (
+    LEAST_VALID,
+    CuttingOptions,
+    TilePlan,
+    open_and_plan,
+    window_box,
+)
 from rsctir_hf.scene.scene_pass import ScenePass
 from rsctir_hf.search.gallery import PictureNotes
 from rsctir_hf.search.retriever import Retriever
@@ -101,16 +107,22 @@ class _Planned:
         }
 
     def box(self, window: Window) -> BoundingBox | None:
-        """Return the box of a window; over the antimeridian the wider of its two parts."""
+        """Return the box of a window; over the antimeridian the wider of its two parts.
+
+        All longitudes where that would leave out much: an area wider than half the earth.
+        """
         found = window_box(self.raster, window)
         if found is None:
             return None
+        west, south, east, north = found
+        if -180 < east - west < 0:
+            return BoundingBox(-180, south, 180, north)
         return max(BoundingBox(*found).parts, key=lambda part: part.max_x - part.min_x)
 
     def record(self, window: Window, root: Path, least_valid: float) -> RasterTile:
         address, box = self.address(window), window_box(self.raster, window)
         inside = Path(address.path).relative_to(root.resolve()).as_posix()
-        name = as_text(str(TileAddress(inside, window, address.size, address.bands)))
+        name = as_text(str(replace(address, path=inside)))
         sides = dict(zip(_SIDES, box or [math.nan] * len(_SIDES), strict=True))
         about = {**self.metadata(window), **sides}
         return RasterTile(name, address, about, self.stamped, least_valid)
@@ -149,14 +161,12 @@ def index_rasters(
         IndexMismatchError: ``embeddings`` are of another model or other rasters.
         IndexUnavailableError: the server that keeps the index does not answer.
     """
-    laid: dict[str, Any] = {**cutting}
-    bands, least_valid = laid.pop("bands", None), laid.pop("least_valid", LEAST_VALID)
+    config, least_valid = retriever.encoder.config, cutting.get("least_valid", LEAST_VALID)
     files, skipped = without_twins(rasters_of(Path(folder).resolve()))
     planned: list[_Planned] = []
     for file in files:
         try:
-            raster = open_raster(file, bands=bands)
-            plan = plan_tiles(raster, retriever.encoder.config, **laid)
+            raster, plan = open_and_plan(file, config, **cutting)
             planned.append(_Planned(raster, plan, stamp_of(raster.files)))
         except (RasterError, QueryError) as error:
             skipped.append(Skipped(as_text(file), f"{as_text(file)}: {error}"))
@@ -177,9 +187,9 @@ def index_rasters(
             ),
         )
         indexed[one.raster.path] += len(windows)
-    cut = {name: value for name, value in laid.items() if value is not None}
-    if bands is not None:
-        cut["bands"] = ",".join(map(str, bands))
+    cut: dict[str, Any] = {name: said for name, said in cutting.items() if said is not None}
+    if cutting.get("bands"):
+        cut["bands"] = ",".join(map(str, cutting["bands"] or ()))
     retriever.engine.record = {**retriever.engine.record, RASTERS: cut}
     retriever.finish_adding()
     return ArchiveReport(

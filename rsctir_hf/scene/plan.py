@@ -4,7 +4,8 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from rsctir_hf.errors import QueryError, RasterError
 from rsctir_hf.files.pictures import MIN_SIDE
 from rsctir_hf.geo.addresses import TileAddress
 from rsctir_hf.geo.geojson import Box, Point, bounding_box
-from rsctir_hf.geo.raster import Raster
+from rsctir_hf.geo.raster import Raster, open_raster
 from rsctir_hf.geo.resolution import check_gsd, gsd_warning, training_gsd, working_gsd
 from rsctir_hf.geo.tiling import Size, Window, tile_windows
 
@@ -36,6 +37,8 @@ class CuttingOptions(TypedDict, total=False):
         overlap: share of a window that the next one covers too. Default: ``OVERLAP``.
         gsd: metres a pixel of the raster, if its own word is missing or wrong.
         bands: see ``geo.raster.open_raster``.
+        nodata: likewise.
+        crs: likewise.
         least_valid: windows with a smaller share of pixels that hold data are left out. Default:
             ``LEAST_VALID``.
     """
@@ -44,6 +47,8 @@ class CuttingOptions(TypedDict, total=False):
     overlap: float
     gsd: float | None
     bands: Sequence[int] | None
+    nodata: float | str | None
+    crs: str | None
     least_valid: float
 
 
@@ -73,12 +78,30 @@ class TilePlan:
     def address_of(self, raster: Raster, window: Window) -> TileAddress:
         """Return where the picture of a window can be read again."""
         path = os.path.abspath(raster.path) if os.path.exists(raster.path) else raster.path
-        return TileAddress(path, window, self.size_of(window), raster.bands)
+        return TileAddress(path, window, self.size_of(window), raster.bands, raster.nodata)
 
     @property
     def cell(self) -> Size:
         """Width and height of a cell of the heat map in pixels of the raster."""
         return max(self.side[0] // _CELLS_A_SIDE, 1), max(self.side[1] // _CELLS_A_SIDE, 1)
+
+
+def open_and_plan(
+    raster: str | Path | Raster,
+    config: Any,  # noqa: ANN401 - of any model
+    **cutting: Unpack[CuttingOptions],
+) -> tuple[Raster, TilePlan]:
+    """Open a raster, where it is not open yet, and lay out its windows for a model.
+
+    Raises:
+        RasterError: no raster, damaged, or too small to be a picture.
+        QueryError: options that make no sense.
+    """
+    laid: dict[str, Any] = {**cutting}
+    laid.pop("least_valid", None)
+    read = {name: laid.pop(name, None) for name in ("bands", "nodata", "crs")}
+    scene = raster if isinstance(raster, Raster) else open_raster(raster, **read)
+    return scene, plan_tiles(scene, config, **laid)
 
 
 def plan_tiles(
@@ -147,13 +170,17 @@ def window_places(raster: Raster, window: Window) -> tuple[Point, ...] | None:
     return None if places is None else tuple((float(x), float(y)) for x, y in places)
 
 
-def window_box(raster: Raster, window: Window) -> Box | None:
-    """Return west, south, east, north (EPSG:4326) of a window, or None (no map).
+def map_corners(raster: Raster, window: Window) -> tuple[Point, ...] | None:
+    """Return the four corners in the raster's own coordinates, or None where it has none."""
+    if not raster.place.stated:
+        return None
+    return tuple((float(x), float(y)) for x, y in raster.place.to_map(window.corners))
 
-    It is that of the four corners, and wrong where a pole lies within the window.
-    """
-    places = window_places(raster, window)
-    return None if places is None else bounding_box(places[:4])
+
+def window_box(raster: Raster, window: Window) -> Box | None:
+    """Return west, south, east, north (EPSG:4326) of a window, or None (no map)."""
+    ring = raster.place.ring(window)
+    return None if ring is None else bounding_box(ring)
 
 
 def _ground_pixel(raster: Raster, gsd: float | None) -> tuple[float, float] | None:

@@ -10,10 +10,17 @@ from torch import Tensor
 
 from rsctir_hf.embedding.roles import PictureSource, Progress
 from rsctir_hf.errors import RasterError
-from rsctir_hf.geo.raster import Raster, TileReader, open_raster
+from rsctir_hf.geo.raster import Raster, TileReader
 from rsctir_hf.geo.tiling import Window, heat_map, merge_windows
 from rsctir_hf.scene.answer import SceneAnswer, SceneHit
-from rsctir_hf.scene.plan import LEAST_VALID, CuttingOptions, TilePlan, plan_tiles, window_places
+from rsctir_hf.scene.plan import (
+    LEAST_VALID,
+    CuttingOptions,
+    TilePlan,
+    map_corners,
+    open_and_plan,
+    window_places,
+)
 from rsctir_hf.scene.scene_pass import ScenePass
 from rsctir_hf.search.gallery import PictureNotes
 from rsctir_hf.search.hits import Hit, confidence
@@ -65,19 +72,18 @@ class SceneIndex:
 
         Args:
             retriever: the model that searches.
-            raster: a file, or what ``geo.raster.open_raster`` returned.
+            raster: a file, an address that GDAL fetches, as text, or what
+                ``geo.raster.open_raster`` returned.
             batch_size: tiles per forward pass; see ``encode.default_batch_size``.
             progress: called with (windows done, windows in all).
-            cutting: see ``CuttingOptions``; bands are for a file only.
+            cutting: see ``CuttingOptions``; how it is read is for a file only.
 
         Raises:
             RasterError: no raster, damaged, or no window holds enough data.
             QueryError: options that make no sense.
         """
-        laid: dict[str, Any] = {**cutting}
-        bands, least_valid = laid.pop("bands", None), laid.pop("least_valid", LEAST_VALID)
-        scene = raster if isinstance(raster, Raster) else open_raster(raster, bands=bands)
-        plan = plan_tiles(scene, retriever.encoder.config, **laid)
+        least_valid = cutting.get("least_valid", LEAST_VALID)
+        scene, plan = open_and_plan(raster, retriever.encoder.config, **cutting)
         done = ScenePass(plan, least_valid, progress)
         vectors = done.run(retriever.encoder, scene, batch_size)
         if not done.windows:
@@ -171,6 +177,7 @@ class SceneIndex:
             window=window,
             corners=None if placed is None else placed[:4],
             centre=None if placed is None else placed[4],
+            map_corners=map_corners(self.raster, window),
             merged=merged,
             rerank_score=tile.rerank_score,
             level=tile.level,

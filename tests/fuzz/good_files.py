@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from rsctir_hf.geo.map_output import write_geotiff
+from rsctir_hf.geo.placement import Place
 
 SIDE = 24
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "JPEG2000", "PPM", "AVIF")
@@ -56,7 +57,7 @@ def rasters():
         for bands, kind, nodata in ((3, "uint8", None), (1, "uint16", 0), (4, "float32", None)):
             file = Path(folder) / f"{kind}.tif"
             pixels = noise(bands, 40, 48, dtype=kind)
-            write_geotiff(file, pixels, transform=on_earth, crs="EPSG:32632", nodata=nodata)
+            write_geotiff(file, pixels, place=Place(on_earth, "EPSG:32632"), nodata=nodata)
             files.append(file.read_bytes())
     return files
 

@@ -62,11 +62,11 @@ def test_without_a_crs_a_given_distance_sets_the_scale(tmp_path):
     raster = raster_of(tmp_path, crs=None)
     blind = plan_tiles(raster, UCM, tile=100)
     assert (blind.side, blind.gsd) == ((100, 100), None)
-    assert "no coordinates" in blind.warnings[0]
+    assert "in which reference system" in blind.warnings[0]
     assert "Give the ground sample distance" in blind.warnings[1]
     told = plan_tiles(raster, UCM, tile=100, gsd=0.1)
     assert (told.side, told.gsd) == ((300, 300), 0.3)
-    assert "no coordinates" in told.warnings[0]
+    assert "in which reference system" in told.warnings[0]
     assert "read at 0.3 m" in told.warnings[1]
 
 

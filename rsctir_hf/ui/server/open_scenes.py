@@ -13,6 +13,7 @@ from PIL import Image
 
 from rsctir_hf.errors import QueryError
 from rsctir_hf.geo.map_output import write_geotiff
+from rsctir_hf.geo.placement import Place
 from rsctir_hf.geo.raster import PLAIN_FORMATS, Raster, open_raster, overview, read_bands
 from rsctir_hf.sample import sample_folder
 from rsctir_hf.scene import TILE, SceneAnswer, SceneHit, SceneIndex
@@ -146,8 +147,7 @@ def sample_scene() -> Path:
         write_geotiff(
             file,
             np.moveaxis(np.concatenate(rows), 2, 0),
-            transform=(_SAMPLE_GSD, 0.0, east, 0.0, -_SAMPLE_GSD, north),
-            crs=_SAMPLE_CRS,
+            place=Place((_SAMPLE_GSD, 0.0, east, 0.0, -_SAMPLE_GSD, north), _SAMPLE_CRS),
         )
         logger.info("The sample scene was written to %s", file)
     return file
