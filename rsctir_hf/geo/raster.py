@@ -145,7 +145,7 @@ class TileReader:
             RasterError: the file is damaged here.
         """
         values, known = self._values(window, size)
-        valid = known.any(axis=0).astype(np.uint8)
+        valid = np.asarray(known.any(axis=0), np.uint8)
         share = float(valid.mean())
         if share == 0:
             return Tile(None, 0.0)
