@@ -3,24 +3,26 @@
 from rsctir_cli.commands import Caption, Rerank, Search
 from rsctir_hf.cli.output import print_hits
 from rsctir_hf.cli.sources import load_options, query_hint, read_filter
-from rsctir_hf.embedding.provenance import Provenance, own_regions, read_provenance
-from rsctir_hf.errors import ModelLoadError, QueryError
+from rsctir_hf.errors import QueryError
 from rsctir_hf.files.names import as_text
-from rsctir_hf.regions.detector import choose_regions
-from rsctir_hf.regions.proposer import RegionProposer
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.filter_advice import filter_advice
 from rsctir_hf.search.retriever import Retriever
-from rsctir_hf.vector_index.opening import open_index
+from rsctir_hf.search.stored import open_stored, stored_regions
 
 
 def search(asked: Search) -> None:
     """Search an index that was kept, with the model and the regions that made it."""
     hint = query_hint(asked.text, asked.image)
     only = read_filter(asked.where, asked.bbox)
-    opened = open_index(asked.place, must_exist=True)
-    made_with = read_provenance(opened.record, opened.place)
-    chosen = regions_of_index(asked, made_with, place=opened.place)
+    opened = open_stored(asked.place)
+    chosen = stored_regions(
+        opened,
+        asked.regions,
+        threshold=asked.threshold,
+        device=asked.device,
+        trust_remote_code=asked.trust,
+    )
     retriever = Retriever.load(
         opened,
         model=asked.model,
@@ -38,32 +40,6 @@ def search(asked: Search) -> None:
     image = as_text(asked.image) if asked.image else None
     said = {"text": asked.text, "image": image, "rerank": rerank, "hint": hint}
     print_hits(hits, retriever, query=said, as_json=asked.as_json)
-
-
-def regions_of_index(asked: Search, made_by: Provenance, *, place: str) -> str | RegionProposer:
-    """Return the regions that made an index, or those that are named instead.
-
-    Raises:
-        ModelLoadError: its detector cannot be loaded; says how to name where it lies now.
-    """
-    found_by, regions = made_by.detector, asked.regions
-    if regions is None:
-        regions = found_by.source if found_by else own_regions(made_by, place)
-    try:
-        return choose_regions(
-            regions,
-            asked.threshold,
-            like=found_by,
-            device=asked.device,
-            trust_remote_code=asked.trust,
-        )
-    except ModelLoadError as error:
-        if asked.regions is not None:
-            raise
-        raise ModelLoadError(
-            f"{error} The index in {place} was made with this detector; if it lies elsewhere now, "
-            "name its folder: --regions."
-        ) from error
 
 
 def caption(asked: Caption) -> None:

@@ -6,7 +6,7 @@ whatever name, is read and not embedded. The rest is read and embedded in thread
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -72,11 +72,19 @@ class _Batch:
     embedded: EmbeddedImages
     skipped: list[Skipped]
 
+    @property
+    def ids(self) -> set[str]:
+        """The pictures that have or get a vector."""
+        left_out = {each.path for each in self.embedded.skipped}
+        return {each.picture.id for each in self.loaded} - left_out
+
 
 def embed_pictures(
     encoder: Encoder,
     pictures: Sequence[PictureRecord],
     store: EmbeddingStore,
+    *,
+    arrived: Callable[[pa.Table], None] | None = None,
     **options: Unpack[BatchOptions],
 ) -> EmbeddingReport:
     """Embed pictures into a folder, which afterwards holds exactly those that could be read.
@@ -90,6 +98,8 @@ def embed_pictures(
         pictures: all pictures, in the same order in every process.
         store: of ``encoder.provenance(...)``; its folder lies on a disk that all processes share
             and is opened by ``dataset_rows.load_embeddings``.
+        arrived: called with the rows of this process's pictures as soon as they are stored: first
+            with those that were stored before, then batch by batch.
         options: see ``BatchOptions``; progress is that of what this process must look at.
 
     Raises:
@@ -104,7 +114,7 @@ def embed_pictures(
         raise QueryError(
             f"{len(pictures)} pictures have {len(ids)} different ids. Give each its own id."
         )
-    run = _EmbeddingRun(encoder, store, options)
+    run = _EmbeddingRun(encoder, store, options, arrived)
     with joined_processes() as process:
         if process.rank:
             return run.embed_share(pictures, process)
@@ -150,6 +160,7 @@ class _EmbeddingRun:
     encoder: Encoder
     store: EmbeddingStore
     options: BatchOptions
+    arrived: Callable[[pa.Table], None] | None
 
     def embed_share(self, pictures: Sequence[PictureRecord], process: Process) -> EmbeddingReport:
         """Embed this process's share; return what all processes did."""
@@ -166,9 +177,10 @@ class _EmbeddingRun:
         """Embed what is not there."""
         writer, known = self.store.writer(rank), self.store.known()
         changed = _changed(pictures, known)
+        self._hand_on({each.id for each in pictures} - {each.id for each, _ in changed})
         size = self.options.get("batch_size") or default_batch_size(self.encoder.model)
         embed = self.encoder.embedding(self.store.made_by.symmetries)
-        embedded, done, skipped = 0, 0, list[Skipped]()
+        embedded, done, skipped, as_they_were = 0, 0, list[Skipped](), set[str]()
         for batch in read_ahead(
             partial(_load, known=known, embed=embed),
             [changed[at : at + size] for at in range(0, len(changed), size)],
@@ -176,13 +188,23 @@ class _EmbeddingRun:
         ):
             if rows := self.new_rows(batch, known):
                 writer.add(rows)
+                if self.arrived:
+                    self.arrived(rows)
+            as_they_were |= batch.ids - set(rows["id"].to_pylist() if rows else ())
             embedded += len(batch.embedded.kept)
             skipped += [*batch.skipped, *batch.embedded.skipped]
             done += len(batch.loaded) + len(batch.skipped)
             if progress := self.options.get("progress"):
                 progress(done, len(changed))
+        self._hand_on(as_they_were)
         reused = len(pictures) - embedded - len(skipped)
         return EmbeddingReport(0, embedded, reused, tuple(skipped))
+
+    def _hand_on(self, stored: set[str]) -> None:
+        """Tell whoever waits for them of rows that are stored."""
+        if self.arrived and stored:
+            for rows in self.store.latest(stored):
+                self.arrived(rows)
 
     def new_rows(self, batch: _Batch, known: StoredRows) -> pa.Table | None:
         """Return the rows of a batch that are not stored yet."""

@@ -104,7 +104,7 @@ def source_records(sources: Sequence[PictureSource]) -> tuple[list[PictureRecord
         if isinstance(source, Image.Image):
             records.append(HeldPicture(f"picture {place}", source))
         else:
-            records.append(_file_picture(Path(paths[place]), Path(root)))
+            records.append(file_picture(Path(paths[place]), Path(root)))
     return records, as_text(root)
 
 
@@ -116,10 +116,11 @@ def folder_pictures(folder: str | Path) -> list[FilePicture]:
     """
     root = Path(folder)
     paths = [Path(str(source)) for source in picture_sources(root)]
-    return [_file_picture(path, root) for path in paths]
+    return [file_picture(path, root) for path in paths]
 
 
-def _file_picture(path: Path, root: Path) -> FilePicture:
+def file_picture(path: Path, root: Path) -> FilePicture:
+    """Return the record of a picture file below the folder ``root``."""
     return FilePicture(as_text(path.relative_to(root).as_posix()), path)
 
 

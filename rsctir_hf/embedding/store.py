@@ -131,6 +131,11 @@ class EmbeddingStore:
             self._last_read = path, vectors_of(read_shard(path, ("embedding",)))
         return self._last_read[1][row]
 
+    def latest(self, wanted: set[str]) -> Iterator[pa.Table]:
+        """Yield the latest row of each of these ids, shard by shard."""
+        for path, rows in self._latest_rows(wanted).items():
+            yield read_shard(path).take(sorted(rows))
+
     def finish(self, wanted: set[str]) -> StoreRecord:
         """Keep each wanted picture's latest row, in full shards, and drop everything else.
 

@@ -27,6 +27,7 @@ VARIABLES = (
     "RSCTIR_BANK",
     "RSCTIR_DEVICE",
     "RSCTIR_MCP",
+    "RSCTIR_NO_CACHE",
 )
 #: What the variable of a switch may hold, in lower case.
 SWITCH = {"": False, "0": False, "false": False, "1": True, "true": True}
@@ -89,11 +90,12 @@ def _check_values(variables: Mapping[str, str]) -> None:
             "RSCTIR_BANK names a file, which a Space would not hold. Leave it out, as the caption "
             "bank that ships goes along, or add your file to the Space and set the variable there."
         )
-    if variables.get("RSCTIR_MCP", "").lower() not in SWITCH:
-        raise QueryError(
-            f"RSCTIR_MCP is {variables['RSCTIR_MCP']!r}; expected one of "
-            f"{', '.join(filter(None, SWITCH))}."
-        )
+    for switch in ("RSCTIR_MCP", "RSCTIR_NO_CACHE"):
+        if variables.get(switch, "").lower() not in SWITCH:
+            raise QueryError(
+                f"{switch} is {variables[switch]!r}; expected one of "
+                f"{', '.join(filter(None, SWITCH))}."
+            )
     if variables.get("RSCTIR_MODEL") == "":
         raise QueryError("RSCTIR_MODEL is empty. Leave it out, or give a checkpoint or a Hub id.")
 

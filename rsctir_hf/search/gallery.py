@@ -98,6 +98,17 @@ def _written(path: str | Path) -> str:
     return as_text(os.path.abspath(named_path(path)))
 
 
+def read_picture(path: str) -> Image.Image:
+    """Read a picture by its path as a gallery writes it; it may be a tile of a raster.
+
+    Raises:
+        ImageReadError: it is gone or damaged.
+        MissingDependencyError: rasterio, which tiles need, is absent.
+    """
+    tile = read_tile_address(path_of(path))
+    return read_image(path_of(path)) if tile is None else read_tile(tile)
+
+
 class PictureGallery:
     """Pictures in a vector index; grows batch by batch while others search it.
 
@@ -171,12 +182,7 @@ class PictureGallery:
                 f"Picture {item} of the index was handed in from memory and is not stored. "
                 "Index picture files to use rerank 'match' after loading."
             )
-        if path and self._images is None:
-            self._refuse_outside(path)
-        if not path:
-            return read_image(self._pictures[item])
-        tile = read_tile_address(path_of(path))
-        return read_image(path_of(path)) if tile is None else read_tile(tile)
+        return read_picture(path) if path else read_image(self._pictures[item])
 
     def ids_of(self, image: PictureSource | None) -> list[int]:
         """Return the id of this very file, if it is in the gallery."""
@@ -201,8 +207,9 @@ class PictureGallery:
                     f"The index in {self.index.place} is damaged: the {name} of entry {entry.id} "
                     f"is {found!r}, expected a text. Build the index anew."
                 )
-        if path and self._images is not None:
+        if path:
             self._refuse_outside(path)
+        if path and self._images is not None:
             path = os.path.join(self._images, os.path.relpath(path, self._root))
         return Item(path, caption, more, entry.box)
 

@@ -37,6 +37,7 @@ from rsctir_hf.search.hits import Hit, Item, confidence
 from rsctir_hf.search.other_queries import check_rerank
 from rsctir_hf.search.query import check_top_k, describe_query, split_query
 from rsctir_hf.search.session import Query, SearchSession
+from rsctir_hf.search.stored import open_stored
 from rsctir_hf.vector_index.contract import BoundingBox, Metadata, SearchFilter, VectorIndex
 from rsctir_hf.vector_index.opening import open_index
 
@@ -81,7 +82,7 @@ class Retriever:
         cls,
         source: str | Path,
         *,
-        bank: Sequence[str] | None = None,
+        bank: Sequence[str] | CaptionBank | None = None,
         engine: str = EXACT_ENGINE,
         **options: Unpack[LoadOptions],
     ) -> "Retriever":
@@ -105,13 +106,13 @@ class Retriever:
         *,
         model: str | Path | None = None,
         images: str | Path | None = None,
-        bank: Sequence[str] | None = None,
+        bank: Sequence[str] | CaptionBank | None = None,
         **options: Unpack[LoadOptions],
     ) -> "Retriever":
         """Load a saved index together with the model that made it.
 
         Args:
-            folder: where ``save`` wrote, the URI of a server, or an index that is open.
+            folder: what ``stored.open_stored`` opens, or an index that is open.
             model: where that model lies now, if not where the index says. By default it is the
                 very commit of the Hub that made the index.
             images: see the class.
@@ -125,7 +126,7 @@ class Retriever:
         """
         index = folder
         if isinstance(index, str | Path):
-            index = open_index(index, must_exist=True)
+            index = open_stored(index)
         made_by = read_provenance(index.record, index.place)
         if model is None:
             options.setdefault("revision", made_by.model_revision)

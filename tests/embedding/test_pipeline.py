@@ -22,6 +22,7 @@ from rsctir_hf.errors import (
 )
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.vector_index.opening import open_index
+from rsctir_hf.vector_index.shards import unit_vectors_of
 from tests.embedding.galleries import SIDE, draw, run, vectors_by_id
 from tests.ui.tiny_models import save_models
 
@@ -309,3 +310,33 @@ def test_a_folder_whose_name_is_no_text_is_written_and_read(loaded, gallery, tmp
             loaded, folder_pictures(gallery), EmbeddingStore(folder, loaded.made_by)
         )
     assert (report.rows, report.reused) == (12, 12)
+
+
+@pytest.mark.parametrize("old_enough", [True, False])
+def test_rows_are_handed_on_once_each_those_that_were_there_first(
+    loaded, gallery, tmp_path, monkeypatch, old_enough
+):
+    monkeypatch.setattr("rsctir_hf.files.listing.SETTLED_AFTER", -1 if old_enough else 1e9)
+    run(loaded, gallery, tmp_path / "out")
+    draw(gallery / "00.png", 77)
+    draw(gallery / "new.png", 78)
+    (gallery / "03.png").write_bytes(b"no picture")
+    seen, told = [], []
+    pictures = folder_pictures(gallery)
+    embed_pictures(
+        loaded,
+        pictures,
+        EmbeddingStore(tmp_path / "out", loaded.made_by, root=str(gallery)),
+        arrived=lambda rows: seen.extend(
+            zip(rows["id"].to_pylist(), unit_vectors_of(rows), strict=True)
+        ),
+        progress=lambda done, total: told.append((len(seen), total)),
+        batch_size=2,
+    )
+    names = [name for name, _ in seen]
+    assert sorted(names) == sorted({each.id for each in pictures} - {"03.png"})
+    if old_enough:
+        assert told[0][1] == 3
+        assert set(names[:10]) == set(names) - {"00.png", "new.png"}
+    right = loaded.images([gallery / name for name in names], workers=0).vectors
+    torch.testing.assert_close(torch.stack([vector for _, vector in seen]), right)

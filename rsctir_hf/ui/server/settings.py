@@ -23,14 +23,18 @@ class AppSettings:
 
     Attributes:
         model: model directory or Hub id that searches.
+        model_named: ``model`` was asked for, so that an index is opened with it and not with the
+            model that its record names.
         region_model: model that draws region graphs where ``model`` has none; None switches the
             tab off in that case.
         regions: what a GaLR model, whichever of the two it is, takes its regions from: ``model``,
             ``none``, or the folder or Hub id of an object detector.
         region_threshold: least score of a detector's regions; None is the detector's default.
-        gallery: ``sample`` (drawn scenes), a folder of pictures, or a Hub data set id.
+        gallery: ``sample`` (drawn scenes), a folder of pictures, an index, or a Hub data set id.
+        images: where the pictures of an index lie now, if they moved.
         fall_back: show the drawn scenes, and say so, where ``gallery`` cannot be opened.
         split: split of a Hub data set.
+        cache: keep the vectors of gallery and bank for the next launch.
         bank: text file of sentences, one a line, or None for the one that ships.
         device: torch device of the models.
         trust_remote_code: let a Hub model run the code in its repository.
@@ -42,12 +46,15 @@ class AppSettings:
     """
 
     model: str = DEFAULT_MODEL
+    model_named: bool = False
     region_model: str | None = DEFAULT_REGION_MODEL
     regions: str = MODEL_REGIONS
     region_threshold: float | None = None
     gallery: str = SAMPLE_GALLERY
+    images: Path | None = None
     fall_back: bool = False
     split: str = "test"
+    cache: bool = True
     bank: Path | None = None
     device: str = "cpu"
     trust_remote_code: bool = False
@@ -76,13 +83,17 @@ def parse_settings(
     parser = _parser(environ, root)
     flags = vars(parser.parse_args(list(arguments)))
     given = {name: value for name, value in flags.items() if value is not None}
-    switch = environ.get("RSCTIR_MCP", "").lower()
-    if switch not in SWITCH:
-        parser.error(f"RSCTIR_MCP is {environ['RSCTIR_MCP']!r}; expected 1 or 0.")
-    given["mcp"] = given["mcp"] or SWITCH[switch]
+    for name, variable in (("mcp", "RSCTIR_MCP"), ("no_cache", "RSCTIR_NO_CACHE")):
+        switch = environ.get(variable, "").lower()
+        if switch not in SWITCH:
+            parser.error(f"{variable} is {environ[variable]!r}; expected 1 or 0.")
+        given[name] = given[name] or SWITCH[switch]
+    given["cache"] = not given.pop("no_cache")
     if given["mcp"] and find_spec("mcp") is None:
         parser.error(str(MissingDependencyError("mcp", "mcp")))
     given["region_model"] = given["region_model"] or None
+    given["model_named"] = "model" in given
+    given.setdefault("model", str(root / DEFAULT_MODEL))
     chosen = given.pop("gallery", None)
     on_space = bool(environ.get("SPACE_ID"))
     gallery = chosen or (HUB_GALLERY if on_space else SAMPLE_GALLERY)
@@ -104,15 +115,13 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
     )
     add = parser.add_argument
 
-    def add_named(
-        flag: str, variable: str, text: str = "", *, default: str | None = None, kind: type = str
-    ) -> None:
+    def add_named(flag: str, variable: str, text: str = "", *, kind: type = str) -> None:
         """Add a flag whose default an environment variable may give; an empty one gives none."""
-        default = environ.get(variable) or default
+        default = environ.get(variable) or None
         add(flag, default=default, help=f"{text} [{variable}]".lstrip(), type=kind)
 
-    text = "model directory or Hub id"
-    add_named("--model", "RSCTIR_MODEL", text, default=str(root / DEFAULT_MODEL))
+    text = "model directory or Hub id (default: the one that ships, or that made the index)"
+    add_named("--model", "RSCTIR_MODEL", text)
     add(
         "--region-model",
         default=environ.get("RSCTIR_REGION_MODEL", str(root / DEFAULT_REGION_MODEL)),
@@ -126,13 +135,17 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
     text = "least score, 0 to 1, of a detector's regions"
     add_named("--region-threshold", "RSCTIR_REGION_THRESHOLD", text, kind=float)
     text = (
-        f"'{SAMPLE_GALLERY}' (the default: drawn scenes), a folder, or a Hub data set id: "
+        f"'{SAMPLE_GALLERY}' (the default: drawn scenes), a folder of pictures, an index (a folder "
+        "of 'rsctir index' or 'rsctir embed', or a server's URI), or a Hub data set id: "
         f"{HUB_GALLERY} brings 1,093 photographs from the network"
     )
     add_named("--gallery", "RSCTIR_GALLERY", text)
+    add("--images", type=Path, help="where the pictures of an index lie now, if they moved")
     add_named("--split", "RSCTIR_GALLERY_SPLIT", "split of a Hub data set")
     add_named("--bank", "RSCTIR_BANK", "caption bank, one sentence a line", kind=Path)
     add_named("--device", "RSCTIR_DEVICE")
+    text = "keep no vectors of gallery and bank for the next launch [RSCTIR_NO_CACHE=1]"
+    add("--no-cache", action="store_true", help=text)
     add("--trust-remote-code", action="store_true", help="run code that a Hub model brings along")
     add("--host", help="address to listen on (default: loopback)")
     add("--port", type=_port, help="port (default: first free from 7860)")

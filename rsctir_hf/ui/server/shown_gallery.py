@@ -1,10 +1,10 @@
-"""The pictures that a launch offers: drawn scenes, a folder, or a data set of the Hub."""
+"""The pictures that a launch offers: drawn scenes, a folder, an index, or a data set of the Hub."""
 
 import io
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from rsctir_hf.files.metadata import (
     read_metadata_below,
     read_row,
 )
-from rsctir_hf.files.names import named_path
+from rsctir_hf.files.names import named_path, path_of
 from rsctir_hf.files.pictures import list_images, read_image
+from rsctir_hf.geo.addresses import read_tile_address
 from rsctir_hf.hub.space import HUB_GALLERY, SAMPLE_GALLERY
 from rsctir_hf.loading.hub_files import could_be_dataset_id
 from rsctir_hf.sample import sample_folder
+from rsctir_hf.search.hits import Item
+from rsctir_hf.search.retriever import Retriever
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class Gallery:
         paths: the picture files, in index order.
         records: what is known of them, by path.
         drawn: drawn by our own code: no photographs, and the coordinates are made up.
+        folder: that holds them all; None where they come with an index.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Gallery:
     paths: tuple[Path, ...]
     records: Mapping[str, PictureRow] = field(default_factory=dict)
     drawn: bool = False
+    folder: Path | None = None
 
     def record(self, path: str) -> PictureRow:
         """Return what is known of a picture; an empty record if nothing is."""
@@ -70,15 +75,54 @@ def open_gallery(source: str, *, split: str = "test") -> Gallery:
     if source == SAMPLE_GALLERY:
         gallery = _open_folder(sample_folder())
         origin = "Drawn by this project's own code: these are not photographs."
-        return Gallery("drawn scenes", origin, gallery.paths, gallery.records, True)
+        return replace(gallery, name="drawn scenes", origin=origin, drawn=True)
     if Path(source).expanduser().exists():
         # Hits name their pictures by absolute path, and records are found by that.
         return _open_folder(Path(os.path.abspath(Path(source).expanduser())))
     if could_be_dataset_id(source):
         return _open_hub(source, split)
     raise DataLayoutError(
-        f"There is no gallery at {source}. Expected 'sample', a folder of pictures, or a Hub data "
-        f"set id such as {HUB_GALLERY}. Change --gallery or RSCTIR_GALLERY."
+        f"There is no gallery at {source}. Expected 'sample', a folder of pictures, an index, or a "
+        f"Hub data set id such as {HUB_GALLERY}. Change --gallery or RSCTIR_GALLERY."
+    )
+
+
+def gallery_of_index(retriever: Retriever) -> Gallery:
+    """Return the pictures of an index that was opened.
+
+    Raises:
+        DataLayoutError: it holds none, or none whose files are there.
+        IndexMismatchError: it names a picture outside of the folder that holds them.
+    """
+    place = retriever.engine.place
+    items = retriever.items
+    records = {path_of(item.path): _known_of(item) for item in items if item.path}
+    if not records:
+        held = f"{len(items)} entries without files" if items else "nothing"
+        raise DataLayoutError(
+            f"The index in {place} holds {held}, so there is nothing to show. Make one of picture "
+            "files with rsctir index, or launch with another --gallery."
+        )
+    if not any(_is_there(path) for path in records):
+        raise DataLayoutError(
+            f"None of the pictures of the index in {place} is there; one is {next(iter(records))}. "
+            "If they moved, say where to: --images FOLDER."
+        )
+    name = Path(place).name
+    return Gallery(name, f"Pictures of the index {name}.", tuple(map(Path, records)), records)
+
+
+def _is_there(path: str) -> bool:
+    tile = read_tile_address(path)
+    return Path(path if tile is None else tile.path).exists()
+
+
+def _known_of(item: Item) -> PictureRow:
+    category = next((item.metadata[name] for name in CATEGORY_NAMES if name in item.metadata), None)
+    return PictureRow(
+        captions=(item.caption,) if item.caption else None,
+        category=None if category is None else str(category),
+        metadata=item.metadata,
     )
 
 
@@ -86,11 +130,13 @@ def _open_folder(folder: Path) -> Gallery:
     paths = list_images(folder)
     if not paths:
         raise DataLayoutError(
-            f"The gallery folder {folder} holds no pictures. Put .jpg, .png or .tif files into it, "
-            "or launch with --gallery sample."
+            f"The gallery folder {folder} holds no pictures and no index. Put .jpg, .png or .tif "
+            "files into it, name a folder that 'rsctir index' or 'rsctir embed' wrote, or launch "
+            "with --gallery sample."
         )
     origin = f"Pictures of the folder {folder.name}."
-    return Gallery(folder.name, origin, tuple(paths), read_metadata_below(folder))
+    records = read_metadata_below(folder)
+    return Gallery(folder.name, origin, tuple(paths), records, folder=folder)
 
 
 def _open_hub(name: str, split: str) -> Gallery:
@@ -111,7 +157,7 @@ def _open_hub(name: str, split: str) -> Gallery:
     folder = Path(HF_HOME) / "rsctir_hf" / "galleries" / name.replace("/", "--") / version
     records = _write_pictures(dataset, column, folder)
     origin = f"{split} split of {name} on the Hugging Face Hub."
-    return Gallery(name, origin, tuple(map(Path, records)), records)
+    return Gallery(name, origin, tuple(map(Path, records)), records, folder=folder)
 
 
 def _load_split(name: str, split: str) -> tuple[Dataset, str]:

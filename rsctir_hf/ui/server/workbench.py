@@ -29,11 +29,14 @@ from rsctir_hf.hub.space import SAMPLE_GALLERY
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.regions.proposer import MODEL_REGIONS
 from rsctir_hf.sample import read_caption_bank
+from rsctir_hf.search.caption_bank import CaptionBank
 from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.search.stored import keeps_vectors, open_stored, stored_regions
+from rsctir_hf.ui.server.kept_gallery import index_gallery
 from rsctir_hf.ui.server.messages import without_folders
 from rsctir_hf.ui.server.model_facts import ModelFacts, describe_model
 from rsctir_hf.ui.server.settings import AppSettings
-from rsctir_hf.ui.server.shown_gallery import Gallery, open_gallery
+from rsctir_hf.ui.server.shown_gallery import Gallery, gallery_of_index, open_gallery
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,6 @@ _OTHER_REGIONS = (
     "to use other regions."
 )
 _BLANK_SIDE = 32  # pixels of a picture that nobody sees
-_STRIDE = 10  # neighbours in a gallery are often alike
 
 
 class Phase(StrEnum):
@@ -105,6 +107,7 @@ class Workbench:
         bank: Sequence[str] | None = None,
     ) -> None:
         self.settings = settings
+        self.model = settings.model  # that of an index once it is open
         self.status = Status()
         self.gallery: Gallery | None = None
         self.gallery_note = ""  # why the gallery is not the one that was launched
@@ -120,7 +123,7 @@ class Workbench:
     @property
     def model_name(self) -> str:
         """Last part of the model's directory or id."""
-        return Path(self.settings.model).name or self.settings.model
+        return Path(self.model).name or self.model
 
     def start(self) -> None:
         """Begin loading and indexing in the background; a second call does nothing."""
@@ -173,13 +176,23 @@ class Workbench:
             self._usable.set()
 
     def _make_ready(self) -> None:
+        began = time.monotonic()
         self.status = Status(Phase.MODEL)
-        retriever = self._load_retriever(self.settings.model)
-        self.facts = describe_model(retriever.encoder.model, self.settings.model)
+        stored = keeps_vectors(self.settings.gallery)
+        retriever = self._open_index() if stored else self._load_retriever(self.settings.model)
+        self.facts = describe_model(retriever.encoder.model, self.model)
         self.status = Status(Phase.GALLERY)
-        self.gallery = self._open_gallery()
+        self.gallery = gallery_of_index(retriever) if stored else self._open_gallery()
         self._retriever = retriever
-        self._index(retriever, self.gallery)
+        if not stored:
+            self._index(retriever, self.gallery)
+        else:
+            self.status = Status(Phase.READY, len(retriever), len(self.gallery.paths))
+        self._usable.set()
+        # Has the caption bank's vectors ready before anyone asks; any picture will do.
+        retriever.caption_candidates(Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE)), top_k=1)
+        seconds = time.monotonic() - began
+        logger.info("%s: %d pictures in %.1f s", READY, len(retriever), seconds)
 
     def _open_gallery(self) -> Gallery:
         try:
@@ -194,13 +207,39 @@ class Workbench:
             )
         return open_gallery(SAMPLE_GALLERY)
 
+    def _open_index(self) -> Retriever:
+        """Open an index with the model that was named, else with the one that made it."""
+        settings, how = self.settings, self._how()
+        index = open_stored(settings.gallery)
+        regions = None if settings.regions == MODEL_REGIONS else settings.regions
+        chosen = stored_regions(index, regions, threshold=settings.region_threshold, **how)
+        opened = Retriever.load(
+            index,
+            model=settings.model if settings.model_named else None,
+            images=settings.images,
+            bank=self._bank_of_one(),
+            regions=chosen,
+            **how,
+        )
+        self.model = opened.encoder.id
+        return opened
+
+    def _bank_of_one(self) -> CaptionBank:
+        """Return the bank for one model, whose vectors it will hold."""
+        if self._bank is None:
+            self._bank = read_caption_bank(self.settings.bank)
+        return CaptionBank(self._bank, keep=self.settings.cache)
+
+    def _how(self) -> Any:  # noqa: ANN401 - of ``LoadOptions``
+        return {
+            "device": self.settings.device,
+            "trust_remote_code": self.settings.trust_remote_code,
+        }
+
     def _load_retriever(self, model: str) -> Retriever:
         """Load a model; one with region graphs takes the launch's regions wherever it is used."""
-        settings = self.settings
-        if self._bank is None:
-            self._bank = read_caption_bank(settings.bank)
-        how: Any = {"device": settings.device, "trust_remote_code": settings.trust_remote_code}
-        loaded = self._load(model, bank=self._bank, **how)
+        settings, how = self.settings, self._how()
+        loaded = self._load(model, bank=self._bank_of_one(), **how)
         if not isinstance(loaded.encoder.model, RegionGraphModel):
             return loaded
         try:
@@ -209,36 +248,26 @@ class Workbench:
             raise RegionsError(f"{error}{_OTHER_REGIONS}") from error
         if regions == MODEL_REGIONS:
             return loaded
-        return Retriever(replace(loaded.encoder, regions=regions), bank=loaded.bank)
+        return Retriever(replace(loaded.encoder, regions=regions), bank=self._bank_of_one())
 
     def _index(self, retriever: Retriever, gallery: Gallery) -> None:
         began = time.monotonic()
+        everything = len(gallery.paths)
 
         def report(done: int, total: int) -> None:
             left = (time.monotonic() - began) / max(done, 1) * (total - done)
-            self.status = Status(Phase.INDEXING, done, total, left)
-            if done:
+            self.status = Status(Phase.INDEXING, everything - total + done, everything, left)
+            if len(retriever):
                 self._usable.set()
 
-        self.status = Status(Phase.INDEXING, 0, len(gallery.paths))
-        made = retriever.index(spread(gallery.paths), progress=report)
+        self.status = Status(Phase.INDEXING, 0, everything)
+        made = index_gallery(retriever, gallery, keep=self.settings.cache, progress=report)
         if not made.indexed:
             raise DataLayoutError(
-                f"None of the {len(gallery.paths)} pictures of {gallery.name} can be read: "
+                f"None of the {everything} pictures of {gallery.name} can be read: "
                 f"{made.skipped[0].reason} Change --gallery or RSCTIR_GALLERY."
             )
-        self.status = Status(
-            Phase.READY, made.indexed, len(gallery.paths), skipped=tuple(made.skipped)
-        )
-        # Embeds the caption bank before anyone asks for it; any picture will do.
-        retriever.caption_candidates(Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE)), top_k=1)
-        seconds = time.monotonic() - began
-        logger.info("%s: %d pictures in %.1f s", READY, made.indexed, seconds)
+        self.status = Status(Phase.READY, made.indexed, everything, skipped=tuple(made.skipped))
 
     def _fail(self, message: str) -> None:
         self.status = replace(self.status, phase=Phase.FAILED, message=message)
-
-
-def spread(paths: Sequence[Path]) -> list[Path]:
-    """Return the pictures in an order whose first ones already span the whole gallery."""
-    return [path for start in range(_STRIDE) for path in paths[start::_STRIDE]]

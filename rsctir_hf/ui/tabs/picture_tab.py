@@ -4,7 +4,7 @@ import gradio as gr
 from PIL import Image
 
 from rsctir_hf.errors import RsctirError
-from rsctir_hf.files.pictures import read_image
+from rsctir_hf.search.gallery import read_picture
 from rsctir_hf.search.retriever import confidence
 from rsctir_hf.ui.server.events import MODEL, PRIVATE, Trigger, item_of
 from rsctir_hf.ui.server.uploads import read_upload
@@ -64,7 +64,7 @@ class PictureHandlers:
     def take_result(self, shown: ShownHits, event: gr.EventData) -> Image.Image | None:
         """Return the similar picture that was clicked, as the next query."""
         path = item_of(event, shown.hits).path
-        return read_image(path) if path else None
+        return read_picture(path) if path else None
 
 
 def build_picture_tab(bench: Workbench) -> QueryTab:

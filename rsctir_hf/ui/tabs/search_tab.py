@@ -7,7 +7,7 @@ import gradio as gr
 from PIL import Image
 
 from rsctir_hf.errors import RsctirError
-from rsctir_hf.files.pictures import read_image
+from rsctir_hf.search.gallery import read_picture
 from rsctir_hf.search.retriever import confidence, describe_query
 from rsctir_hf.ui.server.events import MODEL, PRIVATE, item_of
 from rsctir_hf.ui.server.limits import FORGET_AFTER
@@ -87,7 +87,7 @@ class SearchHandlers:
     def why(self, path: str | None) -> str:
         """Draw the regions of the opened result; nothing where no model shows regions."""
         try:
-            picture = read_image(path or "")
+            picture = read_picture(path or "")
             return regions_in_view(self.bench.region_retriever(), picture)
         except RsctirError as error:
             logger.info("No regions below a result: %s", error)
@@ -108,7 +108,7 @@ class SearchHandlers:
     def result(self, path: str | None, shown: ShownHits) -> tuple[Image.Image | None, str]:
         """Return the picture of the detail panel and the words that found it, for another tab."""
         with told_to_visitors():
-            return read_image(path) if path else None, shown.words
+            return read_picture(path) if path else None, shown.words
 
     def _still_indexing(self) -> str:
         """Say that the search saw a part of the gallery only; empty once all is indexed."""

@@ -4,6 +4,7 @@ from rsctir_hf.hub.space import HUB_GALLERY, SAMPLE_GALLERY
 from rsctir_hf.ui.server.messages import counted, without_folders
 from rsctir_hf.ui.server.workbench import Phase, Status, Workbench
 from rsctir_hf.ui.views.cards import badge, notice, progress_bar
+from rsctir_hf.vector_index.opening import server_of
 
 TITLE = "Search the earth from above"
 _PHOTOGRAPHS = f"For photographs launch with --gallery {HUB_GALLERY}."
@@ -59,6 +60,7 @@ def _gallery_badge(bench: Workbench) -> str:
     source = bench.settings.gallery
     if bench.gallery is None:
         name = "drawn scenes" if source == SAMPLE_GALLERY else without_folders(source)
+        name = "index" if server_of(source) else name  # its URI may hold a password
         return badge("Gallery", name, "not open")
     count = f"{len(bench.gallery.paths):,}"
     if not bench.gallery.drawn:

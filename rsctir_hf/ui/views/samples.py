@@ -7,7 +7,7 @@ from PIL import Image
 
 from rsctir_hf.errors import ImageReadError, RsctirError
 from rsctir_hf.files.names import as_text
-from rsctir_hf.files.pictures import read_image
+from rsctir_hf.search.gallery import read_picture
 from rsctir_hf.ui.server.events import PRIVATE, Trigger, item_of
 from rsctir_hf.ui.server.shown_gallery import Gallery
 from rsctir_hf.ui.server.uploads import picture_input
@@ -41,7 +41,7 @@ def sample_strip(gallery: Gallery | None) -> str:
         words = escape(gallery.record(str(path)).caption or as_text(path.name))
         buttons.append(
             f'<button type="button" class="rs-sample" data-item="{item}" title="{words}">'
-            f'<img src="{picture_uri(str(path), _SAMPLE_SIDE)}" alt="{words}"></button>'
+            f'<img src="{picture_uri(as_text(path), _SAMPLE_SIDE)}" alt="{words}"></button>'
         )
     return f'<div class="rs-samples" role="group" aria-label="Samples">{"".join(buttons)}</div>'
 
@@ -75,7 +75,7 @@ class PictureChooser:
         self.samples = gr.HTML("", js_on_load=SELECT_ITEM, elem_id=f"{elem_id}-samples")
 
         def take_sample(event: gr.EventData) -> Image.Image:
-            return read_image(item_of(event, sample_paths(bench.gallery)))
+            return read_picture(as_text(item_of(event, sample_paths(bench.gallery))))
 
         taken = self.samples.select(take_sample, None, self.picture, **PRIVATE)
         # When a picture is cleared, ``input`` comes while the old one is still its value.

@@ -7,7 +7,7 @@ from functools import lru_cache
 from PIL import Image
 
 from rsctir_hf.errors import ImageReadError
-from rsctir_hf.files.pictures import read_image
+from rsctir_hf.search.gallery import read_picture
 
 CARD_SIDE = 300
 DETAIL_SIDE = 900
@@ -24,11 +24,11 @@ _PLACEHOLDER = (
 def picture_uri(path: str, side: int = CARD_SIDE) -> str:
     """Return a picture as a JPEG data URI of at most ``side`` pixels a side.
 
-    Any format that ``read_image`` knows is shown, also those that browsers do not (TIFF, CMYK,
+    Any format that ``read_picture`` knows is shown, also those that browsers do not (TIFF, CMYK,
     16-bit), and no folder of the server has to be opened to visitors.
     """
     try:
-        picture = read_image(path)
+        picture = read_picture(path)
     except ImageReadError:
         return _PLACEHOLDER
     return encode_picture(picture, side)

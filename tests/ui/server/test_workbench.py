@@ -14,10 +14,11 @@ from rsctir_hf.errors import (
 )
 from rsctir_hf.hub.space import HUB_GALLERY
 from rsctir_hf.ui.server import workbench
+from rsctir_hf.ui.server.kept_gallery import spread
 from rsctir_hf.ui.server.own_pictures import index_own_pictures
 from rsctir_hf.ui.server.shown_gallery import open_gallery
 from rsctir_hf.ui.server.uploads import read_upload
-from rsctir_hf.ui.server.workbench import Phase, Status, Workbench, spread
+from rsctir_hf.ui.server.workbench import Phase, Status, Workbench
 from rsctir_hf.ui.views.header import header
 from tests.ui.bad_uploads import png_of
 from tests.ui.conftest import wait_until_over
