@@ -222,7 +222,8 @@ class Search:
     """Search an index by words, by a picture, or by both."""
 
     place: Annotated[
-        str, typer.Option("--index", help="What 'rsctir index' wrote: a folder, or a server's URI.")
+        str,
+        typer.Option("--index", help="What 'rsctir index' or 'embed' wrote; a server's URI."),
     ]
     text: Words = None
     image: Picture = None

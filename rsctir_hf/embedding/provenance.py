@@ -83,6 +83,8 @@ def read_provenance(record: Mapping[str, Any], place: str | Path) -> Provenance:
         fields = {name: record[name] for name in Provenance.__dataclass_fields__}
         if fields["detector"] is not None:
             fields["detector"] = DetectorRecord(**fields["detector"])
+        if not isinstance(fields["model_id"], str):
+            raise TypeError(f"model_id is {fields['model_id']!r}")
         return Provenance(**fields)
     except (TypeError, KeyError, AttributeError) as error:
         raise IndexMismatchError(

@@ -91,6 +91,7 @@ def test_a_folder_that_a_space_would_not_hold_is_refused(name):
         ("RSCTIR_GALLERY", "my_pictures", "would not hold. Expected 'sample' or the id"),
         ("RSCTIR_BANK", "sentences.txt", "names a file, which a Space would not hold"),
         ("RSCTIR_MCP", "yes", "expected one of 0, false, 1, true"),
+        ("RSCTIR_NO_CACHE", "no", "RSCTIR_NO_CACHE is 'no'; expected one of 0, false, 1, true"),
         ("RSCTIR_MODEL", "", "RSCTIR_MODEL is empty"),
     ],
 )

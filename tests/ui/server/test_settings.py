@@ -84,3 +84,19 @@ def test_an_mcp_server_without_its_package_names_the_line_that_installs_it(monke
     with pytest.raises(SystemExit):
         parse_settings(["--mcp"], {}, root=ROOT)
     assert "mcp is not installed. Run: pip install 'rsctir_hf[mcp]'" in capsys.readouterr().err
+
+
+def test_an_index_is_opened_with_its_own_model_unless_one_is_named():
+    assert not parse_settings([], {}, root=ROOT).model_named
+    assert not parse_settings([], {"RSCTIR_MODEL": ""}, root=ROOT).model_named
+    assert parse_settings([], {"RSCTIR_MODEL": "org/model"}, root=ROOT).model_named
+    assert parse_settings(["--model", "org/model"], {}, root=ROOT).model_named
+
+
+def test_vectors_are_kept_unless_a_flag_or_the_environment_says_no(capsys):
+    assert parse_settings([], {}, root=ROOT).cache
+    assert not parse_settings(["--no-cache"], {}, root=ROOT).cache
+    assert not parse_settings([], {"RSCTIR_NO_CACHE": "1"}, root=ROOT).cache
+    with pytest.raises(SystemExit):
+        parse_settings([], {"RSCTIR_NO_CACHE": "maybe"}, root=ROOT)
+    assert "RSCTIR_NO_CACHE is 'maybe'; expected 1 or 0." in capsys.readouterr().err
