@@ -300,7 +300,8 @@ def _decode(picture: Image.Image, max_pixels: int, name: str) -> Image.Image:
         scale = next((s for s in (2, 4) if width * height <= DRAFT_PIXELS * s * s), 8)
         picture.draft(None, (width // scale, height // scale))
         logger.info("A JPEG of %d x %d px is read at %d x %d px", width, height, *picture.size)
-    return picture_to_rgb(picture, name)
+    shades = picture_to_rgb(picture, name)
+    return shades.copy() if shades is picture else shades
 
 
 def _through_gdal(file: Path | bytes, driver: str, max_pixels: int, name: str) -> Image.Image:

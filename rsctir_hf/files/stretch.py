@@ -196,7 +196,7 @@ def array_to_rgb(array: NDArray, name: str = "the array") -> Image.Image:
 
 
 def picture_to_rgb(picture: Image.Image, name: str = "the picture") -> Image.Image:
-    """Bring a Pillow picture of any mode to RGB, upright.
+    """Bring a Pillow picture of any mode to RGB, upright; what is so already comes back itself.
 
     Of a colour PNG of 16 bits Pillow keeps the upper bytes, nearly black where values are small; so
     its file is read again, as long as the picture knows it.
@@ -226,9 +226,10 @@ def picture_to_rgb(picture: Image.Image, name: str = "the picture") -> Image.Ima
         if nodata is not None:
             known = np.atleast_3d(np.asarray(picture) != nodata)
             flat = numbers_to_rgb(np.asarray(flat), np.asarray(known.any(axis=2)))
+    orientation = picture.getexif().get(ORIENTATION_TAG, 1)
     if flat is picture:
-        return ImageOps.exif_transpose(picture)
-    return upright(flat, picture.getexif().get(ORIENTATION_TAG, 1))
+        return picture if orientation == 1 else ImageOps.exif_transpose(picture)
+    return upright(flat, orientation)
 
 
 def upright(shades: Image.Image, orientation: int) -> Image.Image:

@@ -1,6 +1,7 @@
 """Model folders import nothing of ours, so what two of them need stands in each, and stays equal.
 
-A ``# Copied from rsctir_hf.models.FAMILY.file.name`` above the second says where the first stands.
+A ``# Copied from rsctir_hf.models.FAMILY.file.name`` above the second says where the first stands,
+``# Copied from rsctir_hf.files.file`` at its head that a whole file is one of the ground floor.
 """
 
 import ast
@@ -13,7 +14,9 @@ import pytest
 import rsctir_hf
 
 MODELS = Path(rsctir_hf.__file__).parent / "models"
+GROUND = MODELS.parent / "files"
 MARK = re.compile(r"^ *# Copied from rsctir_hf\.models\.(\w+)\.(\w+)\.([\w.]+)$")
+WHOLE = re.compile(r"# Copied from rsctir_hf\.files\.(\w+)\n")
 SHORT = 150  # characters; a shorter body may be the same by chance
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
 
@@ -48,9 +51,21 @@ def copies():
     return found
 
 
+def whole_copies():
+    """Return (file, the ground floor's that it is a copy of)."""
+    heads = {file: WHOLE.match(file.read_text(encoding="utf-8")) for file in MODELS.rglob("*.py")}
+    return [(file, GROUND / f"{head[1]}.py") for file, head in sorted(heads.items()) if head]
+
+
 def test_every_mark_is_understood():
     marked = sum("# Copied from" in line for f in MODELS.rglob("*.py") for line in f.open())
-    assert len(copies()) == marked > 0
+    assert len(copies()) + len(whole_copies()) == marked > 0
+
+
+@pytest.mark.parametrize(("file", "origin"), whole_copies(), ids=lambda part: part.name)
+def test_a_copied_file_is_equal_to_what_it_was_copied_from(file, origin):
+    text = origin.read_text(encoding="utf-8")
+    assert file.read_text(encoding="utf-8").partition("\n")[2] == text, "copy it again"
 
 
 @pytest.mark.parametrize(("file", "node", "origin"), copies(), ids=lambda part: str(part)[-40:])
@@ -63,6 +78,7 @@ def test_a_copy_is_equal_to_what_it_was_copied_from(file, node, origin):
 
 def test_no_twin_goes_without_a_mark():
     marked = {ast.dump(node) for _, node, _ in copies()}
+    marked |= {ast.dump(n) for file, _ in whole_copies() for n in definitions(file).values()}
     families = {
         folder.name: {
             ast.dump(node): name

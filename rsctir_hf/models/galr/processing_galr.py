@@ -20,14 +20,20 @@ with numpy, to a safetensors file of the same names, and hands over the rows of 
     )
 """
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import httpx
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 from transformers import (
@@ -43,6 +49,10 @@ from transformers.image_utils import (
     make_flat_list_of_images,
 )
 from transformers.processing_utils import TextKwargs
+
+from .stretch_galr import UnfitPictureError, array_to_rgb, picture_to_rgb
+
+_LEFT = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)  # as they are
 
 PADDING, UNKNOWN = "<pad>", "<unk>"  # ids 0 and 1
 _NOT_A_WORD = r"[^\w\s]|_"  # punctuation, symbols and emoji
@@ -140,7 +150,7 @@ class GaLRProcessor(ProcessorMixin):
         """Prepare model inputs.
 
         Args:
-            images: one picture or B.
+            images: one picture or B; see ``eight_bit_pictures``.
             text: one caption or C.
             regions: one per picture, boxes in pixels of that picture.
             region_features: (B, N, F) nodes made elsewhere, for a model with
@@ -166,6 +176,8 @@ class GaLRProcessor(ProcessorMixin):
             )
         kwargs.setdefault("return_tensors", "pt")
         text = list(text) if text is not None and not isinstance(text, str) else text
+        if images is not None:
+            images = eight_bit_pictures(images, do_rescale=_rescales(kwargs))
         inputs = super().__call__(images=images, text=text, **kwargs)
         inputs.pop("token_type_ids", None)
         if regions is None and not precomputed:
@@ -296,6 +308,73 @@ def build_word_tokenizer(
         padding_side="right",
         model_input_names=["input_ids", "attention_mask"],
     )
+
+
+# Copied from rsctir_hf.models.cmpagl.processing_cmpagl.eight_bit_pictures
+def eight_bit_pictures(images: Any, *, do_rescale: bool = True) -> Any:  # noqa: ANN401
+    """Bring whatever transformers takes for pictures to 8-bit RGB, as an index of rsctir_hf does.
+
+    8-bit RGB that stands upright stays as it is, and so do tensors of 8 bits or floats. See
+    ``stretch`` for the rule, ``picture_to_rgb`` for what Pillow cannot tell.
+
+    Args:
+        images: PIL pictures, paths, addresses, arrays or tensors, in lists or not.
+        do_rescale: whether transformers scales values; where not, floats stay as they are.
+
+    Raises:
+        UnfitPictureError: there is no telling what a picture shows.
+    """
+    if isinstance(images, list | tuple):
+        return [eight_bit_pictures(each, do_rescale=do_rescale) for each in images]
+    if isinstance(images, str | PathLike):
+        images = _opened(str(images))
+    if isinstance(images, Image.Image):
+        return picture_to_rgb(images)
+    if isinstance(images, torch.Tensor) and images.dtype not in _LEFT:
+        images = images.cpu().numpy()
+    if not isinstance(images, np.ndarray) or (images.dtype.kind == "f" and not do_rescale):
+        return images
+    return images if _is_plain(images) else _array_to_rgb(images)
+
+
+# Copied from rsctir_hf.models.cmpagl.processing_cmpagl._is_plain
+def _is_plain(array: NDArray) -> bool:
+    """Return whether an array is colours of 8 bits, channels first or last, alone or many."""
+    return array.dtype == np.uint8 and array.ndim > 2 and 3 in (array.shape[-3], array.shape[-1])
+
+
+# Copied from rsctir_hf.models.cmpagl.processing_cmpagl._array_to_rgb
+def _array_to_rgb(array: NDArray) -> Any:  # noqa: ANN401 - one picture or a list of them
+    if array.ndim > 3:
+        return [_array_to_rgb(each) for each in array]
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
+        array = np.moveaxis(array, 0, 2)
+    return array_to_rgb(array)
+
+
+# Copied from rsctir_hf.models.cmpagl.processing_cmpagl._rescales
+def _rescales(kwargs: dict[str, Any]) -> bool:
+    return bool({**kwargs, **(kwargs.get("images_kwargs") or {})}.get("do_rescale", True))
+
+
+# Copied from rsctir_hf.models.cmpagl.processing_cmpagl._opened
+def _opened(place: str) -> str | Image.Image:
+    """Open a file, an address or a ``data:`` text with Pillow; transformers makes RGB of it."""
+    if place.startswith(("http://", "https://")):
+        content = httpx.get(place, follow_redirects=True).content
+    elif place.startswith("data:image/"):
+        content = base64.b64decode(place.partition(",")[2])
+    elif Path(place).is_file():
+        content = Path(place).read_bytes()
+    else:
+        return place  # transformers says what is wrong
+    try:
+        return Image.open(BytesIO(content))
+    except Image.UnidentifiedImageError as error:
+        raise UnfitPictureError(
+            f"{place} is no picture that Pillow can open. Read a TIFF of any kind with rasterio "
+            "and hand over an array (height, width, 3), or give rsctir_hf its path."
+        ) from error
 
 
 # Copied from rsctir_hf.models.cmpagl.processing_cmpagl._prepare_tokenizer
