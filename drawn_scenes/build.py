@@ -73,7 +73,8 @@ def build_gallery(
     jobs = _jobs(scenes, first_seed)
     with ProcessPoolExecutor() as pool:
         drawn = pool.map(partial(write_scene, folder), jobs)
-        rows = list(tqdm(drawn, desc="Drawing scenes", unit="scene", total=len(jobs)))
+        bar = tqdm(drawn, desc="Drawing scenes", unit="scene", total=len(jobs), disable=None)
+        rows = list(bar)
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     (folder / METADATA_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return sum((folder / row["file_name"]).stat().st_size for row in rows)

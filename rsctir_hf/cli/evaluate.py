@@ -3,6 +3,7 @@
 from rsctir_cli.commands import Evaluate, Rerank
 from rsctir_hf.cli.output import Bar, write_report
 from rsctir_hf.cli.sources import load_options, open_rows
+from rsctir_hf.data.benchmarks import refuse_other_data
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.loading.checks import weights_fingerprint
@@ -12,6 +13,8 @@ from rsctir_hf.sample import read_caption_bank
 def evaluate(asked: Evaluate) -> None:
     """Score a model, and print or write the report."""
     rows = open_rows(asked.data, split=asked.split, benchmark=asked.benchmark)
+    if asked.benchmark is not None:
+        refuse_other_data(asked.benchmark, rows, split=asked.split, source=asked.data)
     encoder = Encoder.from_pretrained(asked.model, **load_options(asked))
     needs_bank = asked.rerank in (Rerank.SMR, Rerank.MR)
     with Bar("embedding") as bar:

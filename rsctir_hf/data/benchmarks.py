@@ -6,7 +6,8 @@ are always those of the release; nothing here draws its own, except :func:`hold_
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +31,23 @@ from rsctir_hf.data.formats import (
     shorten,
 )
 from rsctir_hf.data.tables import (
+    UNNAMED,
     check_pictures,
     hub_splits,
     table_from_hub,
     table_from_parquet,
     table_from_records,
 )
-from rsctir_hf.errors import QueryError
+from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.loading.hub_files import could_be_dataset_id
 
 logger = logging.getLogger(__name__)
 
+# What the doors call the same two things.
+PARTIAL = "--partial of rsctir convert, --complete false of a training, complete=False in Python"
+IMAGES = "--images, or images= in Python"
+#: Share of the names of pictures that must be those of a benchmark.
+MOST_OF = 0.9
 DRAWN = "drawn"  # the name of scenes drawn by our own code among the training sets
 #: Asks for both parts, as GaLR and most later work train on RSICD and RSITMD.
 TRAIN_AND_VALIDATION = "train+validation"
@@ -57,6 +64,8 @@ class Benchmark:
         source: where the numbers come from.
         terms: of its pictures and captions, as far as they are known; for model cards.
         hub_id: of a public data set on the Hub that holds the whole release, if one is known.
+        stems: what its pictures are called without suffix, as an expression; "" for any.
+        numbered_once: the numbers in those names differ all over, not within a class only.
     """
 
     name: str
@@ -65,6 +74,16 @@ class Benchmark:
     source: str
     terms: str
     hub_id: str | None = None
+    stems: str = ""
+    numbered_once: bool = False
+
+    def names_fit(self, file_names: Iterable[str]) -> bool:
+        """Tell whether pictures are called as in the release, but for a few."""
+        stems = [Path(name).stem for name in file_names]
+        numbers = {re.sub(r"\D", "", stem) for stem in stems}
+        fitting = sum(bool(re.fullmatch(self.stems, stem)) for stem in stems)
+        distinct = not self.numbered_once or len(numbers) > MOST_OF * len(stems)
+        return not self.stems or (fitting > MOST_OF * len(stems) and distinct)
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -77,6 +96,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             "Qu et al., CITS 2016",
             "pictures from the USGS National Map by way of UC Merced Land Use (Yang and Newsam "
             "2010), US cities at 0.3 m per pixel; captions without an explicit licence",
+            # of the captions' release, or of the pictures': 1834, river95
+            stems=r"[1-9]\d{0,3}|[a-z]+\d\d",
         ),
         Benchmark(
             "rsicd",
@@ -85,6 +106,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             "Lu et al., TGRS 2017",
             "published for research; Google Earth imagery; terms not verified",
             hub_id="arampacha/rsicd",
+            stems=r"[a-z]+_[1-9]\d{0,2}|00\d{3}",
         ),
         Benchmark(
             "rsitmd",
@@ -92,6 +114,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             {"train": 4291, "validation": 0, "test": 452},
             "Yuan et al. (AMFMN), TGRS 2021; authors hold their validation out of train",
             "published for research; Google Earth imagery; terms not verified",
+            stems=r"[a-z]+_[1-9]\d{0,3}",
+            numbered_once=True,
         ),
         Benchmark(
             "sydney",
@@ -99,6 +123,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             {"train": 497, "validation": 58, "test": 58},
             "Qu et al., CITS 2016",
             "published for research; Google Earth imagery; terms not verified",
+            stems=r"[1-6]?\d{1,2}",
         ),
     )
 }
@@ -168,6 +193,40 @@ def load_benchmark(
     return table
 
 
+def refuse_other_data(name: str, table: datasets.Dataset, *, split: str, source: str) -> None:
+    """Refuse pictures that are not those of a benchmark; a part of them will do.
+
+    As many pictures as the official split are taken for it, whatever they are called.
+
+    Args:
+        name: of the benchmark.
+        table: has ``file_name``.
+        split: that the table is said to be.
+        source: where it comes from, for the message.
+
+    Raises:
+        DataLayoutError: there are more than the benchmark has, they are called otherwise, or they
+            are as many as another benchmark has and called as there.
+    """
+    known, count = _benchmark(name), len(table)
+    official = sum(known.images.get(part, 0) for part in split.split("+"))
+    most = known.images["train"] + known.images["validation"] if "train" in split else official
+    names = [each for each in table["file_name"] if not each.startswith(UNNAMED)]
+    others = [other for other in BENCHMARKS.values() if other.images.get(split) == count]
+    found = ""
+    if official and count > most:
+        found = f"holds {count:,} pictures of {official:,}"
+    elif names and not known.names_fit(names):
+        found = f"holds pictures that {known.title} does not have, such as {names[0]}"
+    elif count != official and (taken := [each for each in others if each.names_fit(names)]):
+        found = f"holds {count:,} pictures named as in {taken[0].title}, which has as many"
+    if found and count != official:
+        raise DataLayoutError(
+            f"{source} is not {known.title} {split}: it {found}. Figures under its name would "
+            f"mislead. Name the benchmark that it is ({', '.join(NAMES)}), or none."
+        )
+
+
 def load_captioned_folder(
     folder: str | Path, split: str, *, verify: bool = True
 ) -> datasets.Dataset:
@@ -198,10 +257,18 @@ def available_splits(source: str | Path) -> tuple[str, ...]:
 def every_split(
     name: str, source: str | Path, *, images: str | Path | None = None, complete: bool = True
 ) -> Iterator[tuple[str, datasets.Dataset]]:
-    """Yield name and rows of each split that a source holds; see :func:`load_benchmark`."""
+    """Yield name and rows of each split that a source holds; see :func:`load_benchmark`.
+
+    Raises:
+        DataLayoutError: see :func:`load_benchmark` and, where it is to be complete,
+            :func:`refuse_other_data`.
+    """
     _benchmark(name)  # before the source is looked at, which may be far away
     for split in available_splits(source):
-        yield split, load_benchmark(name, source, split=split, images=images, complete=complete)
+        table = load_benchmark(name, source, split=split, images=images, complete=complete)
+        if complete:
+            refuse_other_data(name, table, split=split, source=str(source))
+        yield split, table
 
 
 def hold_out(
@@ -250,13 +317,13 @@ class _Release:
                 folder,
                 f"lacks {len(missing)} of the {len(records)} pictures of {self.benchmark.title} "
                 f"{split}: {shorten(missing)}",
-                "Give the folder that holds them as images=, or download the pictures of the "
+                f"Give the folder that holds them ({IMAGES}), or download the pictures of the "
                 "release.",
             )
         kept = [record for record in records if record.file_name in found]
         if not kept:
             raise layout_error(
-                folder, "holds none of the pictures", self.tree, "Give their folder as images=."
+                folder, "holds none of the pictures", self.tree, f"Give their folder: {IMAGES}."
             )
         return table_from_records(kept, [found[record.file_name] for record in kept])
 
@@ -301,9 +368,9 @@ class _Release:
 
     def _object(self, root: Path, found: str, remedy: str) -> None:
         if self.complete:
-            allowed = "Or pass complete=False to take what there is."
+            allowed = f"Or take what there is: {PARTIAL}."
             raise layout_error(root, found, self.tree, f"{remedy} {allowed}")
-        logger.warning("%s %s; the rest is taken, as complete=False allows", root, found)
+        logger.warning("%s %s; the rest is taken, as was asked for", root, found)
 
 
 def _benchmark(name: str) -> Benchmark:

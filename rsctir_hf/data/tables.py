@@ -36,6 +36,7 @@ _COLUMNS = (
     f"image (Image), captions (texts or lists of them; or {', '.join(CAPTION_NAMES[1:])}), "
     f"{' or '.join(NAME_COLUMNS)}, optional category"
 )
+UNNAMED = "row "  # a picture that has a number for a name
 #: What datasets raises where the Hub gives nothing or not all.
 HUB_ERRORS = (HTTPError, OSError, ValueError, datasets.exceptions.DatasetsError)
 #: A progress bar appears only where a pass takes longer than this many seconds.
@@ -208,7 +209,7 @@ def _file_names(table: datasets.Dataset, column: str) -> list[str]:
     """Return the name of each picture's file, or the number of its row where it has none."""
     if not column:
         named = [cell.get("path") or "" for cell in undecoded(table)["image"]]
-        column_of = [name or f"row {row}" for row, name in enumerate(named)]
+        column_of = [name or f"{UNNAMED}{row}" for row, name in enumerate(named)]
     else:
         column_of = [str(name) for name in table[column]]
     return [Path(plain_name(name)).name for name in column_of]

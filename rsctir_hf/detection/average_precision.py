@@ -81,7 +81,7 @@ def detect(
         threshold: weaker boxes are left out.
     """
     starts = range(0, len(images), batch_size)
-    for start in tqdm(starts, desc="Detecting", unit="batch", leave=False):
+    for start in tqdm(starts, desc="Detecting", unit="batch", leave=False, disable=None):
         batch = list(images[start : start + batch_size])
         inputs = processor(images=batch, return_tensors="pt").to(model.device)
         sizes = [(image.height, image.width) for image in batch]

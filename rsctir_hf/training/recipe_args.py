@@ -6,7 +6,9 @@ A recipe is a flat YAML file whose keys are the fields below (and those of
 
 import os
 import re
+import sys
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,6 +151,7 @@ class StagedTrainingArguments(TrainingArguments):
 
     Attributes:
         output_dir: where checkpoints and the finished model go.
+        overwrite_output_dir: write over the finished model that lies there.
         frozen_epochs: module prefix -> epochs it stays frozen (-1: always).
         lr_factors: module prefix -> factor on the learning rate.
         average_decay: decay of the exponential moving average of weights that is
@@ -163,6 +166,7 @@ class StagedTrainingArguments(TrainingArguments):
     """
 
     output_dir: str | None = "outputs"
+    overwrite_output_dir: bool = False
     hub_strategy: HubStrategy | str = "end"
     frozen_epochs: dict[str, float] | str | None = None
     lr_factors: dict[str, float] | str | None = None
@@ -173,6 +177,8 @@ class StagedTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         if self.bf16 and not torch.accelerator.is_available():
             self.use_cpu = True  # transformers asks for this, to be sure that it is meant
+        if self.disable_tqdm is None and not sys.stderr.isatty():
+            self.disable_tqdm = True  # a file or pipe gets the figures, a line each
         super().__post_init__()
         self.frozen_epochs = self.freezing
         self.lr_factors = self.factors
@@ -314,7 +320,7 @@ def parse_groups(arguments: list[str], groups: Any) -> tuple[Any, ...]:  # noqa:
         parser.set_defaults(**recipe)
         arguments = arguments[1:]
     try:
-        return parser.parse_args_into_dataclasses(args=arguments)
+        return parser.parse_args_into_dataclasses(args=_with_lists(parser, arguments))
     except RecipeError:
         raise
     # What the checks of the fields raise on values of another kind, and transformers on its own.
@@ -323,6 +329,27 @@ def parse_groups(arguments: list[str], groups: Any) -> tuple[Any, ...]:  # noqa:
             f"A value of the recipe or of a flag cannot be used: {error} Compare it with the "
             "recipes in training/recipes/; --help lists all keys."
         ) from error
+
+
+def _with_lists(parser: HfArgumentParser, arguments: list[str]) -> list[str]:
+    """Take lists written as inline YAML, ``--teachers "[]"``, out of a command line.
+
+    They become the defaults of the parser, which knows lists as several words, at least one.
+    """
+    several = {action.dest for action in parser._actions if action.nargs in ("+", "*")}
+    kept: list[str] = []
+    remaining = iter(arguments)
+    for flag in remaining:
+        name, _, text = flag.removeprefix("--").partition("=")
+        if not flag.startswith("--") or name not in several:
+            kept.append(flag)
+            continue
+        words = [text] if text else list(islice(remaining, 1))
+        if words and (not words[0] or words[0].startswith("[")):
+            parser.set_defaults(**{name: read_yaml(words[0] or "[]", name)})
+        else:
+            kept += [f"--{name}", *words]
+    return kept
 
 
 def read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any]:

@@ -61,6 +61,11 @@ def resume_point(folder: Path, asked: str | bool | None) -> str | None:
     return None
 
 
+def asks_to_resume(asked: str | bool | None) -> bool:
+    """Tell whether ``resume_from_checkpoint`` names or wants a checkpoint."""
+    return bool(_WORDS.get(asked.lower(), asked) if isinstance(asked, str) else asked)
+
+
 def checkpoints_of(folder: Path) -> list[Path]:
     """Return the checkpoint folders of a run, whole or not, latest step first."""
     matches = {path: _NAME.fullmatch(path.name) for path in folder.glob("*") if path.is_dir()}

@@ -15,11 +15,13 @@ import yaml
 from transformers import set_seed
 
 from rsctir_hf.allocation import keep_freed_memory
+from rsctir_hf.errors import OutputExistsError
 from rsctir_hf.evaluation import results_json
 from rsctir_hf.files.atomic import write_atomically
 from rsctir_hf.hub.card import RESULTS_FILE, write_card
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.training.recipe_args import StagedTrainingArguments
+from rsctir_hf.training.resumption import asks_to_resume, checkpoints_of
 from rsctir_hf.training.staged import StagedTrainer
 
 RECIPE_FILE = "recipe.yaml"
@@ -29,6 +31,8 @@ NOT_RECORDED = (
     "push_to_hub",
     "logging_dir",
     "resume_from_checkpoint",
+    "overwrite_output_dir",
+    "disable_tqdm",
     "accelerator_config",
 )
 
@@ -38,7 +42,19 @@ def begin_run(args: StagedTrainingArguments) -> str | None:
 
     Returns:
         The git revision of the code that trains, whatever the checkout is at the end.
+
+    Raises:
+        OutputExistsError: a finished model lies in the run's folder, and the run neither goes on
+            from a checkpoint nor may write over it.
     """
+    goes_on = asks_to_resume(args.resume_from_checkpoint) and checkpoints_of(args.folder)
+    finished = any(args.folder.glob("*.safetensors"))
+    if finished and not (goes_on or args.overwrite_output_dir):
+        raise OutputExistsError(
+            f"{args.folder} holds a finished model. Name another --output_dir, or pass "
+            "--overwrite_output_dir true to write over it, or --resume_from_checkpoint true where "
+            "its checkpoints are."
+        )
     keep_freed_memory()
     set_seed(args.seed)
     # Trainer pushes neither checkpoints nor what begins with an underscore; logs name this host.

@@ -20,6 +20,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from rsctir_hf.data.collator import picture_source, undecoded
+from rsctir_hf.data.tables import BAR_DELAY
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import ImageReadError
 from rsctir_hf.files.atomic import replacing
@@ -139,7 +140,7 @@ def embed_training_data(
     """Return a teacher's vectors of all rows and sentences, and its inverse temperature."""
     cells = chain.from_iterable(undecoded(table)["image"] for table in train.values())
     total = sum(len(table) for table in train.values())
-    bar = tqdm(cells, total=total, desc="teacher", unit="picture")
+    bar = tqdm(cells, total=total, desc="teacher", unit="picture", delay=BAR_DELAY, disable=None)
     pictures = teacher.images((picture_source(cell) for cell in bar), batch_size=batch_size)
     if pictures.skipped:
         skipped = pictures.skipped[0]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from rsctir_hf.search.confidence import Level
 from rsctir_hf.vector_index.opening import open_index
-from tests.miniature import write_imagefolder
+from tests.miniature import write_imagefolder, write_karpathy
 from tests.tiny_detectors import save_detector
 from tests.tiny_galr import tiny_galr
 
@@ -146,6 +146,7 @@ def test_foreseen_errors_are_one_line_and_exit_code_two(
     lines = (twice / "metadata.jsonl").read_text().replace("scene01", "other/scene00")
     (twice / "metadata.jsonl").write_text(lines)
     into = ("convert", "--benchmark", "ucm", "--output", tmp_path / "o", "--data")
+    part = write_karpathy(tmp_path / "part")
     bank = ("--bank", bank_file)
     evaluate = ("evaluate", "--model", clip_folder)
     index = ("index", "--model", clip_folder, "--index", tmp_path / "i", "--images")
@@ -173,6 +174,11 @@ def test_foreseen_errors_are_one_line_and_exit_code_two(
             (*evaluate, "--data", captioned_folder, "--benchmark", "ucm", "--split", "tset"),
             "expected train, validation, test",
         ),
+        (
+            (*evaluate, "--data", captioned_folder, "--benchmark", "rsitmd"),
+            "is not RSITMD test: it holds pictures that RSITMD does not have",
+        ),
+        ((*into, part), "--partial of rsctir convert"),
         ((*evaluate, "--data", captioned_folder, "--device", "nonsense"), "device 'nonsense'"),
         ((*evaluate, "--data", captioned_folder, "--symmetries", 4), "symmetries is 4"),
         ((*evaluate, "--data", tmp_path / "latin"), "not UTF-8"),
@@ -200,7 +206,8 @@ def test_an_unknown_rerank_is_refused_with_the_choices(rsctir, index_folder):
 def test_convert_writes_what_evaluate_reads(rsctir, captioned_folder, clip_folder, tmp_path):
     target = tmp_path / "converted"
     code, out, _ = rsctir(
-        "convert", "--benchmark", "sydney", "--data", captioned_folder, "--output", target
+        *("convert", "--benchmark", "sydney", "--data", captioned_folder, "--output", target),
+        "--partial",
     )
     assert code == 0 and "test 3" in out
     assert rsctir("evaluate", "--model", clip_folder, "--data", target)[0] == 0

@@ -13,6 +13,7 @@ from rsctir_hf.data.benchmarks import (
     hold_out,
     load_benchmark,
     load_captioned_folder,
+    refuse_other_data,
 )
 from rsctir_hf.errors import DataLayoutError, QueryError
 from tests.miniature import (
@@ -88,7 +89,7 @@ def test_missing_pictures_are_named_or_left_out(small_ucm, tmp_path, caplog):
     (root / "images" / "2.tif").unlink()
     with pytest.raises(DataLayoutError, match=r"lacks 1 of the 6 pictures.*2\.tif") as error:
         load_benchmark("ucm", root, split="train")
-    for part in (str(root / "images"), "ROOT/dataset_NAME.json", "images=", "complete=False"):
+    for part in (str(root / "images"), "ROOT/dataset_NAME.json", "--images", "--partial"):
         assert part in str(error.value)
     assert len(load_benchmark("ucm", root, split="train", complete=False)) == 5
     assert "2.tif" in caplog.text
@@ -217,3 +218,63 @@ def test_real_release_text_with_pictures_of_another_suffix(development_data, tmp
         "ucm", root / "test_caps.txt", split="test", images=tmp_path, complete=False
     )
     assert table["file_name"][:] == [f"{number}.tif" for number in range(81, 89)]
+
+
+#: How the pictures of each release are called, made up in number and order.
+RELEASED = {
+    "ucm": [f"{number}.tif" for number in range(1, 2101)],
+    "rsicd": [f"{kind}_{n}.jpg" for kind in ("airport", "beach", "river") for n in range(1, 365)]
+    + ["00623.jpg"],
+    "rsitmd": [
+        f"{kind}_{number}.tif"
+        for first, kind in ((1, "airport"), (2300, "mountain"), (4600, "viaduct"))
+        for number in range(first, first + 150)
+    ]
+    + ["viaduct_4750.tif", "viaduct_4751.tif"],
+    "sydney": [f"{number}.tif" for number in range(356, 414)],
+}
+RELEASED["ucm"] = RELEASED["ucm"][::10]  # the test split has a tenth of each class
+USGS = [f"{kind}{number:02}.jpg" for kind in ("agricultural", "river") for number in range(90)]
+
+
+def named(names):
+    return datasets.Dataset.from_dict({"file_name": list(names)})
+
+
+@pytest.mark.parametrize("name", RELEASED)
+@pytest.mark.parametrize("other", RELEASED)
+def test_data_of_one_benchmark_are_refused_under_the_name_of_another(name, other):
+    table, official = named(RELEASED[other]), BENCHMARKS[other].images["test"]
+    assert len(table) == official
+    if name == other:
+        refuse_other_data(name, table, split="test", source="d")
+        refuse_other_data(name, named(RELEASED[other][::2]), split="test", source="d")  # a part
+        return
+    with pytest.raises(DataLayoutError, match=f"d is not {BENCHMARKS[name].title} test: it holds"):
+        refuse_other_data(name, table, split="test", source="d")
+
+
+def test_pictures_of_ucm_go_by_two_names_and_any_may_be_renamed_where_all_are_there():
+    refuse_other_data("ucm", named(USGS), split="test", source="d")
+    renamed = named(f"x{number}.png" for number in range(210))
+    refuse_other_data("ucm", renamed, split="test", source="d")
+    with pytest.raises(DataLayoutError, match=r"does not have, such as x0\.png"):
+        refuse_other_data("ucm", renamed.take(209), split="test", source="d")
+    unnamed = named(f"row {number}" for number in range(20))
+    refuse_other_data("ucm", unnamed, split="test", source="d")
+
+
+def test_own_pictures_are_no_benchmark():
+    with pytest.raises(DataLayoutError, match=r"such as my picture 1\.jpg"):
+        refuse_other_data("rsicd", named(["my picture 1.jpg"]), split="test", source="d")
+
+
+@pytest.mark.parametrize(("name", "folder"), [("ucm", "ucm_captions"), ("rsicd", "rsicd_aid")])
+def test_real_data_are_known_by_their_names(development_data, name, folder):
+    for split in ("train", "validation"):
+        table = load_captioned_folder(development_data / folder, split, verify=False)
+        refuse_other_data(name, table, split=split, source=folder)
+        refuse_other_data(name, table.take(30), split=split, source=folder)
+        for other in set(NAMES) - {name}:
+            with pytest.raises(DataLayoutError, match="Figures under its name would mislead"):
+                refuse_other_data(other, table, split=split, source=folder)

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from rsctir_hf.errors import RecipeError
-from rsctir_hf.training.recipe_args import ModelArguments, RetrievalTrainingArguments, parse_recipe
+from rsctir_hf.training.recipe_args import (
+    ModelArguments,
+    RetrievalTrainingArguments,
+    parse_recipe,
+    read_recipe,
+)
 
 
 def write(path, text):
@@ -185,3 +190,30 @@ def test_a_recipe_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "r.yaml").write_bytes(b"family: \xff\n")
     with pytest.raises(RecipeError, match="not valid YAML"):
         parse_recipe([str(tmp_path / "r.yaml")])
+
+
+@pytest.mark.parametrize("flags", [["--teachers", "[]"], ["--teachers=[]"], ["--teachers", ""]])
+def test_no_teachers_is_an_empty_list_and_no_hub_id(flags, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("teachers: [org/one, org/two]\ncrop_scale: [0.5, 1.0]\n")
+    output = ["--output_dir", str(tmp_path)]
+    args = parse_recipe([str(recipe), *flags, *output, "--crop_scale", "[0.8, 1]"])[2]
+    assert args.teachers == [] and args.crop_scale == [0.8, 1]
+    args = parse_recipe([str(recipe), "--teachers", "a", "b", *output, "--crop_scale", "[]"])[2]
+    assert args.teachers == ["a", "b"] and args.crop_scale == []
+    args = parse_recipe([str(recipe), *output, "--teachers", "[a, org/b]"])[2]
+    assert args.teachers == ["a", "org/b"]
+    with pytest.raises(RecipeError, match="teachers is not valid YAML"):
+        parse_recipe([str(recipe), *output, "--teachers", "[a"])
+
+
+def test_a_recipe_may_have_a_byte_order_mark(tmp_path):
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "recipe.yaml").write_bytes("benchmark: rsicd\r\n".encode(encoding))
+        assert read_recipe(tmp_path / "recipe.yaml") == {"benchmark": "rsicd"}
+
+
+def test_a_file_or_pipe_gets_no_progress_bars(tmp_path):
+    output = ["--output_dir", str(tmp_path)]
+    assert parse_recipe(output)[2].disable_tqdm is True
+    assert parse_recipe([*output, "--disable_tqdm", "false"])[2].disable_tqdm is False

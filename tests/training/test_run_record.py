@@ -1,10 +1,13 @@
 """The record of a run can be read again, and tells no secret."""
 
+import pytest
 import torch
 import yaml
 
+from rsctir_hf.detection.detector_args import parse_detector_recipe
+from rsctir_hf.errors import OutputExistsError
 from rsctir_hf.training.recipe_args import DataArguments, parse_recipe
-from rsctir_hf.training.run_record import git_revision, recipe_of, write_record
+from rsctir_hf.training.run_record import begin_run, git_revision, recipe_of, write_record
 
 
 def test_the_recipe_holds_what_was_given_and_reads_back(tmp_path):
@@ -32,3 +35,31 @@ def test_the_git_revision_is_a_commit_of_this_checkout():
     assert revision is not None
     assert len(revision.removesuffix("-dirty")) == 40
     assert torch.tensor([c in "0123456789abcdef" for c in revision[:40]]).all()
+
+
+@pytest.mark.parametrize("door", ["run", "detector"])
+def test_a_finished_model_is_not_written_over_unless_asked(door, tmp_path, monkeypatch):
+    # before anything is loaded, so that no data are needed
+    monkeypatch.setattr("rsctir_hf.training.run_record.set_seed", lambda seed: None)
+    parse = parse_recipe if door == "run" else parse_detector_recipe
+    data = [] if door == "run" else ["--data", "d"]
+
+    def begin(*flags):
+        return begin_run(parse([*data, "--output_dir", str(tmp_path), *flags])[-1])
+
+    begin()
+    (tmp_path / "checkpoint-3").mkdir()
+    (tmp_path / "checkpoint-3" / "model.safetensors").touch()
+    begin()  # what was interrupted is no finished model
+    (tmp_path / "model.safetensors").touch()
+    for flags in ((), ("--resume_from_checkpoint", "false")):
+        with pytest.raises(OutputExistsError, match="--overwrite_output_dir true"):
+            begin(*flags)
+    begin("--overwrite_output_dir", "true")
+    begin("--resume_from_checkpoint", "true")
+    (tmp_path / "checkpoint-3" / "model.safetensors").unlink()
+    (tmp_path / "checkpoint-3").rmdir()
+    with pytest.raises(OutputExistsError):  # nothing to go on from, so it would begin anew
+        begin("--resume_from_checkpoint", "true")
+    recipe = recipe_of(*parse([*data, "--output_dir", "o", "--overwrite_output_dir", "true"]))
+    assert "overwrite_output_dir" not in recipe and "disable_tqdm" not in recipe
