@@ -28,6 +28,7 @@ from rsctir_hf.files.stretch import ORIENTATION_TAG, numbers_to_rgb
 logger = logging.getLogger(__name__)
 
 TIFF, JPEG_2000 = "GTiff", "JP2OpenJPEG"
+_TOLD: set[str] = set()  # what was said of bands already; a folder of chips is told once
 _BIG = (b"+\0", b"\0+")
 _DRIVERS = {b"II*\0": TIFF, b"MM\0*": TIFF, b"II+\0": TIFF, b"MM\0+": TIFF}  # + is BigTIFF
 _DRIVERS |= {b"\xff\x4f\xff\x51": JPEG_2000, b"\0\0\0\x0cjP  ": JPEG_2000}
@@ -93,7 +94,8 @@ def picture_of(dataset: Any, name: str) -> Image.Image:  # noqa: ANN401 - of ras
     """
     bands, note = choose_bands(dataset)
     if note:
-        logger.info("%s: %s", name, note)
+        logger.log(logging.DEBUG if note in _TOLD else logging.WARNING, "%s: %s", name, note)
+        _TOLD.add(note)
     if any(dataset.dtypes[band - 1].startswith("complex") for band in bands):
         raise ImageReadError(
             f"{name} holds complex numbers. Make a picture of their amplitudes first."
