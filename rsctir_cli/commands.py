@@ -247,6 +247,9 @@ class Search:
     images: Annotated[
         str | None, typer.Option(help="Where the pictures lie now, if they moved.")
     ] = None
+    output: Annotated[Path | None, typer.Option(help="GeoJSON file of the hits, for any GIS.")] = (
+        None
+    )
     as_json: AsJson = False
     model: Annotated[
         str | None, model_option(help="Where the index's model lies now, if it moved.")

@@ -2,10 +2,12 @@
 
 from rsctir_cli.commands import Caption, Rerank, Search
 from rsctir_hf.cli.output import print_hits
+from rsctir_hf.cli.scene import check_written
 from rsctir_hf.cli.sources import load_options, query_hint, read_filter
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.names import as_text
 from rsctir_hf.sample import read_caption_bank
+from rsctir_hf.scene import hits_geojson, write_geojson
 from rsctir_hf.search.filter_advice import filter_advice
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.search.stored import open_stored, stored_regions
@@ -14,6 +16,8 @@ from rsctir_hf.search.stored import open_stored, stored_regions
 def search(asked: Search) -> None:
     """Search an index that was kept, with the model and the regions that made it."""
     hint = query_hint(asked.text, asked.image)
+    if asked.output is not None:
+        check_written(asked.output, None, read=[asked.image] if asked.image else [])
     only = read_filter(asked.where, asked.bbox)
     opened = open_stored(asked.place)
     chosen = stored_regions(
@@ -37,6 +41,8 @@ def search(asked: Search) -> None:
     hits = retriever.search(query, image=beside, top_k=asked.top_k, rerank=rerank, only=only)
     if not (hits and opened.persistent):  # a server is not asked for more than is needed
         hint = " ".join(filter(None, (hint, filter_advice(opened, only)))) or None
+    if asked.output is not None:
+        write_geojson(asked.output, hits_geojson(hits, text=asked.text, image=asked.image))
     image = as_text(asked.image) if asked.image else None
     said = {"text": asked.text, "image": image, "rerank": rerank, "hint": hint}
     print_hits(hits, retriever, query=said, as_json=asked.as_json)

@@ -7,7 +7,7 @@ a rerank changes the order of the hits only. Windows that overlap a better hit a
 (``geo.tiling.merge_windows``, our reading).
 """
 
-from rsctir_hf.scene.answer import SceneAnswer, SceneHit
+from rsctir_hf.scene.answer import SceneAnswer, SceneHit, hits_geojson, write_geojson
 from rsctir_hf.scene.archive import ArchiveReport, index_rasters
 from rsctir_hf.scene.plan import OVERLAP, TILE
 from rsctir_hf.scene.scene_search import TOP_K, SceneIndex, search_scene
@@ -20,6 +20,8 @@ __all__ = [
     "SceneAnswer",
     "SceneHit",
     "SceneIndex",
+    "hits_geojson",
     "index_rasters",
     "search_scene",
+    "write_geojson",
 ]

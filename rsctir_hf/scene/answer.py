@@ -1,6 +1,7 @@
 """What a scene answers to a query: hits with their places, a heat map, and both as files."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctir_hf.files.atomic import replacing
+from rsctir_hf.files.names import as_text, path_of
+from rsctir_hf.geo.addresses import read_tile_address
 from rsctir_hf.geo.geojson import Point, polygon
 from rsctir_hf.geo.map_output import write_grid
 from rsctir_hf.geo.raster import Raster
 from rsctir_hf.geo.tiling import Size, Window
 from rsctir_hf.search.confidence import Level
+from rsctir_hf.search.hits import Hit, confidence
+
+OUTLINE = "outline"  # of a window, in the metadata of an archive
 
 
 @dataclass(frozen=True)
@@ -93,22 +99,8 @@ class SceneAnswer:
     def _feature(self, hit: SceneHit) -> dict[str, Any]:
         ring = self.raster.place.ring(hit.window)
         own = {} if ring is not None or hit.map_corners is None else {"corners": hit.map_corners}
-        return {
-            "type": "Feature",
-            "geometry": None if ring is None else polygon(ring),
-            "properties": {
-                "rank": hit.rank,
-                "score": round(hit.score, 6),
-                "rerank_score": hit.rerank_score,
-                "level": hit.level,
-                "text": self.text,
-                "image": self.image,
-                "file": self.raster.name,
-                "pixels": list(hit.window.box),
-                "windows": hit.merged,
-                **own,
-            },
-        }
+        asked = {"text": self.text, "image": self.image, "file": self.raster.name}
+        return _feature(hit, ring, {**asked, "pixels": list(hit.window.box), **own})
 
     def write_geojson(self, path: str | Path) -> None:
         """Write ``to_geojson``; the file appears whole or not at all.
@@ -116,8 +108,7 @@ class SceneAnswer:
         Raises:
             OSError: it cannot be written.
         """
-        with replacing(path) as unfinished:
-            unfinished.write_text(json.dumps(self.to_geojson(), indent=1), encoding="utf-8")
+        write_geojson(path, self.to_geojson())
 
     def write_heat_map(self, path: str | Path) -> None:
         """Write the heat map as a GeoTIFF over the scene; the file appears whole or not at all.
@@ -126,3 +117,75 @@ class SceneAnswer:
             OSError: it cannot be written.
         """
         write_grid(path, self.heat, self.raster, cell=self.cell)
+
+
+def hits_geojson(
+    hits: Sequence[Hit], *, text: str | None = None, image: str | Path | None = None
+) -> dict[str, Any]:
+    """Return hits on an index as a GeoJSON FeatureCollection, as a scene's answer does.
+
+    A window of an archive has its outline, any other hit its box; the geometry of one without a
+    place on earth is null.
+
+    Args:
+        hits: of ``Retriever.search``.
+        text: the words asked for.
+        image: the picture asked for.
+    """
+    asked = {"text": text, "image": None if image is None else as_text(Path(image).name)}
+    return {
+        "type": "FeatureCollection",
+        "features": [_feature(hit, _ring(hit), {**asked, **_file_of(hit)}) for hit in hits],
+        "warnings": [],
+        "confidence": confidence(hits),
+    }
+
+
+def write_geojson(path: str | Path, collection: Mapping[str, Any]) -> None:
+    """Write a FeatureCollection; the file appears whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(collection, indent=1), encoding="utf-8")
+
+
+def written_outline(ring: NDArray[np.float64]) -> str:
+    """Return longitudes and latitudes (n, 2) as an index keeps them, to a millimetre."""
+    return ", ".join(f"{longitude:.8f} {latitude:.8f}" for longitude, latitude in ring)
+
+
+def _feature(
+    hit: SceneHit | Hit, ring: NDArray[np.float64] | None, more: Mapping[str, Any]
+) -> dict[str, Any]:
+    properties = {
+        "rank": hit.rank,
+        "score": round(hit.score, 6),
+        "rerank_score": hit.rerank_score,
+        "level": hit.level,
+        **more,
+        "windows": hit.merged,
+    }
+    geometry = None if ring is None else polygon(ring)
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def _ring(hit: Hit) -> NDArray[np.float64] | None:
+    """Return the outline of a hit (n, 2) in degrees."""
+    if OUTLINE in hit.metadata:
+        return np.array([each.split() for each in str(hit.metadata[OUTLINE]).split(", ")], float)
+    if hit.box is None:
+        return None
+    west, south, east, north = hit.box.corners
+    across = np.linspace(west, east, 2 if east - west < 180 else 5)  # less than 180 degrees apart
+    sides = [(x, south) for x in across] + [(x, north) for x in across[::-1]]
+    return np.array(sides)
+
+
+def _file_of(hit: Hit) -> dict[str, Any]:
+    """Return what a feature says of the file: name, path and, of a window, its pixels."""
+    tile = read_tile_address(path_of(hit.path or ""))
+    path = (hit.path or "") if tile is None else as_text(tile.path)
+    pixels = None if tile is None else list(tile.window.box)
+    return {"file": Path(path).name, "path": path, "caption": hit.caption, "pixels": pixels}

@@ -23,6 +23,7 @@ from rsctir_hf.files.names import as_text
 from rsctir_hf.geo.addresses import TileAddress, read_tile
 from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster
 from rsctir_hf.geo.tiling import Window
+from rsctir_hf.scene.answer import OUTLINE, written_outline
 from rsctir_hf.scene.plan import (
     LEAST_VALID,
     CuttingOptions,
@@ -31,6 +32,7 @@ from rsctir_hf.scene.plan import (
     window_box,
 )
 from rsctir_hf.scene.scene_pass import ScenePass
+from rsctir_hf.search.folding import RASTER
 from rsctir_hf.search.gallery import PictureNotes
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.vector_index.contract import BoundingBox
@@ -99,7 +101,7 @@ class _Planned:
 
     def metadata(self, window: Window) -> dict[str, Any]:
         return {
-            "raster": self.raster.name,
+            RASTER: self.raster.name,
             "column": window.col,
             "row": window.row,
             "width": window.width,
@@ -118,6 +120,16 @@ class _Planned:
         if -180 < east - west < 0:
             return BoundingBox(-180, south, 180, north)
         return max(BoundingBox(*found).parts, key=lambda part: part.max_x - part.min_x)
+
+    def noted(self, windows: Sequence[Window]) -> PictureNotes:
+        """Return what the gallery keeps of windows."""
+        rings = [self.raster.place.ring(window) for window in windows]
+        outlines = [{} if ring is None else {OUTLINE: written_outline(ring)} for ring in rings]
+        about = [
+            {**self.metadata(window), **outline}
+            for window, outline in zip(windows, outlines, strict=True)
+        ]
+        return PictureNotes([None] * len(windows), about, [self.box(window) for window in windows])
 
     def record(self, window: Window, root: Path, least_valid: float) -> RasterTile:
         address, box = self.address(window), window_box(self.raster, window)
@@ -143,7 +155,8 @@ def index_rasters(
     """Add the tiles of every raster below a folder to a retriever's gallery.
 
     Each tile is an item whose path is its address (``geo.addresses``), with the bounding box of its
-    window and, as metadata, ``raster``, ``column``, ``row``, ``width`` and ``height``. A tile over
+    window and, as metadata, ``raster``, ``column``, ``row``, ``width``, ``height`` and ``outline``
+    (longitude and latitude of its corners, for ``hits_geojson``). A tile over
     the antimeridian has the box of its wider part, since an entry has one box. A tile that is in
     the gallery already is replaced.
 
@@ -180,11 +193,7 @@ def index_rasters(
         retriever.add(
             vectors,
             [str(one.address(window)) for window in windows],
-            PictureNotes(
-                [None] * len(windows),
-                [one.metadata(window) for window in windows],
-                [one.box(window) for window in windows],
-            ),
+            one.noted(windows),
         )
         indexed[one.raster.path] += len(windows)
     cut: dict[str, Any] = {name: said for name, said in cutting.items() if said is not None}

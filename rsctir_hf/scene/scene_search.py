@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rsctir_hf.embedding.roles import PictureSource, Progress
 from rsctir_hf.errors import RasterError
+from rsctir_hf.files.names import as_text
 from rsctir_hf.geo.raster import Raster, TileReader
 from rsctir_hf.geo.tiling import Window, heat_map, merge_windows
 from rsctir_hf.scene.answer import SceneAnswer, SceneHit
@@ -152,7 +153,7 @@ class SceneIndex:
             confidence=confidence(found),
             fits_from=None if scale is None else scale.fits_from,
             text=text,
-            image=Path(image).name if isinstance(image, str | Path) else None,
+            image=as_text(Path(image).name) if isinstance(image, str | Path) else None,
         )
 
     def picture_of(self, window: Window, *, scale: float = 1.0) -> Image.Image:

@@ -37,12 +37,14 @@ class Hit:
         caption: the caption, or what the gallery says about the picture, if anything.
         score: cosine with the query, -1..1.
         rank: from 1, after the rerank.
-        rank_before: from 1, by cosine alone.
+        rank_before: from 1, by cosine alone, windows that were folded counted.
         rerank_score: what the rerank ordered by; None without a rerank.
         metadata: what else the gallery knows about the picture.
         box: where on the Earth it lies, if that is known.
         level: how well it fits; None where that was not judged: the gallery is still growing, or
             there is none, or words and a picture were asked for together.
+        merged: how many windows of a raster it stands for, itself among them (``folding``); 1 for a
+            picture.
     """
 
     item: int
@@ -55,6 +57,7 @@ class Hit:
     metadata: Metadata = field(default_factory=dict)
     box: BoundingBox | None = None
     level: Level | None = None
+    merged: int = 1
 
     def __repr__(self) -> str:
         """Leave out what holds nothing, and digits that mean nothing."""
@@ -62,7 +65,7 @@ class Hit:
         shown = (
             f"{name}={value:.4f}" if isinstance(value, float) else f"{name}={value!r}"
             for name, value in values.items()
-            if value not in (None, {})
+            if value not in (None, {}) and (name, value) != ("merged", 1)
         )
         return f"Hit({', '.join(shown)})"
 

@@ -23,6 +23,7 @@ from rsctir_hf.search.confidence import (
     ScoreScale,
     score_scale,
 )
+from rsctir_hf.search.folding import folded_hits
 from rsctir_hf.search.gallery import PictureGallery
 from rsctir_hf.search.hits import Hit, best_hits, judged
 from rsctir_hf.search.matcher import LiveMatcher
@@ -120,28 +121,41 @@ class SearchSession:
         """Return the best pictures; see ``Retriever.search``."""
         index, describe = self._gallery.index, self._gallery.items_of
         if rerank == "none":
-            scores, ids = index.search(query.vector[None], top_k, only=only)
-            hits = best_hits(scores[0], None, ids=ids[0], describe=describe, top_k=top_k)
-            return judged(hits, self.scale(query.words, query.picture, only))
-        found = find_candidates(index, query.vector, most=max(RERANK_POOL, top_k), only=only)
-        if not len(found.ids):
-            return []
+
+            def ranked(most: int) -> list[Hit]:
+                scores, ids = index.search(query.vector[None], most, only=only)
+                return best_hits(scores[0], None, ids=ids[0], describe=describe, top_k=most)
+        else:
+            found = find_candidates(index, query.vector, most=max(RERANK_POOL, top_k), only=only)
+            if not len(found.ids):
+                return []
+            reranked = self._reranked(found, query, rerank=rerank, temperature=temperature)
+
+            def ranked(most: int) -> list[Hit]:
+                return best_hits(
+                    found.scores, reranked, ids=found.ids, describe=describe, top_k=most
+                )
+
+        hits = folded_hits(ranked, self._gallery, top_k=top_k)
+        return judged(hits, self.scale(query.words, query.picture, only))
+
+    def _reranked(
+        self, found: Candidates, query: Query, *, rerank: str, temperature: float | None
+    ) -> Tensor:
+        """Return the scores (G,) of candidates after a rerank."""
         if rerank == "match" and query.words is not None:
-            reranked = self._match().rerank_pictures(
+            return self._match().rerank_pictures(
                 found.scores, query.words, ids=found.ids, read=self._gallery.read
             )
-        else:
-            kind = "text" if query.words else "image"
-            reranked = self._other_queries(kind, found).rerank(
-                found.scores,
-                rerank=rerank,
-                temperature=smr_temperature(self._encoder.model, temperature),
-                left_out=self._bank.rows_of(query.words)
-                if query.words
-                else self._own_rows(query.picture),
-            )
-        hits = best_hits(found.scores, reranked, ids=found.ids, describe=describe, top_k=top_k)
-        return judged(hits, self.scale(query.words, query.picture, only))
+        kind = "text" if query.words else "image"
+        return self._other_queries(kind, found).rerank(
+            found.scores,
+            rerank=rerank,
+            temperature=smr_temperature(self._encoder.model, temperature),
+            left_out=self._bank.rows_of(query.words)
+            if query.words
+            else self._own_rows(query.picture),
+        )
 
     def captions(
         self, query: Query, *, rerank: str, temperature: float | None, top_k: int

@@ -15,7 +15,7 @@ from rsctir_hf.cli.output import Bar, json_text
 from tests.miniature import write_imagefolder
 
 #: They write into the model's own folder, to the Hub, or nothing.
-NO_OUTPUT = {"caption", "search", "leakage", "card", "push", "deploy_space"}
+NO_OUTPUT = {"caption", "leakage", "card", "push", "deploy_space"}
 
 
 def test_every_command_prints_json_and_what_writes_takes_an_output():

@@ -13,11 +13,11 @@ from rsctir_hf.errors import DataLayoutError, RasterError
 from rsctir_hf.files import listing
 from rsctir_hf.geo.addresses import TileAddress, read_tile, read_tile_address
 from rsctir_hf.geo.tiling import Window
-from rsctir_hf.scene import archive, index_rasters
+from rsctir_hf.scene import SceneIndex, archive, hits_geojson, index_rasters
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.vector_index.contract import BoundingBox, SearchFilter
 from rsctir_hf.vector_index.opening import open_index
-from tests.geo.rasters import write
+from tests.geo.rasters import TURNED, write
 from tests.scene.conftest import BANK, FIELD, fields
 
 CUT = {"tile": FIELD, "overlap": 0.0}
@@ -316,6 +316,73 @@ def test_a_raster_of_one_row_is_refused_for_that(retriever, folder):
     (said,) = (skip.reason for skip in report.skipped if "row.tif" in skip.path)
     assert "500 x 1 pixels" in said
     assert "at least 4 pixels a side" in said
+
+
+@pytest.mark.parametrize("rerank", ["none", "smr", "mr"])
+@pytest.mark.parametrize("engine", ["exact", "hnsw"])
+def test_overlapping_windows_are_folded_as_in_a_scene(retriever, tmp_path, rerank, engine):
+    file = write(tmp_path / "scene.tif", fields(6, 5), transform=TURNED)
+    cut = {"tile": FIELD, "overlap": 0.5}
+    answer = SceneIndex.build(retriever, file, **cut).search(text="a river", top_k=4, rerank=rerank)
+    archived = Retriever(retriever.encoder, bank=BANK, index=open_index(engine))
+    index_rasters(archived, tmp_path, **cut)
+    hits = archived.search("a river", top_k=4, rerank=rerank)
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4]
+    assert [read_tile_address(hit.path).window for hit in hits] == [
+        hit.window for hit in answer.hits
+    ]
+    assert [hit.merged for hit in hits] == [hit.merged for hit in answer.hits]
+    assert max(hit.merged for hit in hits) > 3
+    expected = answer.to_geojson()["features"]
+    for found, feature in zip(
+        hits_geojson(hits, text="a river")["features"], expected, strict=True
+    ):
+        assert found["geometry"] == feature["geometry"]
+        same = (
+            found["properties"].items()
+            & {
+                name: value for name, value in feature["properties"].items() if name != "pixels"
+            }.items()
+        )
+        assert {"rank", "file", "windows", "text"} <= {name for name, _ in same}
+        assert found["properties"]["pixels"] == feature["properties"]["pixels"]
+
+
+def test_windows_of_two_rasters_are_not_folded(retriever, tmp_path):
+    for name in ("2023.tif", "2024.tif"):
+        write(tmp_path / name, fields(1, 1))
+    index_rasters(retriever, tmp_path, **CUT)
+    assert len(retriever.search("a river", top_k=5)) == 2
+
+
+def test_a_window_over_the_antimeridian_is_two_polygons(retriever, tmp_path):
+    across = rasterio.Affine(1e-5, 0, 180 - 16e-5, 0, -1e-5, 10)
+    write(tmp_path / "a.tif", fields(1, 1), crs="EPSG:4326", transform=across)
+    index_rasters(retriever, tmp_path, **CUT)
+    (feature,) = hits_geojson(retriever.search("a river"))["features"]
+    assert feature["geometry"]["type"] == "MultiPolygon"
+
+
+def test_a_hit_without_a_place_has_no_geometry(retriever, tmp_path):
+    write(tmp_path / "a.tif", fields(1, 1), crs=None)
+    index_rasters(retriever, tmp_path, **CUT)
+    (feature,) = hits_geojson(retriever.search("a river"))["features"]
+    assert feature["geometry"] is None
+    assert feature["properties"]["pixels"] == [0, 0, 32, 32]
+
+
+def test_the_command_line_writes_hits_as_geojson(rsctir, clip_folder, folder, tmp_path):
+    index, output = tmp_path / "index", tmp_path / "hits.geojson"
+    rsctir("index", "--model", clip_folder, "--rasters", folder, "--output", index, "--tile", FIELD)
+    asked = ("search", "--index", index, "--text", "a river", "--output", output)
+    code, _, err = rsctir(*asked, "--top-k", 3)
+    assert code == 0, err
+    found = json.loads(output.read_text(encoding="utf-8"))["features"]
+    assert [feature["properties"]["rank"] for feature in found] == [1, 2, 3]
+    assert {feature["geometry"]["type"] for feature in found} == {"Polygon"}
+    code, _, err = rsctir(*asked[:-1], tmp_path)
+    assert code == 2
+    assert "is a folder" in err
 
 
 def test_a_folder_without_rasters_is_refused(retriever, tmp_path):
