@@ -20,7 +20,7 @@ from rsctir_hf.search.retriever import Hit, Retriever, Skipped, confidence
 
 #: What is said of hits whose best does not surely fit.
 DOUBTS: dict[Level | None, str] = {
-    Level.PERHAPS: "Perhaps none of these fits.",
+    Level.PERHAPS: "These may not be what was asked for.",
     Level.NOTHING: "No confident match.",
 }
 

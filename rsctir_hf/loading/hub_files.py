@@ -43,6 +43,7 @@ _SHIPPED = {
 }
 # Written into every config.json by some version of transformers, whatever the model.
 _SHARED_KEYS = {"auto_map", "model_type", "torch_dtype", "transformers_version", "use_cache"}
+_RETIRED_KEYS = {"confident_score"}  # of models made by 0.1; it never changed a vector
 _UNAUTHORIZED = 401
 # The Hub also answers 401 where somebody without a token asks for what does not exist.
 _BAD_TOKEN = "Invalid credentials"
@@ -186,7 +187,8 @@ def _check_version(files: ModelFiles) -> None:
         family = CONFIG_MAPPING[kind]
         # transformers' own families have piled up keys over the years that mean nothing any more.
         if not family.__module__.startswith("transformers."):
-            unknown = sorted(set(config) - set(family().to_dict()) - _SHARED_KEYS)
+            known = {*family().to_dict(), *_SHARED_KEYS, *_RETIRED_KEYS}
+            unknown = sorted(set(config) - known)
     elif kind and not config.get("auto_map"):
         unknown = [f"model_type {kind!r}"]
     if unknown:

@@ -45,6 +45,11 @@ def test_a_switch_that_is_not_known_means_a_newer_version(folder):
         find_model_files(folder)
 
 
+def test_a_threshold_of_an_older_version_is_passed_over(folder):
+    change_config(folder, confident_score=0.6)
+    assert find_model_files(folder).folder == folder
+
+
 def test_a_family_that_is_not_known_means_a_newer_version_unless_it_brings_its_code(folder):
     change_config(folder, model_type="cmpagl3")
     assert find_model_files(folder).folder == folder  # auto_map: left to trust_remote_code

@@ -43,15 +43,16 @@ def test_a_model_that_tells_no_sentences_apart_judges_nothing():
 def test_a_larger_gallery_asks_more_of_a_picture():
     # Chance alone lifts the best scores of all sentences by 0.2: the same cosine says less.
     off_topic, typical = torch.tensor([0.1, 0.3]), torch.arange(101) / 100
-    small = score_scale(off_topic, typical, WORDS)
-    large = score_scale(off_topic + 0.2, typical + 0.2, WORDS)
+    small = score_scale(off_topic, typical, Cuts(0.0, 0.4))  # 0.2 to 0.98: fits from 0.512
+    large = score_scale(off_topic + 0.2, typical + 0.2, Cuts(0.0, 0.4))
     assert (small.level(0.55), large.level(0.55)) == (Level.FITS, Level.PERHAPS)
 
 
 def test_pictures_are_asked_to_lie_nearer_than_words():
     off_topic, typical = torch.tensor([0.0, 0.0]), torch.ones(9)
     words, pictures = (score_scale(off_topic, typical, cuts) for cuts in (WORDS, PICTURES))
-    assert (words.level(0.5), pictures.level(0.5)) == (Level.FITS, Level.NOTHING)
+    assert (words.level(0.7), pictures.level(0.7)) == (Level.FITS, Level.PERHAPS)
+    assert (words.level(0.1), pictures.level(0.1)) == (Level.PERHAPS, Level.NOTHING)
 
 
 def test_typical_sentences_are_64_spread_over_the_bank():
