@@ -192,8 +192,11 @@ class Index(WithModel, WithTiles):
         ),
     ] = None
     rasters: Annotated[
-        Path | None,
-        typer.Option(help="Folder of georeferenced rasters instead: their tiles are indexed."),
+        list[str] | None,
+        typer.Option(
+            help="Folder of georeferenced rasters instead, whose tiles are indexed; or a raster, "
+            "an address (https://, s3://, zip://), or a .txt file of them; repeatable."
+        ),
     ] = None
     output: Annotated[
         Path | None,

@@ -25,7 +25,7 @@ MEASURED_UP_TO = 100_000  # pictures; more take long to read back from a server
 def index(asked: Index) -> None:
     """Index what is asked for, measure how well the index finds its own, and save it."""
     check_place(asked.engine, asked.output)
-    if (asked.images is None) == (asked.rasters is None):
+    if (asked.images is None) == (not asked.rasters):
         raise QueryError("Give one of --images and --rasters.")
     if asked.rebuild and asked.embeddings is None and asked.output is None:
         raise QueryError(
@@ -79,10 +79,11 @@ def index_tiles(
     retriever: Retriever, asked: Index, *, embeddings: Path | None, reading: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """Index the tiles of a folder of rasters, and return what was done, as for pictures."""
+    named = asked.rasters or []
     with Bar("indexing", unit=" tiles") as bar:
         report = index_rasters(
             retriever,
-            asked.rasters or Path(),
+            named[0] if len(named) == 1 else named,
             embeddings=embeddings,
             tile=asked.tile,
             overlap=asked.overlap,
@@ -94,7 +95,9 @@ def index_tiles(
     for warning in report.warnings:
         print(f"note: {warning}", file=sys.stderr)
     if not report.tiles:
-        raise DataLayoutError(f"None of the rasters in {asked.rasters} can be searched; see above.")
+        raise DataLayoutError(
+            f"None of the rasters in {', '.join(named)} can be searched; see above."
+        )
     counts = {"tiles": report.tiles, "rasters": report.rasters}
     return (
         f"{report.tiles} tiles of {report.rasters} rasters indexed, {len(report.skipped)} skipped.",

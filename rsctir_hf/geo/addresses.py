@@ -12,6 +12,7 @@ from PIL import Image
 
 from rsctir_hf.errors import RasterError
 from rsctir_hf.files.listing import state_of
+from rsctir_hf.geo.gdal import is_address
 from rsctir_hf.geo.raster import Raster, TileReader, open_raster, read_nodata
 from rsctir_hf.geo.tiling import Size, Window
 
@@ -63,6 +64,14 @@ def read_tile_address(text: str) -> TileAddress | None:
     bands = tuple(_split(found["bands"])) if found["bands"] else None
     window, nodata = Window(*_split(found["window"])), read_nodata(found["nodata"])
     return TileAddress(found["path"], window, (width, height), bands, nodata)
+
+
+def is_elsewhere_tile(text: str) -> bool:
+    """Return whether a text is the address of a tile whose raster is no file of this machine."""
+    tile = read_tile_address(text)
+    if tile is None or (tile.path.startswith("/") and not tile.path.startswith("/vsi")):
+        return False
+    return is_address(tile.path)
 
 
 def read_tile(tile: TileAddress, *, least_valid: float = 0.0) -> Image.Image:

@@ -171,20 +171,22 @@ def unreadable(path: str, pixels: tuple[int, ...], error: Exception) -> RasterEr
 
 
 def _not_opened(path: str, error: Exception) -> RasterError:
-    if not is_elsewhere(path) or "not recognized as being in" in str(error):
+    place, _, secret = path.partition("?")
+    why = str(error).replace(f"?{secret}", "")
+    if not is_elsewhere(path) or "not recognized as being in" in why:
         return RasterError(
-            f"{name_of(path)} is not a raster that can be opened, or it is damaged ({error}). "
+            f"{name_of(path)} is not a raster that can be opened, or it is damaged ({why}). "
             "Expected a GeoTIFF, JPEG 2000, or another format that GDAL reads."
         )
     advice = "Check the address and the network, or download it first."
-    if re.search(r"\b40[13]\b", str(error)):
+    if re.search(r"\b40[13]\b", why):
         advice = (
             "It asks for credentials, which GDAL takes from the environment: GDAL_HTTP_BEARER, "
             "GDAL_HTTP_USERPWD, AWS_ACCESS_KEY_ID and their like."
         )
-    elif re.search(r"\b404\b", str(error)):
+    elif re.search(r"\b404\b", why):
         advice = "There is no such file. Check the address."
-    return RasterError(f"{path.partition('?')[0]} cannot be fetched ({error}). {advice}")
+    return RasterError(f"{place} cannot be fetched ({why}). {advice}")
 
 
 def is_address(path: str) -> bool:

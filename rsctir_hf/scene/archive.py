@@ -21,6 +21,7 @@ from rsctir_hf.errors import DataLayoutError, QueryError, RasterError
 from rsctir_hf.files.listing import list_files, stamp_of
 from rsctir_hf.files.names import as_text
 from rsctir_hf.geo.addresses import TileAddress, read_tile
+from rsctir_hf.geo.gdal import address_of, is_address
 from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster
 from rsctir_hf.geo.tiling import Window
 from rsctir_hf.scene.answer import OUTLINE, written_outline
@@ -133,7 +134,10 @@ class _Planned:
 
     def record(self, window: Window, root: Path, least_valid: float) -> RasterTile:
         address, box = self.address(window), window_box(self.raster, window)
-        inside = Path(address.path).relative_to(root.resolve()).as_posix()
+        if Path(address.path).is_relative_to(root):
+            inside = Path(address.path).relative_to(root).as_posix()
+        else:
+            inside = address.path  # named by itself, or an address
         name = as_text(str(replace(address, path=inside)))
         sides = dict(zip(_SIDES, box or [math.nan] * len(_SIDES), strict=True))
         about = {**self.metadata(window), **sides}
@@ -145,14 +149,14 @@ _Part = tuple[_Planned, list[Window], Tensor]  # windows of a raster with their 
 
 def index_rasters(
     retriever: Retriever,
-    folder: str | Path,
+    rasters: str | Path | Sequence[str | Path],
     *,
     embeddings: str | Path | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
     **cutting: Unpack[CuttingOptions],
 ) -> ArchiveReport:
-    """Add the tiles of every raster below a folder to a retriever's gallery.
+    """Add the tiles of rasters, such as all below a folder, to a retriever's gallery.
 
     Each tile is an item whose path is its address (``geo.addresses``), with the bounding box of its
     window and, as metadata, ``raster``, ``column``, ``row``, ``width``, ``height`` and ``outline``
@@ -162,7 +166,8 @@ def index_rasters(
 
     Args:
         retriever: model and gallery.
-        folder: of the rasters, searched with its subfolders.
+        rasters: a folder of them, searched with its subfolders; a raster, or its address as text;
+            a ``.txt`` file with one of these a line; or a list of any of them.
         embeddings: folder that keeps the vectors (``embedding.pipeline``): a run that was cut short
             goes on there, and rasters that have not changed are not read again.
         batch_size: tiles per forward pass; see ``encode.default_batch_size``.
@@ -170,14 +175,15 @@ def index_rasters(
         cutting: see ``CuttingOptions``.
 
     Raises:
-        DataLayoutError: the folder is missing or holds no raster.
+        DataLayoutError: a folder is missing or holds no raster.
         IndexMismatchError: ``embeddings`` are of another model or other rasters.
         IndexUnavailableError: the server that keeps the index does not answer.
     """
     config, least_valid = retriever.encoder.config, cutting.get("least_valid", LEAST_VALID)
-    files, skipped = without_twins(rasters_of(Path(folder).resolve()))
+    named = rasters_of(rasters)
+    files, skipped = without_twins([Path(each) for each in named if not is_address(each)])
     planned: list[_Planned] = []
-    for file in files:
+    for file in [*map(str, files), *filter(is_address, named)]:
         try:
             raster, plan = open_and_plan(file, config, **cutting)
             planned.append(_Planned(raster, plan, stamp_of(raster.files)))
@@ -188,7 +194,7 @@ def index_rasters(
     skipped += [Skipped(as_text(path), f"{as_text(path)}: {why}") for path, why in shown_by.items()]
     run = _TilingRun(retriever.encoder, planned, skipped, least_valid, batch_size, progress)
     indexed: dict[str, int] = defaultdict(int)
-    parts = run.at_once() if embeddings is None else run.kept(Path(folder), Path(embeddings))
+    parts = run.at_once() if embeddings is None else run.kept(root_of(rasters), Path(embeddings))
     for one, windows, vectors in parts:
         retriever.add(
             vectors,
@@ -211,15 +217,34 @@ def index_rasters(
     )
 
 
-def rasters_of(folder: str | Path) -> list[Path]:
-    """List the rasters below a folder, which must hold some."""
-    files = list_files(folder, RASTER_SUFFIXES, what="rasters") if Path(folder).is_dir() else []
+def rasters_of(named: str | Path | Sequence[str | Path]) -> list[str]:
+    """List the rasters that are named (``index_rasters``): paths in full, and addresses.
+
+    Raises:
+        DataLayoutError: a folder is missing or holds no raster.
+    """
+    if not isinstance(named, str | Path):
+        return [raster for each in named for raster in rasters_of(each)]
+    text = address_of(named)
+    if is_address(text):
+        return [text]
+    path = Path(text).resolve()
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").split("\n") if path.suffix == ".txt" else []
+        return rasters_of([line.strip() for line in lines if line.strip()]) or [str(path)]
+    files = list_files(path, RASTER_SUFFIXES, what="rasters") if path.is_dir() else []
     if not files:
         raise DataLayoutError(
-            f"{folder} is no folder with rasters. Looked in it and its subfolders for files ending "
+            f"{named} is no folder with rasters. Looked in it and its subfolders for files ending "
             f"in {', '.join(sorted(RASTER_SUFFIXES))}."
         )
-    return files
+    return [str(file) for file in files]
+
+
+def root_of(named: str | Path | Sequence[str | Path]) -> Path:
+    """Return the folder that the ids of tiles begin in; the root of all where it is not one."""
+    folder = Path(address_of(named)) if isinstance(named, str | Path) else Path("/")
+    return folder.resolve() if folder.is_dir() else Path("/")
 
 
 def without_twins(files: Sequence[Path]) -> tuple[list[Path], list[Skipped]]:
@@ -303,7 +328,7 @@ class _TilingRun:
             for one in self.planned
             for window in one.plan.windows
         ]
-        store = EmbeddingStore(embeddings, self.encoder.made_by, root=as_text(root.resolve()))
+        store = EmbeddingStore(embeddings, self.encoder.made_by, root=as_text(root))
         report = embed_pictures(
             self.encoder,
             [record for _, _, record in tiles],

@@ -14,7 +14,7 @@ from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.errors import IndexMismatchError, QueryError
 from rsctir_hf.files.names import as_text, named_path, path_of
 from rsctir_hf.files.pictures import read_image
-from rsctir_hf.geo.addresses import read_tile, read_tile_address
+from rsctir_hf.geo.addresses import is_elsewhere_tile, read_tile, read_tile_address
 from rsctir_hf.search.hits import Item
 from rsctir_hf.vector_index.contract import BoundingBox, Entry, Metadata, SearchFilter, VectorIndex
 
@@ -94,7 +94,12 @@ def last_of_each(sources: Sequence[PictureSource]) -> list[int]:
 
 
 def _written(path: str | Path) -> str:
-    """Return how the index writes the path of a file: in full, as text (``files.names``)."""
+    """Return how the index writes the path of a file: in full, as text (``files.names``).
+
+    The address of a tile whose raster is elsewhere stays as it is.
+    """
+    if is_elsewhere_tile(str(path)):
+        return str(path)
     return as_text(os.path.abspath(named_path(path)))
 
 
@@ -144,7 +149,7 @@ class PictureGallery:
         """
         paths = [None if isinstance(one, Image.Image) else _written(one) for one in sources]
         metadata = [notes.noted(row, path) for row, path in enumerate(paths)]
-        self._widen_root(path for path in paths if path)
+        self._widen_root(path for path in paths if path and not is_elsewhere_tile(path))
         held = self._ids_of_paths({path for path in paths if path})
         once = last_of_each(sources)
         for rows in (
@@ -218,7 +223,7 @@ class PictureGallery:
 
         Of an index in a folder only: that of a server may be growing at this moment.
         """
-        if not self._root or self.index.persistent:
+        if not self._root or self.index.persistent or is_elsewhere_tile(path):
             return
         if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(self._root)):
             raise IndexMismatchError(
