@@ -267,6 +267,7 @@ class Workbench:
                 f"None of the {everything} pictures of {gallery.name} can be read: "
                 f"{made.skipped[0].reason} Change --gallery or RSCTIR_GALLERY."
             )
+        retriever.finish_adding()  # from now on hits are judged
         self.status = Status(Phase.READY, made.indexed, everything, skipped=tuple(made.skipped))
 
     def _fail(self, message: str) -> None:

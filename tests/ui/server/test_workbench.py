@@ -13,6 +13,9 @@ from rsctir_hf.errors import (
     UnsupportedError,
 )
 from rsctir_hf.hub.space import HUB_GALLERY
+from rsctir_hf.search.confidence import WORDS, ScoreScale
+from rsctir_hf.search.gallery import PictureNotes
+from rsctir_hf.search.retriever import confidence
 from rsctir_hf.ui.server import workbench
 from rsctir_hf.ui.server.kept_gallery import spread
 from rsctir_hf.ui.server.own_pictures import index_own_pictures
@@ -22,7 +25,7 @@ from rsctir_hf.ui.server.workbench import Phase, Status, Workbench
 from rsctir_hf.ui.views.header import header
 from tests.ui.bad_uploads import png_of
 from tests.ui.conftest import wait_until_over
-from tests.ui.tiny_models import PICTURES
+from tests.ui.tiny_models import BANK, PICTURES
 
 
 def test_a_ready_launch_lists_the_pictures_it_skipped(bench):
@@ -33,6 +36,25 @@ def test_a_ready_launch_lists_the_pictures_it_skipped(bench):
     assert "1 picture was left out" in shown
     assert "aa_broken.png" in shown
     assert str(Path(bench.settings.gallery).parent) not in shown
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_hits_are_judged_once_all_is_indexed_and_not_before(settings, cache, monkeypatch):
+    scale = ScoreScale(-2.0, -1.0, WORDS)
+    monkeypatch.setattr("rsctir_hf.search.session.score_scale", lambda *_: scale)
+    bench, seen = Workbench(replace(settings, cache=cache)), []
+
+    def index_gallery(retriever, gallery, **options):
+        made = workbench_index(retriever, gallery, **options)
+        retriever.add(retriever.engine.vectors_of([0]), gallery.paths[:1], PictureNotes.of(1))
+        seen.append(confidence(retriever.search(BANK[0])))
+        return made
+
+    workbench_index = workbench.index_gallery
+    monkeypatch.setattr(workbench, "index_gallery", index_gallery)
+    bench.start()
+    wait_until_over(bench)
+    assert (*seen, confidence(bench.retriever().search(BANK[0]))) == (None, "fits")
 
 
 @pytest.mark.parametrize(
