@@ -35,6 +35,13 @@ TOLERANCE = 1e-3  # largest difference from PyTorch that is let through
 
 _LARGEST_FILE = 1_900_000_000  # bytes of weights; one ONNX file ends at 2 GiB
 _TRACED, _CHECKED = 2, 3  # pictures and sentences per batch
+#: What the README says of pictures, where the processor is one of our own and where not.
+_DEPTH = {
+    True: "The processor stretches pictures of more than 8 bits, all bands together, and refuses "
+    "what it cannot read rightly. Do not convert them first: Pillow keeps the upper byte.",
+    False: "Pictures are 8-bit RGB that stands upright. Of others make it by "
+    "`rsctir_hf.files.pictures.read_image`: Pillow keeps the upper byte of 16-bit colours.",
+}
 _SIDE = 64  # pixels of the pictures that are traced, before the processor
 _SHORT = "a river"
 _SENTENCES = (
@@ -242,6 +249,8 @@ text_vectors = embed("{TEXT_FILE}", words)
 image_vectors = embed("{IMAGE_FILE}", processor(images=pictures, return_tensors="np"))
 cosines = image_vectors @ text_vectors.T
 ```
+
+{_DEPTH[own_code]}
 
 Largest difference from PyTorch when this was written: {export.image.largest_difference:.1e} for \
 pictures, {export.text.largest_difference:.1e} for sentences.

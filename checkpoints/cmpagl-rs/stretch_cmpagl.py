@@ -46,6 +46,7 @@ WIDE_MODES = frozenset(("I", "F", "I;16", "I;16B", "I;16L", "I;16N"))
 _ALPHA_MODES = frozenset(("RGBA", "LA", "PA", "La", "RGBa"))
 _BITS_TAG, _PHOTOMETRIC_TAG = 258, 262
 _SAMPLE_FORMAT_TAG, _NODATA_TAG = 339, 42113  # the second is GDAL's
+_AT_ONCE = 2**22  # numbers that are stretched at once, which takes several times their memory
 _HEAD = 4096  # bytes of a file in which its header says how many bits a channel has
 
 _NINES = re.compile(r"-99+")  # -99, -9999, -99999
@@ -85,6 +86,9 @@ def stretch_to_bytes(values: NDArray, low: float, high: float) -> NDArray[np.uin
     """Bring numbers to 0..255: ``low``, which may be the larger, to 0; undefined ones too."""
     if values.dtype == np.uint16 and values.size > 2**16:  # a table takes a tenth of the time
         return stretch_to_bytes(np.arange(2**16, dtype=np.uint16), low, high)[values]
+    if values.size > _AT_ONCE and len(values) > 1:
+        parts = np.array_split(values, min(-(-values.size // _AT_ONCE), len(values)))
+        return np.concatenate([stretch_to_bytes(part, low, high) for part in parts])
     numbers = np.nan_to_num(np.asarray(values, np.float32), nan=low, posinf=low, neginf=low)
     shares = np.clip((numbers - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
     return (shares * 255.0 + 0.5).astype(np.uint8)

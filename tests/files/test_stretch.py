@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rsctir_hf.files import stretch
 from rsctir_hf.files.stretch import (
     fill_missing,
     sample_step,
@@ -52,6 +53,18 @@ def test_constant_undefined_and_no_values_are_black():
 def test_shades_are_even_between_black_and_white():
     shades = stretch_to_bytes(np.array([-5, 0, 50, 100, 999, np.nan]), 0, 100)
     assert shades.tolist() == [0, 0, 128, 255, 255, 0]
+
+
+def test_many_numbers_are_stretched_as_few_are(monkeypatch):
+    values = land(np.float32).T
+    at_once = stretch_to_bytes(values, 300, 3000)
+    monkeypatch.setattr(stretch, "_AT_ONCE", 1000)
+    np.testing.assert_array_equal(stretch_to_bytes(values, 300, 3000), at_once)
+    wide = values.astype(np.uint16)
+    np.testing.assert_array_equal(
+        stretch_to_bytes(np.vstack([wide] * 2), 300, 3000)[:PIXELS],
+        stretch_to_bytes(wide.astype(np.int32), 300, 3000),
+    )
 
 
 @pytest.mark.parametrize(("size", "step"), [((1, 1), 1), ((1024, 7), 1), ((7, 1025), 2)])

@@ -11,6 +11,7 @@ from PIL import Image
 
 from rsctir_hf.geo.map_output import write_geotiff
 from rsctir_hf.geo.placement import Place
+from tests.files.deep_files import png16
 
 SIDE = 24
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "JPEG2000", "PPM", "AVIF")
@@ -46,6 +47,8 @@ def picture_files():
         encoded(Image.fromarray(noise(SIDE, SIDE, dtype="float32")), "TIFF"),
         encoded(colours, "TIFF", compression="tiff_lzw"),
         encoded(colours, "GIF", save_all=True, append_images=[colours.rotate(90)] * 3),
+        *(png16(noise(SIDE, SIDE, channels, dtype="uint16")) for channels in (2, 3, 4)),
+        *rasters(),
     ]
 
 
