@@ -36,3 +36,9 @@ def test_a_bank_that_is_no_text_is_refused(tmp_path):
     file.write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF")
     with pytest.raises(DataLayoutError, match="not UTF-8"):
         read_caption_bank(file)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_bank_may_have_a_byte_order_mark_and_any_line_end(encoding, tmp_path):
+    (tmp_path / "bank.txt").write_bytes("a pier\r\nthe caf\u00e9\r\n".encode(encoding))
+    assert read_caption_bank(tmp_path / "bank.txt") == ["a pier", "the caf\u00e9"]

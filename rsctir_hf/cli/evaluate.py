@@ -1,7 +1,7 @@
 """``rsctir evaluate``: score a model on a captioned data set."""
 
 from rsctir_cli.commands import Evaluate, Rerank
-from rsctir_hf.cli.output import Bar, write_report
+from rsctir_hf.cli.output import Bar, check_writable, write_report
 from rsctir_hf.cli.sources import load_options, open_rows
 from rsctir_hf.data.benchmarks import refuse_other_data
 from rsctir_hf.embedding.encoder import Encoder
@@ -12,6 +12,8 @@ from rsctir_hf.sample import read_caption_bank
 
 def evaluate(asked: Evaluate) -> None:
     """Score a model, and print or write the report."""
+    if asked.output is not None:
+        check_writable("--output", asked.output)  # before all the work
     rows = open_rows(asked.data, split=asked.split, benchmark=asked.benchmark)
     if asked.benchmark is not None:
         refuse_other_data(asked.benchmark, rows, split=asked.split, source=asked.data)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from huggingface_hub.utils import enable_progress_bars
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
+from rsctir_hf.errors import StorageError
 from rsctir_hf.evaluation import RetrievalReport, library_versions, results_json
 from rsctir_hf.files.atomic import write_atomically
 from rsctir_hf.search.confidence import Level
@@ -140,6 +142,20 @@ def describe_retriever(retriever: Retriever) -> dict[str, Any]:
         "detector": asdict(made_by.detector) if made_by.detector else None,
         "versions": library_versions(),
     }
+
+
+def check_writable(name: str, file: Path) -> None:
+    """Raise ``StorageError`` where ``file``, of an option ``name``, could not be written.
+
+    Folders that are missing are made when it is, so the nearest one that is there counts.
+    """
+    if file.is_dir():
+        raise StorageError(f"{name} {file} is a folder. Give the name of a file.")
+    nearest = next(folder for folder in file.resolve().parents if folder.exists())
+    if not nearest.is_dir():
+        raise StorageError(f"{name} {file} cannot be written: {nearest} is a file, not a folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise StorageError(f"{name} {file} cannot be written: {nearest} may not be written to.")
 
 
 def list_skipped(skipped: Sequence[Skipped]) -> None:

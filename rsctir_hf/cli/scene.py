@@ -1,15 +1,14 @@
 """``rsctir scene``: where in a georeferenced raster is what you ask for."""
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rsctir_cli.commands import Scene, WithTiles
-from rsctir_hf.cli.output import DOUBTS, Bar, json_text
+from rsctir_hf.cli.output import DOUBTS, Bar, check_writable, json_text
 from rsctir_hf.cli.sources import load_options, query_hint
-from rsctir_hf.errors import QueryError, StorageError
+from rsctir_hf.errors import QueryError
 from rsctir_hf.files.bands import in_words
 from rsctir_hf.geo.placement import read_crs
 from rsctir_hf.geo.raster import read_bands, read_nodata
@@ -73,20 +72,6 @@ def check_written(output: Path, heatmap: Path | None, *, read: Sequence[Path]) -
         if path is not None:
             check_writable(name, path)
             taken.append(path.resolve())
-
-
-def check_writable(name: str, file: Path) -> None:
-    """Raise ``StorageError`` where ``file``, of an option ``name``, could not be written.
-
-    Folders that are missing are made when it is, so the nearest one that is there counts.
-    """
-    if file.is_dir():
-        raise StorageError(f"{name} {file} is a folder. Give the name of a file.")
-    nearest = next(folder for folder in file.resolve().parents if folder.exists())
-    if not nearest.is_dir():
-        raise StorageError(f"{name} {file} cannot be written: {nearest} is a file, not a folder.")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise StorageError(f"{name} {file} cannot be written: {nearest} may not be written to.")
 
 
 def print_answer(answer: SceneAnswer, output: Path, *, hint: str | None, as_json: bool) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from rsctir_cli.commands import WithModel
 from rsctir_hf.data.benchmarks import NAMES, available_splits, load_benchmark, load_captioned_folder
-from rsctir_hf.data.formats import detect_format
-from rsctir_hf.data.tables import split_from_hub, table_from_hub
+from rsctir_hf.data.formats import detect_format, root_splits
+from rsctir_hf.data.tables import split_from_hub, table_from_hub, table_from_parquet
 from rsctir_hf.embedding.dataset_rows import table_pictures
 from rsctir_hf.embedding.encoder import LoadOptions
 from rsctir_hf.embedding.records import PictureRecord, folder_pictures
@@ -49,9 +49,12 @@ def open_rows(data: str, *, split: str, benchmark: str | None = None) -> Any:  #
         if not could_be_dataset_id(data):
             raise DataLayoutError(f"{data} is neither a folder nor a Hub id such as owner/name.")
         return table_from_hub(data, split)
-    if metadata_file(path):
+    if metadata_file(path) and not root_splits(path):
         return load_captioned_folder(path.parent, path.name)
-    if detect_format(path) in ("karpathy", "precomp"):
+    layout = detect_format(path)
+    if layout == "parquet":
+        return table_from_parquet(path, split)
+    if layout in ("karpathy", "precomp"):
         raise DataLayoutError(
             f"{data} is a benchmark's release. Say which one: --benchmark {' | '.join(NAMES)}."
         )
@@ -65,7 +68,8 @@ def named_tables(source: str) -> dict[str, Any]:
     data, _, split = place.rpartition(":")
     if not data or "/" in split or Path(place).expanduser().exists():
         data, split = place, ""
-    if split or data == SAMPLE or metadata_file(Path(data).expanduser()):
+    path = Path(data).expanduser()
+    if split or data == SAMPLE or (metadata_file(path) and not root_splits(path)):
         return {source: open_rows(data, split=split, benchmark=benchmark or None)}
     return {
         f"{source}:{part}": open_rows(data, split=part, benchmark=benchmark or None)

@@ -1,7 +1,7 @@
 """The layouts that captioned picture sets come in, each read into the same records.
 
-- *imagefolder*: ``ROOT/SPLIT/metadata.jsonl`` (or ``.csv``, ``.tsv``, ``.parquet``) with
-  ``file_name`` and ``captions`` beside the pictures, as
+- *imagefolder*: ``ROOT/SPLIT/metadata.jsonl``, or one in ``ROOT`` for all splits (or ``.csv``,
+  ``.tsv``, ``.parquet``) with ``file_name`` and ``captions`` beside the pictures, as
   ``datasets.load_dataset("imagefolder", data_dir=ROOT)`` takes it.
 - *Karpathy*: one ``dataset_NAME.json`` for all splits, and a folder of pictures.
 - *precomp*: ``SPLIT_caps.txt`` and ``SPLIT_filename.txt``, and a folder of pictures. File names
@@ -16,6 +16,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def detect_format(source: Path) -> str:
         return "karpathy"
     if source.is_file() and source.name.endswith("_caps.txt"):
         return "precomp"
-    if metadata_folders("*", source):
+    if metadata_folders("*", source) or root_splits(source):
         return "imagefolder"
     if any(source.glob("dataset*.json")):
         return "karpathy"
@@ -121,7 +122,7 @@ def list_splits(source: Path, layout: str) -> tuple[str, ...]:
     elif layout == "precomp":
         names = {path.name.removesuffix("_caps.txt") for path in precomp_root(source).glob("*")}
     elif layout == "imagefolder":
-        names = {folder.name for folder in metadata_folders("*", source)}
+        names = _imagefolder_splits(source)
     else:
         names = {path.name.split("-")[0].split(".")[0] for path in source.rglob("*.parquet")}
     return tuple(split for split in SPLITS if names.intersection(SPLIT_ALIASES[split]))
@@ -161,16 +162,16 @@ def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[
         DataLayoutError: the split, a line of its metadata or a picture is missing or malformed.
     """
     folders = (root / alias for alias in SPLIT_ALIASES.get(split, (split,)))
-    folder = next((each for each in folders if metadata_file(each)), None)
-    if folder is None:
+    folder = next((each for each in folders if metadata_file(each)), root)
+    rows = read_metadata(folder) if folder != root else _rows_of_split(root, split)
+    if not rows and folder == root:
         raise layout_error(
             root,
             f"has no split {split!r} with a {METADATA_FILE}",
             IMAGEFOLDER_TREE,
             "Name the splits train, validation and test, or choose one that exists: "
-            f"{', '.join(each.name for each in metadata_folders('*', root))}.",
+            f"{', '.join(sorted(_imagefolder_splits(root)))}.",
         )
-    rows = read_metadata(folder)
     records = [_imagefolder_record(row) for row in rows]
     paths = [row.path for row in rows]  # refuses those outside of the folder
     missing = [row.file_name for row in rows if not os.path.isfile(folder / row.file_name)]
@@ -182,6 +183,29 @@ def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[
             f"Copy the pictures beside {METADATA_FILE}, or take out their rows.",
         )
     return records, paths
+
+
+def _imagefolder_splits(root: Path) -> set[str]:
+    return {folder.name for folder in metadata_folders("*", root)} | root_splits(root)
+
+
+def root_splits(root: Path) -> set[str]:
+    """Return the splits that one metadata file for all of them names: ``train/a.jpg``.
+
+    None, where some picture does not lie in a folder called like a split.
+    """
+    rows = read_metadata(root) if metadata_file(root) else []
+    firsts = {_first_folder(row) for row in rows}
+    return firsts if firsts <= set(chain.from_iterable(SPLIT_ALIASES.values())) else set()
+
+
+def _rows_of_split(root: Path, split: str) -> list[PictureRow]:
+    wanted = root_splits(root).intersection(SPLIT_ALIASES.get(split, (split,)))
+    return [row for row in read_metadata(root) if _first_folder(row) in wanted] if wanted else []
+
+
+def _first_folder(row: PictureRow) -> str:
+    return os.path.normpath(row.file_name).partition("/")[0] if "/" in row.file_name else ""
 
 
 def read_karpathy(file: Path, split: str) -> list[CaptionRecord]:

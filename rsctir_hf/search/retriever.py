@@ -135,7 +135,7 @@ class Retriever:
         try:
             encoder = Encoder.from_pretrained(model or made_by.model_id, **options)
         except ModelLoadError as error:
-            if model is not None:
+            if model is not None or Path(made_by.model_id).is_dir():
                 raise
             raise ModelLoadError(
                 f"{error} The index in {index.place} was made with this model; if it lies "

@@ -12,7 +12,7 @@ import pytest
 from rsctir_cli.commands import Card, DeploySpace, Leakage, Push, Search
 from rsctir_cli.main import COMMANDS, with_homes
 from rsctir_hf.cli.output import Bar, json_text
-from tests.miniature import write_imagefolder
+from tests.miniature import hub_table, write_imagefolder
 
 #: They write into the model's own folder, to the Hub, or nothing.
 NO_OUTPUT = {"caption", "leakage", "card", "push", "deploy_space"}
@@ -128,3 +128,31 @@ def test_homes_and_variables_are_written_out_in_paths_only(monkeypatch, tmp_path
     (tmp_path / "$DATA").mkdir()
     assert with_homes(Search(place="$DATA")).place == "$DATA"  # there is one of that name
     assert with_homes(Leakage(data=["~/a:test"])).data == ["/home/me/a:test"]
+
+
+def test_where_a_report_goes_is_looked_at_before_the_work(rsctir, tmp_path):
+    evaluate = ("evaluate", "--model", "no/model", "--data", tmp_path, "--output")
+    code, _, err = rsctir(*evaluate, tmp_path)
+    assert code == 2 and "is a folder. Give the name of a file." in err
+
+
+def test_a_folder_of_parquet_files_is_scored_without_a_benchmark_s_name(
+    rsctir, clip_folder, tmp_path
+):
+    (tmp_path / "data").mkdir()
+    for split, count in (("train", 2), ("test", 3)):
+        rows = (
+            hub_table(count).remove_columns("captions").add_column("text", ["a", "b", "c"][:count])
+        )
+        rows.to_parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet")
+    code, out, _ = rsctir("evaluate", "--model", clip_folder, "--data", tmp_path, "--json")
+    report = json.loads(out)
+    assert (code, report["images"], report["captions"]) == (0, 3, 3)
+
+
+def test_one_picture_gives_a_report_that_is_json(rsctir, clip_folder, tmp_path):
+    data = write_imagefolder(tmp_path / "data", {"test": 1})
+    options = ("--data", data, "--rerank", "smr", "--json")
+    code, out, err = rsctir("evaluate", "--model", clip_folder, *options)
+    assert code == 0, err
+    json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

@@ -13,6 +13,7 @@ from rsctir_hf.data.formats import (
     read_imagefolder,
     read_karpathy,
     read_precomp,
+    root_splits,
 )
 from rsctir_hf.errors import DataLayoutError
 from tests.miniature import (
@@ -349,3 +350,34 @@ def test_a_name_that_no_file_can_have_is_named_as_missing(tmp_path):
     (root / "train" / "metadata.jsonl").write_text(line)
     with pytest.raises(DataLayoutError, match="xxx"):
         read_imagefolder(root, "train")
+
+
+def test_one_metadata_file_may_name_the_pictures_of_all_splits(tmp_path):
+    write_imagefolder(tmp_path)
+    expected = {split: read_imagefolder(tmp_path, split)[0] for split in ("train", "test")}
+    rows = []
+    for split in ("train", "validation", "test"):
+        file = tmp_path / split / "metadata.jsonl"
+        for row in map(json.loads, file.read_text().splitlines()):
+            name = "val" if split == "validation" else split
+            rows.append(json.dumps({**row, "file_name": f"./{name}/{row['file_name']}"}))
+        file.unlink()
+    (tmp_path / "validation").rename(tmp_path / "val")
+    (tmp_path / "metadata.jsonl").write_text("\n".join(rows))
+    assert detect_format(tmp_path) == "imagefolder"
+    assert list_splits(tmp_path, "imagefolder") == ("train", "validation", "test")
+    for split, records in expected.items():
+        found, paths = read_imagefolder(tmp_path, split)
+        assert [each.captions for each in found] == [each.captions for each in records]
+        assert all(path.is_file() for path in paths)
+    assert len(read_imagefolder(tmp_path, "validation")[0]) == 3
+    with pytest.raises(DataLayoutError, match="or choose one that exists: test, train, val"):
+        read_imagefolder(tmp_path, "tset")
+
+
+def test_folders_of_classes_are_no_splits(tmp_path):
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "train/a.png", "text": "b"}\n')
+    assert root_splits(tmp_path) == {"train"}
+    with (tmp_path / "metadata.jsonl").open("a") as file:
+        file.write('{"file_name": "beach/a.png", "text": "b"}\n')
+    assert root_splits(tmp_path) == set()
