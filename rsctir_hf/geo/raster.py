@@ -199,7 +199,12 @@ class TileReader:
             "out_shape": (len(bands), size[1], size[0]),
         }
         try:
-            values = self._source.read(bands, resampling=rasterio.enums.Resampling[how], **place)
+            how_to = {"resampling": rasterio.enums.Resampling[how], **place}
+            if len({self._source.dtypes[band - 1] for band in bands}) == 1:
+                values = self._source.read(bands, **how_to)
+            else:  # of a VRT; rasterio reads bands of one type only
+                how_to["out_shape"] = size[::-1]
+                values = np.stack([self._source.read(band, **how_to) for band in bands])
             if not self._masked:
                 return values, np.ones(values.shape, bool)
             return values, self._source.read_masks(bands, **place).astype(bool)

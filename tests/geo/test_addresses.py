@@ -12,13 +12,41 @@ from tests.geo.rasters import picture, write
 WINDOW = Window(30, 20, 90, 80)
 
 
+ODD_NAMES = [
+    "line\nbreak.tif",
+    "a#b.tif",
+    "a?b=c&d.tif",
+    "a%20b.tif",
+    "a!b.tif",
+    "\u00e9\u6d77.tif",
+]
+PATHS = ["/data/a town.tif", "a#b=c.tif", "/x.tif#window=1,2,3,4&size=1,1", *ODD_NAMES]
+PATHS += ["https://a.org/b.tif?c=d&e=f", "zip:///a.zip!b#c.tif", "caf\udce9.tif"]
+
+
+@pytest.mark.parametrize("nodata", [None, -9999.0, 1e20, "none"])
 @pytest.mark.parametrize("bands", [None, (4, 3, 2), (1,)])
-@pytest.mark.parametrize(
-    "path", ["/data/a town.tif", "a#b=c.tif", "/x.tif#window=1,2,3,4&size=1,1"]
-)
-def test_an_address_is_read_back(path, bands):
-    tile = TileAddress(path, WINDOW, (45, 40), bands)
+@pytest.mark.parametrize("path", PATHS)
+def test_an_address_is_read_back(path, bands, nodata):
+    tile = TileAddress(path, WINDOW, (45, 40), bands, nodata)
     assert read_tile_address(str(tile)) == tile
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_tile_of_a_raster_of_any_name_is_read(tmp_path, name):
+    file = write(tmp_path / name, picture())
+    tile = read_tile_address(str(TileAddress(str(file), WINDOW, (90, 80))))
+    assert np.array_equal(read_tile(tile), np.moveaxis(picture(), 0, 2)[20:100, 30:120])
+
+
+def test_a_tile_is_read_with_the_nodata_it_was_indexed_with(tmp_path):
+    values = picture().astype(np.uint16) * 9
+    values[:, :, :75] = 7  # 45 of the 90 columns, too near the others to be found out
+    file = write(tmp_path / "a.tif", values)
+    tile = TileAddress(str(file), WINDOW, (90, 80), nodata=7.0)
+    assert read_tile(tile, least_valid=0.5).size == (90, 80)
+    with pytest.raises(RasterError, match="holds no data in 50%"):
+        read_tile(tile, least_valid=0.6)
 
 
 @pytest.mark.parametrize("text", ["/data/a.tif", "a#b.jpg", "a.tif#window=1,2,3&size=1,1"])

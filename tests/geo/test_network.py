@@ -1,12 +1,7 @@
 """Rasters that a user names by address, from a server on loopback that answers range requests."""
 
-import re
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import ClassVar
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -16,61 +11,11 @@ from rsctir_hf.geo.addresses import is_elsewhere_tile, read_tile, read_tile_addr
 from rsctir_hf.geo.gdal import address_of, name_of
 from rsctir_hf.geo.raster import PLAIN_FORMATS, TileReader, open_raster
 from rsctir_hf.geo.tiling import Window
+from tests.geo.range_server import Ranges, served
 from tests.geo.rasters import picture, write
 
+__all__ = ["served"]  # a fixture
 WINDOW = Window(300, 200, 224, 224)
-
-
-class Ranges(BaseHTTPRequestHandler):
-    """Serves a folder by ranges; /code/N/ answers with the status N."""
-
-    folder = Path()
-    asked: ClassVar[list[str]] = []
-
-    def log_message(self, *_):
-        """Stay silent."""
-
-    def do_HEAD(self):
-        self.do_GET(body=False)
-
-    def do_GET(self, body=True):
-        path = self.path.split("?")[0]
-        self.asked.append(self.path)
-        code = re.match(r"/code/(\d+)/", path)
-        file = self.folder / unquote(path).lstrip("/")
-        if code or not file.is_file():
-            self.send_response(int(code[1]) if code else 404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        content = whole = file.read_bytes()
-        if wanted := re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
-            first, last = int(wanted[1]), int(wanted[2] or len(whole) - 1)
-            content = whole[first : last + 1]
-            self.send_response(206)
-            end = first + len(content) - 1
-            self.send_header("Content-Range", f"bytes {first}-{end}/{len(whole)}")
-        else:
-            self.send_response(200)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-
-@pytest.fixture
-def served(tmp_path, monkeypatch):
-    monkeypatch.setenv("GDAL_HTTP_RETRY_DELAY", "0.01")
-    monkeypatch.setenv("GDAL_HTTP_CONNECTTIMEOUT", "2")
-    Ranges.folder, Ranges.asked = tmp_path, []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Ranges)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture

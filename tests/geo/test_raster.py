@@ -338,3 +338,111 @@ def test_every_file_that_a_raster_is_read_from_is_known(tmp_path):
     assert {name.rsplit("/", 1)[1] for name in open_raster(outer).files} == {
         *("a.tif", "a.tif.ovr", "a.tif.aux.xml", "a.vrt", "b.vrt"),
     }
+
+
+def with_gap(dtype, fill):
+    """A ramp of 200 to 3000 whose left half is filled."""
+    ramp = np.linspace(200, 3000, 300 * 260).reshape(1, 260, 300)
+    values = np.repeat(ramp, 3, axis=0).astype(dtype)
+    values[:, :, :150] = fill
+    return values
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill"), [(np.float32, -9999), (np.uint16, 65535), (np.int16, -32768)]
+)
+@pytest.mark.parametrize("said", [False, True])
+def test_fill_values_stay_out_of_the_stretch_declared_or_not(tmp_path, dtype, fill, said):
+    values = with_gap(dtype, fill)
+    file = write(tmp_path / "a.tif", values, **({"nodata": fill} if said else {}))
+    raster = open_raster(file)
+    low, high = np.percentile(values[:, :, 150:], (2, 98))
+    assert raster.stretch == pytest.approx((low, high), rel=1e-5)
+    assert any(f"hold {fill:g}, far from all others" in note for note in raster.notes) != said
+    tile = read(raster)
+    shown = np.asarray(tile.picture)[..., 0].astype(float)
+    expected = np.clip((values[0, :, 150:] - low) / (high - low), 0, 1) * 255
+    assert tile.valid == 0.5
+    assert np.abs(shown[:, 150:] - expected).max() <= 1
+    assert np.abs(shown[:, :150] - expected.mean()).max() <= 1
+    halved = np.asarray(read(raster, FULL, (150, 130)).picture)[..., 0].astype(float)
+    means = expected.reshape(130, 2, 75, 2).mean(axis=(1, 3))
+    assert np.abs(halved[:, 75:] - means).max() <= 2
+
+
+def test_a_user_says_what_is_no_data(tmp_path):
+    file = write(tmp_path / "a.tif", with_gap(np.uint16, 65535))
+    kept = open_raster(file, nodata="none")
+    assert (kept.fill, kept.notes, kept.stretch[1]) == (None, (), 65535)
+    assert read(kept).valid == 1
+    near = write(tmp_path / "b.tif", with_gap(np.uint16, 100))
+    assert read(open_raster(near)).valid == 1
+    assert read(open_raster(near, nodata=100)).valid == 0.5
+    eight = write(tmp_path / "c.tif", with_gap(np.uint8, 0), nodata=0)
+    assert read(open_raster(eight)).valid < 0.51
+    assert read(open_raster(eight, nodata="none")).valid == 1
+    with pytest.raises(QueryError, match="'sea'; expected a number"):
+        open_raster(file, nodata="sea")
+
+
+def test_declared_values_of_one_band_stay_out_of_the_stretch(tmp_path):
+    values = with_gap(np.float32, 500)
+    values[0, :, :150] = -9999
+    raster = open_raster(write(tmp_path / "a.tif", values, nodata=-9999))
+    assert raster.stretch[0] >= 200
+    assert read(raster).valid == 1
+
+
+def test_what_is_least_may_be_white(tmp_path):
+    values = picture(bands=1)
+    raster = open_raster(write(tmp_path / "a.tif", values, photometric="MINISWHITE"))
+    assert np.array_equal(np.asarray(read(raster).picture)[..., 0], 255 - values[0])
+    wide = write(tmp_path / "b.tif", values.astype(np.uint16) * 9, photometric="MINISWHITE")
+    shown = np.asarray(read(open_raster(wide)).picture)[..., 0]
+    assert np.corrcoef(shown.ravel(), values.ravel())[0, 1] < -0.98
+
+
+def test_a_palette_may_have_16_bits(tmp_path):
+    values = np.array([[[0, 300], [40_000, 300]]], np.uint16)
+    file = write(tmp_path / "a.tif", values, photometric="palette")
+    with rasterio.open(file, "r+") as target:
+        target.write_colormap(1, {0: (9, 8, 7), 300: (1, 2, 3), 40_000: (0, 255, 0)})
+    shown = np.asarray(read(open_raster(file), Window(0, 0, 2, 2)).picture)
+    assert shown.tolist() == [[[9, 8, 7], [1, 2, 3]], [[0, 255, 0], [1, 2, 3]]]
+
+
+@pytest.mark.parametrize("bits", [1, 4])
+def test_fewer_bits_reach_from_black_to_white(tmp_path, bits):
+    values = (picture(bands=1) % 2**bits).astype(np.uint8)
+    raster = open_raster(write(tmp_path / "a.tif", values, nbits=bits))
+    expected = np.round(values[0] * 255.0 / (2**bits - 1))
+    assert np.array_equal(np.asarray(read(raster).picture)[..., 0], expected)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int8", "int16", "uint32", "int32", "int64", "uint64", "float64"]
+)
+def test_numbers_of_any_type_are_stretched(tmp_path, dtype):
+    values = (picture().astype(float) - (128 if dtype[0] != "u" else 0)) / 2
+    raster = open_raster(write(tmp_path / "a.tif", values.astype(dtype)))
+    shown = np.asarray(read(raster).picture)
+    assert (shown.min(), shown.max()) == (0, 255)
+    assert np.corrcoef(np.moveaxis(shown, 2, 0).ravel(), values.ravel())[0, 1] > 0.98
+
+
+def test_bands_of_several_types_are_read_together(tmp_path):
+    for name, dtype in (("a", np.uint8), ("b", np.uint16), ("c", np.float32)):
+        write(tmp_path / f"{name}.tif", picture(bands=1, seed=ord(name)).astype(dtype))
+    kinds = {"a": "Byte", "b": "UInt16", "c": "Float32"}
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{n}"><SimpleSource><SourceFilename '
+        f'relativeToVRT="1">{name}.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'
+        "</VRTRasterBand>"
+        for n, (name, kind) in enumerate(kinds.items(), start=1)
+    )
+    file = tmp_path / "mixed.vrt"
+    file.write_text(f'<VRTDataset rasterXSize="300" rasterYSize="260">{bands}</VRTDataset>')
+    shown = np.asarray(read(open_raster(file)).picture)
+    for band, name in enumerate("abc"):
+        layer = picture(bands=1, seed=ord(name))[0]
+        assert np.corrcoef(shown[..., band].ravel(), layer.ravel())[0, 1] > 0.98

@@ -113,3 +113,45 @@ def test_a_file_that_is_no_raster_is_one_line(rsctir, options, tmp_path):
     code, _, err = rsctir(*options, "--text", "a river")
     assert code == 2
     assert "error: bank.txt is not a raster" in err
+
+
+def test_what_is_no_data_and_where_it_lies_can_be_said(rsctir, options, tmp_path):
+    values = fields().astype("uint16") * 9
+    values[:, :, : 3 * FIELD] = 7
+    file = write(tmp_path / "b.tif", values, crs=None)
+    options[options.index("--raster") + 1] = f"file://{file}"
+    code, out, err = rsctir(*options, "--text", "a river")
+    assert code == 0 and "in which reference system" in err
+    assert "x 5000" in out  # the middle in metres of a grid that nobody named
+    feature = json.loads((tmp_path / "out" / "hits.geojson").read_text())["features"][0]
+    left, top, *_ = feature["properties"]["pixels"]
+    assert feature["geometry"] is None
+    assert feature["properties"]["corners"][0] == [5e5 + 0.3 * left, 5e6 - 0.3 * top]
+    code, out, err = rsctir(
+        *options, "--text", "a river", "--nodata", "7", "--crs", "EPSG:32632", "--overlap", "0"
+    )
+    assert code == 0, err
+    assert "15 tiles searched, 15 without data left out. Bands 1, 2, 3 are shown as red" in out
+    feature = json.loads((tmp_path / "out" / "hits.geojson").read_text())["features"][0]
+    assert feature["geometry"]["type"] == "Polygon"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--nodata", "sea"], "'sea'; expected a number"),
+        (["--crs", "nowhere"], "'nowhere', which PROJ does not know"),
+        (["--raster", "http://127.0.0.1:9/a.tif"], "http://127.0.0.1:9/a.tif cannot be fetched"),
+    ],
+)
+def test_what_cannot_be_read_so_is_one_line(rsctir, options, more, message):
+    code, _, err = rsctir(*options, "--text", "a river", *more)
+    assert code == 2
+    assert message in err and "Traceback" not in err
+
+
+def test_a_raster_of_one_row_is_refused_for_that(rsctir, options, tmp_path):
+    options[options.index("--raster") + 1] = write(tmp_path / "row.tif", fields()[:, :1])
+    code, _, err = rsctir(*options, "--text", "a river")
+    assert code == 2
+    assert "192 x 1 pixels" in err and "at least 4 pixels a side" in err
