@@ -23,13 +23,17 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from rsctir_hf.errors import ImageReadError, MissingDependencyError
 from rsctir_hf.files.bands import choose_bands, known_limits, palette_of, shows_least_as_white
 from rsctir_hf.files.names import as_text
-from rsctir_hf.files.stretch import ORIENTATION_TAG, numbers_to_rgb
+from rsctir_hf.files.stretch import numbers_to_rgb
 
 logger = logging.getLogger(__name__)
 
 TIFF, JPEG_2000 = "GTiff", "JP2OpenJPEG"
 _TOLD: set[str] = set()  # what was said of bands already; a folder of chips is told once
 _BIG = (b"+\0", b"\0+")
+# Of a TIFF: no further directory, 3 samples of 8 bits, RGB, pixel by pixel; without loss.
+_PLAIN = {0: 0, 258: (8, 8, 8), 262: 2, 277: 3, 284: 1}
+_COMPRESSIONS = (1, 5, 8, 32773, 32946)
+_MORE = {338, 339, 42112, 42113}  # alpha, kind of numbers, GDAL's metadata and nodata
 _DRIVERS = {b"II*\0": TIFF, b"MM\0*": TIFF, b"II+\0": TIFF, b"MM\0+": TIFF}  # + is BigTIFF
 _DRIVERS |= {b"\xff\x4f\xff\x51": JPEG_2000, b"\0\0\0\x0cjP  ": JPEG_2000}
 _DRIVERS |= {b"P6": "PNM"}
@@ -112,14 +116,25 @@ def picture_of(dataset: Any, name: str) -> Image.Image:  # noqa: ANN401 - of ras
     return ImageOps.invert(shades) if shows_least_as_white(dataset) else shades
 
 
-def tiff_orientation(source: Path | bytes) -> int:
-    """Return how a TIFF is turned, by EXIF's number, which GDAL does not tell."""
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
-        header = file.read(16)
-        directory = ImageFileDirectory_v2(header if header[2:4] in _BIG else header[:8])
-        file.seek(directory.next)
-        try:
+def tiff_tags(source: Path | bytes) -> dict[int, Any]:
+    """Return what stands in the first directory of a TIFF, and at 0 where the next one lies."""
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+            header = file.read(16)
+            directory = ImageFileDirectory_v2(header if header[2:4] in _BIG else header[:8])
+            file.seek(directory.next)
             directory.load(file)
-            return int(directory.get(ORIENTATION_TAG, 1))
-        except (SyntaxError, struct.error, ValueError, TypeError):
-            return 1
+            return {**dict(directory.items()), 0: directory.next}
+    except (SyntaxError, struct.error, ValueError, TypeError, OverflowError):
+        return {}  # GDAL says what is wrong
+
+
+def is_plain(tags: dict[int, Any], source: Path | bytes) -> bool:
+    """Tell whether a TIFF is nothing but 8-bit RGB, which Pillow reads as GDAL does, and sooner."""
+    beside = () if isinstance(source, bytes) else (f"{source}.msk", f"{source}.aux.xml")
+    return (
+        all(tags.get(tag) == value for tag, value in _PLAIN.items())
+        and tags.get(259, 1) in _COMPRESSIONS
+        and not _MORE & tags.keys()
+        and not any(map(os.path.exists, beside))
+    )

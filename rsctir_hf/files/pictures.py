@@ -26,13 +26,15 @@ from rsctir_hf.files.gdal_pictures import (
     JPEG_2000,
     TIFF,
     driver_of,
+    is_plain,
     opened_picture,
     picture_of,
-    tiff_orientation,
+    tiff_tags,
 )
 from rsctir_hf.files.listing import list_files
 from rsctir_hf.files.names import as_text, named_path
 from rsctir_hf.files.stretch import (
+    ORIENTATION_TAG,
     WIDE_MODES,
     UnfitPictureError,
     array_to_rgb,
@@ -253,7 +255,10 @@ def _head(file: Path | bytes) -> bytes:
 def _read_file(file: Path | bytes, max_pixels: int, name: str) -> Image.Image:
     driver = driver_of(_head(file))
     if driver == TIFF:
-        return _through_gdal(file, driver, max_pixels, name)
+        tags = tiff_tags(file)
+        if not is_plain(tags, file):
+            shades = _through_gdal(file, driver, max_pixels, name)
+            return upright(shades, tags.get(ORIENTATION_TAG, 1))
     try:
         return _opened(file, lambda picture: _decode(picture, max_pixels, name))
     except Image.UnidentifiedImageError:
@@ -293,7 +298,10 @@ def _decode(picture: Image.Image, max_pixels: int, name: str) -> Image.Image:
     check_size(picture.size, max_pixels=max_pixels, name=name)
     if picture.mode not in WIDE_MODES and channel_bits(picture) > 8:
         content = content_of(picture)
-        if driver := driver_of(content):
+        driver = driver_of(content)
+        if driver == TIFF:
+            return _read_file(content, max_pixels, name)
+        if driver:
             return _through_gdal(content, driver, max_pixels, name)
     width, height = picture.size
     if picture.format == "JPEG" and width * height > DRAFT_PIXELS:
@@ -307,8 +315,7 @@ def _decode(picture: Image.Image, max_pixels: int, name: str) -> Image.Image:
 def _through_gdal(file: Path | bytes, driver: str, max_pixels: int, name: str) -> Image.Image:
     with opened_picture(file, driver, name) as dataset:
         check_size((dataset.width, dataset.height), max_pixels=max_pixels, name=name)
-        shades = picture_of(dataset, name)
-    return upright(shades, tiff_orientation(file)) if driver == TIFF else shades
+        return picture_of(dataset, name)
 
 
 def _read_array(array: NDArray, max_pixels: int, name: str) -> Image.Image:

@@ -262,3 +262,10 @@ def test_a_damaged_tiff_is_refused(tmp_path):
 
 def test_a_png_of_sixteen_bits_needs_no_rasterio(without_rasterio):
     np.testing.assert_array_equal(pixels(png16(DEEP)), SHADES)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_plain_colours_of_eight_bits_are_read_without_gdal(tmp_path, compression, monkeypatch):
+    Image.fromarray(EIGHT).save(tmp_path / "a.tif", compression=compression)
+    monkeypatch.setattr("rsctir_hf.files.pictures.picture_of", lambda *_: pytest.fail("GDAL"))
+    np.testing.assert_array_equal(pixels(tmp_path / "a.tif"), EIGHT)
