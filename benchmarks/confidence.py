@@ -44,7 +44,7 @@ from rsctir_hf.search.confidence import (
     Cuts,
     Level,
     score_scale,
-    typical_sentences,
+    yardstick_sentences,
 )
 
 QUERIES = yaml.safe_load(Path(__file__).with_name("confidence_queries.yaml").read_text("utf-8"))
@@ -245,7 +245,7 @@ def measured(
 ) -> tuple[dict[str, Mapping[str, Sequence[Placed]]], dict[str, object]]:
     """Return what validation galleries answer, by kind of query and set, and the bars."""
     encoder = Encoder.from_pretrained(CHECKPOINTS / model)
-    yardstick = encoder.texts([*OFF_TOPIC, *typical_sentences()])
+    yardstick = encoder.texts(yardstick_sentences())
     queries = encoder.texts([phrase for _, phrase in ASKED])
     words: dict[str, list[Placed]] = {}
     pictures: dict[str, list[Placed]] = {}

@@ -17,6 +17,7 @@ from rsctir_hf.files.atomic import write_atomically
 from rsctir_hf.files.pictures import list_images
 from rsctir_hf.hub.space import CHECKOUT, DEFAULT_MODEL, DEFAULT_REGION_MODEL
 from rsctir_hf.sample import VECTORS_FOLDER, read_caption_bank, sample_folder
+from rsctir_hf.search.confidence import yardstick_sentences
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +25,12 @@ MODELS = (DEFAULT_MODEL, DEFAULT_REGION_MODEL)
 
 
 def embed_sample(encoder: Encoder) -> dict[str, Tensor]:
-    """Return the vectors of the bank and of the scenes, by the names of their files."""
-    bank, scenes = read_caption_bank(), list_images(sample_folder())
+    """Return the vectors of bank, yardstick and scenes, by the names of their files."""
+    bank, yardstick = read_caption_bank(), yardstick_sentences()
+    scenes = list_images(sample_folder())
     return {
         texts_name(encoder, bank): encoder.texts(bank),
+        texts_name(encoder, yardstick): encoder.texts(yardstick),
         pictures_name(encoder, scenes): encoder.images(scenes).vectors,
     }
 

@@ -9,7 +9,7 @@ from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.kept_vectors import kept_texts
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.sentences import normalise_caption
-from rsctir_hf.search.confidence import OFF_TOPIC, typical_sentences
+from rsctir_hf.search.confidence import yardstick_sentences
 from rsctir_hf.search.hits import Item
 
 
@@ -55,10 +55,8 @@ class CaptionBank:
     def yardstick(self, encoder: Encoder) -> Tensor:
         """Return the unit vectors (N + M, D) that scores are judged by, embedded at the first call.
 
-        They are ``confidence.OFF_TOPIC`` and the typical sentences of the bank that ships, whatever
-        this bank holds.
+        They are those of ``confidence.yardstick_sentences``, whatever this bank holds.
         """
         if self._yardstick is None:
-            sentences = [*OFF_TOPIC, *typical_sentences()]
-            self._yardstick = kept_texts(encoder, sentences, keep=self._keep)
+            self._yardstick = kept_texts(encoder, yardstick_sentences(), keep=self._keep)
         return self._yardstick

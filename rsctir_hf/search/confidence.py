@@ -100,6 +100,11 @@ def typical_sentences() -> list[str]:
     return bank[:: len(bank) // _TYPICAL][:_TYPICAL]
 
 
+def yardstick_sentences() -> list[str]:
+    """Return all that a gallery is asked, those of ``OFF_TOPIC`` first."""
+    return [*OFF_TOPIC, *typical_sentences()]
+
+
 def score_scale(off_topic: Tensor, typical: Tensor, cuts: Cuts) -> ScoreScale | None:
     """Return the scale of a gallery; None where the model cannot tell the two kinds apart.
 

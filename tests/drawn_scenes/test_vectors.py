@@ -13,6 +13,7 @@ from rsctir_hf.embedding.kept_vectors import (
 )
 from rsctir_hf.files.pictures import list_images
 from rsctir_hf.sample import VECTORS_FOLDER, read_caption_bank, sample_folder
+from rsctir_hf.search.confidence import yardstick_sentences
 
 SOME = slice(None, None, 67)
 AGAIN = "run: python -m drawn_scenes.vectors"
@@ -43,7 +44,9 @@ def test_all_sentences_of_the_bank_have_their_vectors(encoder, monkeypatch):
 def test_nothing_ships_for_models_that_do_not(all_checkpoints):
     bank, paths = read_caption_bank(), list_images(sample_folder())
     loaded = [Encoder.from_pretrained(all_checkpoints[0].parents[1] / model) for model in MODELS]
-    names = {name for one in loaded for name in (texts_name(one, bank), pictures_name(one, paths))}
+    texts = bank, yardstick_sentences()
+    names = {texts_name(one, sentences) for one in loaded for sentences in texts}
+    names |= {pictures_name(one, paths) for one in loaded}
     files = list(VECTORS_FOLDER.iterdir())
     assert {file.name for file in files} == names, AGAIN
     assert sum(file.stat().st_size for file in files) < MOST_BYTES
