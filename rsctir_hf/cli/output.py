@@ -5,6 +5,7 @@ import math
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,8 @@ DOUBTS: dict[Level | None, str] = {
 
 #: A bar appears only where a pass takes longer than this many seconds.
 BAR_DELAY = 1.0
+#: A pass that is to take more seconds than this says so at its beginning.
+LONG_RUN = 90.0
 
 
 class Bar(tqdm):
@@ -37,11 +40,23 @@ class Bar(tqdm):
         # One bar at a time, gone at its end, and none in a file or pipe.
         shown = {"disable": None, "leave": False, "delay": BAR_DELAY}
         super().__init__(desc=title, unit=unit, file=sys.stderr, **shown)
+        self._title, self._unit = title, unit
+        self._told: list[tuple[int, float]] = []  # the first two times: how much, and when
 
     def show(self, done: int, total: int) -> None:
-        """Move the bar."""
+        """Move the bar; say how much there is to do where it takes long, once that is known."""
         self.total = total or None
         self.update(done - self.n)
+        if len(self._told) < 2:
+            self._told.append((done, time.monotonic()))
+            self._announce(total)
+
+    def _announce(self, total: int) -> None:
+        (first, began), (done, now) = self._told[0], self._told[-1]
+        seconds = (total - done) * (now - began) / max(done - first, 1)
+        if seconds > LONG_RUN:
+            said = f"{self._title} {total:,}{self._unit}: about {seconds / 60:.0f} minutes."
+            self.write(said, file=sys.stderr)
 
 
 def quiet_libraries() -> None:

@@ -5,7 +5,7 @@ from rsctir_hf.cli.output import print_hits
 from rsctir_hf.cli.scene import check_written
 from rsctir_hf.cli.sources import load_options, query_hint, read_filter
 from rsctir_hf.errors import QueryError
-from rsctir_hf.files.names import as_text
+from rsctir_hf.files.names import as_text, named_path
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.scene import hits_geojson, write_geojson
 from rsctir_hf.search.filter_advice import filter_advice
@@ -43,7 +43,7 @@ def search(asked: Search) -> None:
         hint = " ".join(filter(None, (hint, filter_advice(opened, only)))) or None
     if asked.output is not None:
         write_geojson(asked.output, hits_geojson(hits, text=asked.text, image=asked.image))
-    image = as_text(asked.image) if asked.image else None
+    image = as_text(named_path(asked.image)) if asked.image else None
     said = {"text": asked.text, "image": image, "rerank": rerank, "hint": hint}
     print_hits(hits, retriever, query=said, as_json=asked.as_json)
 
@@ -60,5 +60,5 @@ def caption(asked: Caption) -> None:
         asked.model, bank=read_caption_bank(asked.bank), **load_options(asked)
     )
     hits = retriever.caption_candidates(asked.image, top_k=asked.top_k, rerank=rerank)
-    query = {"image": as_text(asked.image), "rerank": rerank, "hint": None}
+    query = {"image": as_text(named_path(asked.image)), "rerank": rerank, "hint": None}
     print_hits(hits, retriever, query=query, as_json=asked.as_json)

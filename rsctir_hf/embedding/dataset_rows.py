@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from PIL import Image
 
 from rsctir_hf.embedding.records import FilePicture
 from rsctir_hf.embedding.store import finished_record
@@ -55,7 +56,7 @@ class RowPicture:
         """Return nothing: rows are compared by content, which is cheap to get at."""
         return ""
 
-    def load(self) -> bytes:
+    def load(self) -> bytes | Image.Image:
         """Return the row's file.
 
         Raises:

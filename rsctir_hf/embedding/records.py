@@ -16,7 +16,7 @@ from rsctir_hf.embedding.roles import PictureSource
 from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError
 from rsctir_hf.files.listing import stamp_of
 from rsctir_hf.files.names import as_text
-from rsctir_hf.files.pictures import IMAGE_SUFFIXES, list_images
+from rsctir_hf.files.pictures import IMAGE_SUFFIXES, list_images, read_image
 
 
 class PictureRecord(Protocol):
@@ -56,15 +56,17 @@ class FilePicture:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def stamp(self) -> str:
-        """Return that of the file (``files.listing.stamp_of``)."""
-        return stamp_of([self.path])
+        """Return that of the file and its side-cars (``files.listing.stamp_of``)."""
+        return stamp_of([self.path, *self._side_cars])
 
-    def load(self) -> bytes:
-        """Read the file.
+    def load(self) -> bytes | Image.Image:
+        """Read the file; with side-cars, which its content does not hold, the picture.
 
         Raises:
             ImageReadError: it is gone or may not be read.
         """
+        if self._side_cars:
+            return read_image(self.path, name=self.id)
         try:
             return self.path.read_bytes()
         except OSError as error:
@@ -72,6 +74,14 @@ class FilePicture:
                 f"{self.id} cannot be read ({error.strerror}). Check that it is still there and "
                 "that you may read it, or leave it out."
             ) from error
+
+    @property
+    def _side_cars(self) -> list[Path]:
+        """Mask and nodata value beside a TIFF."""
+        if self.path.suffix.lower() not in (".tif", ".tiff"):
+            return []
+        beside = (Path(f"{self.path}{ending}") for ending in (".msk", ".aux.xml"))
+        return [file for file in beside if file.is_file()]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from rsctir_hf.vector_index.contract import BoundingBox, Entry, Metadata, Search
 # What the gallery itself notes among the metadata of an entry, and about the index as a whole.
 _PATH, _CAPTION = OWN_FIELDS = ("path", "caption")
 _ROOT = "root"
+_AT_ONCE = 10_000  # entries that are fetched from a server
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,18 @@ class PictureGallery:
                 self._pictures |= {
                     one: kept for one, kept in added if isinstance(kept, Image.Image)
                 }
+
+    def below(self, folder: str | Path) -> dict[int, str]:
+        """Return by id the files, as text, that lie below a folder or did: of a tile its raster."""
+        roots = tuple(f"{_written(root)}/" for root in (folder, os.path.realpath(folder)))
+        found = dict[int, str]()
+        for part in self.index.ids().split(_AT_ONCE):
+            for entry in self.index.entries_of(part):
+                path = str(entry.metadata.get(_PATH, ""))
+                if path.startswith(roots):
+                    tile = read_tile_address(path_of(path))
+                    found[entry.id] = path if tile is None else as_text(tile.path)
+        return found
 
     def items_of(self, ids: Sequence[int] | Tensor) -> list[Item]:
         """Return what is known about the pictures under ``ids``, with paths as they are now."""

@@ -7,6 +7,7 @@ the gallery without the picture itself. With the exact engine every picture is r
 other the best thousand by cosine (``search.session``).
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from rsctir_hf.embedding.provenance import check_same_model, own_regions, read_p
 from rsctir_hf.embedding.records import picture_sources
 from rsctir_hf.embedding.roles import BatchOptions, PictureSource
 from rsctir_hf.errors import ModelLoadError, QueryError
+from rsctir_hf.files.names import path_of
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.regions.contribution import Contributions, region_contributions
 from rsctir_hf.regions.proposer import Regions
@@ -219,6 +221,15 @@ class Retriever:
         self._gallery.add(vectors, images, notes)
         self._search.growing = True
         self._search.forget()
+
+    def gone(self, folder: str | Path) -> list[int]:
+        """Return the ids of what was indexed from a folder and is not there any more.
+
+        It is found still, until ``engine.delete`` forgets these ids.
+        """
+        files = self._gallery.below(folder)
+        there = {file: os.path.exists(path_of(file)) for file in set(files.values())}
+        return [one for one, file in files.items() if not there[file]]
 
     def finish_adding(self) -> None:
         """Make what was added durable where a server keeps it; elsewhere ``save`` does.

@@ -156,3 +156,12 @@ def test_one_picture_gives_a_report_that_is_json(rsctir, clip_folder, tmp_path):
     code, out, err = rsctir("evaluate", "--model", clip_folder, *options)
     assert code == 0, err
     json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_long_pass_says_how_much_there_is_and_how_long_it_takes(capsys, monkeypatch):
+    clock = iter([10.0, 12.0])  # 8 tiles in 2 s, 2,984 to go: 746 s
+    monkeypatch.setattr("rsctir_hf.cli.output.time.monotonic", lambda: next(clock))
+    with Bar("indexing", unit=" tiles") as bar:
+        for done in (8, 16, 24):
+            bar.show(done, 3000)
+    assert capsys.readouterr().err == "indexing 3,000 tiles: about 12 minutes.\n"

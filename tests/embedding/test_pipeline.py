@@ -40,6 +40,22 @@ def test_shards_open_as_a_data_set_with_the_vectors_of_embed_images(loaded, gall
     assert torch.equal(torch.tensor(rows["embedding"]), expected)
 
 
+def test_a_mask_that_comes_to_lie_beside_a_picture_changes_it(loaded, tmp_path, settled):
+    rasterio = pytest.importorskip("rasterio")
+    file, gallery = tmp_path / "gallery" / "a.tif", tmp_path / "gallery"
+    gallery.mkdir()
+    Image.fromarray(np.repeat(np.arange(0, 240, 10, np.uint8), 24).reshape(24, 24)).save(file)
+    vectors = []
+    for _ in range(2):
+        run(loaded, gallery, tmp_path / "out")
+        vectors.append(vectors_by_id(tmp_path / "out")["a.tif"])
+        assert np.allclose(vectors[-1], loaded.image(file), atol=1e-5)
+        if len(vectors) == 1:
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(file, "r+") as target:
+                target.write_mask(np.repeat([0, 255], 288).reshape(24, 24).astype(np.uint8))
+    assert not np.allclose(vectors[0], vectors[1], atol=1e-4)
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_threads_change_nothing_to_the_last_bit(loaded, gallery, workers):
     paths = [picture.path for picture in folder_pictures(gallery)] + [gallery / "missing.png"]

@@ -107,6 +107,14 @@ def test_kept_vectors_know_the_place_of_their_tile(retriever, folder, tmp_path):
     assert all(row["west"] < row["east"] for row in rows)
 
 
+def test_the_tiles_of_a_raster_that_is_gone_are_known(retriever, folder):
+    index_rasters(retriever, folder, **CUT)
+    (folder / "south.tif").unlink()
+    gone = retriever.gone(folder)
+    assert {item.metadata["raster"] for item in retriever._gallery.items_of(gone)} == {"south.tif"}
+    assert len(gone) == 6
+
+
 def test_indexing_again_replaces_instead_of_adding(retriever, folder):
     index_rasters(retriever, folder, **CUT)
     index_rasters(retriever, folder, **CUT)

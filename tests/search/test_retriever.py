@@ -182,6 +182,19 @@ def test_match_goes_on_without_pictures_that_are_gone(matching, picture_folder, 
     assert [hit.path for hit in hits] == [hit.path for hit in before]
 
 
+def test_what_is_gone_from_a_folder_is_known_and_may_be_forgotten(retriever, picture_folder):
+    assert retriever.gone(picture_folder) == []
+    (picture_folder / "red.png").unlink()
+    (picture_folder / "blue.png").unlink()
+    (gone, other) = retriever.gone(picture_folder)
+    paths = {item.path for item in retriever._gallery.items_of([gone, other])}
+    assert paths == {str(picture_folder / "red.png"), str(picture_folder / "blue.png")}
+    assert retriever.gone(picture_folder / "red") == []  # a name that only begins alike
+    retriever.engine.delete([gone, other])
+    assert retriever.gone(picture_folder) == []
+    assert len(retriever) == 6
+
+
 def test_match_needs_a_text_and_a_matcher(retriever, matching, picture_folder):
     with pytest.raises(QueryError, match="there is no text"):
         matching.search(picture_folder / "red.png", rerank="match")
