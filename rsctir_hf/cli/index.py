@@ -46,10 +46,10 @@ def index(asked: Index) -> None:
     if asked.output is not None:
         retriever.save(asked.output)
     place, recall = retriever.engine.place, str(retriever.engine.recall)
-    folder = asked.rasters or picture_folder(asked.images or "")
+    folders = asked.rasters or [str(picture_folder(asked.images or ""))]
     # What a folder keeps is made anew, from what is there.
-    gone = len(retriever.gone(folder)) if retriever.engine.persistent else 0
-    left = f" {gone} of its entries are gone from {folder} and found still." if gone else ""
+    gone = len(retriever.gone(folders)) if retriever.engine.persistent else 0
+    left = f" {gone} of its entries are gone from there, and found still." if gone else ""
     print_result(
         f"{done} Kept in {place}. Search: {recall}.{left}",
         {"index": place, **result, "search": recall, "gone": gone},

@@ -170,9 +170,10 @@ class PictureGallery:
                     one: kept for one, kept in added if isinstance(kept, Image.Image)
                 }
 
-    def below(self, folder: str | Path) -> dict[int, str]:
-        """Return by id the files, as text, that lie below a folder or did: of a tile its raster."""
-        roots = tuple(f"{_written(root)}/" for root in (folder, os.path.realpath(folder)))
+    def below(self, folders: Sequence[str | Path]) -> dict[int, str]:
+        """Return by id the files, as text, that lie below folders or did: of a tile its raster."""
+        places = [place for each in folders for place in (each, os.path.realpath(each))]
+        roots = tuple(f"{_written(place)}/" for place in places)
         found = dict[int, str]()
         for part in self.index.ids().split(_AT_ONCE):
             for entry in self.index.entries_of(part):

@@ -222,12 +222,12 @@ class Retriever:
         self._search.growing = True
         self._search.forget()
 
-    def gone(self, folder: str | Path) -> list[int]:
-        """Return the ids of what was indexed from a folder and is not there any more.
+    def gone(self, folders: str | Path | Sequence[str | Path]) -> list[int]:
+        """Return the ids of what was indexed from a folder, or several, and is gone from there.
 
         It is found still, until ``engine.delete`` forgets these ids.
         """
-        files = self._gallery.below(folder)
+        files = self._gallery.below([folders] if isinstance(folders, str | Path) else folders)
         there = {file: os.path.exists(path_of(file)) for file in set(files.values())}
         return [one for one, file in files.items() if not there[file]]
 

@@ -1,6 +1,7 @@
 """Every engine behind the retriever and the command line, on eight pictures and a tiny CLIP."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -25,6 +26,13 @@ def engine(request, tmp_path):
     if request.param == "postgres":
         return request.getfixturevalue("new_uri")()
     return str(tmp_path / "pictures.db") if request.param == "milvus" else request.param
+
+
+@pytest.fixture(params=SERVERS)
+def server_uri(request, tmp_path):
+    if request.param == "postgres":
+        return request.getfixturevalue("new_uri")()
+    return str(tmp_path / "others.db")
 
 
 @pytest.fixture
@@ -235,3 +243,31 @@ def test_a_damaged_line_of_annotations_is_named(rsctir, clip_folder, picture_fol
         assert code == 2 and "Line 2 of" in err
     with pytest.raises(QueryError):
         SearchFilter({"class": []})
+
+
+def test_an_index_on_a_server_says_how_many_of_its_entries_are_gone(
+    rsctir, clip_folder, picture_folder, server_uri
+):
+    said = ("index", "--model", clip_folder, "--images", picture_folder, "--engine", server_uri)
+    said = (*said, "--json")
+    code, out, err = rsctir(*said)
+    assert (code, json.loads(out)["gone"]) == (0, 0), err
+    (picture_folder / "red.png").unlink()
+    (picture_folder / "blue.png").unlink()
+    code, out, err = rsctir(*said[:-1])
+    assert code == 0, err
+    assert "6 pictures indexed" in out
+    assert "2 of its entries are gone from there" in out
+
+
+def test_a_server_keeps_names_that_are_no_utf_8(tiny_encoder, picture_folder, server_uri):
+    odd = picture_folder / os.fsdecode(b"caf\xe9.png")
+    (picture_folder / "red.png").rename(odd)
+    made = Retriever(tiny_encoder, index=open_index(server_uri))
+    for _ in range(2):
+        made.index(picture_folder)
+        assert len(made) == 8
+    hit = made.search(odd, top_k=1)[0]
+    assert hit.path == rf"{picture_folder}/caf\xe9.png"
+    assert made._gallery.read(hit.item).getpixel((0, 0)) == (255, 0, 0)
+    made.engine.close()
