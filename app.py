@@ -8,6 +8,7 @@
 A Space runs this file; ``python app.py --help`` lists every flag and its environment variable.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -21,8 +22,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 from rsctir_hf.allocation import share_arenas
 from rsctir_hf.errors import exit_on_error
 
+# What imports make stays: to look again and again for what may go takes a sixth of their time.
+gc.disable()
 with exit_on_error("app"):
-    from rsctir_hf.ui.layout import build_app, launch_options
     from rsctir_hf.ui.server.settings import parse_settings
     from rsctir_hf.ui.server.workbench import Workbench
 
@@ -32,14 +34,20 @@ settings = parse_settings(
     sys.argv[1:] if _LAUNCHED else (), os.environ, root=Path(__file__).resolve().parent
 )
 bench = Workbench(settings)
-demo = build_app(bench)
-
 if _LAUNCHED:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     # A container's first process would not heed it otherwise. There is nothing to tidy up: files
     # appear whole.
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))
     share_arenas()
-    bench.start()
+    bench.start()  # the model is loaded while gradio is, and the page built
+
+with exit_on_error("app"):
+    from rsctir_hf.ui.layout import build_app, launch_options
+demo = build_app(bench)
+gc.enable()
+
+if _LAUNCHED:
+    gc.freeze()  # what is there by now is not looked at again
     with exit_on_error("app"):
         demo.launch(**launch_options(settings))

@@ -13,8 +13,7 @@ import gradio as gr
 from rsctir_hf.errors import QueryError
 from rsctir_hf.regions.graph import to_node_link_json
 from rsctir_hf.search.retriever import Hit, confidence, describe_query
-from rsctir_hf.ui.server.events import MODEL
-from rsctir_hf.ui.server.messages import told_to_visitors
+from rsctir_hf.ui.server.events import MODEL, told_to_visitors
 from rsctir_hf.ui.server.uploads import picture_input, read_upload
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.views.results import for_pictures, hit_record

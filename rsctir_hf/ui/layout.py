@@ -102,6 +102,8 @@ def launch_options(settings: AppSettings) -> dict[str, Any]:
         "show_error": False,
         "enable_monitoring": False,
         "share": False,
+        # Gradio would end the app where a busy machine takes 3 s to answer its first request.
+        "_frontend": False,
         "ssr_mode": False,
         "mcp_server": settings.mcp,
         # Gradio's own pages about its API stay; FastAPI's, which know nothing of it, do not.

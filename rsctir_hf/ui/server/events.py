@@ -1,9 +1,14 @@
-"""How events are bound and read: what the tabs share of gradio's listeners."""
+"""How events are bound and read, and what they say of errors: what the tabs share of gradio."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
 from typing import Any, TypeVar
 
 import gradio as gr
+
+from rsctir_hf.errors import RsctirError
+from rsctir_hf.ui.server.messages import without_folders
 
 Item = TypeVar("Item")
 
@@ -34,3 +39,17 @@ def item_of(event: gr.EventData, items: Sequence[Item]) -> Item:
     if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(items):
         raise gr.Error("This is not shown any more. Search again.", print_exception=False)
     return items[place]
+
+
+@contextmanager
+def told_to_visitors() -> Iterator[None]:
+    """Turn an error of the library into one that page and clients show with the same text.
+
+    The page takes the text for HTML.
+    """
+    try:
+        yield
+    except RsctirError as error:
+        raise gr.Error(
+            escape(without_folders(error), quote=False), print_exception=False
+        ) from error

@@ -49,7 +49,7 @@ _OTHER_REGIONS = (
     " Launch with --regions and --region-threshold, or RSCTIR_REGIONS and RSCTIR_REGION_THRESHOLD, "
     "to use other regions."
 )
-_BLANK_SIDE = 32  # pixels of a picture that nobody sees
+_WORDS, _BLANK_SIDE = "a river", 32  # words and the pixels of a picture that nobody sees
 
 
 class Phase(StrEnum):
@@ -189,7 +189,8 @@ class Workbench:
         else:
             self.status = Status(Phase.READY, len(retriever), len(self.gallery.paths))
         self._usable.set()
-        # Has the caption bank's vectors ready before anyone asks; any picture will do.
+        # What a first query would wait for besides; any words and any picture will do.
+        retriever.search(_WORDS, top_k=1)
         retriever.caption_candidates(Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE)), top_k=1)
         seconds = time.monotonic() - began
         logger.info("%s: %d pictures in %.1f s", READY, len(retriever), seconds)

@@ -14,9 +14,8 @@ from plotly.graph_objects import Figure
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.scene import TILE, SceneAnswer
 from rsctir_hf.search.retriever import describe_query
-from rsctir_hf.ui.server.events import MODEL, PRIVATE, REDRAW, Trigger, item_of
+from rsctir_hf.ui.server.events import MODEL, PRIVATE, REDRAW, Trigger, item_of, told_to_visitors
 from rsctir_hf.ui.server.limits import FORGET_AFTER
-from rsctir_hf.ui.server.messages import told_to_visitors
 from rsctir_hf.ui.server.open_scenes import Cut, OpenScene, open_scene, sample_scene
 from rsctir_hf.ui.server.uploads import offer_file, uploaded
 from rsctir_hf.ui.server.workbench import Workbench

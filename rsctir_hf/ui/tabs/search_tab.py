@@ -9,9 +9,8 @@ from PIL import Image
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.search.gallery import read_picture
 from rsctir_hf.search.retriever import confidence, describe_query
-from rsctir_hf.ui.server.events import MODEL, PRIVATE, item_of
+from rsctir_hf.ui.server.events import MODEL, PRIVATE, item_of, told_to_visitors
 from rsctir_hf.ui.server.limits import FORGET_AFTER
-from rsctir_hf.ui.server.messages import told_to_visitors
 from rsctir_hf.ui.server.own_pictures import OwnPictures, index_own_pictures
 from rsctir_hf.ui.server.workbench import Phase, Workbench
 from rsctir_hf.ui.tabs.controls import DetailPanel, QueryBox, ResultTab, build_rerank

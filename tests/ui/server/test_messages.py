@@ -4,7 +4,8 @@ import gradio as gr
 import pytest
 
 from rsctir_hf.errors import QueryError
-from rsctir_hf.ui.server.messages import counted, told_to_visitors, without_folders
+from rsctir_hf.ui.server.events import told_to_visitors
+from rsctir_hf.ui.server.messages import counted, without_folders
 
 
 def test_messages_do_not_show_the_folders_of_the_server():
