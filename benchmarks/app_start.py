@@ -29,7 +29,7 @@ from rsctir_hf.ui.tabs.search_tab import EXAMPLES
 
 BASE = "import torch, timm, transformers, gradio"
 LIMIT = 1.3  # times BASE
-_ASKED = (EXAMPLES[0], "none", 20)
+_ASKED = (EXAMPLES[0], "none", 20, False)
 _LOOK = 0.02  # seconds between two tries
 
 
