@@ -12,6 +12,7 @@ from rsctir_cli.commands import DeploySpace
 from rsctir_hf.cli.hub import deploy_space
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.hub.space import VARIABLES, copy_space, space_parts
+from rsctir_hf.sample import VECTORS_FOLDER
 from rsctir_hf.ui.server import settings
 from tests.app_server import running_app
 from tests.conftest import ROOT
@@ -35,6 +36,12 @@ def test_a_space_holds_the_app_its_models_and_nothing_of_the_workshop(space):
     assert {"rsctir_hf/ui/app.css", "rsctir_hf/sample/caption_bank.txt"} <= set(files)
     assert sum(name.startswith("rsctir_hf/sample/scenes/") for name in files) == 201
     assert not [name for name in files if "__pycache__" in name or "/." in name]
+
+
+def test_the_vectors_of_bank_and_drawn_scenes_come_along(space):
+    shipped = {f"rsctir_hf/sample/vectors/{file.name}" for file in VECTORS_FOLDER.iterdir()}
+    assert len(shipped) == 6
+    assert shipped <= set(space[1])
 
 
 @pytest.mark.slow

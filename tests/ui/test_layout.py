@@ -37,6 +37,14 @@ def test_the_launch_is_local_and_opens_no_folder():
     assert options["max_file_size"] == limits.MAX_FILE
 
 
+def test_a_launch_does_not_end_because_its_first_answer_takes_long(monkeypatch):
+    monkeypatch.setattr("gradio.networking.url_ok", lambda _: False)  # what gradio then says
+    demo = build_app(Workbench(AppSettings(model="no/such/model")))
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launch_options(AppSettings()))
+    demo.close()
+    assert url.startswith("http://127.0.0.1")
+
+
 def test_uploads_are_deleted_after_a_day():
     assert build_app(Workbench(AppSettings(model="no/such/model"))).delete_cache == (3600, 86400)
 
