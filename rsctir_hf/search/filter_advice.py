@@ -61,7 +61,8 @@ def _meant(said: str, there: Iterable[str]) -> str:
     for each in there:
         by_key.setdefault(each.casefold().strip('"'), []).append(each)
     key = said.casefold()
-    close = [key] if key in by_key else get_close_matches(key, by_key, n=3)
+    letters = [] if key.lstrip("-").replace(".", "", 1).isdigit() else by_key  # 2019 is no slip
+    close = [key] if key in by_key else get_close_matches(key, letters, n=3)
     named = [each for key in close for each in by_key[key]]
     return f" Is {' or '.join(named)} meant?" if named else ""
 

@@ -34,6 +34,7 @@ CASES = {
     "a number for a text": ({"year": 2020}, 'has year=2020. Is "2020" meant? There are "2021", '),
     "a text for a truth": ({"cloudy": "True"}, "has cloudy=True. Is true meant? There are false, "),
     "a field's case": ({"Class": "beach"}, "no field"),
+    "a number": ({"year": 2019}, 'has year=2019. There are "2021", "2020".'),
     "one of two": ({"class": ["beach", "forest"]}, "has class=forest. There are beach, Harbor."),
 }
 
