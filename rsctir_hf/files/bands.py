@@ -20,6 +20,7 @@ Bands = tuple[int, ...]
 _OTHERS = frozenset(("edge", "nir", "ir", "infra", "infrared", "near", "coastal", "deep", "ultra"))
 _WORDS = re.compile(r"[a-z]+|\d+[a-z]?|[^\W\d_]+")
 _CODE = re.compile(r"(?:^|[^a-z0-9])(?:b|band)[ _-]?0?(\d{1,2})(?![a-z0-9])")
+_COUNT = re.compile(r"(layer|band|channel|b)?[ _-]?\d+", re.IGNORECASE)  # names that say nothing
 _LETTER = re.compile(r"(?:band[ _-]*)?([rgb])")
 #: Numbers of the bands that are red, green and blue: of Sentinel-2 and Landsat 8 and 9, and of
 #: Landsat 4 to 7, which have bands 5 and 7 but no 6 among those of one resolution.
@@ -61,7 +62,7 @@ def choose_bands(
         if found is not None:
             return found, None if found == (1, 2, 3) else f"{in_words(found)}, {why}."
     taken = seen[:3] if len(seen) >= 3 else seen[:1] or (1,)
-    names = [name for name in source.descriptions if name]
+    names = [name for name in source.descriptions if name and not _COUNT.fullmatch(name)]
     if len(seen) <= 1 or (len(seen) == 3 and not names):
         return taken, None
     said = f"names {', '.join(names[:4])}" if names else f"has {source.count} bands"

@@ -80,6 +80,7 @@ def test_two_bands_are_not_three(tmp_path):
     assert note.startswith("Band 1 is shown as grey: the file names VV, VH")
     assert chosen(tmp_path / "b.tif", [None]) == ((1,), None)
     assert chosen(tmp_path / "c.tif", [None] * 3) == ((1, 2, 3), None)
+    assert chosen(tmp_path / "d.tif", ["Layer_1", "Layer_2", "Layer_3"]) == ((1, 2, 3), None)
 
 
 def test_landsat_7_is_known_by_its_file(tmp_path):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rsctir_hf.files.bands import in_words
 from rsctir_hf.scene import SceneAnswer, SceneHit
 from rsctir_hf.ui.server.open_scenes import OpenScene
 from rsctir_hf.ui.views.cards import (
@@ -33,7 +34,8 @@ def opened_message(scene: OpenScene) -> str:
     facts += [f"{(gsd[0] * gsd[1]) ** 0.5:.2g} m a pixel"] if gsd else []
     facts += ["drawn by this project's own code, at a made-up place"] if scene.drawn else []
     name = "The drawn sample scene" if scene.drawn else scene.raster.name
-    return notice("info", f"{name} is open", "; ".join(facts) + ".") + _warnings(scene.raster.notes)
+    said = f"{'; '.join(facts)}. {in_words(scene.raster.bands)}."
+    return notice("info", f"{name} is open", said) + _warnings(scene.raster.notes)
 
 
 def answer_message(scene: OpenScene, about_query: str | None) -> str:
