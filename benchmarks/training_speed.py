@@ -39,7 +39,7 @@ from transformers import TrainerCallback, TrainerState, set_seed
 from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.data.benchmarks import load_benchmark
 from rsctir_hf.embedding.encoder import Encoder
-from rsctir_hf.training.precision import keep_depthwise_precise, tune_for_cpu
+from rsctir_hf.training.precision import keep_depthwise_precise
 from rsctir_hf.training.recipe_args import parse_recipe
 from rsctir_hf.training.retrieval_trainer import RetrievalTrainer
 from rsctir_hf.training.sets import TrainingData
@@ -248,7 +248,6 @@ def trainer_maker(
     rows = load_benchmark(data_args.benchmark, data, split="train", complete=False, verify=False)
     rows = rows.select(range(min(len(rows), BATCHES * args.train_batch_size)))
     model, processor = build_model(model_args, rows["captions"])
-    tune_for_cpu(model, bf16=args.bf16)  # as training/run.py does
     sets = {data_args.benchmark: rows}
 
     def trainer() -> PreparedTrainer:

@@ -21,7 +21,6 @@ from rsctir_hf.detection.boxed_sets import load_detector_data
 from rsctir_hf.detection.detector_args import parse_detector_recipe
 from rsctir_hf.detection.detector_trainer import DetectorTrainer, build_detector
 from rsctir_hf.errors import exit_on_error
-from rsctir_hf.training.precision import tune_for_cpu
 from rsctir_hf.training.run_record import begin_run, finish_run
 
 
@@ -31,7 +30,6 @@ def main(arguments: list[str]) -> None:
     revision = begin_run(args)
     data = load_detector_data(data_args, folder=args.folder, draw=build_gallery)
     model, processor = build_detector(model_args, data.classes)
-    tune_for_cpu(model, bf16=args.bf16)
     trainer = DetectorTrainer(model, args, processor=processor, data=data)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     finish_run(trainer, recipe, revision=revision, training_sets=data.counts)

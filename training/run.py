@@ -23,7 +23,6 @@ from drawn_scenes.build import build_gallery
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import exit_on_error
 from rsctir_hf.regions.detector import choose_regions
-from rsctir_hf.training.precision import tune_for_cpu
 from rsctir_hf.training.recipe_args import parse_recipe
 from rsctir_hf.training.retrieval_trainer import RetrievalTrainer
 from rsctir_hf.training.run_record import begin_run, finish_run
@@ -38,7 +37,6 @@ def main(arguments: list[str]) -> None:
     revision = begin_run(args)
     data = load_training_data(data_args, folder=args.folder, draw=build_gallery)
     model, processor = build_model(model_args, data.captions)
-    tune_for_cpu(model, bf16=args.bf16)
     encoder = Encoder(model, processor, choose_regions(args.regions, args.region_threshold))
     data = replace(data, teachers=load_teachers(args.teachers, data.train, folder=args.folder))
     trainer = RetrievalTrainer(encoder, args, data=data)

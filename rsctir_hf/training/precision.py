@@ -30,6 +30,8 @@ def keep_depthwise_precise(model: nn.Module) -> None:
     small. On other devices the hooks do nothing.
     """
     for module in model.modules():
+        if _leave_autocast in module._forward_pre_hooks.values():
+            continue  # of a Trainer before this one
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
             module.register_forward_pre_hook(_leave_autocast)
             module.register_forward_hook(_return_to_autocast, always_call=True)

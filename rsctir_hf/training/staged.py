@@ -26,6 +26,7 @@ from transformers.trainer_utils import TrainOutput
 
 from rsctir_hf.embedding.encode import evaluating
 from rsctir_hf.loading.push_errors import explained_push
+from rsctir_hf.training.precision import tune_for_cpu
 from rsctir_hf.training.recipe_args import StagedTrainingArguments
 from rsctir_hf.training.resumption import LogAtCheckpoints, StopOnSigterm, resume_point
 from rsctir_hf.training.trainer_internals import SavingTrainer
@@ -107,7 +108,7 @@ class StagedTrainer(SavingTrainer):
     Subclasses say how a model is scored, and what the record of a finished run says of it.
 
     Args:
-        model: the model.
+        model: the model; its memory format is changed (``precision.tune_for_cpu``).
         args: its ``freezing``, ``factors``, ``average_decay`` and ``early_stopping_epochs`` are
             followed.
         callbacks: run after the freezing of an epoch is set.
@@ -125,6 +126,7 @@ class StagedTrainer(SavingTrainer):
         args.remove_unused_columns = False
         patience = args.early_stopping_epochs
         self.stopper = StopOnSigterm()
+        tune_for_cpu(model, bf16=args.bf16)
         super().__init__(
             model=model,
             args=args,

@@ -106,6 +106,11 @@ def swap_a_module(model):
     model.text_projection = nn.Sequential(nn.Linear(20, 12))
 
 
+def write_unseen(model):
+    for value in model.parameters():
+        value.data.mul_(1.01)
+
+
 def write_statistics(model):
     norms(model)[0].running_mean.add_(1)
 
@@ -119,7 +124,8 @@ def hook(model):
 
 
 @pytest.mark.parametrize(
-    "change", [step, other_data, swap_a_module, write_statistics, replace_a_weight, hook]
+    "change",
+    [step, other_data, swap_a_module, write_unseen, write_statistics, replace_a_weight, hook],
 )
 def test_a_model_that_has_changed_gets_another_copy(change):
     model = used(galr())
