@@ -71,11 +71,13 @@ class Setting:
         kept: it keeps freed memory.
         bfloat16: forward and loss run under autocast.
         precise_depthwise: depthwise convolutions do not.
+        contiguous: weights lie as PyTorch makes them.
     """
 
     kept: bool = True
     bfloat16: bool = False
     precise_depthwise: bool = False
+    contiguous: bool = False
 
 
 SETTINGS = {
@@ -223,6 +225,8 @@ def bare_seconds(recipe: Path, data: str, steps: int, setting: Setting) -> dict[
         trainer = trainer_maker(recipe, data, steps=steps, folder=folder)()
         if setting.precise_depthwise:
             keep_depthwise_precise(trainer.model)
+        if setting.contiguous:
+            nn.Module.to(trainer.model, memory_format=torch.contiguous_format)
         batches = list(trainer.get_train_dataloader())
         for stage, frozen in stages_of(trainer.args.freezing).items():
             bare = BareLoop(trainer, batches, 1)

@@ -11,10 +11,14 @@ it. Test is not looked at: ``benchmarks/detector_map.py`` scores it.
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the clone, for drawn_scenes
+# Threads that wait busily keep other processes, and one another, from the processors. Read when
+# torch is imported; results/training_format.json says what it costs alone and brings beside.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from drawn_scenes.build import build_gallery
 from rsctir_hf.detection.boxed_sets import load_detector_data

@@ -13,11 +13,15 @@ lie beside them.
 """
 
 import logging
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the clone, for drawn_scenes
+# Threads that wait busily keep other processes, and one another, from the processors. Read when
+# torch is imported; results/training_format.json says what it costs alone and brings beside.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from drawn_scenes.build import build_gallery
 from rsctir_hf.embedding.encoder import Encoder

@@ -235,7 +235,7 @@ class Encoder:
             QueryError: ``symmetries`` is neither 1 nor 8.
         """
         prepare = Preparation(self.processor, self.region_source, symmetries)
-        model = self._tower.ready()
+        model = self.tower
         return PictureEmbedding(model, prepare, at_once=model is not self.model)
 
     def image(self, image: PictureSource) -> Tensor:
@@ -245,7 +245,7 @@ class Encoder:
             ImageReadError: it cannot be read.
             RegionsError, UnsupportedError: see ``RegionSource.find``.
         """
-        return embed_inputs(self._tower.ready(), self.inputs([read_image(image)]))[0]
+        return embed_inputs(self.tower, self.inputs([read_image(image)]))[0]
 
     def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Turn C sentences into the tensors of ``get_text_features``, where the model runs."""
@@ -267,7 +267,7 @@ class Encoder:
         # Sentences of like length share a batch, so that little padding is computed.
         order = torch.tensor([len(text) for text in texts]).argsort(stable=True)
         chunks = order.split(batch_size)
-        model = self.model if len(chunks) == 1 else self._tower.ready()
+        model = self.model if len(chunks) == 1 else self.tower
         if model is self.model:
             workers = 0
 
@@ -280,9 +280,13 @@ class Encoder:
         count = default_workers() if workers is None else workers
         return torch.cat(list(read_ahead(embed, tokens, workers=count)))[order.argsort()]  # (C, D)
 
+    @property
+    def tower(self) -> nn.Module:
+        """What runs over pictures, and over many sentences: see ``tower.Tower``."""
+        return self._tower.ready()
+
     @cached_property
     def _tower(self) -> Tower:
-        """What runs over pictures, and over many sentences."""
         return Tower(self.model, lambda: picture_inputs(self.processor, [_example()], None))
 
     def region_graph(self, image: PictureSource) -> tuple[Any, list[str]]:
