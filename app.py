@@ -15,9 +15,11 @@ import signal
 import sys
 from pathlib import Path
 
-# No telemetry unless asked for; both are read when the packages are imported.
+# No telemetry unless asked for; all three are read when the packages are imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Threads of one visitor's request must not keep the processors from another's while they wait.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from rsctir_hf.allocation import share_arenas
 from rsctir_hf.errors import exit_on_error

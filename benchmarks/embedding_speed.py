@@ -177,6 +177,16 @@ def summarise(spent: Mapping[str, Seconds], count: int) -> dict[str, Any]:
         condition: [min(turn) for turn in zip(*(seconds[each] for each in CLIPS), strict=True)]
         for condition, seconds in spent.items()
     }
+    alone, beside = spent["alone"], spent["beside"]
+    bare, clips = {}, {}
+    for condition, seconds in spent.items():
+        bare[condition] = {
+            name: median_ratio(seconds[f"{name} {BARE}"], seconds[f"{name} {INDEX}"])
+            for name in MODELS
+        }
+        clips[condition] = {
+            name: median_ratio(clip[condition], seconds[f"{name} {INDEX}"]) for name in MODELS
+        }
     return {
         "pictures": count,
         "pictures_per_second": {
@@ -185,27 +195,16 @@ def summarise(spent: Mapping[str, Seconds], count: int) -> dict[str, Any]:
             }
             for condition, seconds in spent.items()
         },
-        "of_the_bare_tower": {
-            condition: {
-                name: median_ratio(seconds[f"{name} {BARE}"], seconds[f"{name} {INDEX}"])
-                for name in MODELS
-            }
-            for condition, seconds in spent.items()
-        },
+        "of_the_bare_tower": bare["alone"],
+        "of_the_bare_tower_beside": bare["beside"],
         "bare_target": BARE_TARGET,
         "times_slower_beside": {
-            name: median_ratio(
-                spent["beside"][f"{name} {INDEX}"], spent["alone"][f"{name} {INDEX}"]
-            )
+            name: median_ratio(beside[f"{name} {INDEX}"], alone[f"{name} {INDEX}"])
             for name in MODELS
         },
         "beside_target": BESIDE_TARGET,
-        "times_as_fast_as_clip": {
-            condition: {
-                name: median_ratio(clip[condition], seconds[f"{name} {INDEX}"]) for name in MODELS
-            }
-            for condition, seconds in spent.items()
-        },
+        "times_as_fast_as_clip": clips["alone"],
+        "times_as_fast_as_clip_beside": clips["beside"],
         "clip_target": CLIP_TARGET,
     }
 

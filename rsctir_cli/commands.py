@@ -148,6 +148,7 @@ class Evaluate(WithModel):
     temperature: Annotated[float | None, typer.Option(help="Of SMR. Default: the model's.")] = None
     bank: Bank = None
     symmetries: Symmetries = 1
+    workers: Workers = None
     output: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None
     seed: Annotated[
         int | None, typer.Option(help="Of the model's training, recorded; nothing is drawn here.")
@@ -217,6 +218,7 @@ class Index(WithModel, WithTiles):
         ),
     ] = None
     rebuild: Rebuild = False
+    workers: Workers = None
     as_json: AsJson = False
 
 
@@ -294,6 +296,7 @@ class Scene(WithModel, WithTiles):
     top_k: TopK = 20
     rerank: RerankOption = Rerank.NONE
     bank: Bank = None
+    workers: Workers = None
     as_json: AsJson = False
 
 

@@ -27,6 +27,7 @@ def evaluate(asked: Evaluate) -> None:
             temperature=asked.temperature,
             bank=read_caption_bank(asked.bank) if needs_bank else None,
             symmetries=asked.symmetries,
+            workers=asked.workers,
             progress=bar.show,
         )
     named = report.with_source(

@@ -38,7 +38,7 @@ def index(asked: Index) -> None:
     if asked.rebuild and embeddings is not None:
         start_rebuild(embeddings, retriever.encoder.made_by)
     if asked.images is not None:
-        done, result = index_pictures(retriever, asked.images, embeddings)
+        done, result = index_pictures(retriever, asked.images, embeddings, workers=asked.workers)
     else:
         done, result = index_tiles(retriever, asked, embeddings=embeddings, reading=reading)
     if RECALL_AT < len(retriever) <= MEASURED_UP_TO:
@@ -58,7 +58,7 @@ def index(asked: Index) -> None:
 
 
 def index_pictures(
-    retriever: Retriever, images: str, embeddings: Path | None
+    retriever: Retriever, images: str, embeddings: Path | None, *, workers: int | None
 ) -> tuple[str, dict[str, Any]]:
     """Index a folder of pictures, and return what was done, in words and for JSON."""
     pictures = picture_sources(picture_folder(images))
@@ -70,6 +70,7 @@ def index_pictures(
             metadata=known.metadata,
             boxes=known.boxes,
             embeddings=embeddings,
+            workers=workers,
             progress=bar.show,
         )
     list_skipped(report.skipped)
@@ -92,6 +93,7 @@ def index_tiles(
             tile=asked.tile,
             overlap=asked.overlap,
             gsd=asked.gsd,
+            workers=asked.workers,
             progress=bar.show,
             **reading,
         )

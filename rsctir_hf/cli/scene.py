@@ -37,6 +37,7 @@ def scene(asked: Scene) -> None:
             tile=asked.tile,
             overlap=asked.overlap,
             gsd=asked.gsd,
+            workers=asked.workers,
             progress=bar.show,
             **reading,
         )

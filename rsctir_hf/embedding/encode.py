@@ -92,6 +92,12 @@ def embed_inputs(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
         return unit_vectors(cast(DualEncoder, model).get_image_features(**on_device(model, inputs)))
 
 
+def embed_tokens(model: nn.Module, tokens: Mapping[str, Tensor]) -> Tensor:
+    """Embed one batch of sentences as unit vectors (C, D) float32 on the CPU."""
+    with evaluating(model):
+        return unit_vectors(cast(DualEncoder, model).get_text_features(**tokens))
+
+
 def embed_prepared(model: nn.Module, prepared: PreparedImages) -> Tensor:
     """Embed n prepared pictures as unit vectors (n, D) float32 on the CPU; (0, 0) of none."""
     vectors = [embed_inputs(model, view) for view in prepared.views]

@@ -5,9 +5,9 @@ It is what makes vectors. Nobody else hands its parts around.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
@@ -21,15 +21,16 @@ from rsctir_hf.embedding.encode import (
     EmbeddedImages,
     PictureEmbedding,
     default_batch_size,
+    device_of,
     embed_inputs,
+    embed_tokens,
     evaluating,
     on_device,
     tokenize,
-    unit_vectors,
 )
 from rsctir_hf.embedding.prepare import Preparation, RegionSource, picture_inputs, region_source
 from rsctir_hf.embedding.provenance import Provenance
-from rsctir_hf.embedding.read_ahead import default_workers, read_ahead
+from rsctir_hf.embedding.read_ahead import default_workers, one_processor, read_ahead
 from rsctir_hf.embedding.roles import (
     BatchOptions,
     DualEncoder,
@@ -47,7 +48,7 @@ from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
 from rsctir_hf.regions.sanitize import label_names
 from rsctir_hf.vector_index.shards import Precision
 
-SENTENCES_AT_ONCE = 64
+CPU_SENTENCES, SENTENCES_AT_ONCE = 32, 64
 #: Settings of an image processor that say where its code lies, which differs between copies.
 _NOT_PIXELS = frozenset(("auto_map", "processor_class"))
 
@@ -245,7 +246,9 @@ class Encoder:
             ImageReadError: it cannot be read.
             RegionsError, UnsupportedError: see ``RegionSource.find``.
         """
-        return embed_inputs(self.tower, self.inputs([read_image(image)]))[0]
+        inputs = self.inputs([read_image(image)])
+        with one_processor():
+            return embed_inputs(self.tower, inputs)[0]
 
     def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Turn C sentences into the tensors of ``get_text_features``, where the model runs."""
@@ -255,30 +258,30 @@ class Encoder:
         self,
         texts: Sequence[str],
         *,
-        batch_size: int = SENTENCES_AT_ONCE,
+        batch_size: int | None = None,
         workers: int | None = None,
     ) -> Tensor:
         """Embed sentences as unit vectors (C, D) float32 on the CPU, in the order given.
 
-        ``workers`` are threads as of ``BatchOptions``, for more sentences than one batch.
+        ``workers`` are threads as of ``BatchOptions``, for more sentences than one batch, by
+        default one of ``CPU_SENTENCES``, or of ``SENTENCES_AT_ONCE`` on another device.
         """
         if not texts:
             return torch.zeros(0, 0)
         # Sentences of like length share a batch, so that little padding is computed.
         order = torch.tensor([len(text) for text in texts]).argsort(stable=True)
-        chunks = order.split(batch_size)
-        model = self.model if len(chunks) == 1 else self.tower
-        if model is self.model:
-            workers = 0
-
-        def embed(tokens: Mapping[str, Tensor]) -> Tensor:
-            with evaluating(model):
-                return unit_vectors(cast(DualEncoder, model).get_text_features(**tokens))
-
+        usual = CPU_SENTENCES if device_of(self.model).type == "cpu" else SENTENCES_AT_ONCE
+        chunks = order.split(batch_size or usual)
         # In this thread, since a tokenizer must not be asked by two at once.
         tokens = (self.tokens([texts[at] for at in chunk.tolist()]) for chunk in chunks)
-        count = default_workers() if workers is None else workers
-        return torch.cat(list(read_ahead(embed, tokens, workers=count)))[order.argsort()]  # (C, D)
+        if len(chunks) == 1:
+            with one_processor():
+                return embed_tokens(self.model, next(tokens))[order.argsort()]
+        model, count = self.tower, default_workers() if workers is None else workers
+        if model is self.model:  # it may not be safe in threads
+            count = 0
+        parts = read_ahead(partial(embed_tokens, model), tokens, workers=count)
+        return torch.cat(list(parts))[order.argsort()]  # (C, D)
 
     @property
     def tower(self) -> nn.Module:

@@ -6,8 +6,9 @@ all where something else keeps one of their processors busy. Threads with work o
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from threading import Thread
 from typing import TypeVar
@@ -58,6 +59,23 @@ def read_ahead(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+@contextmanager
+def one_processor() -> Iterator[None]:
+    """Do what is inside with one processor, in the caller's thread.
+
+    For a single picture or sentence: a team of threads gains little there, and loses much beside
+    other requests or programs.
+    """
+    threads = torch.get_num_threads()
+    if threads > 1:
+        _leave_the_cores(threads)
+    try:
+        yield
+    finally:
+        if threads > 1:
+            torch.set_num_threads(threads)
 
 
 def _leave_the_cores(threads: int) -> None:

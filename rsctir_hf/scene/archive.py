@@ -15,7 +15,7 @@ from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.pipeline import embed_pictures
 from rsctir_hf.embedding.prepare import Skipped
 from rsctir_hf.embedding.provenance import RASTERS
-from rsctir_hf.embedding.roles import Progress
+from rsctir_hf.embedding.roles import BatchOptions, Progress
 from rsctir_hf.embedding.store import EmbeddingStore, iterate_embeddings
 from rsctir_hf.errors import DataLayoutError, QueryError, RasterError
 from rsctir_hf.files.listing import list_files, stamp_of
@@ -153,6 +153,7 @@ def index_rasters(
     *,
     embeddings: str | Path | None = None,
     batch_size: int | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
     **cutting: Unpack[CuttingOptions],
 ) -> ArchiveReport:
@@ -171,6 +172,7 @@ def index_rasters(
         embeddings: folder that keeps the vectors (``embedding.pipeline``): a run that was cut short
             goes on there, and rasters that have not changed are not read again.
         batch_size: tiles per forward pass; see ``encode.default_batch_size``.
+        workers: threads that embed; see ``BatchOptions``.
         progress: called with (tiles done, tiles in all).
         cutting: see ``CuttingOptions``.
 
@@ -192,7 +194,8 @@ def index_rasters(
     shown_by = shown_twice([one.raster for one in planned])
     planned = [one for one in planned if one.raster.path not in shown_by]
     skipped += [Skipped(as_text(path), f"{as_text(path)}: {why}") for path, why in shown_by.items()]
-    run = _TilingRun(retriever.encoder, planned, skipped, least_valid, batch_size, progress)
+    options: BatchOptions = {"batch_size": batch_size, "workers": workers, "progress": progress}
+    run = _TilingRun(retriever.encoder, planned, skipped, least_valid, options)
     indexed: dict[str, int] = defaultdict(int)
     parts = run.at_once() if embeddings is None else run.kept(root_of(rasters), Path(embeddings))
     for one, windows, vectors in parts:
@@ -302,17 +305,20 @@ class _TilingRun:
     planned: Sequence[_Planned]
     skipped: list[Skipped]
     least_valid: float
-    batch_size: int | None
-    progress: Progress | None
+    options: BatchOptions
 
     def at_once(self) -> Iterator[_Part]:
         """Embed one raster after the other."""
         total, done = sum(len(one.plan.windows) for one in self.planned), 0
+        batch_size, workers = self.options.get("batch_size"), self.options.get("workers")
+        progress = self.options.get("progress")
         for one in self.planned:
-            passing = ScenePass(one.plan, self.least_valid, _further(self.progress, done, total))
+            passing = ScenePass(one.plan, self.least_valid, _further(progress, done, total))
             done += len(one.plan.windows)
             try:
-                vectors = passing.run(self.encoder, one.raster, self.batch_size)
+                vectors = passing.run(
+                    self.encoder, one.raster, batch_size=batch_size, workers=workers
+                )
             except RasterError as error:
                 self.skipped.append(Skipped(one.raster.path, str(error)))
                 continue
@@ -333,8 +339,7 @@ class _TilingRun:
             self.encoder,
             [record for _, _, record in tiles],
             store,
-            batch_size=self.batch_size,
-            progress=self.progress,
+            **self.options,
         )
         by_id = {record.id: (one, window) for one, window, record in tiles}
         found: dict[str, int] = defaultdict(int)

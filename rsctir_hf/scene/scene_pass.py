@@ -36,12 +36,22 @@ class ScenePass:
         self._plan, self._least, self._progress = plan, least_valid, progress
         self._tried: list[int] = []  # places in the plan of the windows that hold data
 
-    def run(self, encoder: Encoder, raster: Raster, batch_size: int | None) -> Tensor:
-        """Return the vectors (n, D) of the windows that hold data; these are in ``windows``."""
+    def run(
+        self,
+        encoder: Encoder,
+        raster: Raster,
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+    ) -> Tensor:
+        """Return the vectors (n, D) of the windows that hold data; these are in ``windows``.
+
+        The options are those of ``BatchOptions``.
+        """
         parts, embedded = [], 0
         ahead = 2 * (batch_size or default_batch_size(encoder.model))
         for batch in encoder.image_batches(
-            self._pictures(raster, ahead=ahead), batch_size=batch_size
+            self._pictures(raster, ahead=ahead), batch_size=batch_size, workers=workers
         ):
             self.windows += [self._plan.windows[self._tried[at]] for at in batch.kept]
             parts += [batch.vectors] if batch.kept else []

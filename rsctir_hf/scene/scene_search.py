@@ -66,6 +66,7 @@ class SceneIndex:
         raster: str | Path | Raster,
         *,
         batch_size: int | None = None,
+        workers: int | None = None,
         progress: Progress | None = None,
         **cutting: Unpack[CuttingOptions],
     ) -> "SceneIndex":
@@ -76,6 +77,7 @@ class SceneIndex:
             raster: a file, an address that GDAL fetches, as text, or what
                 ``geo.raster.open_raster`` returned.
             batch_size: tiles per forward pass; see ``encode.default_batch_size``.
+            workers: threads that embed; see ``BatchOptions``.
             progress: called with (windows done, windows in all).
             cutting: see ``CuttingOptions``; how it is read is for a file only.
 
@@ -86,7 +88,7 @@ class SceneIndex:
         least_valid = cutting.get("least_valid", LEAST_VALID)
         scene, plan = open_and_plan(raster, retriever.encoder.config, **cutting)
         done = ScenePass(plan, least_valid, progress)
-        vectors = done.run(retriever.encoder, scene, batch_size)
+        vectors = done.run(retriever.encoder, scene, batch_size=batch_size, workers=workers)
         if not done.windows:
             no_data = (
                 f"none of its {len(plan.windows)} windows has data in {least_valid:.0%} of its "

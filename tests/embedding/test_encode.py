@@ -1,11 +1,16 @@
 """Embedding pictures and sentences with a tiny CLIP, also averaged over a picture's symmetries."""
 
+import threading
+import time
+
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
+from rsctir_hf.embedding import encode
 from rsctir_hf.embedding.encode import evaluating
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.prepare import region_source
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.pictures import SYMMETRIES, turned
@@ -88,3 +93,73 @@ def test_each_module_gets_its_own_mode_back():
 
 def test_a_model_without_region_branch_uses_no_regions(tiny_clip):
     assert region_source(tiny_clip).name == "none"
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_vectors_are_the_same_to_the_last_bit_whatever_the_number_of_workers(
+    tiny_encoder, picture_folder, two_threads
+):
+    paths, sentences = sorted(picture_folder.iterdir()), [f"a boat {'x ' * n}" for n in range(9)]
+    one = tiny_encoder.images(paths, batch_size=2, workers=1).vectors
+    said = tiny_encoder.texts(sentences, batch_size=2, workers=1)
+    for workers in (2, 5):
+        found = tiny_encoder.images(paths, batch_size=2, workers=workers).vectors
+        assert torch.equal(found, one)
+        assert torch.equal(tiny_encoder.texts(sentences, batch_size=2, workers=workers), said)
+    # The caller's own threads share each layer, and may add up in another order.
+    alone = tiny_encoder.images(paths, batch_size=2, workers=0).vectors
+    torch.testing.assert_close(alone, one, atol=1e-6, rtol=0)
+
+
+def test_batches_are_embedded_at_the_same_time_in_threads_of_one_processor(
+    tiny_encoder, picture_folder, two_threads, monkeypatch
+):
+    together, seen = threading.Barrier(2, timeout=30), []
+
+    def embed(model, prepared):
+        together.wait()  # for a second batch
+        seen.append((threading.current_thread().name, torch.get_num_threads()))
+        return torch.ones(len(prepared.kept), 16)
+
+    monkeypatch.setattr(encode, "embed_prepared", embed)
+    paths = sorted(picture_folder.iterdir())
+    assert len(tiny_encoder.images(paths, batch_size=2, workers=2).vectors) == len(paths)
+    assert {threads for _, threads in seen} == {1}
+    assert len({name for name, _ in seen}) == 2
+
+
+def test_a_model_that_may_not_be_safe_in_threads_runs_in_one_at_a_time(
+    tiny_encoder, picture_folder, two_threads
+):
+    class Other(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model, self.config, self.inside, self.names = model, model.config, 0, set()
+
+        def get_image_features(self, **inputs):
+            self.inside += 1
+            assert self.inside == 1
+            self.names.add(threading.current_thread().name)
+            time.sleep(0.01)
+            self.inside -= 1
+            return self.model.get_image_features(**inputs)
+
+        def get_text_features(self, **inputs):
+            return self.model.get_text_features(**inputs)
+
+    other = Other(tiny_encoder.model)
+    encoder = Encoder(other, tiny_encoder.processor)
+    paths = sorted(picture_folder.iterdir())
+    encoder.images(paths, batch_size=1)
+    assert other.names == {threading.current_thread().name}
+    found = encoder.images(paths, batch_size=1, workers=3).vectors
+    assert len(other.names) > 1
+    expected = tiny_encoder.images(paths, batch_size=1).vectors
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)

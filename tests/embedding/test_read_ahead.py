@@ -6,7 +6,8 @@ import time
 import pytest
 import torch
 
-from rsctir_hf.embedding.read_ahead import read_ahead
+from rsctir_hf.embedding import read_ahead as module
+from rsctir_hf.embedding.read_ahead import default_workers, one_processor, read_ahead
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
@@ -77,3 +78,33 @@ def test_what_is_read_ahead_takes_no_cores_from_the_rest():
         assert (torch.get_num_threads(), later) == (3, [3])
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_there_are_as_many_workers_as_processors_that_pytorch_may_and_can_use(
+    three_threads, monkeypatch
+):
+    for usable, workers in [(16, 3), (2, 2), (1, 1)]:
+        monkeypatch.setattr(module, "usable_processors", lambda usable=usable: usable)
+        assert default_workers() == workers
+    torch.set_num_threads(64)
+    monkeypatch.setattr(module, "usable_processors", lambda: 128)
+    assert default_workers() == 8
+
+
+def test_a_single_query_takes_one_processor_and_gives_the_others_back(three_threads):
+    later = []
+    with pytest.raises(KeyError), one_processor():
+        assert torch.get_num_threads() == 1
+        other = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        raise KeyError
+    assert (torch.get_num_threads(), later) == (3, [3])
