@@ -1,5 +1,6 @@
 """The whole page: header, tabs, and what ties the tabs together."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from rsctir_hf.ui.views.header import header
 from rsctir_hf.ui.views.samples import sample_strip
 
 PAGE_TITLE = "rsctir: search remote-sensing pictures"
-STYLE = Path(__file__).with_name("app.css")
+STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("app.css", "app.js"))
 #: Uploads are looked for every hour and deleted after a day.
 DELETE_CACHE = (3600, 86400)
 _TICK = 1.0  # seconds between looks at a launch that is not ready
@@ -37,6 +38,10 @@ _COLOURS = {
     "block_border_color": ("#dde4e2", "#24343a"),
     "block_label_background_fill": ("transparent", "transparent"),
     "block_title_text_color": ("#10222b", "#e8f0ef"),
+    "body_text_color": ("#10222b", "#e8f0ef"),
+    "body_text_color_subdued": ("#52656e", "#9db1b5"),
+    "block_label_text_color": ("#52656e", "#9db1b5"),
+    "input_placeholder_color": ("#5b6d75", "#93a6aa"),
     "block_info_text_color": ("#52656e", "#9db1b5"),
     "slider_color": (_TEAL, "#2dd4bf"),
     "input_background_fill": ("#f4f6f5", "#0d1518"),
@@ -57,27 +62,29 @@ def build_app(bench: Workbench) -> gr.Blocks:
         # The two tabs that a result opens in are mounted from the start, to take its picture.
         with gr.Tabs(elem_id="rs-tabs") as tabs:
             with gr.Tab("Search", id="search"):
-                search = build_search_tab(bench)
+                search, launched = build_search_tab(bench, tabs)
             with gr.Tab("Picture", id="picture", render_children=True):
                 picture = build_picture_tab(bench)
             with gr.Tab("Region graph", id="regions", render_children=True):
                 regions = build_region_tab(bench)
             with gr.Tab("Scene", id="scene"):
-                scene = build_scene_tab(bench)
+                scene, take_scene = build_scene_tab(bench)
             with gr.Tab("About", id="about"):
                 figures = build_about_tab(bench)
         build_endpoints(bench)
-        pictures, graphs = [picture.chooser.picture], [regions.chooser.picture, regions.control]
-        picture.answer(_opened_in(tabs, "picture", search, search.detail.similar, pictures))
-        for results in (search, scene):
-            regions.answer(_opened_in(tabs, "regions", results, results.detail.graph, graphs))
+        graphs = [regions.chooser.picture, regions.control]
+        for results in (search, picture.results, scene):
+            explained = _explained_in(tabs, results, graphs)
+            regions.answer(regions.chooser.take(explained))
+        take_scene(picture.to_scene.click, picture.query.chooser.source, tabs)
         watched = [
-            top, timer, search.rerank, picture.control, scene.rerank,
-            picture.chooser.samples, regions.chooser.samples, figures,
+            top, timer, search.rerank, picture.query.control, scene.rerank,
+            picture.query.chooser.samples, regions.chooser.samples, figures,
         ]  # fmt: skip
-        watch = _watcher(bench, len(watched))
-        demo.load(watch, None, watched, **REDRAW)
-        timer.tick(watch, None, watched, **REDRAW)
+        watch = _watcher(bench, len(watched), launched.fill)
+        for trigger in (demo.load, timer.tick):
+            trigger(watch, launched.given, [*watched, *launched.filled], **REDRAW)
+        tabs.change(None, js="() => window.rsctir.keepTab()", **PRIVATE)
     # Not open: requests past the queue would pass its limits too.
     demo.queue(max_size=MOST_WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
     keep_mailboxes(demo, MOST_SESSIONS)
@@ -95,6 +102,7 @@ def launch_options(settings: AppSettings) -> dict[str, Any]:
         "inbrowser": settings.open_browser,
         "theme": theme(),
         "css_paths": STYLE,
+        "head": f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
         "footer_links": ["api", "settings"],
         "max_file_size": MAX_FILE,
         "state_session_capacity": MOST_SESSIONS,
@@ -135,28 +143,29 @@ def theme() -> gr.themes.Base:
     )
 
 
-def _opened_in(
-    tabs: gr.Tabs, name: str, results: ResultTab, button: gr.Button, taking: list[Any]
-) -> Trigger:
-    """Let an open result fill another tab, picture and then words: in one event, returned here."""
+def _explained_in(tabs: gr.Tabs, results: ResultTab, taking: list[Any]) -> Trigger:
+    """Let an open result fill the region tab, picture and words: in one event, returned here."""
 
     def take(*opened: Any) -> tuple[Any, ...]:  # noqa: ANN401 - values of the states
-        return gr.Tabs(selected=name), *results.result(*opened)[: len(taking)]
+        return gr.Tabs(selected="regions"), *results.result(*opened)
 
-    return button.click(take, results.opened, [tabs, *taking], **PRIVATE).success
+    return results.detail.graph.click(take, results.opened, [tabs, *taking], **PRIVATE).success
 
 
-def _watcher(bench: Workbench, outputs: int) -> Any:  # noqa: ANN401 - a handler
+def _watcher(
+    bench: Workbench, outputs: int, fill: Callable[..., tuple[Any, ...]]
+) -> Callable[..., tuple[Any, ...]]:
     """Return the handler that keeps the page up to date until the launch is over."""
 
-    def watch() -> tuple[Any, ...]:
+    def watch(shown: Any, visit: Any, request: gr.Request) -> tuple[Any, ...]:  # noqa: ANN401
         bench.start()
-        if not bench.status.over:
-            return (header(bench), *[gr.skip()] * (outputs - 1))
-        can_match = bench.facts is not None and bench.facts.can_match
-        choices = gr.update(**rerank_offer(can_match=can_match))
-        strip = sample_strip(bench.gallery)
-        stopped, figures = gr.Timer(active=False), figures_table(bench.facts)
-        return header(bench), stopped, *[choices] * 3, *[strip] * 2, figures
+        changed = [gr.skip()] * (outputs - 1)
+        if bench.status.over:
+            can_match = bench.facts is not None and bench.facts.can_match
+            choices = gr.update(**rerank_offer(can_match=can_match))
+            strip, stopped = sample_strip(bench.gallery), gr.Timer(active=False)
+            changed = [stopped, *[choices] * 3, *[strip] * 2, figures_table(bench.facts)]
+        # The gallery last: whoever asks meanwhile keeps the answer.
+        return header(bench), *changed, *fill(shown, visit, request.query_params)
 
     return watch

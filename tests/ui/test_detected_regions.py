@@ -10,7 +10,7 @@ from rsctir_hf.errors import ModelLoadError
 from rsctir_hf.ui.endpoints import Endpoints
 from rsctir_hf.ui.server.workbench import Phase, Workbench
 from rsctir_hf.ui.tabs.region_tab import RegionHandlers
-from rsctir_hf.ui.tabs.search_tab import SearchHandlers
+from rsctir_hf.ui.tabs.search_answers import SearchHandlers
 from tests.tiny_detectors import CLASSES, save_detector
 from tests.ui.conftest import wait_until_over
 

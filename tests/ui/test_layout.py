@@ -16,7 +16,7 @@ from rsctir_hf.ui.tabs.about_tab import figures_table
 
 # Handlers that run a model, by name; `explain` also serves the words of the region tab.
 RUN_A_MODEL = {"search", "search_again", "add_pictures", "why", "similar", "describe"}
-RUN_A_MODEL |= {"find_regions", "explain", "look"}
+RUN_A_MODEL |= {"find_regions", "explain", "look", "restore"}
 RUN_A_MODEL |= {"find_pictures", "find_sentences", "find_similar_pictures", "region_graph"}
 ENDPOINTS = {"/text_to_image", "/image_to_text", "/image_to_image", "/region_graph"}
 
@@ -84,9 +84,10 @@ def test_the_page_fetches_no_fonts_or_styles_from_afar():
 
 
 def test_measured_figures_are_listed_with_data_and_rerank():
-    facts = ModelFacts("m", 10, (Figure(48.25, "ucm test", "smr"),), "UCM", can_match=False)
+    figure = Figure(48.25, "ucm test", "smr", found=93.8, images=210)
+    facts = ModelFacts("m", 10, (figure,), "UCM", can_match=False)
     table = figures_table(facts)
-    assert "<td>ucm test</td><td>SMR</td><td>48.2</td>" in table
+    assert "<td>ucm test, 210 pictures</td><td>SMR</td><td>94</td><td>48.2</td>" in table
     assert "Trained on UCM." in table
     assert "not evaluated" in figures_table(ModelFacts("m", 10, (), "", can_match=False))
 

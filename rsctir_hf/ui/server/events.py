@@ -24,6 +24,9 @@ MODEL: dict[str, Any] = {
     "concurrency_limit": 1,
     "show_progress": "minimal",
 }
+#: Also while the one before is answered; ``app.js`` sends of several in a row the last one alone.
+#: Gradio's own mode for that sends the place of the first one.
+SELECTION: dict[str, Any] = {**PRIVATE, "trigger_mode": "multiple", "show_progress": "minimal"}
 #: Redraws what is there already.
 REDRAW: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 

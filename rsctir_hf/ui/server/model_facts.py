@@ -23,11 +23,15 @@ class Figure:
         value: mR, the mean of R@1, 5 and 10 in both directions.
         data: data set and split.
         rerank: ``none``, ``smr``, ``mr`` or ``match``.
+        found: sentences of a hundred whose picture is among the first ten; None where not known.
+        images: pictures that were searched.
     """
 
     value: float
     data: str
     rerank: str
+    found: float | None = None
+    images: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,15 @@ class ModelFacts:
 
     @property
     def quality(self) -> str:
-        """The first figure in words, or that there is none."""
-        if not self.figures:
+        """The first figure in words that need no other, or that there is none."""
+        best = self.figures[0] if self.figures else None
+        if best is None or best.found is None:
             return "not evaluated"
-        best = self.figures[0]
-        return f"mR {best.value:.1f} on {best.data}"
+        among = f" of {best.images:,}" if best.images else ""
+        return (
+            f"finds the right picture in its first ten{among} for {best.found:.0f} of 100 "
+            f"sentences ({best.data})"
+        )
 
 
 def describe_model(model: Any, model_id: str) -> ModelFacts:  # noqa: ANN401 - any dual encoder
@@ -86,7 +94,13 @@ def read_figures(folder: Path) -> tuple[Figure, ...]:
         logger.warning("%s cannot be read: %s", file, error)
         return ()
     found = dict.fromkeys(
-        Figure(float(report["mR"]), _data_in_words(report), report["rerank"])
+        Figure(
+            float(report["mR"]),
+            _data_in_words(report),
+            report["rerank"],
+            report.get("t2i_R@10"),
+            int(report.get("images") or 0),
+        )
         for report in evaluation_reports(results)
         if isinstance(report.get("mR"), int | float)
     )

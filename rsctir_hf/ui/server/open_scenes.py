@@ -1,7 +1,6 @@
 """One visitor's open scene: the raster, its tiles once embedded, and what was asked last."""
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from rsctir_hf.scene import TILE, SceneAnswer, SceneHit, SceneIndex
 from rsctir_hf.scene.plan import plan_tiles
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.server.limits import MAX_SCENE_PIXELS
+from rsctir_hf.ui.server.time_left import TimeLeft, in_words
 
 logger = logging.getLogger(__name__)
 
@@ -155,11 +155,11 @@ def sample_scene() -> Path:
 
 def timed(report: Report) -> Callable[[int, int], None]:
     """Return a progress callback that tells the count and the time left."""
-    began = time.monotonic()
+    left = TimeLeft()
 
     def progress(done: int, total: int) -> None:
-        left = (time.monotonic() - began) / max(done, 1) * (total - done)
-        report(done / total, f"{done:,} of {total:,} tiles, about {left:.0f} s left")
+        seconds = left.seconds(done, total)
+        report(done / total, f"{done:,} of {total:,} tiles{in_words(seconds)}")
 
     return progress
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rsctir_hf.embedding.encode import Skipped
@@ -10,6 +11,7 @@ from rsctir_hf.files.pictures import check_size, picture_size
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.server.limits import MAX_OWN_PICTURES, MAX_PICTURE_PIXELS
 from rsctir_hf.ui.server.messages import counted, without_folders
+from rsctir_hf.ui.server.shown_gallery import Gallery
 from rsctir_hf.ui.server.uploads import uploaded
 from rsctir_hf.ui.server.workbench import Workbench
 
@@ -27,6 +29,12 @@ class OwnPictures:
     retriever: Retriever
     indexed: int
     skipped: tuple[Skipped, ...]
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The pictures as a gallery of which nothing else is known."""
+        paths = tuple(Path(item.path) for item in self.retriever.items if item.path)
+        return Gallery("your pictures", "Pictures that you gave.", paths)
 
     def in_words(self) -> str:
         """Say how many pictures are there and which were left out, with the reason."""

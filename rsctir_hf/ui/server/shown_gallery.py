@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,22 @@ class Gallery:
     def record(self, path: str) -> PictureRow:
         """Return what is known of a picture; an empty record if nothing is."""
         return self.records.get(named_path(path), PictureRow())
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """The pictures' names below the folder that they have in common, by their paths."""
+        paths = [str(path) for path in self.paths]
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+        return {path: Path(os.path.relpath(path, folder)).as_posix() for path in paths}
+
+    @cached_property
+    def types(self) -> Mapping[str, tuple[str, ...]]:
+        """The paths of the pictures of each scene type, by its name."""
+        found: dict[str, list[str]] = {}
+        for path in map(str, self.paths):
+            if category := self.record(path).category:
+                found.setdefault(category, []).append(path)
+        return {name: tuple(found[name]) for name in sorted(found)}
 
 
 def open_gallery(source: str, *, split: str = "test") -> Gallery:

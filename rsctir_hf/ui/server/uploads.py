@@ -1,5 +1,6 @@
 """Files on their way from and to the browser, by way of gradio's cache."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,13 @@ def read_upload(path: str) -> Image.Image:
         ImageReadError: see ``pictures.read_image``; or more than ``MAX_PICTURE_PIXELS``.
     """
     return read_image(path, max_pixels=MAX_PICTURE_PIXELS)
+
+
+def png_of(picture: Image.Image) -> bytes:
+    """Return a picture as a PNG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def offer_file(name: str, content: str | bytes) -> str:

@@ -37,6 +37,7 @@ from rsctir_hf.ui.server.messages import without_folders
 from rsctir_hf.ui.server.model_facts import ModelFacts, describe_model
 from rsctir_hf.ui.server.settings import AppSettings
 from rsctir_hf.ui.server.shown_gallery import Gallery, gallery_of_index, open_gallery
+from rsctir_hf.ui.server.time_left import TimeLeft
 
 logger = logging.getLogger(__name__)
 
@@ -177,12 +178,15 @@ class Workbench:
 
     def _make_ready(self) -> None:
         began = time.monotonic()
-        self.status = Status(Phase.MODEL)
         stored = keeps_vectors(self.settings.gallery)
+        if not stored:  # first: it can be browsed without a model
+            self.status = Status(Phase.GALLERY)
+            self.gallery = self._open_gallery()
+        self.status = Status(Phase.MODEL)
         retriever = self._open_index() if stored else self._load_retriever(self.settings.model)
         self.facts = describe_model(retriever.encoder.model, self.model)
-        self.status = Status(Phase.GALLERY)
-        self.gallery = gallery_of_index(retriever) if stored else self._open_gallery()
+        if self.gallery is None:
+            self.gallery = gallery_of_index(retriever)
         self._retriever = retriever
         if not stored:
             self._index(retriever, self.gallery)
@@ -252,12 +256,11 @@ class Workbench:
         return Retriever(replace(loaded.encoder, regions=regions), bank=self._bank_of_one())
 
     def _index(self, retriever: Retriever, gallery: Gallery) -> None:
-        began = time.monotonic()
-        everything = len(gallery.paths)
+        everything, left = len(gallery.paths), TimeLeft()
 
         def report(done: int, total: int) -> None:
-            left = (time.monotonic() - began) / max(done, 1) * (total - done)
-            self.status = Status(Phase.INDEXING, everything - total + done, everything, left)
+            seconds = left.seconds(done, total)
+            self.status = Status(Phase.INDEXING, everything - total + done, everything, seconds)
             if len(retriever):
                 self._usable.set()
 

@@ -1,12 +1,11 @@
 """The tab *About*: what the models are, what was measured, how to use them, whom to cite."""
 
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from rsctir_hf.hub.space import HUB_GALLERY
-from rsctir_hf.ui.server.model_facts import ModelFacts
+from rsctir_hf.ui.server.model_facts import Figure, ModelFacts
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.views.cards import escape, note
 from rsctir_hf.ui.views.results import RERANK_NAMES
@@ -26,19 +25,28 @@ all a search needs: it works in both directions, and for pictures never describe
 """
 _CAVEATS = """
 *mR* is the mean of six recalls (the right answer among the first 1, 5 and 10, both ways), in
-percent. Read it with care: in these benchmarks sentences repeat between pictures, so even a perfect
-model stays well below 100, and ties are counted at their expected value. The models were trained
-on aerial photographs of cities and countryside in daylight with English captions; expect less on
-radar, night, clouds, other scales and other languages. Drawn scenes are drawings: how well a model
-does on them says little about how well it does on photographs.
+percent. Read the figures with care:
+
+- They are of the pictures by which the model was chosen, so they flatter a little where the table
+  says *validation*.
+- Sentences repeat between pictures of these sets and exact counting takes the others' for wrong, so
+  no model comes near 100. Ties count at their expected value.
+- RSICD stands here for the part of it that AID has, at 150 instead of 224 pixels. That does not
+  compare with published figures.
+- The models were trained on aerial photographs of cities and countryside in daylight with English
+  captions. Expect less on radar, night, clouds, other scales and other languages.
+- Drawn scenes are drawings, and the models trained on others of their kind: how well they do on
+  them says little about photographs.
 """
 _CODE = """from rsctir_hf import Retriever
-finder = Retriever.from_pretrained("{model}"); finder.index("pictures")
+finder = Retriever.from_pretrained("{model}")
+finder.index("pictures")
 print(finder.search("boats beside a pier", top_k=5))"""
 _CLIENT = """from gradio_client import Client
-client = Client("http://127.0.0.1:7860")
+client = Client("{address}")
 client.predict("boats beside a pier", api_name="/text_to_image")"""
-_READ_ONLY: dict[str, Any] = {"language": "python", "interactive": False, "wrap_lines": True}
+#: Stands for the address of the page, which ``app.js`` knows.
+_ADDRESS = "http://this-page"
 _OTHER_PICTURES = f"""### Other pictures
 The person who starts the app chooses the gallery:
 
@@ -75,15 +83,31 @@ def figures_table(facts: ModelFacts | None) -> str:
     head = f"<p><strong>{escape(facts.name)}</strong>, {facts.size}.</p>{trained}"
     if not facts.figures:
         return head + note("No results file lies beside this model: it was not evaluated.")
-    rows = "".join(
-        f"<tr><td>{escape(figure.data)}</td>"
-        f"<td>{escape(RERANK_NAMES.get(figure.rerank, figure.rerank))}</td>"
-        f"<td>{figure.value:.1f}</td></tr>"
-        for figure in facts.figures
-    )
+    rows = "".join(_row(figure) for figure in facts.figures)
     return (
-        f'{head}<table class="rs-table"><thead><tr><th scope="col">Data</th><th scope="col">Rerank'
-        f'</th><th scope="col">mR (%)</th></tr></thead><tbody>{rows}</tbody></table>'
+        f'{head}<div class="rs-scroll" tabindex="0" role="group" aria-label="Measured figures">'
+        '<table class="rs-table"><thead><tr><th scope="col">Data</th><th scope="col">Rerank</th>'
+        '<th scope="col">Right picture in the first ten, of 100 sentences</th>'
+        f'<th scope="col">mR (%)</th></tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _row(figure: Figure) -> str:
+    pictures = f", {figure.images:,} pictures" if figure.images else ""
+    found = "" if figure.found is None else f"{figure.found:.0f}"
+    return (
+        f"<tr><td>{escape(figure.data)}{pictures}</td>"
+        f"<td>{escape(RERANK_NAMES.get(figure.rerank, figure.rerank))}</td>"
+        f"<td>{found}</td><td>{figure.value:.1f}</td></tr>"
+    )
+
+
+def code_box(label: str, code: str) -> str:
+    """Show lines of code in full, with a button that copies them."""
+    return (
+        f'<div class="rs-code"><div class="rs-code-head"><span>{escape(label)}</span>'
+        '<button type="button" class="rs-copy">Copy</button></div>'
+        f"<pre><code>{escape(code)}</code></pre></div>"
     )
 
 
@@ -96,11 +120,12 @@ def build_about_tab(bench: Workbench) -> gr.HTML:
             figures = gr.HTML(figures_table(bench.facts), elem_id="rs-figures")
             gr.Markdown(_CAVEATS)
         with gr.Column(scale=2, min_width=300):
-            gr.Markdown("### Three lines of Python")
+            gr.Markdown("### In Python")
             model = "/".join(Path(bench.settings.model).parts[-2:])  # a Hub id, or like one
             code = _CODE.format(model=model)
-            gr.Code(code, label="The library", **_READ_ONLY)
-            gr.Code(_CLIENT, label="This page", **_READ_ONLY)
+            gr.HTML(code_box("The library", code))
+            client = code_box("This page", _CLIENT.format(address=_ADDRESS))
+            gr.HTML(client, js_on_load=f"window.rsctir.address(element, '{_ADDRESS}');")
             gr.Markdown(_OTHER_PICTURES)
             gr.Markdown(_LICENCE)
     return figures

@@ -14,6 +14,10 @@ _RERANK_HELP = (
     "SMR and MR also ask how well each picture fits other sentences, so that pictures "
     "that fit everything move down."
 )
+_STEPS = """<div class="rs-steps">
+<button type="button" class="rs-before" aria-label="Previous picture">&#8592;</button>
+<button type="button" class="rs-after" aria-label="Next picture">&#8594;</button>
+<button type="button" class="rs-close">Close</button></div>"""
 _MATCH_HELP = " Match reads picture and sentence together."
 
 
@@ -86,32 +90,44 @@ def rerank_offer(*, can_match: bool) -> dict[str, Any]:
 
 
 class DetailPanel:
-    """Where a result is shown large: hidden until one is opened, closed by a button of its own.
+    """A lightbox over the page in which a result is shown large; ``app.js`` opens and closes it.
 
     Args:
         prefix: of the ids.
+        grid: id of the element with the cards, between which the arrows go.
+        copies: what its last button copies; the content says it (``cards.detail``).
 
     Attributes:
-        whole: the panel.
         content: picture and facts.
+        beside: where a tab may put more, below them.
         similar: asks for what looks like the result.
         graph: asks for its region graph.
-        into_view: JavaScript that scrolls to the panel.
+        download: asks for its file; ``offer`` is given it.
     """
 
-    def __init__(self, prefix: str) -> None:
-        elem_id = f"{prefix}-detail"
-        with gr.Column(
-            visible=False, scale=2, min_width=300, elem_id=elem_id, elem_classes="rs-panel"
-        ) as self.whole:
-            self.content = gr.HTML("")
-            with gr.Row():
+    def __init__(self, prefix: str, *, grid: str, copies: str = "path") -> None:
+        dress = f"window.rsctir.dress(element, watch, '{grid}');"
+        with (
+            gr.Column(elem_id=f"{prefix}-detail", elem_classes="rs-lightbox"),
+            gr.Column(elem_classes="rs-panel"),
+        ):
+            gr.HTML(_STEPS)
+            self.content = gr.HTML("", js_on_load=dress, elem_classes="rs-large")
+            with gr.Row(elem_classes="rs-actions"):
                 self.similar = _small_button("Find similar", f"{prefix}-similar")
-                self.graph = _small_button("Region graph", f"{prefix}-graph")
-                close = _small_button("Close", f"{prefix}-close", min_width=60)
-        close.click(lambda: gr.update(visible=False), None, self.whole, **PRIVATE)
-        found = f"document.querySelector('#{elem_id}')"
-        self.into_view = f"() => {found}?.scrollIntoView({{block: 'nearest'}})"
+                self.graph = _small_button("Explain", f"{prefix}-graph")
+                self.download = _small_button("Download", f"{prefix}-download")
+                gr.Button(f"Copy {copies}", size="sm", min_width=80, elem_classes="rs-copy")
+            self.beside = gr.Column()
+            # Out of sight: the file is put here once it is asked for, then the browser takes it.
+            self.file = gr.DownloadButton("File", elem_id=f"{prefix}-file", elem_classes="rs-away")
+        self._file_id = f"{prefix}-file"
+
+    def offer(self, find: Callable[..., str | None], inputs: list[gr.State]) -> None:
+        """Let the download button offer the file that ``find`` returns."""
+        self.download.click(find, inputs, self.file, **PRIVATE).then(
+            None, js=f"() => window.rsctir.take('{self._file_id}')", **PRIVATE
+        )
 
 
 def _small_button(label: str, elem_id: str, *, min_width: int = 80) -> gr.Button:

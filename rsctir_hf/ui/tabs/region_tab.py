@@ -31,21 +31,23 @@ from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.server.events import MODEL, REDRAW, Trigger
 from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.messages import without_folders
-from rsctir_hf.ui.server.uploads import offer_file, read_upload
+from rsctir_hf.ui.server.uploads import offer_file
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.tabs.controls import QueryTab
 from rsctir_hf.ui.views.cards import escape, note, notice
 from rsctir_hf.ui.views.drea_panel import compare_switches
+from rsctir_hf.ui.views.plots import sized
 from rsctir_hf.ui.views.region_figures import (
     GraphView,
     effect_sentence,
     graph_sentence,
     region_figure,
 )
-from rsctir_hf.ui.views.samples import PictureChooser, picture_refusal
+from rsctir_hf.ui.views.samples import PictureChooser, picture_refusal, read_given
 from rsctir_hf.ui.views.whole_panel import look_at_whole
 
 MOST_REGIONS = 20
+FIGURE = "rs-region-figure"
 _WELCOME = notice(
     "info",
     "Give a picture",
@@ -107,7 +109,7 @@ class RegionHandlers:
         if not path:
             return _WELCOME, *nothing
         try:
-            picture = read_upload(path)
+            picture = read_given(path)
             retriever = self.bench.region_retriever()
             found, names = retriever.encoder.region_graph(picture)
             searching = self.bench.retriever().encoder.model
@@ -144,7 +146,10 @@ class RegionHandlers:
         figure = region_figure(shown.picture, graph, view, input_side=shown.input_side)
         own = own_threshold(shown.config) in (None, alike)
         said = _sentences(graph_sentence(graph, view, own=own), effect_of=graph)
-        legend = note(_LEGEND + ("" if shown.effect is None else _SIGNS + self._who_is_asked()))
+        width, height = shown.picture.size
+        legend = sized(FIGURE, width / height) + note(
+            _LEGEND + ("" if shown.effect is None else _SIGNS + self._who_is_asked())
+        )
         table = {"headers": node_columns(data), "data": node_table(data)}
         as_json = offer_file("region_graph.json", to_node_link_json(data))
         as_graphml = offer_file("region_graph.graphml", to_graphml(data))
@@ -255,9 +260,9 @@ def build_region_tab(bench: Workbench) -> QueryTab:
     found = [message, shown, alike, four, window]
 
     def answer(trigger: Trigger) -> None:
-        trigger(handlers.find_regions, chooser.picture, found, **MODEL).then(
-            *explain, **MODEL
-        ).then(*draw, **REDRAW)
+        trigger(handlers.find_regions, chooser.source, found, **MODEL).then(*explain, **MODEL).then(
+            *draw, **REDRAW
+        )
 
     for trigger in chooser.given:
         answer(trigger)
@@ -293,7 +298,7 @@ def _build_panel() -> tuple[gr.Column, list[gr.blocks.Block]]:
     """Place where a graph is shown; return the panel, and what ``draw`` fills."""
     with gr.Column(visible=False) as panel:
         sentence = gr.HTML("", elem_id="rs-region-sentence")
-        figure = gr.Plot(show_label=False, elem_id="rs-region-figure", container=False)
+        figure = gr.Plot(show_label=False, elem_id=FIGURE, container=False)
         legend = gr.HTML("")
         table = gr.Dataframe(
             headers=list(NODE_COLUMNS),

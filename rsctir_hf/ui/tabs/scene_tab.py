@@ -14,15 +14,24 @@ from plotly.graph_objects import Figure
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.scene import TILE, SceneAnswer
 from rsctir_hf.search.retriever import describe_query
-from rsctir_hf.ui.server.events import MODEL, PRIVATE, REDRAW, Trigger, item_of, told_to_visitors
+from rsctir_hf.ui.server.events import (
+    MODEL,
+    PRIVATE,
+    REDRAW,
+    SELECTION,
+    Trigger,
+    item_of,
+    told_to_visitors,
+)
 from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.open_scenes import Cut, OpenScene, open_scene, sample_scene
-from rsctir_hf.ui.server.uploads import offer_file, uploaded
+from rsctir_hf.ui.server.uploads import offer_file, png_of, uploaded
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.tabs.controls import DetailPanel, QueryBox, ResultTab, build_rerank
 from rsctir_hf.ui.views.cards import notice, refusal
+from rsctir_hf.ui.views.plots import sized
 from rsctir_hf.ui.views.samples import SELECT_ITEM
-from rsctir_hf.ui.views.scene_figures import map_figure, scene_figure
+from rsctir_hf.ui.views.scene_figures import scene_figure
 from rsctir_hf.ui.views.scene_results import (
     MAP_COLUMNS,
     answer_message,
@@ -41,6 +50,8 @@ EXAMPLES = (
     "a running track",
 )
 MOST_SAVED = 12
+FIGURE = "rs-scene-figure"
+_BASEMAP = "Basemap (your browser asks tile.openstreetmap.org)"
 _SUFFIXES = [".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"]
 _WELCOME = notice(
     "info",
@@ -90,28 +101,26 @@ class SceneHandlers:
             return refusal(error), replace(scene, answer=None)
         return answer_message(scene, about_query), scene
 
-    def draw(self, scene: OpenScene | None, heat: bool) -> tuple[Any, ...]:
-        """Return scene, map, cards, table, both files, and the hits' panels."""
-        hidden, closed = gr.update(visible=False), gr.update(visible=False)
+    def draw(self, scene: OpenScene | None, heat: bool, basemap: bool) -> tuple[Any, ...]:
+        """Return the scene and its size, cards, table, both files, and the hits' panel."""
+        hidden = gr.update(visible=False)
         if scene is None:
-            return None, None, "", gr.skip(), None, None, hidden, closed
-        figure = scene_figure(scene, heat=heat)
+            return None, "", "", gr.skip(), None, None, hidden
+        figure = drawn(scene, heat=heat, basemap=basemap)
         if scene.answer is None:
-            return figure, map_update(scene), "", gr.skip(), None, None, hidden, closed
+            return *figure, "", gr.skip(), None, None, hidden
         with told_to_visitors():
             table, cards = hit_table(scene.answer), hit_cards(scene)
-        shown = gr.update(visible=True)
-        return figure, map_update(scene), cards, table, *files(scene.answer), shown, closed
+        return *figure, cards, table, *files(scene.answer), gr.update(visible=True)
 
     def show(
-        self, scene: OpenScene, heat: bool, event: gr.EventData
-    ) -> tuple[str, Any, int | None, Figure, Any]:
-        """Open the hit that was clicked: detail, its panel, its rank, and both figures."""
+        self, scene: OpenScene, heat: bool, basemap: bool, event: gr.EventData
+    ) -> tuple[str, int | None, Figure, str]:
+        """Open the hit that was clicked: detail, its rank, and the scene that marks it."""
         hit = item_of(event, scene.hits)
-        figure = scene_figure(scene, heat=heat, chosen=hit.rank)
         with told_to_visitors():
             large = hit_detail(scene, hit)
-        return large, gr.update(visible=True), hit.rank, figure, map_update(scene, hit.rank)
+        return large, hit.rank, *drawn(scene, heat=heat, basemap=basemap, chosen=hit.rank)
 
     def similar(
         self, scene: OpenScene | None, rank: int | None, top_k: float
@@ -135,6 +144,13 @@ class SceneHandlers:
         with told_to_visitors():
             return scene.index.picture_of(hit.window), scene.answer.text or ""
 
+    def file(self, scene: OpenScene | None, rank: int | None) -> str | None:
+        """Offer the open hit as a picture."""
+        picture, _ = self.result(scene, rank)
+        if picture is None:
+            return None
+        return offer_file(f"hit_{rank}.png", png_of(picture))
+
     def save(self, query: str | None, saved: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
         """Keep a query for this visitor; return all that are kept, and their buttons."""
         words = " ".join((query or "").split())
@@ -152,10 +168,10 @@ class SceneHandlers:
         return opened_message(scene), scene, gr.update(visible=True)
 
 
-def map_update(scene: OpenScene, chosen: int | None = None) -> Any:  # noqa: ANN401
-    """Return the map, hidden where the scene has no place on one."""
-    figure = map_figure(scene, chosen=chosen)
-    return gr.update(value=figure, visible=figure is not None)
+def drawn(scene: OpenScene, **how: Any) -> tuple[Figure, str]:  # noqa: ANN401 - of scene_figure
+    """Return the figure of a scene, and the style that gives it its size."""
+    figure, ratio = scene_figure(scene, **how)
+    return figure, sized(FIGURE, ratio)
 
 
 def files(answer: SceneAnswer) -> tuple[str, str]:
@@ -176,13 +192,12 @@ class _Asking:
                 self.upload = gr.File(
                     label="Your scene (GeoTIFF, JPEG 2000; only you see it)",
                     file_types=_SUFFIXES,
-                    height=150,
+                    height=140,
                     elem_id="rs-scene-upload",
                 )
                 self.sample = gr.Button(
                     "Open the drawn sample scene", size="sm", elem_id="rs-scene-sample"
                 )
-                self.cut = _build_cut()
             with gr.Column(scale=3, min_width=300):
                 self.query = QueryBox(
                     "What do you look for in the scene?", EXAMPLES, "rs-scene", min_width=200
@@ -190,13 +205,14 @@ class _Asking:
                 with gr.Row(elem_classes="rs-chips"):
                     self.keep = gr.Button("Save this query", size="sm", elem_id="rs-scene-keep")
                     self.saved = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-scene-saved")
-                with gr.Row(elem_classes="rs-controls"):
+                with gr.Accordion("More options", open=False):
                     self.rerank = build_rerank("rs-scene-rerank")
                     self.top_k = gr.Slider(1, 30, value=8, step=1, label="Hits", min_width=160)
+                    self.cut = _build_cut()
 
 
 def _build_cut() -> list[gr.components.Component]:
-    with gr.Accordion("Raster options", open=False):
+    with gr.Row():
         tile = gr.Number(
             TILE,
             precision=0,
@@ -225,42 +241,52 @@ class _Answer:
     """Where the scene and its hits are shown; ``drawn`` is what ``draw`` fills."""
 
     def __init__(self) -> None:
-        with gr.Column(visible=False) as self.whole:
-            with gr.Row(elem_classes="rs-split"):
-                with gr.Column(scale=1, min_width=300):
-                    figure = gr.Plot(show_label=False, elem_id="rs-scene-figure", container=False)
-                    self.heat = gr.Checkbox(True, label="Heat map: where the scores are high")
-                with gr.Column(scale=1, min_width=300):
-                    ground = gr.Plot(show_label=False, elem_id="rs-scene-map", container=False)
-            with gr.Column(visible=False) as hits, gr.Row(elem_classes="rs-split"):
-                with gr.Column(scale=3, min_width=300):
-                    self.cards = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-scene-hits")
-                    table = gr.Dataframe(
-                        headers=list(MAP_COLUMNS),
-                        label="Hits, their middles",
-                        interactive=False,
-                        elem_id="rs-scene-table",
+        with (
+            gr.Column(visible=False) as self.whole,
+            gr.Row(elem_classes="rs-split"),
+        ):
+            with gr.Column(scale=3, min_width=300):
+                figure = gr.Plot(show_label=False, elem_id=FIGURE, container=False)
+                size = gr.HTML("")
+                with gr.Row(elem_classes="rs-slim"):
+                    self.heat = gr.Checkbox(
+                        True, label="Heat map: where the scores are high", container=False
                     )
-                    with gr.Row():
-                        geojson = gr.DownloadButton(
-                            "Download GeoJSON", size="sm", elem_id="rs-geojson"
-                        )
-                        heat_file = gr.DownloadButton("Download heat map (GeoTIFF)", size="sm")
-                self.detail = DetailPanel("rs-scene")
-        self.figures = [figure, ground]
-        listed = [self.cards, table, geojson, heat_file]
-        self.drawn = [figure, ground, *listed, hits, self.detail.whole]
+                    self.basemap = gr.Checkbox(
+                        False, label=_BASEMAP, container=False, elem_id="rs-scene-basemap"
+                    )
+            with gr.Column(scale=2, min_width=300, visible=False) as hits:
+                self.cards = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-scene-hits")
+                table = gr.Dataframe(
+                    headers=list(MAP_COLUMNS),
+                    label="Hits, their middles",
+                    interactive=False,
+                    elem_id="rs-scene-table",
+                )
+                with gr.Row():
+                    geojson = gr.DownloadButton("Download GeoJSON", size="sm", elem_id="rs-geojson")
+                    heat_file = gr.DownloadButton("Download heat map (GeoTIFF)", size="sm")
+        self.detail = DetailPanel("rs-scene", grid="rs-scene-hits", copies="place")
+        self.figure = [figure, size]
+        self.drawn = [*self.figure, self.cards, table, geojson, heat_file, hits]
 
 
-def build_scene_tab(bench: Workbench) -> ResultTab:
-    """Lay the tab out and bind its events; call inside ``gr.Tab``."""
+def build_scene_tab(
+    bench: Workbench,
+) -> tuple[ResultTab, Callable[[Trigger, gr.State, gr.Tabs], None]]:
+    """Lay the tab out and bind its events; call inside ``gr.Tab``.
+
+    Returns:
+        The tab, and what binds the opening of a raster that another tab was given.
+    """
     handlers = SceneHandlers(bench)
     scene, rank = gr.State(None, time_to_live=FORGET_AFTER), gr.State(None)
     asking = _Asking()
     message = gr.HTML(_WELCOME, elem_id="rs-scene-message")
     answer = _Answer()
     detail = answer.detail
-    draw = (handlers.draw, [scene, answer.heat], answer.drawn)
+    how = [scene, answer.heat, answer.basemap]
+    draw = (handlers.draw, how, answer.drawn)
 
     def then_draw(event: gr.events.Dependency) -> None:
         event.then(*draw, **REDRAW)
@@ -272,14 +298,23 @@ def build_scene_tab(bench: Workbench) -> ResultTab:
     inputs = [scene, asking.query.words, asking.rerank, asking.top_k, *asking.cut]
     for trigger in (*asking.query.asked, _taken_again(handlers, asking)):
         then_draw(trigger(handlers.search_scene, inputs, [message, scene], **_SCENE))
-    answer.heat.input(*draw, **REDRAW)
-    shown = [detail.content, detail.whole, rank, *answer.figures]
-    answer.cards.select(handlers.show, [scene, answer.heat], shown, **PRIVATE).then(
-        None, js=detail.into_view, **PRIVATE
-    )
+    for switch in (answer.heat, answer.basemap):
+        switch.input(*draw, **REDRAW)
+    shown = [detail.content, rank, *answer.figure]
+    answer.cards.select(handlers.show, how, shown, **SELECTION)
+    detail.offer(handlers.file, [scene, rank])
     similar = [scene, rank, asking.top_k]
     then_draw(detail.similar.click(handlers.similar, similar, [message, scene], **MODEL))
-    return ResultTab(asking.rerank, detail, [scene, rank], handlers.result)
+
+    def take(trigger: Trigger, source: gr.State, tabs: gr.Tabs) -> None:
+        """Open the raster that another tab was given."""
+
+        def opening(path: str | None) -> tuple[Any, ...]:
+            return gr.Tabs(selected="scene"), *handlers.open_upload(path)
+
+        then_draw(trigger(opening, source, [tabs, *opened], **PRIVATE))
+
+    return ResultTab(asking.rerank, detail, [scene, rank], handlers.result), take
 
 
 def _taken_again(handlers: SceneHandlers, asking: _Asking) -> Trigger:

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from rsctir_hf.search.confidence import Level
 from rsctir_hf.ui.server.messages import counted, without_folders
 
+_DIVIDER = (
+    '<p class="rs-divider"><span>Weaker matches: these fit less well. Other words may find '
+    "better ones.</span></p>"
+)
 #: Said after the coordinates of what our own code drew.
 MADE_UP = ", a made-up place"
 _MARKS = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
@@ -21,20 +25,22 @@ class Card:
     """One result, ready to be shown.
 
     Attributes:
-        title: caption or file name.
+        title: caption in quotation marks, or file name.
         subtitle: file name below a caption; may be empty.
         picture: data URI, or an empty string for a result that is a sentence.
-        score: cosine similarity, -1..1.
+        score: cosine similarity, -1..1; None where nothing was asked.
         rank: place after reranking, from 1.
         moved: places gained by reranking (negative: lost); None without reranking.
+        weak: it does not fit well; shown all the same.
     """
 
     title: str
     subtitle: str
     picture: str
-    score: float
+    score: float | None
     rank: int
     moved: int | None = None
+    weak: bool = False
 
 
 def escape(text: object) -> str:
@@ -43,9 +49,23 @@ def escape(text: object) -> str:
 
 
 def card_grid(cards: Sequence[Card], *, label: str) -> str:
-    """Lay picture results out as a grid of buttons; ``data-item`` is the position in ``cards``."""
-    items = "".join(f"<li>{_picture_card(card, item)}</li>" for item, card in enumerate(cards))
-    return f'<ol class="rs-grid" aria-label="{escape(label)}">{items}</ol>'
+    """Lay picture results out as a grid of buttons; ``data-item`` is the position in ``cards``.
+
+    The weak ones at the end stand apart, below a line that says so.
+    """
+    strong = len(cards)
+    while strong and cards[strong - 1].weak:
+        strong -= 1
+    items = [f"<li>{_picture_card(card, item)}</li>" for item, card in enumerate(cards)]
+    grids = [_grid(items[:strong], label)] if strong or not items else []
+    if items[strong:]:
+        grids += [_DIVIDER] if strong else []
+        grids += [_grid(items[strong:], f"{label}, weaker matches")]
+    return "".join(grids)
+
+
+def _grid(items: Sequence[str], label: str) -> str:
+    return f'<ol class="rs-grid" aria-label="{escape(label)}">{"".join(items)}</ol>'
 
 
 def sentence_list(cards: Sequence[Card]) -> str:
@@ -100,31 +120,26 @@ def heading(text: str) -> str:
     return f'<h2 class="rs-head">{escape(text)}</h2>'
 
 
-def badge(label: str, value: str, note: str = "") -> str:
-    """Return one badge of the header."""
-    small = f'<span class="rs-badge-note">{escape(note)}</span>' if note else ""
-    return (
-        f'<div class="rs-badge"><span class="rs-badge-label">{escape(label)}</span>'
-        f'<span class="rs-badge-value">{escape(value)}</span>{small}</div>'
-    )
-
-
 def progress_bar(text: str, done: int, total: int) -> str:
-    """Return a progress bar with its state in words; without a total it only says the words."""
-    share = 100 * done / total if total else 100
-    moving = "" if total else " rs-busy"
+    """Return a progress bar with its state in words; without a total, how far is not known."""
+    if not total:
+        return (
+            '<div class="rs-progress" role="status"><span class="rs-spinner" aria-hidden="true">'
+            f"</span><span>{escape(text)}</span></div>"
+        )
     return (
-        f'<div class="rs-progress" role="status"><span>{escape(text)}</span>'
-        f'<div class="rs-track{moving}"><i style="width:{share:.0f}%"></i></div></div>'
+        f'<div class="rs-progress"><span>{escape(text)}</span><div class="rs-track" '
+        f'role="progressbar" aria-label="Pictures made ready" aria-valuenow="{done}" '
+        f'aria-valuemax="{total}"><i style="width:{100 * done / total:.1f}%"></i></div></div>'
     )
 
 
-def detail(picture: str, title: str, facts: Sequence[tuple[str, str]]) -> str:
-    """Return the large picture of a result with a list of facts."""
+def detail(picture: str, title: str, facts: Sequence[tuple[str, str]], *, copied: str = "") -> str:
+    """Return the large picture of a result, with facts beside it and what its button copies."""
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     return (
-        f'<figure class="rs-detail"><img src="{picture}" alt="{escape(title)}">'
-        f"<figcaption>{escape(title)}</figcaption><dl>{rows}</dl></figure>"
+        f'<figure class="rs-detail" data-copy="{escape(copied)}"><img src="{picture}" '
+        f'alt="{escape(title)}"><figcaption>{escape(title)}<dl>{rows}</dl></figcaption></figure>'
     )
 
 
@@ -138,25 +153,32 @@ def moved_in_words(moved: int | None) -> str:
 
 
 def _picture_card(card: Card, item: int) -> str:
-    words = f"Rank {card.rank}: {card.title}, similarity {card.score:.2f}"
-    change = moved_in_words(card.moved)
-    spoken = f"{words}, {change}" if change else words
+    """Return a card as a button; what is read to it is what stands on it."""
     subtitle = f'<span class="rs-subtitle">{escape(card.subtitle)}</span>' if card.subtitle else ""
+    asked = card.score is not None
+    rank = f'<span class="rs-rank">{_spoken("Rank ")}{card.rank}</span>' if asked else ""
+    line = f'<span class="rs-line">{_score(card)}{_move(card.moved)}</span>' if asked else ""
+    kind = "rs-card rs-weak" if card.weak else "rs-card"
     return (
-        f'<button type="button" class="rs-card" data-item="{item}" aria-label="{escape(spoken)}">'
-        f'<span class="rs-frame"><img src="{card.picture}" alt="{escape(card.title)}" '
-        f'loading="lazy"><span class="rs-rank">{card.rank}</span></span>'
+        f'<button type="button" class="{kind}" data-item="{item}">'
+        f'<span class="rs-frame"><img src="{card.picture}" alt="" loading="lazy">{rank}</span>'
         f'<span class="rs-body"><span class="rs-title">{escape(card.title)}</span>{subtitle}'
-        f'<span class="rs-line">{_score(card)}{_move(card.moved)}</span></span></button>'
+        f"{line}</span></button>"
     )
 
 
+def _spoken(text: str) -> str:
+    """Return words for screen readers alone."""
+    return f'<span class="rs-spoken">{text}</span>'
+
+
 def _score(card: Card) -> str:
-    width = 100 * min(max(card.score, 0.0), 1.0)
+    score = card.score or 0.0
+    width = 100 * min(max(score, 0.0), 1.0)
     return (
-        f'<span class="rs-score" title="Cosine similarity, 1 is identical">'
+        f'<span class="rs-score" title="Similarity: 1 is identical">'
         f'<span class="rs-bar" aria-hidden="true"><i style="width:{width:.0f}%"></i></span>'
-        f"<span>{round(card.score, 2) + 0.0:.2f}</span></span>"
+        f"<span>{_spoken('similarity ')}{round(score, 2) + 0.0:.2f}</span></span>"
     )
 
 
@@ -167,5 +189,5 @@ def _move(moved: int | None) -> str:
     return (
         f'<span class="rs-move rs-move-{kind}" title="{moved_in_words(moved)} after reranking">'
         f'<span aria-hidden="true">{sign}</span>{abs(moved) or ""}'
-        f'<span class="rs-spoken">{moved_in_words(moved)}</span></span>'
+        f"{_spoken(moved_in_words(moved))}</span>"
     )

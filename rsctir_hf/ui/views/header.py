@@ -1,13 +1,13 @@
-"""The header that is always visible: title, badges, and how far the launch is."""
+"""The header that is always visible: title, gallery, model, and how far the launch is."""
 
-from rsctir_hf.hub.space import HUB_GALLERY, SAMPLE_GALLERY
+from rsctir_hf.hub.space import SAMPLE_GALLERY
 from rsctir_hf.ui.server.messages import counted, without_folders
+from rsctir_hf.ui.server.time_left import in_words
 from rsctir_hf.ui.server.workbench import Phase, Status, Workbench
-from rsctir_hf.ui.views.cards import badge, notice, progress_bar
+from rsctir_hf.ui.views.cards import escape, notice, progress_bar
 from rsctir_hf.vector_index.opening import server_of
 
 TITLE = "Search the earth from above"
-_PHOTOGRAPHS = f"For photographs launch with --gallery {HUB_GALLERY}."
 _WORDS = {
     Phase.WAITING: "Starting",
     Phase.MODEL: "Loading the model",
@@ -16,12 +16,13 @@ _WORDS = {
 
 
 def header(bench: Workbench) -> str:
-    """Return title, badges and state of a launch as HTML."""
+    """Return title, what is searched by what, and the state of a launch as HTML."""
     other = bench.gallery_note
     return (
         f'<header class="rs-header"><div class="rs-brand"><span class="rs-mark" '
         f'aria-hidden="true"></span><h1>{TITLE}</h1></div>'
-        f'<div class="rs-badges">{_model_badge(bench)}{_gallery_badge(bench)}</div></header>'
+        f'<div class="rs-facts"><span>{_about_gallery(bench)}</span>'
+        f"<span>{_about_model(bench)}</span></div></header>"
         f"{state(bench.status)}"
         + (notice("warning", "Other pictures than planned", other) if other else "")
     )
@@ -32,7 +33,7 @@ def state(status: Status) -> str:
     if status.phase is Phase.FAILED:
         return notice("error", "The app cannot search yet", status.message)
     if status.phase is Phase.INDEXING:
-        left = "" if status.seconds_left is None else f", about {status.seconds_left:.0f} s left"
+        left = in_words(status.seconds_left)
         text = f"{status.done} of {status.total} pictures can be searched{left}"
         return progress_bar(text, status.done, status.total)
     if status.phase is Phase.READY:
@@ -49,20 +50,20 @@ def _skipped(status: Status) -> str:
     return notice("warning", title, " ".join(reasons[:5]) + more)
 
 
-def _model_badge(bench: Workbench) -> str:
+def _about_model(bench: Workbench) -> str:
     if bench.facts is None:
         missing = "not loaded" if bench.status.phase is Phase.FAILED else "loading"
-        return badge("Model", bench.model_name, missing)
-    return badge("Model", bench.facts.name, f"{bench.facts.size} · {bench.facts.quality}")
+        return f"Model <strong>{escape(bench.model_name)}</strong>, {missing}"
+    return f"Model <strong>{escape(bench.facts.name)}</strong>: {escape(bench.facts.quality)}"
 
 
-def _gallery_badge(bench: Workbench) -> str:
-    source = bench.settings.gallery
-    if bench.gallery is None:
+def _about_gallery(bench: Workbench) -> str:
+    gallery, source = bench.gallery, bench.settings.gallery
+    if gallery is None:
         name = "drawn scenes" if source == SAMPLE_GALLERY else without_folders(source)
         name = "index" if server_of(source) else name  # its URI may hold a password
-        return badge("Gallery", name, "not open")
-    count = f"{len(bench.gallery.paths):,}"
-    if not bench.gallery.drawn:
-        return badge("Gallery", f"{count} pictures", bench.gallery.origin)
-    return badge("Gallery", f"{count} drawn scenes", f"{bench.gallery.origin} {_PHOTOGRAPHS}")
+        return f"Gallery <strong>{escape(name)}</strong>, not open"
+    count = f"{len(gallery.paths):,}"
+    if gallery.drawn:
+        return f"<strong>{count} drawn scenes</strong>, made by a program: no photographs"
+    return f"<strong>{count} pictures</strong>. {escape(gallery.origin)}"

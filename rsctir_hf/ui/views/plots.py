@@ -65,13 +65,17 @@ def show_pixels(figure: go.Figure, size: tuple[int, int], **axis: Any) -> None: 
     figure.update_yaxes(range=[height, 0], scaleanchor="x", **hidden)
 
 
-def lay_out(figure: go.Figure, *, height: int, margin: int = 0) -> go.Figure:
-    """Take frame, legend and background away; height and margin are in pixels."""
+def lay_out(figure: go.Figure) -> go.Figure:
+    """Take frame, legend and background away; the page gives its size (``sized``)."""
     return figure.update_layout(
-        margin=dict.fromkeys("lrtb", margin),
+        margin=dict.fromkeys("lrtb", 0),
         showlegend=False,
         paper_bgcolor=_CLEAR,
         plot_bgcolor=_CLEAR,
         hoverlabel={"bgcolor": INK, "font": {"color": "#ffffff"}},
-        height=height,
     )
+
+
+def sized(elem_id: str, ratio: float) -> str:
+    """Return a style that gives a figure the width to height of what it shows, on any screen."""
+    return f"<style>#{elem_id}{{--rs-ratio:{min(max(ratio, 0.2), 5.0):.4f}}}</style>"

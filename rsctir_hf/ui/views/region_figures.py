@@ -79,7 +79,7 @@ def region_figure(
             figure.add_annotation(_contribution(node))
     figure.add_trace(_centres(nodes))
     show_pixels(figure, picture.size, fixedrange=True)
-    return lay_out(figure, height=520)
+    return lay_out(figure)
 
 
 def graph_sentence(graph: nx.Graph, view: GraphView, *, own: bool = True) -> str:

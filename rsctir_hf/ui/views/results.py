@@ -1,12 +1,13 @@
 """From hits of the retriever to what is shown: cards, facts, JSON records."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rsctir_hf.files.metadata import PictureRow
 from rsctir_hf.files.pictures import picture_size
+from rsctir_hf.search.confidence import Level
 from rsctir_hf.search.retriever import Hit
 from rsctir_hf.ui.server.shown_gallery import Gallery
 from rsctir_hf.ui.views.cards import (
@@ -35,13 +36,50 @@ class ShownHits:
         hits: the results in order.
         rerank: how they were ordered.
         gallery: where they come from; None for the visitor's own pictures.
-        words: what was asked; empty where a picture was.
+        words: what was asked; empty where a picture was, or nothing.
+        asked: something was; else they are pictures of the gallery, without a score.
     """
 
     hits: tuple[Hit, ...] = ()
     rerank: str = NO_RERANK
     gallery: Gallery | None = None
     words: str = ""
+    asked: bool = True
+
+    def name_of(self, hit: Hit) -> str:
+        """Name a picture as its gallery does: below the folder of the gallery."""
+        path = hit.path or ""
+        names = self.gallery.names if self.gallery is not None else {}
+        return names.get(path, Path(path).name)
+
+
+def pictures_to_browse(gallery: Gallery, paths: Sequence[str]) -> ShownHits:
+    """Show pictures of a gallery that nobody asked for."""
+    hits = [
+        Hit(place, path, None, 0.0, place + 1, place + 1, None) for place, path in enumerate(paths)
+    ]
+    return ShownHits(tuple(hits), gallery=gallery, asked=False)
+
+
+def is_weak(hit: Hit) -> bool:
+    """Tell whether a picture does not fit well."""
+    return hit.level is Level.NOTHING
+
+
+def without(path: str, hits: Sequence[Hit]) -> list[Hit]:
+    """Leave a picture out of hits, and close the gap that it leaves in their ranks."""
+    own = next((hit for hit in hits if hit.path == path), None)
+    if own is None:
+        return list(hits)
+    return [
+        replace(
+            hit,
+            rank=hit.rank - (hit.rank > own.rank),
+            rank_before=hit.rank_before - (hit.rank_before > own.rank_before),
+        )
+        for hit in hits
+        if hit is not own
+    ]
 
 
 def for_pictures(rerank: str) -> str:
@@ -50,33 +88,58 @@ def for_pictures(rerank: str) -> str:
 
 
 def picture_results(shown: ShownHits, *, label: str) -> str:
-    """Show picture hits as a grid of cards."""
-    cards = [_card(hit, _record(hit, shown.gallery), shown.rerank) for hit in shown.hits]
+    """Show picture hits as a grid of cards; none says what another one said, if it can."""
+    cards, said = [], set[str]()
+    for hit in shown.hits:
+        record = _record(hit, shown.gallery)
+        captions = record.captions or ((hit.caption,) if hit.caption else ())
+        caption = next(
+            (one for one in captions if one not in said), captions[0] if captions else ""
+        )
+        said.add(caption)
+        cards.append(_card(hit, caption, shown))
     return card_grid(cards, label=label)
 
 
 def caption_results(hits: Sequence[Hit], *, rerank: str) -> str:
     """Show caption hits as a list."""
-    return sentence_list([_card(hit, PictureRow(), rerank) for hit in hits])
+    cards = [
+        Card(hit.caption or "", "", "", hit.score, hit.rank, _moved(hit, rerank)) for hit in hits
+    ]
+    return sentence_list(cards)
 
 
 def picture_detail(hit: Hit, shown: ShownHits) -> str:
     """Show one of the pictures large, with what is known of it."""
     record, path = _record(hit, shown.gallery), hit.path or ""
-    facts = [("File", Path(path).name), ("Similarity", f"{hit.score:.3f} (cosine)")]
+    facts = [
+        ("Caption" if place == 0 else "Also", quoted(caption))
+        for place, caption in enumerate(dict.fromkeys(record.captions or ()))
+    ][:3]
+    if shown.asked:
+        facts.append(("Similarity", f"{hit.score:.3f} of at most 1"))
     if shown.rerank != NO_RERANK:
         facts.append(("Before reranking", f"rank {hit.rank_before}, now {hit.rank}"))
     if record.category:
-        facts.append(("Scene type", record.category.replace("_", " ")))
+        facts.append(("Scene type", type_in_words(record.category)))
     if size := picture_size(path):
         facts.append(("Size", f"{size[0]} x {size[1]} pixels"))
         if centre := record.centre(size):
             system = f" ({record.crs})" if record.crs else ""
             made_up = MADE_UP if shown.gallery is not None and shown.gallery.drawn else ""
             facts.append(("Centre", f"x {centre[0]:.6g}, y {centre[1]:.7g}{system}{made_up}"))
-    if more := (record.captions or ())[1:3]:
-        facts.append(("Also described as", " ".join(more)))
-    return detail(picture_uri(path, DETAIL_SIDE), _title(hit, record), facts)
+    name = shown.name_of(hit)
+    return detail(picture_uri(path, DETAIL_SIDE), name, facts, copied=name)
+
+
+def quoted(caption: str) -> str:
+    """Mark words as somebody's: those that the gallery brings for a picture."""
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{caption}\N{RIGHT DOUBLE QUOTATION MARK}"
+
+
+def type_in_words(category: str) -> str:
+    """Write a scene type as words."""
+    return category.replace("_", " ")
 
 
 def hit_record(
@@ -103,21 +166,21 @@ def _record(hit: Hit, gallery: Gallery | None) -> PictureRow:
     return gallery.record(hit.path) if gallery and hit.path else PictureRow()
 
 
-def _title(hit: Hit, record: PictureRow) -> str:
-    name = Path(hit.path).name if hit.path else f"picture {hit.item}"
-    return record.caption or hit.caption or name
-
-
-def _card(hit: Hit, record: PictureRow, rerank: str) -> Card:
-    title, file = _title(hit, record), Path(hit.path).name if hit.path else ""
+def _card(hit: Hit, caption: str, shown: ShownHits) -> Card:
+    file = shown.name_of(hit) if hit.path else f"picture {hit.item}"
     return Card(
-        title=title,
-        subtitle="" if file == title else file,
+        title=quoted(caption) if caption else file,
+        subtitle=file if caption else "",
         picture=picture_uri(hit.path) if hit.path else "",
-        score=hit.score,
+        score=hit.score if shown.asked else None,
         rank=hit.rank,
-        moved=None if rerank == NO_RERANK else hit.rank_before - hit.rank,
+        moved=_moved(hit, shown.rerank),
+        weak=shown.asked and is_weak(hit),
     )
+
+
+def _moved(hit: Hit, rerank: str) -> int | None:
+    return None if rerank == NO_RERANK else hit.rank_before - hit.rank
 
 
 def describe_moves(hits: Sequence[Hit]) -> str:

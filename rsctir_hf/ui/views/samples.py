@@ -1,6 +1,7 @@
 """How a visitor gives a picture: an upload, the clipboard, or a sample of the launched gallery."""
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from PIL import Image
@@ -9,20 +10,19 @@ from rsctir_hf.errors import ImageReadError, RsctirError
 from rsctir_hf.files.names import as_text
 from rsctir_hf.search.gallery import read_picture
 from rsctir_hf.ui.server.events import PRIVATE, Trigger, item_of
+from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.shown_gallery import Gallery
-from rsctir_hf.ui.server.uploads import picture_input
+from rsctir_hf.ui.server.uploads import is_upload, picture_input, read_upload
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.views.cards import escape, note, refusal
-from rsctir_hf.ui.views.thumbnails import picture_uri
+from rsctir_hf.ui.views.thumbnails import DETAIL_SIDE, picture_uri
 
 SAMPLES = 8
 _SAMPLE_SIDE = 160
-SELECT_ITEM = """
-element.addEventListener('click', (event) => {
-  const card = event.target.closest('[data-item]');
-  if (card) trigger('select', {item: Number(card.dataset.item)});
-});
-"""
+_DRAWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".avif"}
+#: What ``app.js`` does for an element that holds items, and for the one that holds the address.
+SELECT_ITEM = "window.rsctir.select(element, trigger);"
+FOLLOW_ADDRESS = "window.rsctir.follow(element, trigger, watch);"
 
 
 def sample_paths(gallery: Gallery | None) -> tuple[Path, ...]:
@@ -57,6 +57,8 @@ class PictureChooser:
 
     Attributes:
         picture: the input.
+        source: state with the path of the file that is shown in it: an upload as it came, of which
+            the input may show a copy that browsers can draw, or a picture of the gallery.
         samples: the strip, empty until ``layout`` fills it with an open gallery.
         given: what to bind an answer to. Not ``picture.change``, which also comes when a handler
             sets the picture, and comes twice if that happens while its tab is not shown.
@@ -71,16 +73,48 @@ class PictureChooser:
             alt_text=alt_text,
             buttons=["fullscreen"],
         )
+        self.source = gr.State(None, time_to_live=FORGET_AFTER)
         gr.HTML(note("Or choose a sample from the gallery"))
         self.samples = gr.HTML("", js_on_load=SELECT_ITEM, elem_id=f"{elem_id}-samples")
 
-        def take_sample(event: gr.EventData) -> Image.Image:
-            return read_picture(as_text(item_of(event, sample_paths(bench.gallery))))
+        def take_sample(event: gr.EventData) -> tuple[Image.Image, str]:
+            path = item_of(event, sample_paths(bench.gallery))
+            return read_picture(str(path)), str(path)
 
-        taken = self.samples.select(take_sample, None, self.picture, **PRIVATE)
+        both = [self.picture, self.source]
+        taken = self.samples.select(take_sample, None, both, **PRIVATE)
         # When a picture is cleared, ``input`` comes while the old one is still its value.
         settled = self.picture.input(None, js="() => {}")
-        self.given: tuple[Trigger, ...] = (settled.then, taken.success)
+        kept = settled.then(shown_copy, self.picture, both, **PRIVATE)
+        self.given: tuple[Trigger, ...] = (kept.success, taken.success)
+
+    def take(self, trigger: Trigger) -> Trigger:
+        """Take note of a picture that another event has put into the input; return what follows."""
+        return trigger(lambda path: path, self.picture, self.source, **PRIVATE).success
+
+
+def shown_copy(path: str | None) -> tuple[Any, str | None]:
+    """Return what the input shows of an upload, and its path; browsers draw no TIFF or JPEG 2000.
+
+    What cannot be read stays as it is: the answer says why.
+    """
+    if path is None or Path(path).suffix.lower() in _DRAWN_BY_BROWSERS:
+        return gr.skip(), path
+    try:
+        picture = read_upload(path)
+    except RsctirError:
+        return gr.skip(), path
+    picture.thumbnail((DETAIL_SIDE, DETAIL_SIDE))
+    return picture, path
+
+
+def read_given(path: str) -> Image.Image:
+    """Read what was given: an upload, or a picture of the gallery.
+
+    Raises:
+        RsctirError: it cannot be read, or is too large for an upload.
+    """
+    return read_upload(path) if is_upload(path) else read_picture(path)
 
 
 def picture_refusal(error: RsctirError) -> str:

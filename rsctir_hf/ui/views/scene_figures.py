@@ -1,81 +1,92 @@
-"""A scene with its heat map and numbered hits, and the same hits on a map, as plotly figures."""
+"""A scene with its heat map and numbered hits, drawn once: as a map where it has a place on one."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from PIL import Image
 
 from rsctir_hf.geo.map_output import overview_in_degrees
 from rsctir_hf.scene import SceneAnswer, SceneHit
 from rsctir_hf.ui.server.open_scenes import OVERVIEW_SIDE, OpenScene
+from rsctir_hf.ui.views.map_marks import (
+    add_basemap,
+    add_graticule,
+    add_scale_bar,
+    ratio_of,
+    widened,
+)
 from rsctir_hf.ui.views.plots import add_picture, lay_out, numbered_marks, show_pixels
 
 _BOX, _CHOSEN = "#ffd166", "#4cc9f0"
-_HEAT = [
-    [0.0, "rgba(13,21,24,0)"],
-    [0.5, "rgba(255,138,76,0.25)"],
-    [1.0, "rgba(255,60,30,0.75)"],
-]
-_HEIGHT = 460
+#: Share of the strongest score, and red, green, blue and opacity (0..1) there.
+_HEAT = np.array([[0.0, 13, 21, 24, 0.0], [0.5, 255, 138, 76, 0.3], [1.0, 255, 60, 30, 0.75]])
+_AROUND = 0.25  # of width and height that a basemap shows beside the scene
 
 
-def scene_figure(scene: OpenScene, *, heat: bool = True, chosen: int | None = None) -> go.Figure:
-    """Draw the scene in its own pixels, with the heat map and the hits of its last answer.
+def scene_figure(
+    scene: OpenScene, *, heat: bool = True, chosen: int | None = None, basemap: bool = False
+) -> tuple[go.Figure, float]:
+    """Draw the scene with the heat map and the hits of its last answer.
 
-    The box of the hit whose rank is ``chosen`` stands out.
+    Args:
+        scene: what is open.
+        heat: lay the scores over it.
+        chosen: rank of the hit whose box stands out.
+        basemap: lay a web map below it, which the visitor's browser fetches.
+
+    Returns:
+        The figure, in degrees where the scene has a place on the map, else in its own pixels; and
+        its width by its height.
     """
-    width, height = scene.raster.size
-    figure = go.Figure()
-    add_picture(figure, scene.picture, (0, 0, width, height), side=OVERVIEW_SIDE)
-    answer = scene.answer
-    if answer is not None:
-        if heat:
-            figure.add_trace(_heat(answer))
-        corners = [hit.window.corners.tolist() for hit in answer.hits]
-        _add_hits(figure, answer.hits, corners, chosen=chosen)
-    show_pixels(figure, scene.raster.size)
-    return lay_out(figure, height=_HEIGHT).update_layout(dragmode="pan")
-
-
-def map_figure(scene: OpenScene, *, chosen: int | None = None) -> go.Figure | None:
-    """Draw scene and hits in degrees; None where the scene has no place on the map.
-
-    Nothing is fetched from a map server: the scene itself, moved to EPSG:4326, is the ground.
-    """
-    placed = overview_in_degrees(scene.raster, scene.picture)
+    picture = heated(scene.picture, scene.answer, scene.raster.size) if heat else scene.picture
+    placed = overview_in_degrees(scene.raster, picture)
+    figure, hits = go.Figure(), scene.hits
     if placed is None:
-        return None
-    ground, (west, south, east, north) = placed
-    figure = go.Figure()
+        width, height = scene.raster.size
+        add_picture(figure, picture, (0, 0, width, height), side=OVERVIEW_SIDE)
+        _add_hits(figure, hits, [hit.window.corners.tolist() for hit in hits], chosen=chosen)
+        show_pixels(figure, scene.raster.size)
+        return lay_out(figure).update_layout(dragmode="pan"), width / height
+    ground, bounds = placed
+    west, south, east, north = bounds
+    shown = widened(bounds, _AROUND) if basemap else bounds
+    if basemap:
+        add_basemap(figure, shown)
     add_picture(figure, ground, (west, north, east, south), side=OVERVIEW_SIDE)
-    hits = [hit for hit in scene.hits if hit.corners is not None]
-    _add_hits(figure, hits, [hit.corners or () for hit in hits], chosen=chosen)
-    stretch = 1 / max(float(np.cos(np.radians((south + north) / 2))), 0.01)
-    axis = {"tickformat": ".4f", "gridcolor": "rgba(128,140,145,0.35)", "nticks": 5}
-    figure.update_xaxes(title="longitude", range=[west, east], constrain="domain", **axis)
-    figure.update_yaxes(
-        title="latitude", range=[south, north], scaleanchor="x", scaleratio=stretch, **axis
-    )
-    figure.update_layout(font={"color": "#7d9096"}, dragmode="pan")
-    return lay_out(figure, height=_HEIGHT, margin=10)
+    add_graticule(figure, shown)
+    add_scale_bar(figure, shown)
+    on_map = [hit for hit in hits if hit.corners is not None]
+    _add_hits(figure, on_map, [hit.corners or () for hit in on_map], chosen=chosen)
+    return lay_out(figure).update_layout(dragmode="pan"), ratio_of(shown)
 
 
-def _heat(answer: SceneAnswer) -> go.Heatmap:
-    """Draw the scores; what does not surely fit never gets the strongest colour."""
-    strongest = float(np.nanmax(answer.heat))
-    rows, columns = answer.heat.shape
-    across, down = answer.cell
-    return go.Heatmap(
-        z=answer.heat,
-        x=(np.arange(columns) + 0.5) * across,
-        y=(np.arange(rows) + 0.5) * down,
-        colorscale=_HEAT,
-        zmin=min(float(np.nanmin(answer.heat)), 0.0),
-        zmax=max(strongest, answer.fits_from or strongest),
-        showscale=False,
-        zsmooth="best",
-        hovertemplate="score %{z:.2f}<extra></extra>",
-    )
+def heated(picture: Image.Image, answer: SceneAnswer | None, size: tuple[int, int]) -> Image.Image:
+    """Lay the scores of an answer over a picture of the whole scene.
+
+    What does not surely fit never gets the strongest colour.
+
+    Args:
+        picture: RGB.
+        answer: whose ``heat`` lies on a grid of cells; None leaves the picture as it is.
+        size: width and height of the scene in pixels.
+    """
+    if answer is None:
+        return picture
+    low, strongest = float(np.nanmin(answer.heat)), float(np.nanmax(answer.heat))
+    low, high = min(low, 0.0), max(strongest, answer.fits_from or strongest)
+    share = np.nan_to_num((answer.heat - low) / max(high - low, 1e-9))
+    layers = [np.interp(share, _HEAT[:, 0], values) for values in _HEAT[:, 1:].T]
+    layers[3] = np.where(np.isnan(answer.heat), 0.0, 255 * layers[3])
+    cells = Image.fromarray(np.stack(layers, axis=2).round().astype(np.uint8))
+    scale = picture.width / size[0], picture.height / size[1]
+    whole = [
+        max(round(count * cell * part), 1)
+        for count, cell, part in zip(cells.size, answer.cell, scale, strict=True)
+    ]
+    over = cells.resize((whole[0], whole[1]), Image.Resampling.BICUBIC)
+    over = over.crop((0, 0, *picture.size))
+    return Image.alpha_composite(picture.convert("RGBA"), over).convert("RGB")
 
 
 def _add_hits(

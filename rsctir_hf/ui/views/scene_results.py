@@ -82,7 +82,7 @@ def hit_detail(scene: OpenScene, hit: SceneHit) -> str:
     if hit.merged > 1:
         facts.append(("Stands for", f"{hit.merged} overlapping tiles"))
     picture = encode_picture(scene.index.picture_of(hit.window, scale=2), DETAIL_SIDE)
-    return detail(picture, f"Hit {hit.rank}", facts)
+    return detail(picture, f"Hit {hit.rank}", facts, copied=place_in_words(hit))
 
 
 def hit_table(answer: SceneAnswer) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_a_search_does_not_wait_for_ever(settings):
 def test_the_state_of_indexing_is_said_with_count_and_time(bench):
     waiting = Workbench(bench.settings)
     waiting.status = Status(Phase.INDEXING, done=40, total=200, seconds_left=12.3)
-    assert "40 of 200 pictures can be searched, about 12 s left" in header(waiting)
+    assert "40 of 200 pictures can be searched, about 10 s left" in header(waiting)
 
 
 def test_region_graphs_come_from_the_second_model_where_the_first_has_none(bench):
@@ -165,7 +165,6 @@ def test_a_gallery_of_a_space_that_cannot_be_loaded_gives_way_to_the_drawn_scene
     assert opened == [HUB_GALLERY, "sample"]
     assert "arampacha/rsicd could not be loaded" in header(bench)
     assert f"{PICTURES + 1} drawn scenes" in header(bench)
-    assert "--gallery arampacha/rsicd" in header(bench)
 
 
 def test_a_bomb_among_one_s_own_pictures_is_left_out_by_its_header(bench, tmp_path):

@@ -7,11 +7,13 @@ import gradio as gr
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 
 from rsctir_hf.search.confidence import WORDS, ScoreScale
 from rsctir_hf.ui.server import open_scenes
 from rsctir_hf.ui.server.open_scenes import Cut, open_scene, sample_scene, timed
 from rsctir_hf.ui.tabs.scene_tab import MOST_SAVED, SceneHandlers, files
+from rsctir_hf.ui.views.scene_figures import heated
 from rsctir_hf.ui.views.scene_results import hit_table, place_in_words
 from tests.geo.rasters import picture, write
 from tests.ui.tiny_models import BANK
@@ -63,31 +65,35 @@ def test_a_query_marks_hits_on_scene_map_and_in_the_table(handlers, file):
     _, scene, _ = handlers.open_upload(str(file))
     message, answered = searched(handlers, scene)
     assert f"{len(answered.index.windows)} tiles searched" in message
-    figure, ground, cards, table, geojson, heat, hits, detail = handlers.draw(answered, True)
-    assert figure.data[0].type == "heatmap"
+    figure, size, cards, table, geojson, heat, hits = handlers.draw(answered, True, False)
     assert list(figure.data[-1].text) == ["1", "2", "3"]
-    assert ground["visible"]
-    assert len(ground["value"].data) == 4  # three outlines and the numbers
+    assert len(figure.data) == 4  # three outlines and the numbers
+    assert len(figure.layout.images) == 1  # the scene, once
+    assert "--rs-ratio:" in size
     assert cards.count("data-item") == 3
     assert table["headers"][2:] == ["longitude", "latitude"]
     assert [row[0] for row in table["data"]] == [1, 2, 3]
     assert len(json.loads(Path(geojson).read_text())["features"]) == 3
     with rasterio.open(heat) as written:
         assert written.crs == "EPSG:32632"
-    assert (hits["visible"], detail["visible"]) == (True, False)
-    assert handlers.draw(answered, False)[0].data[0].type == "scatter"
+    assert hits["visible"]
+    plain = handlers.draw(answered, False, False)[0]
+    assert plain.layout.images[0].source != figure.layout.images[0].source
 
 
 def test_what_is_no_confident_match_is_said_and_stays_pale(handlers, file, monkeypatch):
     _, scene, _ = handlers.open_upload(str(file))
     _, sure = searched(handlers, scene)
-    strongest = float(np.nanmax(sure.answer.heat))
-    assert handlers.draw(sure, True)[0].data[0].zmax == pytest.approx(strongest)
+    plain = np.asarray(sure.picture, dtype=float)
+
+    def glow(scene):
+        return np.abs(np.asarray(heated(scene.picture, scene.answer, scene.raster.size)) - plain)
+
     scale = ScoreScale(1.9, 2.15, WORDS)  # a cosine of 2 fits
     monkeypatch.setattr("rsctir_hf.search.session.score_scale", lambda *_: scale)
     message, unsure = searched(handlers, sure)
     assert "Nothing in this scene fits well" in message
-    assert handlers.draw(unsure, True)[0].data[0].zmax == pytest.approx(2.0)
+    assert glow(unsure).max() < glow(sure).max()
 
 
 def test_a_second_query_embeds_nothing_again_but_another_cut_does(handlers, file):
@@ -120,11 +126,12 @@ def test_bands_and_resolution_are_taken_from_the_controls(handlers, tmp_path):
 def test_a_hit_opens_large_and_stands_out(handlers, file):
     _, scene, _ = handlers.open_upload(str(file))
     _, answered = searched(handlers, scene)
-    content, panel, rank, figure, ground = handlers.show(answered, False, click(1))
+    content, rank, figure, _ = handlers.show(answered, False, False, click(1))
     assert "Hit 2" in content
-    assert (panel["visible"], rank) == (True, 2)
-    for shown in (figure, ground["value"]):
-        assert [trace.line.width for trace in shown.data[:3]] == [2, 4, 2]
+    assert rank == 2
+    with open(handlers.file(answered, 2), "rb") as offered:
+        assert Image.open(offered).size == (96, 96)
+    assert [trace.line.width for trace in figure.data[:3]] == [2, 4, 2]
 
 
 def test_the_open_hit_goes_to_the_region_graph_with_its_words(handlers, file):
@@ -152,7 +159,9 @@ def test_a_scene_without_coordinates_is_searched_in_pixels_and_says_so(handlers,
     assert "no coordinates" in message
     message, answered = searched(handlers, scene)
     assert "Give the ground sample distance" in message
-    assert handlers.draw(answered, True)[1]["visible"] is False
+    figure = handlers.draw(answered, True, True)[0]
+    assert figure.layout.xaxis.range == (0, 300)
+    assert [image.source[:5] for image in figure.layout.images] == ["data:"]  # no map to lay below
     assert hit_table(answered.answer)["headers"][2:] == ["column", "row"]
     assert place_in_words(answered.answer.hits[0]).startswith("column ")
 
@@ -168,7 +177,7 @@ def test_what_is_no_scene_is_refused_and_taken_off_the_page(handlers, tmp_path):
         assert str(tmp_path) not in message
         assert scene is None
         assert not panel["visible"]
-    assert handlers.draw(None, True)[0] is None
+    assert handlers.draw(None, True, False)[0] is None
 
 
 @pytest.mark.parametrize(
@@ -204,7 +213,7 @@ def test_a_file_that_is_gone_is_said_in_words(handlers, file):
     _, answered = searched(handlers, scene)
     file.unlink()
     with pytest.raises(gr.Error, match="does not exist"):
-        handlers.draw(answered, True)
+        handlers.draw(answered, True, False)
 
 
 def test_saved_queries_are_kept_once_and_escaped(handlers):
@@ -223,7 +232,7 @@ def test_progress_tells_count_and_time_left():
     timed(lambda share, words: told.append((share, words)))(5, 10)
     share, words = told[0]
     assert share == 0.5
-    assert words.startswith("5 of 10 tiles, about ")
+    assert words == "5 of 10 tiles"  # one report is no pace
 
 
 def test_empty_controls_mean_the_defaults():

@@ -1,0 +1,371 @@
+"""What the tab *Search* answers: pictures for words, pictures like a picture, else the gallery."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from rsctir_hf.errors import QueryError, RsctirError
+from rsctir_hf.search.gallery import read_picture
+from rsctir_hf.search.retriever import Retriever, confidence, describe_query
+from rsctir_hf.ui.server.events import item_of, told_to_visitors
+from rsctir_hf.ui.server.kept_gallery import spread
+from rsctir_hf.ui.server.messages import counted
+from rsctir_hf.ui.server.own_pictures import OwnPictures, index_own_pictures
+from rsctir_hf.ui.server.shown_gallery import Gallery
+from rsctir_hf.ui.server.uploads import offer_file, png_of
+from rsctir_hf.ui.server.workbench import Phase, Workbench
+from rsctir_hf.ui.views.address import (
+    RESULTS,
+    TABS,
+    Asked,
+    kept_address,
+    read_address,
+)
+from rsctir_hf.ui.views.cards import heading, hint, note, notice, refusal
+from rsctir_hf.ui.views.results import (
+    DOUBTS,
+    NO_RERANK,
+    ShownHits,
+    describe_moves,
+    for_pictures,
+    picture_detail,
+    picture_results,
+    pictures_to_browse,
+    type_in_words,
+    without,
+)
+from rsctir_hf.ui.views.why_here import regions_in_view
+from rsctir_hf.vector_index.contract import SearchFilter
+
+logger = logging.getLogger(__name__)
+
+GALLERY, OWN = "Gallery", "Your pictures"
+ANY_TYPE = "Any scene type"
+PAGE = 24  # pictures to browse at a time
+MOST_PAGES = 10**6
+_ASKS = frozenset(("q", "like", "page", "type"))  # of an address
+#: Above the gallery where nothing was typed.
+NO_WORDS = notice(
+    "hint",
+    "Nothing was typed",
+    "Say in a few words what the pictures should show, or take one of the examples.",
+)
+_WHOSE_WORDS = note(
+    "Words in quotation marks are captions that came with the pictures. The search does not read "
+    "them: it looks at the pictures."
+)
+#: What an answer fills: message, grid, pages, what is shown, what was asked, the address.
+Answer = tuple[str, str, str, ShownHits, Asked, str]
+
+
+@dataclass
+class Visit:
+    """What one visitor has begun; handlers that run meanwhile see it change.
+
+    Attributes:
+        asked: a question was asked, though its answer may not be there yet.
+    """
+
+    asked: bool = False
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What stands in the controls, in the order in which an event hands it over."""
+
+    rerank: str = NO_RERANK
+    top_k: float = RESULTS
+    kind: str | None = ANY_TYPE
+    temperature: float | None = None
+    where: str = GALLERY
+    own: OwnPictures | None = None
+    visit: Visit = field(default_factory=Visit)
+
+    @property
+    def type(self) -> str:
+        """The scene type that is asked for; empty for any."""
+        return "" if self.kind in (None, ANY_TYPE) else str(self.kind)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a visitor searches: the launched gallery, or their own pictures."""
+
+    retriever: Retriever | None
+    gallery: Gallery
+
+    def only(self, kind: str) -> SearchFilter | None:
+        """Return the filter to pictures of a scene type; None for any type."""
+        return (
+            SearchFilter({"path": self.gallery.types[kind]}) if kind in self.gallery.types else None
+        )
+
+    def paths(self, kind: str) -> Sequence[str]:
+        """Return the pictures of a scene type, in an order in which the first ones differ."""
+        return self.gallery.types.get(kind) or [str(path) for path in spread(self.gallery.paths)]
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What is filled once the gallery of a launch is open: ``fill`` takes ``given``."""
+
+    filled: list[gr.blocks.Block]
+    given: list[gr.State]
+    fill: Callable[..., tuple[Any, ...]]
+
+
+class SearchHandlers:
+    """What the events of the tab call; each returns new values for its outputs."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+
+    def answer(self, asked: Asked, controls: Controls) -> Answer:
+        """Answer a question, or show a page of the gallery where there is none."""
+        controls.visit.asked = True
+        try:
+            if not (asked.q or asked.like):
+                return self.browse(asked, controls.own if controls.where == OWN else None)
+            find = self._alike if asked.like else self._search
+            shown, said = find(asked, self._place(controls), controls.temperature)
+        except RsctirError as error:
+            return refusal(error), "", "", ShownHits(), asked, kept_address(asked)
+        said += self._still_indexing() if controls.where != OWN else ""
+        label = f"Pictures like {asked.like}" if asked.like else f"Pictures for {asked.q}"
+        return said, picture_results(shown, label=label), "", shown, asked, kept_address(asked)
+
+    def browse(self, asked: Asked, own: OwnPictures | None = None) -> Answer:
+        """Show a page of the gallery, which needs no model."""
+        gallery = self.bench.gallery if own is None else own.gallery
+        if gallery is None:
+            return "", "", "", ShownHits(), asked, kept_address(asked)
+        paths = Place(None, gallery).paths(asked.type)
+        pages = -(-len(paths) // PAGE)
+        asked = replace(asked, page=min(asked.page, pages))
+        first = (asked.page - 1) * PAGE
+        shown = pictures_to_browse(gallery, paths[first : first + PAGE])
+        grid = picture_results(shown, label="Pictures of the gallery")
+        kind = f"{type_in_words(asked.type)} " if asked.type in gallery.types else ""
+        said = heading(f"Browse {len(paths):,} {kind}pictures, or say what you look for")
+        turning = pages_nav(asked.page, pages)
+        return said, grid, turning, shown, asked, kept_address(asked)
+
+    def search(self, query: str | None, *controls: Any) -> Answer:  # noqa: ANN401
+        """Answer words that were typed; ``controls`` is what ``Controls`` takes."""
+        given = Controls(*controls)
+        asked = Asked(q=(query or "").strip(), type=given.type)
+        if not asked.q:
+            return NO_WORDS, *self.answer(asked, given)[1:]
+        asked = replace(asked, rerank=given.rerank, results=int(given.top_k))
+        return self.answer(asked, given)
+
+    def search_again(self, asked: Asked, *controls: Any) -> Answer:  # noqa: ANN401
+        """Answer the last question anew after a control has changed."""
+        given = Controls(*controls)
+        asked = replace(asked, type=given.type, page=1, open=0)
+        if asked.q or asked.like:
+            asked = replace(asked, rerank=given.rerank, results=int(given.top_k))
+        return self.answer(asked, given)
+
+    def turn(
+        self, asked: Asked, where: str, own: OwnPictures | None, event: gr.EventData
+    ) -> Answer:
+        """Show another page of the gallery."""
+        page = max(item_of(event, range(MOST_PAGES)), 1)
+        return self.browse(replace(asked, page=page, open=0), own if where == OWN else None)
+
+    def similar(
+        self,
+        path: str | None,
+        shown: ShownHits,
+        *controls: Any,  # noqa: ANN401 - what ``Controls`` takes
+    ) -> tuple[Any, ...]:
+        """Show what looks like the open picture, in the place of the results; no words."""
+        given = Controls(*controls)
+        names = shown.gallery.names if shown.gallery else {}
+        asked = Asked(
+            like=names.get(path or "", ""),
+            rerank=for_pictures(given.rerank),
+            type=given.type,
+            results=int(given.top_k),
+        )
+        return "", *self.answer(asked, given)
+
+    def show(
+        self, shown: ShownHits, asked: Asked, event: gr.EventData
+    ) -> tuple[str, str | None, str, Asked, str]:
+        """Open the picture that was clicked; ``why`` fills the last part."""
+        hit = item_of(event, shown.hits)
+        asked = replace(asked, open=shown.hits.index(hit) + 1)
+        return picture_detail(hit, shown), hit.path, "", asked, kept_address(asked)
+
+    def restore(self, visit: Visit, event: gr.EventData) -> tuple[Any, ...]:
+        """Bring back what an address says: controls, tab, answer, and the picture that is open."""
+        data = event._data if isinstance(event._data, dict) else {}
+        asked = read_address(data.get("address"))
+        message, grid, pages, shown, asked, address = self.answer(asked, Controls(visit=visit))
+        opened = shown.hits[asked.open - 1] if 0 < asked.open <= len(shown.hits) else None
+        if opened is None and asked.open:
+            address = kept_address(replace(asked, open=0))
+        large = picture_detail(opened, shown) if opened else ""
+        controls = (
+            asked.q,
+            asked.rerank != NO_RERANK,
+            asked.rerank,
+            asked.type or ANY_TYPE,
+            asked.results,
+            GALLERY,
+            gr.Tabs(selected=asked.tab),
+            large,
+            opened.path if opened else None,
+        )
+        return *controls, message, grid, pages, shown, replace(asked, tab=TABS[0]), address
+
+    def launched(
+        self, shown: ShownHits, visit: Visit, address: Iterable[str] = ()
+    ) -> tuple[Any, ...]:
+        """Offer the scene types, and the gallery to browse to whom nothing is shown yet.
+
+        ``address`` are the names that the address has values for: it may ask something itself.
+        """
+        gallery = self.bench.gallery
+        if gallery is None:
+            return (gr.skip(),) * 5
+        busy = shown.hits or visit.asked or not _ASKS.isdisjoint(address)
+        page = (gr.skip(),) * 4 if busy else self.browse(Asked())[:4]
+        if visit.asked:  # meanwhile
+            page = (gr.skip(),) * 4
+        return gr.update(**type_choices(gallery)), *page
+
+    def why(self, path: str | None) -> str:
+        """Draw the regions of the opened result; nothing where no model shows regions."""
+        try:
+            picture = read_picture(path or "")
+            return regions_in_view(self.bench.region_retriever(), picture)
+        except RsctirError as error:
+            logger.info("No regions below a result: %s", error)
+            return ""
+
+    def add_pictures(self, uploads: list[str] | None) -> tuple[OwnPictures | None, str, Any]:
+        """Index a visitor's uploads and switch the search to them."""
+        if not uploads:
+            return None, "", gr.update(value=GALLERY, interactive=False)
+        try:
+            own = index_own_pictures(self.bench, uploads)
+        except RsctirError as error:
+            refused = refusal(error, "These pictures were not added")
+            return None, refused, gr.update(value=GALLERY, interactive=False)
+        message = notice("warning" if own.skipped else "info", own.in_words())
+        return own, message, gr.update(value=OWN, interactive=True)
+
+    def result(self, path: str | None, shown: ShownHits) -> tuple[Image.Image | None, str]:
+        """Return the picture of the detail panel and the words that found it, for another tab."""
+        with told_to_visitors():
+            return read_picture(path) if path else None, shown.words
+
+    def _place(self, controls: Controls) -> Place:
+        retriever = self.bench.retriever()
+        if controls.where == OWN and controls.own is not None:
+            return Place(controls.own.retriever, controls.own.gallery)
+        if self.bench.gallery is None:
+            raise QueryError("The gallery is not open yet. Try again in a moment.")
+        return Place(retriever, self.bench.gallery)
+
+    def _search(
+        self, asked: Asked, place: Place, temperature: float | None
+    ) -> tuple[ShownHits, str]:
+        about_query = describe_query(asked.q)
+        retriever = place.retriever or self.bench.retriever()
+        hits = retriever.search(
+            asked.q,
+            top_k=asked.results,
+            rerank=asked.rerank,
+            temperature=temperature or None,
+            only=place.only(asked.type),
+        )
+        shown = ShownHits(tuple(hits), asked.rerank, place.gallery, asked.q)
+        count = len(place.gallery.types.get(asked.type, place.gallery.paths))
+        said = heading(f"Best of {counted(count, 'picture')}")
+        if place.gallery.records:
+            said += _WHOSE_WORDS
+        return shown, said + search_message(about_query, shown)
+
+    def _alike(
+        self, asked: Asked, place: Place, temperature: float | None
+    ) -> tuple[ShownHits, str]:
+        """Find what looks like a picture of the gallery, which is itself left out."""
+        retriever = place.retriever or self.bench.retriever()
+        path = next(
+            (path for path, name in place.gallery.names.items() if name == asked.like), None
+        )
+        if path is None:
+            raise QueryError(
+                f"There is no picture {asked.like} in this gallery. Search for words instead."
+            )
+        hits = retriever.search(
+            image=path,
+            top_k=asked.results + 1,
+            rerank=for_pictures(asked.rerank),
+            temperature=temperature or None,
+            only=place.only(asked.type),
+        )
+        others = tuple(without(path, hits)[: asked.results])
+        said = heading(f"Most like {asked.like}")
+        return ShownHits(others, for_pictures(asked.rerank), place.gallery), said
+
+    def _still_indexing(self) -> str:
+        """Say that the search saw a part of the gallery only; empty once all is indexed."""
+        status = self.bench.status
+        if status.phase is not Phase.INDEXING:
+            return ""
+        text = f"{status.done} of {status.total} pictures were ready. Search again for all of them."
+        return notice("info", "A part of the gallery was searched", text)
+
+
+def offered_file(path: str | None) -> str | None:
+    """Offer the file of the open picture for download."""
+    if not path:
+        return None
+    file = Path(path)
+    if file.is_file():
+        return offer_file(file.name, file.read_bytes())
+    with told_to_visitors():  # a tile of a raster
+        return offer_file(f"{file.stem}.png", png_of(read_picture(path)))
+
+
+def type_choices(gallery: Gallery | None) -> dict[str, Any]:
+    """Return what to choose from as a filter; hidden where a gallery has fewer than two types."""
+    types = list(gallery.types) if gallery else []
+    choices = [(ANY_TYPE, ANY_TYPE), *((type_in_words(name), name) for name in types)]
+    return {"choices": choices, "visible": len(types) > 1}
+
+
+def pages_nav(page: int, pages: int) -> str:
+    """Return the buttons that turn the pages of the gallery."""
+    if pages < 2:
+        return ""
+    back = _page_button(page - 1, "Previous pictures", disabled=page == 1)
+    on = _page_button(page + 1, "More pictures", disabled=page == pages)
+    return (
+        f'<nav class="rs-pages" aria-label="Pages of the gallery">{back}<span>Page {page} of '
+        f"{pages}</span>{on}</nav>"
+    )
+
+
+def _page_button(page: int, label: str, *, disabled: bool) -> str:
+    off = " disabled" if disabled else ""
+    return f'<button type="button" class="rs-page" data-item="{page}"{off}>{label}</button>'
+
+
+def search_message(about_query: str | None, shown: ShownHits) -> str:
+    """Return the notices above a result grid."""
+    said = hint(about_query)
+    if not shown.hits:
+        return said + notice("warning", "Nothing to show", "There are no pictures to search yet.")
+    said += DOUBTS.get(confidence(shown.hits), "")
+    return said if shown.rerank == NO_RERANK else said + note(describe_moves(shown.hits))
