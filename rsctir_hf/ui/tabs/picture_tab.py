@@ -16,7 +16,8 @@ from rsctir_hf.ui.server.limits import MAX_SCENE_PIXELS
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.tabs.controls import DetailPanel, QueryTab, ResultTab, build_rerank
 from rsctir_hf.ui.tabs.search_answers import offered_file
-from rsctir_hf.ui.views.cards import heading, notice
+from rsctir_hf.ui.views.cards import heading
+from rsctir_hf.ui.views.notices import GIVE_PICTURE, PLACED
 from rsctir_hf.ui.views.results import (
     DOUBTS,
     ShownHits,
@@ -29,18 +30,6 @@ from rsctir_hf.ui.views.results import (
 from rsctir_hf.ui.views.samples import SELECT_ITEM, PictureChooser, picture_refusal, read_given
 
 CAPTIONS, SIMILAR = 5, 12
-_WELCOME = notice(
-    "info",
-    "Give a picture",
-    "The sentences that fit it best and the pictures most like it appear here.",
-)
-
-
-_PLACED = notice(
-    "info",
-    "This file says where on the Earth it lies",
-    "Here it is looked at as one picture. To find places within it, open it in Scene.",
-)
 
 
 @dataclass(frozen=True)
@@ -61,9 +50,9 @@ class PictureHandlers:
     def describe(self, path: str | None, rerank: str) -> tuple[str, str, Any]:
         """Return a message, the sentences that fit the picture best, and the way to *Scene*."""
         if not path:
-            return _WELCOME, "", gr.update(visible=False)
+            return GIVE_PICTURE, "", gr.update(visible=False)
         placed = is_placed(path)
-        said, way = _PLACED if placed else "", gr.update(visible=placed)
+        said, way = PLACED if placed else "", gr.update(visible=placed)
         try:
             retriever = self.bench.retriever()
             hits = retriever.caption_candidates(read_given(path), top_k=CAPTIONS, rerank=rerank)
@@ -120,7 +109,7 @@ def build_picture_tab(bench: Workbench) -> PictureTab:
             with gr.Accordion("More options", open=False):
                 rerank = build_rerank("rs-picture-rerank")
         with gr.Column(scale=3, min_width=300):
-            message = gr.HTML(_WELCOME, elem_id="rs-picture-message")
+            message = gr.HTML(GIVE_PICTURE, elem_id="rs-picture-message")
             to_scene = gr.Button("Open it in Scene", visible=False, elem_id="rs-to-scene")
             sentences = gr.HTML("", elem_id="rs-captions")
     with gr.Column():

@@ -36,6 +36,7 @@ from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.tabs.controls import QueryTab
 from rsctir_hf.ui.views.cards import escape, note, notice
 from rsctir_hf.ui.views.drea_panel import compare_switches
+from rsctir_hf.ui.views.notices import GIVE_PICTURE_FOR_REGIONS
 from rsctir_hf.ui.views.plots import sized
 from rsctir_hf.ui.views.region_figures import (
     GraphView,
@@ -48,11 +49,6 @@ from rsctir_hf.ui.views.whole_panel import look_at_whole
 
 MOST_REGIONS = 20
 FIGURE = "rs-region-figure"
-_WELCOME = notice(
-    "info",
-    "Give a picture",
-    "The regions the model looks at and the ties between them are drawn over it.",
-)
 _LEGEND = (
     "Solid boxes with round numbers are in the graph; dotted ones with square numbers were left "
     "out as repetition, point at a number for the reason. Thicker lines are stronger ties."
@@ -107,7 +103,7 @@ class RegionHandlers:
         """Return message, graph, slider at the model's threshold, and both comparisons closed."""
         nothing = (None, gr.skip(), gr.skip(), gr.skip())
         if not path:
-            return _WELCOME, *nothing
+            return GIVE_PICTURE_FOR_REGIONS, *nothing
         try:
             picture = read_given(path)
             retriever = self.bench.region_retriever()
@@ -249,7 +245,7 @@ def build_region_tab(bench: Workbench) -> QueryTab:
             unexplained = gr.HTML("")
             alike, *others = _build_sliders()
         with gr.Column(scale=3, min_width=300):
-            message = gr.HTML(_WELCOME, elem_id="rs-region-message")
+            message = gr.HTML(GIVE_PICTURE_FOR_REGIONS, elem_id="rs-region-message")
             panel, drawn = _build_panel()
             with panel:
                 four, switches = _build_on_demand("Compare the four DREA settings", "rs-drea")

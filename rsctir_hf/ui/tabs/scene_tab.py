@@ -28,7 +28,8 @@ from rsctir_hf.ui.server.open_scenes import Cut, OpenScene, open_scene, sample_s
 from rsctir_hf.ui.server.uploads import offer_file, png_of, uploaded
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.tabs.controls import DetailPanel, QueryBox, ResultTab, build_rerank
-from rsctir_hf.ui.views.cards import notice, refusal
+from rsctir_hf.ui.views.cards import refusal
+from rsctir_hf.ui.views.notices import NO_SCENE, OPEN_SCENE
 from rsctir_hf.ui.views.plots import sized
 from rsctir_hf.ui.views.samples import SELECT_ITEM
 from rsctir_hf.ui.views.scene_figures import scene_figure
@@ -53,13 +54,6 @@ MOST_SAVED = 12
 FIGURE = "rs-scene-figure"
 _BASEMAP = "Basemap (your browser asks tile.openstreetmap.org)"
 _SUFFIXES = [".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"]
-_WELCOME = notice(
-    "info",
-    "Open a scene and say what you look for",
-    "A GeoTIFF of your own, or the drawn sample scene. The places that fit best are marked on it "
-    "and on a map.",
-)
-_NO_SCENE = notice("warning", "No scene is open", "Give a file or take the drawn sample scene.")
 #: Embedding a scene takes minutes: it waits in a queue of its own, or nobody else could search
 #: meanwhile, and it shows how far it is.
 _SCENE: dict[str, Any] = {**MODEL, "concurrency_id": "scene", "show_progress": "full"}
@@ -78,7 +72,7 @@ class SceneHandlers:
     def open_upload(self, path: str | None) -> tuple[str, OpenScene | None, Any]:
         """Open a visitor's raster; return message, scene and the panel."""
         if not path:
-            return _WELCOME, None, gr.update(visible=False)
+            return OPEN_SCENE, None, gr.update(visible=False)
         return self._opened(lambda: uploaded(path))
 
     def search_scene(
@@ -92,7 +86,7 @@ class SceneHandlers:
     ) -> tuple[str, OpenScene | None]:
         """Return a message, and the scene with its answer."""
         if scene is None:
-            return _NO_SCENE, None
+            return NO_SCENE, None
         try:
             about_query = describe_query(query)
             scene = scene.indexed(self.bench.retriever(), Cut.read(*cut), progress)
@@ -127,7 +121,7 @@ class SceneHandlers:
     ) -> tuple[str, OpenScene | None]:
         """Search the scene for what looks like a hit; return a message and the scene."""
         if scene is None:
-            return _NO_SCENE, None
+            return NO_SCENE, None
         try:
             picture, _ = self.result(scene, rank)
             answered = scene.asked(image=picture, top_k=int(top_k))
@@ -282,7 +276,7 @@ def build_scene_tab(
     handlers = SceneHandlers(bench)
     scene, rank = gr.State(None, time_to_live=FORGET_AFTER), gr.State(None)
     asking = _Asking()
-    message = gr.HTML(_WELCOME, elem_id="rs-scene-message")
+    message = gr.HTML(OPEN_SCENE, elem_id="rs-scene-message")
     answer = _Answer()
     detail = answer.detail
     how = [scene, answer.heat, answer.basemap]

@@ -27,6 +27,7 @@ from rsctir_hf.ui.views.address import (
     read_address,
 )
 from rsctir_hf.ui.views.cards import heading, hint, note, notice, refusal
+from rsctir_hf.ui.views.notices import NO_WORDS, NOTHING_TO_SHOW, part_searched
 from rsctir_hf.ui.views.results import (
     DOUBTS,
     NO_RERANK,
@@ -49,12 +50,6 @@ ANY_TYPE = "Any scene type"
 PAGE = 24  # pictures to browse at a time
 MOST_PAGES = 10**6
 _ASKS = frozenset(("q", "like", "page", "type"))  # of an address
-#: Above the gallery where nothing was typed.
-NO_WORDS = notice(
-    "hint",
-    "Nothing was typed",
-    "Say in a few words what the pictures should show, or take one of the examples.",
-)
 _WHOSE_WORDS = note(
     "Words in quotation marks are captions that came with the pictures. The search does not read "
     "them: it looks at the pictures."
@@ -323,8 +318,7 @@ class SearchHandlers:
         status = self.bench.status
         if status.phase is not Phase.INDEXING:
             return ""
-        text = f"{status.done} of {status.total} pictures were ready. Search again for all of them."
-        return notice("info", "A part of the gallery was searched", text)
+        return part_searched(status.done, status.total)
 
 
 def offered_file(path: str | None) -> str | None:
@@ -366,6 +360,6 @@ def search_message(about_query: str | None, shown: ShownHits) -> str:
     """Return the notices above a result grid."""
     said = hint(about_query)
     if not shown.hits:
-        return said + notice("warning", "Nothing to show", "There are no pictures to search yet.")
+        return said + NOTHING_TO_SHOW
     said += DOUBTS.get(confidence(shown.hits), "")
     return said if shown.rerank == NO_RERANK else said + note(describe_moves(shown.hits))

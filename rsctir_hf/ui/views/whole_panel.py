@@ -8,7 +8,8 @@ from torch import Tensor
 from rsctir_hf.embedding.encode import evaluating
 from rsctir_hf.regions.global_window import GlobalView, global_views
 from rsctir_hf.search.retriever import Retriever
-from rsctir_hf.ui.views.cards import escape, note, notice
+from rsctir_hf.ui.views.cards import escape, note
+from rsctir_hf.ui.views.notices import ONE_WINDOW
 from rsctir_hf.ui.views.thumbnails import CARD_SIDE, encode_picture
 
 _DARKEST = 0.75  # how far the cell that is looked at least is darkened
@@ -16,11 +17,6 @@ _NOTE = (
     "Beside its surroundings, each part of the picture may look at the whole of it through a few "
     "coarse cells; brighter cells are looked at more. What is seen is added with a learned weight: "
     "at 0 the model would ignore it."
-)
-_ONE_WINDOW = notice(
-    "info",
-    "Nothing to show",
-    "This picture fits one window of the model, which sees the whole of it as it is.",
 )
 
 
@@ -33,7 +29,7 @@ def look_at_whole(retriever: Retriever, picture: Image.Image) -> str:
     encoder = retriever.encoder
     with evaluating(encoder.model):
         views = global_views(encoder.model, encoder.inputs([picture])["pixel_values"])
-    return views_over(picture, views) if views else _ONE_WINDOW
+    return views_over(picture, views) if views else ONE_WINDOW
 
 
 def views_over(picture: Image.Image, views: Sequence[GlobalView]) -> str:
