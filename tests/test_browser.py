@@ -194,10 +194,12 @@ def test_back_reload_and_a_shared_address_bring_the_same_back(page, launch):
 
 def test_a_phone_stands_at_the_results_after_a_search(narrow):
     search(narrow, "planes")
-    narrow.wait_for_function(
-        "document.querySelector('#rs-message').getBoundingClientRect().top < 60"
-    )
+    top = "document.querySelector('{}').getBoundingClientRect().top < 60"
+    narrow.wait_for_function(top.format("#rs-message"))
     assert narrow.locator("#rs-results .rs-card").first.bounding_box()["y"] < 430
+    narrow.get_by_role("tab", name="Picture").click()
+    narrow.locator("#rs-picture-samples .rs-sample").first.click()
+    narrow.wait_for_function(top.format("#rs-picture-message"))
 
 
 def test_a_page_that_is_loaded_again_and_again_stays_whole(page):

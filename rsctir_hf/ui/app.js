@@ -159,11 +159,13 @@ window.rsctir = (() => {
     if (!moved) stepped = next.has('open');
     now.delete('open');
     next.delete('open');
-    if (ours(now) !== ours(next) && innerWidth <= NARROW) toResults();
+    if (ours(now) !== ours(next)) arrive('rs-message');
   }
 
-  function toResults() {
-    requestAnimationFrame(() => document.getElementById('rs-message')?.scrollIntoView());
+  // On a phone the page stands at the answer once it is there.
+  function arrive(id) {
+    if (innerWidth > NARROW) return;
+    requestAnimationFrame(() => document.getElementById(id)?.scrollIntoView());
   }
 
   function keepTab() {
@@ -249,5 +251,5 @@ window.rsctir = (() => {
     code.textContent = code.textContent.replace(placeholder, location.origin + location.pathname);
   }
 
-  return {address, select, follow, dress, keepTab, take};
+  return {address, arrive, select, follow, dress, keepTab, take};
 })();

@@ -89,6 +89,11 @@ def rerank_offer(*, can_match: bool) -> dict[str, Any]:
     return {"choices": pairs[:-1], "info": _RERANK_HELP}
 
 
+def arriving(elem_id: str) -> dict[str, Any]:
+    """Return what, bound to the end of an answer, shows it where a phone had it out of sight."""
+    return {"fn": None, "js": f"() => window.rsctir.arrive('{elem_id}')", **PRIVATE}
+
+
 class DetailPanel:
     """A lightbox over the page in which a result is shown large; ``app.js`` opens and closes it.
 

@@ -14,7 +14,7 @@ from rsctir_hf.search.retriever import confidence
 from rsctir_hf.ui.server.events import MODEL, PRIVATE, SELECTION, Trigger, item_of, told_to_visitors
 from rsctir_hf.ui.server.limits import MAX_SCENE_PIXELS
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.tabs.controls import DetailPanel, QueryTab, ResultTab, build_rerank
+from rsctir_hf.ui.tabs.controls import DetailPanel, QueryTab, ResultTab, arriving, build_rerank
 from rsctir_hf.ui.tabs.search_answers import offered_file
 from rsctir_hf.ui.views.cards import heading
 from rsctir_hf.ui.views.notices import GIVE_PICTURE, PLACED
@@ -121,7 +121,7 @@ def build_picture_tab(bench: Workbench) -> PictureTab:
         asked = [chooser.source, rerank]
         trigger(handlers.similar, asked, [grid, shown], **MODEL).then(
             handlers.describe, asked, [message, sentences, to_scene], **MODEL
-        )
+        ).then(**arriving("rs-picture-message"))
 
     grid.select(handlers.show, shown, [detail.content, chosen], **SELECTION)
     detail.offer(offered_file, [chosen])

@@ -33,7 +33,7 @@ from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.messages import without_folders
 from rsctir_hf.ui.server.uploads import offer_file
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.tabs.controls import QueryTab
+from rsctir_hf.ui.tabs.controls import QueryTab, arriving
 from rsctir_hf.ui.views.cards import escape, note, notice
 from rsctir_hf.ui.views.drea_panel import compare_switches
 from rsctir_hf.ui.views.notices import GIVE_PICTURE_FOR_REGIONS
@@ -256,9 +256,10 @@ def build_region_tab(bench: Workbench) -> QueryTab:
     found = [message, shown, alike, four, window]
 
     def answer(trigger: Trigger) -> None:
-        trigger(handlers.find_regions, chooser.source, found, **MODEL).then(*explain, **MODEL).then(
-            *draw, **REDRAW
+        explained = trigger(handlers.find_regions, chooser.source, found, **MODEL).then(
+            *explain, **MODEL
         )
+        explained.then(*draw, **REDRAW).then(**arriving("rs-region-message"))
 
     for trigger in chooser.given:
         answer(trigger)

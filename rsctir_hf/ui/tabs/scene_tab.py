@@ -27,7 +27,7 @@ from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.open_scenes import Cut, OpenScene, open_scene, sample_scene
 from rsctir_hf.ui.server.uploads import offer_file, png_of, uploaded
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.tabs.controls import DetailPanel, QueryBox, ResultTab, build_rerank
+from rsctir_hf.ui.tabs.controls import DetailPanel, QueryBox, ResultTab, arriving, build_rerank
 from rsctir_hf.ui.views.cards import refusal
 from rsctir_hf.ui.views.notices import NO_SCENE, OPEN_SCENE
 from rsctir_hf.ui.views.plots import sized
@@ -283,7 +283,7 @@ def build_scene_tab(
     draw = (handlers.draw, how, answer.drawn)
 
     def then_draw(event: gr.events.Dependency) -> None:
-        event.then(*draw, **REDRAW)
+        event.then(*draw, **REDRAW).then(**arriving("rs-scene-message"))
 
     opened = [message, scene, answer.whole]
     then_draw(asking.sample.click(handlers.open_sample, None, [*opened, asking.upload], **PRIVATE))

@@ -18,6 +18,7 @@ _LABEL: dict[str, Any] = {
     "showarrow": False, "bgcolor": "rgba(16,34,43,0.75)", "borderpad": 2,
     "font": {"color": "#ffffff", "size": 10},
 }  # fmt: skip
+_EDGE = 0.04  # share of the width that the name of a line needs beside it
 _LINES = 4  # of latitude and of longitude, about
 _METRES_A_DEGREE = 111_320.0  # of latitude, and of longitude at the equator
 _MOST_TILES, _FINEST_TILES = 30, 19
@@ -55,7 +56,8 @@ def add_graticule(figure: go.Figure, bounds: Bounds) -> None:
     line = {"color": "rgba(255,255,255,0.6)", "width": 1, "dash": "dot"}
     for x, name in _lines(west, east, "EW").items():
         figure.add_shape(type="line", x0=x, x1=x, y0=south, y1=north, line=line)
-        figure.add_annotation(x=x, y=north, text=name, yanchor="top", **_LABEL)
+        if min(x - west, east - x) > _EDGE * (east - west):  # else it would be cut
+            figure.add_annotation(x=x, y=north, text=name, yanchor="top", **_LABEL)
     for y, name in _lines(south, north, "NS").items():
         figure.add_shape(type="line", x0=west, x1=east, y0=y, y1=y, line=line)
         figure.add_annotation(x=east, y=y, text=name, xanchor="right", **_LABEL)
