@@ -25,7 +25,7 @@ from rsctir_hf.ui.tabs.search_answers import (
     search_message,
 )
 from rsctir_hf.ui.views.address import Asked
-from rsctir_hf.ui.views.results import ShownHits, without
+from rsctir_hf.ui.views.results import ShownHits, picture_results, without
 from rsctir_hf.ui.views.samples import shown_copy
 from tests.geo.rasters import picture, write
 from tests.ui.bad_uploads import write_bad, write_good
@@ -113,6 +113,8 @@ def test_a_search_while_indexing_says_how_much_it_saw(bench, monkeypatch):
 def test_doubts_are_said_once_hits_are_judged(bench, level, said):
     hits = [replace(hit, level=Level(level)) for hit in bench.retriever().search(BANK[0])]
     assert said in search_message(None, ShownHits(tuple(hits)))
+    weak = picture_results(ShownHits(tuple(hits)), label="").count("rs-weak")
+    assert weak == (len(hits) if level == "nothing" else 0)
     sure = (*hits, replace(hits[0], level=Level.FITS))
     unjudged = [replace(hit, level=None) for hit in hits]
     assert search_message(None, ShownHits(sure)) == ""

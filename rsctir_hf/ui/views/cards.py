@@ -100,6 +100,11 @@ def hint(text: str | None) -> str:
     return notice("hint", "About your query", text) if text else ""
 
 
+def is_weak(level: Level | None) -> bool:
+    """Tell whether a result does not fit well; one that was not judged may."""
+    return level is Level.NOTHING
+
+
 def doubts(where: str, found: str) -> dict[Level | None, str]:
     """Return what to say, by level, where nothing ``where`` surely fits, though it is ``found``."""
     nothing = f"Nothing in this {where} fits well. These are the nearest {found} all the same."

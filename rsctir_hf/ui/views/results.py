@@ -7,7 +7,6 @@ from typing import Any
 
 from rsctir_hf.files.metadata import PictureRow
 from rsctir_hf.files.pictures import picture_size
-from rsctir_hf.search.confidence import Level
 from rsctir_hf.search.retriever import Hit
 from rsctir_hf.ui.server.shown_gallery import Gallery
 from rsctir_hf.ui.views.cards import (
@@ -16,6 +15,7 @@ from rsctir_hf.ui.views.cards import (
     card_grid,
     detail,
     doubts,
+    is_weak,
     moved_in_words,
     sentence_list,
 )
@@ -59,11 +59,6 @@ def pictures_to_browse(gallery: Gallery, paths: Sequence[str]) -> ShownHits:
         Hit(place, path, None, 0.0, place + 1, place + 1, None) for place, path in enumerate(paths)
     ]
     return ShownHits(tuple(hits), gallery=gallery, asked=False)
-
-
-def is_weak(hit: Hit) -> bool:
-    """Tell whether a picture does not fit well."""
-    return hit.level is Level.NOTHING
 
 
 def without(path: str, hits: Sequence[Hit]) -> list[Hit]:
@@ -175,7 +170,7 @@ def _card(hit: Hit, caption: str, shown: ShownHits) -> Card:
         score=hit.score if shown.asked else None,
         rank=hit.rank,
         moved=_moved(hit, shown.rerank),
-        weak=shown.asked and is_weak(hit),
+        weak=shown.asked and is_weak(hit.level),
     )
 
 

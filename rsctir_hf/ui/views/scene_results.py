@@ -14,6 +14,7 @@ from rsctir_hf.ui.views.cards import (
     escape,
     heading,
     hint,
+    is_weak,
     note,
     notice,
 )
@@ -60,6 +61,7 @@ def hit_cards(scene: OpenScene) -> str:
             picture=encode_picture(scene.index.picture_of(hit.window), CARD_SIDE),
             score=hit.score,
             rank=hit.rank,
+            weak=is_weak(hit.level),
         )
         for hit in scene.answer.hits
     ]

@@ -93,6 +93,7 @@ def test_what_is_no_confident_match_is_said_and_stays_pale(handlers, file, monke
     monkeypatch.setattr("rsctir_hf.search.session.score_scale", lambda *_: scale)
     message, unsure = searched(handlers, sure)
     assert "Nothing in this scene fits well" in message
+    assert handlers.draw(unsure, True, False)[2].count("rs-card rs-weak") == len(unsure.hits)
     assert glow(unsure).max() < glow(sure).max()
 
 
