@@ -102,5 +102,5 @@ def exit_on_error(extra: str) -> Iterator[None]:
 
 
 def _exit(reason: str) -> NoReturn:
-    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    sys.stderr.write(f"error: {' '.join(reason.split())}\n")
     sys.exit(2)

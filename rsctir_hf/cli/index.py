@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rsctir_cli.commands import Index
-from rsctir_hf.cli.output import Bar, describe_skipped, list_skipped, print_result
+from rsctir_cli.commands import Index, WithTiles
+from rsctir_hf.cli.output import Bar, describe_skipped, in_one_line, list_skipped, print_result
 from rsctir_hf.cli.scene import reading_options
 from rsctir_hf.cli.sources import load_options, picture_folder
 from rsctir_hf.embedding.records import picture_sources
@@ -27,6 +28,12 @@ def index(asked: Index) -> None:
     check_place(asked.engine, asked.output)
     if (asked.images is None) == (not asked.rasters):
         raise QueryError("Give one of --images and --rasters.")
+    idle = [each.name for each in fields(WithTiles) if getattr(asked, each.name) != each.default]
+    if asked.images is not None and idle:
+        raise QueryError(
+            f"--{', --'.join(idle)} is about rasters; pictures are taken as they are. Leave it "
+            "out, or give --rasters in place of --images."
+        )
     if asked.rebuild and asked.embeddings is None and asked.output is None:
         raise QueryError(
             "--rebuild is about a folder, and a server keeps this index. Make a new one beside it: "
@@ -99,7 +106,7 @@ def index_tiles(
         )
     list_skipped(report.skipped)
     for warning in report.warnings:
-        print(f"note: {warning}", file=sys.stderr)
+        print(f"note: {in_one_line(warning)}", file=sys.stderr)
     if not report.tiles:
         raise DataLayoutError(
             f"None of the rasters in {', '.join(named)} can be searched; see above."

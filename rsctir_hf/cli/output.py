@@ -136,7 +136,7 @@ def print_hits(
 
 def in_one_line(text: str) -> str:
     """Write control characters as escapes: names and captions may hold line breaks."""
-    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], text)
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
 
 
 def place_of(hit: Hit) -> str:
@@ -176,4 +176,4 @@ def check_writable(name: str, file: Path) -> None:
 def list_skipped(skipped: Sequence[Skipped]) -> None:
     """List on standard error which pictures were left out, and why."""
     for entry in skipped:
-        print(f"skipped: {entry.reason}", file=sys.stderr)
+        print(f"skipped: {in_one_line(entry.reason)}", file=sys.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctir_cli.commands import Scene, WithTiles
-from rsctir_hf.cli.output import DOUBTS, Bar, check_writable, json_text
+from rsctir_hf.cli.output import DOUBTS, Bar, check_writable, in_one_line, json_text
 from rsctir_hf.cli.sources import load_options, query_hint
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.bands import in_words
@@ -79,7 +79,7 @@ def print_answer(answer: SceneAnswer, output: Path, *, hint: str | None, as_json
     """Print the hits, one a line or as GeoJSON; warnings go to standard error."""
     for note in (hint, *answer.warnings, DOUBTS.get(answer.confidence)):
         if note:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"note: {in_one_line(note)}", file=sys.stderr)
     if as_json:
         print(json_text(answer.to_geojson()))
         return

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from PIL import Image
 
 from rsctir_hf.embedding.roles import PictureSource
-from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError
+from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.listing import stamp_of
 from rsctir_hf.files.names import as_text
-from rsctir_hf.files.pictures import IMAGE_SUFFIXES, list_images, read_image
+from rsctir_hf.files.pictures import IMAGE_SUFFIXES, list_images, read_image, unreadable
 
 
 class PictureRecord(Protocol):
@@ -70,10 +70,7 @@ class FilePicture:
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise ImageReadError(
-                f"{self.id} cannot be read ({error.strerror}). Check that it is still there and "
-                "that you may read it, or leave it out."
-            ) from error
+            raise unreadable(self.id, error) from error
 
     @property
     def _side_cars(self) -> list[Path]:

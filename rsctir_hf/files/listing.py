@@ -45,9 +45,7 @@ def list_files(folder: str | Path, suffixes: Collection[str], *, what: str) -> l
     root = Path(folder)
     if not root.is_dir():
         problem = "is a file" if root.exists() else "does not exist"
-        raise DataLayoutError(
-            f"{root} {problem}. Expected a folder of {what} ({', '.join(sorted(suffixes))})."
-        )
+        raise DataLayoutError(f"{as_text(root)} {problem}. Expected a folder of {what}.")
     found, passed_over = list[Path](), defaultdict[str, list[str]](list)
     for path in _files_below(root, passed_over):
         if path.suffix.lower() not in suffixes:

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 METADATA_FILE = "metadata.jsonl"  # what is written here; the first of those that are read
 METADATA_FILES = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)
+_ANY_CASE = "".join(f"[{letter}{letter.upper()}]" for letter in "metadata")
 #: What the same field is called; the first that says something is taken.
 NAME_COLUMNS = ("file_name", "filename", "image_name", "filepath")
 CAPTION_NAMES = ("captions", "caption", "sentences", "sentence", "text", "raw", "title")
@@ -141,7 +142,12 @@ def metadata_file(folder: Path) -> Path | None:
 
 def metadata_folders(pattern: str, root: Path) -> list[Path]:
     """Return the folders below ``root`` with such a file, ``pattern`` deep: ``*`` or ``**``."""
-    files = root.glob(f"{pattern}/metadata.*")
+    files = [*root.glob(f"{pattern}/{_ANY_CASE}.*")]
+    unread = [file for file in files if file.name not in METADATA_FILES]
+    if unread:
+        logger.warning(
+            "%s is not read: metadata of pictures are %s.", unread[0], ", ".join(METADATA_FILES)
+        )
     return sorted({file.parent for file in files if file.name in METADATA_FILES})
 
 

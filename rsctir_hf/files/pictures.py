@@ -133,26 +133,38 @@ def read_image(
             f"{', '.join(_FORMATS)}. Convert it to a PNG, JPEG or GeoTIFF file first."
         ) from error
     except _DECODER_ERRORS as error:
-        raise ImageReadError(
-            f"{name} is damaged or cut short and cannot be decoded ({error}). "
-            "Copy or download the file again, or leave it out."
-        ) from error
+        raise _not_decoded(name, error) from error
+
+
+def unreadable(name: str, error: OSError) -> ImageReadError:
+    """Return the error of a picture file that is gone or may not be read."""
+    return ImageReadError(
+        f"{name} cannot be read ({error.strerror}). Check that it is still there and that you may "
+        "read it, or leave it out."
+    )
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """List the picture files below a folder; see ``listing.list_files``.
+    """List the picture files below a folder; see ``list_imagery``."""
+    remedy = "Convert them to PNG, JPEG or GeoTIFF, or search rasters by --rasters."
+    return list_imagery(folder, IMAGE_SUFFIXES, what="pictures", remedy=remedy)
 
-    Imagery in formats that are not read as pictures has a line in the log: how many of which.
+
+def list_imagery(
+    folder: str | Path, suffixes: frozenset[str], *, what: str, remedy: str
+) -> list[Path]:
+    """List the files of a kind below a folder; see ``listing.list_files``.
+
+    Imagery in other formats has a line in the log: how many of which, and the remedy.
     """
-    files = list_files(folder, IMAGE_SUFFIXES | _other_suffixes(), what="pictures")
-    found = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    files = list_files(folder, suffixes | IMAGE_SUFFIXES | _other_suffixes(), what=what)
+    found = [path for path in files if path.suffix.lower() in suffixes]
     if len(found) < len(files):
         endings = Counter(path.suffix.lower() for path in files)
-        counts = [f"{n} {end}" for end, n in endings.items() if end not in IMAGE_SUFFIXES]
+        counts = [f"{n} {end}" for end, n in endings.items() if end not in suffixes]
         logger.warning(
-            "%s: %d files of imagery that is not read as pictures were passed over (%s). Convert "
-            "them to PNG, JPEG or GeoTIFF, or search rasters by --rasters.",
-            as_text(folder), len(files) - len(found), ", ".join(counts),
+            "%s: %d files of imagery that is not read as %s were passed over (%s). %s",
+            as_text(folder), len(files) - len(found), what, ", ".join(counts), remedy,
         )  # fmt: skip
     return found
 
@@ -219,6 +231,15 @@ def _too_large(found: str, max_pixels: int, name: str) -> ImageReadError:
     return ImageReadError(
         f"{name} is too large: {found}. Expected at most {limit:.0f} million pixels. "
         "Cut the scene into tiles or downsize it first."
+    )
+
+
+def _not_decoded(name: str, error: BaseException) -> ImageReadError:
+    if isinstance(error, OSError) and error.errno is not None:  # the system's, no decoder's
+        return unreadable(name, error)
+    return ImageReadError(
+        f"{name} is damaged or cut short and cannot be decoded ({error}). "
+        "Copy or download the file again, or leave it out."
     )
 
 

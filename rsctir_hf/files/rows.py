@@ -109,7 +109,7 @@ def _read_csv(file: Path, text: str, texts: Collection[str]) -> Iterator[tuple[i
             start = lines.line_num + 1
     except csv.Error as error:
         raise row_error(file, start, f"is not CSV ({error})") from error
-    columns = zip(*(cells for _, cells in rows), strict=True)
+    columns = [[cells[place] for _, cells in rows] for place in range(len(names))]
     typed = [
         [_structured(cell) for cell in column] if name in texts else _typed(column)
         for name, column in zip(names, columns, strict=True)

@@ -5,6 +5,7 @@ are; all others are stretched (``files.stretch``) by percentiles of the whole ra
 every window, or neighbours would not match.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from PIL import Image
 
 from rsctir_hf.errors import QueryError, RasterError
 from rsctir_hf.files.bands import choose_bands, known_limits, palette_of, shows_least_as_white
+from rsctir_hf.files.names import as_text
 from rsctir_hf.files.stretch import (
     fill_missing,
     sample_step,
@@ -276,6 +278,7 @@ def open_raster(
         )
         kinds = {source.dtypes[band - 1] for band in chosen}
         limits = known_limits(source, chosen)
+    _refuse_gone_sources(raster)
     if raster.palette is not None or limits == (0, 255):
         return raster
     if limits is not None:
@@ -331,6 +334,17 @@ def overview(raster: Raster, *, side: int) -> Image.Image:
     if shown is None:
         raise RasterError(_nothing(raster.name))
     return shown
+
+
+def _refuse_gone_sources(raster: Raster) -> None:
+    """Raise ``RasterError`` for a VRT over files that are gone: read by threads, they are black."""
+    gone = [file for file in raster.files if not (os.path.exists(file) or is_address(file))]
+    if raster.driver == "VRT" and gone:
+        more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
+        raise RasterError(
+            f"{raster.name} shows files that are not there: {', '.join(map(as_text, gone[:3]))}"
+            f"{more}. Put them back, or make the VRT again without them."
+        )
 
 
 def _stretched(raster: Raster) -> Raster:

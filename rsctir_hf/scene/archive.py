@@ -18,8 +18,10 @@ from rsctir_hf.embedding.provenance import RASTERS
 from rsctir_hf.embedding.roles import BatchOptions, Progress
 from rsctir_hf.embedding.store import EmbeddingStore, iterate_embeddings
 from rsctir_hf.errors import DataLayoutError, QueryError, RasterError
-from rsctir_hf.files.listing import list_files, stamp_of
+from rsctir_hf.files.listing import stamp_of
 from rsctir_hf.files.names import as_text
+from rsctir_hf.files.pictures import list_imagery
+from rsctir_hf.files.rows import decode
 from rsctir_hf.geo.addresses import TileAddress, read_tile
 from rsctir_hf.geo.gdal import address_of, is_address
 from rsctir_hf.geo.raster import RASTER_SUFFIXES, Raster
@@ -29,6 +31,7 @@ from rsctir_hf.scene.plan import (
     LEAST_VALID,
     CuttingOptions,
     TilePlan,
+    check_cutting,
     open_and_plan,
     window_box,
 )
@@ -182,6 +185,7 @@ def index_rasters(
         IndexUnavailableError: the server that keeps the index does not answer.
     """
     config, least_valid = retriever.encoder.config, cutting.get("least_valid", LEAST_VALID)
+    check_cutting(**cutting)
     named = rasters_of(rasters)
     files, skipped = without_twins([Path(each) for each in named if not is_address(each)])
     planned: list[_Planned] = []
@@ -233,15 +237,41 @@ def rasters_of(named: str | Path | Sequence[str | Path]) -> list[str]:
         return [text]
     path = Path(text).resolve()
     if path.is_file():
-        lines = path.read_text(encoding="utf-8").split("\n") if path.suffix == ".txt" else []
-        return rasters_of([line.strip() for line in lines if line.strip()]) or [str(path)]
-    files = list_files(path, RASTER_SUFFIXES, what="rasters") if path.is_dir() else []
+        return _listed_in(path) if path.suffix == ".txt" else [str(path)]
+    if not path.exists():
+        raise DataLayoutError(
+            f"{as_text(text)} does not exist. Expected a raster, its address, or a folder or a "
+            ".txt file of them."
+        )
+    remedy = "Name those that are rasters one by one."
+    files = list_imagery(path, RASTER_SUFFIXES, what="rasters", remedy=remedy)
     if not files:
         raise DataLayoutError(
-            f"{named} is no folder with rasters. Looked in it and its subfolders for files ending "
-            f"in {', '.join(sorted(RASTER_SUFFIXES))}."
+            f"{as_text(text)} is no folder with rasters. Looked in it and its subfolders for files "
+            f"ending in {', '.join(sorted(RASTER_SUFFIXES))}."
         )
     return [str(file) for file in files]
+
+
+def _listed_in(file: Path) -> list[str]:
+    """Return the rasters that a text file names, also as seen from its folder; # is a comment.
+
+    Files that are not there are passed on: those that are need not wait for them.
+    """
+    content = file.read_bytes()
+    try:
+        text = decode(content)
+    except UnicodeDecodeError:  # names that are no UTF-8
+        text = os.fsdecode(content)
+    lines = [line.strip().strip('"') for line in text.split("\n")]
+    found = list[str]()
+    for name in filter(None, (line for line in lines if not line.startswith("#"))):
+        there = name if is_address(name) or os.path.exists(name) else str(file.parent / name)
+        one_file = not is_address(there) and not os.path.isdir(there)
+        found += [os.path.abspath(there)] if one_file else rasters_of(there)
+    if not found:
+        raise DataLayoutError(f"{as_text(file)} names no raster. Expected one a line.")
+    return found
 
 
 def root_of(named: str | Path | Sequence[str | Path]) -> Path:

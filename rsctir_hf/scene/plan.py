@@ -104,6 +104,20 @@ def open_and_plan(
     return scene, plan_tiles(scene, config, **laid)
 
 
+def check_cutting(
+    *,
+    tile: int = TILE,
+    overlap: float = OVERLAP,
+    gsd: float | None = None,
+    **_: Any,  # noqa: ANN401 - the options of reading
+) -> None:
+    """Raise ``QueryError`` for options of cutting that make no sense for any raster."""
+    check_gsd(gsd)
+    tile_windows((1, 1), (1, 1), overlap=overlap)
+    if tile < _LEAST_TILE:
+        raise QueryError(f"The tile is {tile} pixels a side; expected {_LEAST_TILE} or more.")
+
+
 def plan_tiles(
     raster: Raster,
     config: Any,  # noqa: ANN401 - of any model
@@ -125,9 +139,7 @@ def plan_tiles(
         QueryError: options that make no sense.
         RasterError: the raster is too small to be a picture.
     """
-    check_gsd(gsd)
-    if tile < _LEAST_TILE:
-        raise QueryError(f"The tile is {tile} pixels a side; expected {_LEAST_TILE} or more.")
+    check_cutting(tile=tile, overlap=overlap, gsd=gsd)
     own = _ground_pixel(raster, gsd)
     working: float | None = None
     warning: str | None = _NO_SCALE

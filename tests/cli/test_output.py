@@ -11,7 +11,8 @@ import pytest
 
 from rsctir_cli.commands import Card, DeploySpace, Leakage, Push, Search
 from rsctir_cli.main import COMMANDS, with_homes
-from rsctir_hf.cli.output import Bar, json_text
+from rsctir_hf.cli.output import Bar, json_text, list_skipped
+from rsctir_hf.search.retriever import Skipped
 from tests.miniature import hub_table, write_imagefolder
 
 #: They write into the model's own folder, to the Hub, or nothing.
@@ -69,9 +70,10 @@ def test_convert_prints_json_and_nothing_else(rsctir, tmp_path):
 
 
 def test_no_bar_is_drawn_where_standard_error_is_no_terminal(
-    rsctir, clip_folder, picture_folder, tmp_path, monkeypatch
+    rsctir, clip_folder, picture_folder, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr("rsctir_hf.cli.output.BAR_DELAY", 0)
+    capsys.readouterr()  # what saving the model has drawn
     options = ("--model", clip_folder, "--images", picture_folder, "--output", tmp_path / "i")
     code, _, err = rsctir("index", *options)
     assert code == 0
@@ -108,7 +110,7 @@ def test_a_reader_that_has_gone_ends_a_command_quietly(rsctir, tmp_path, monkeyp
 
 
 def test_homes_and_variables_are_written_out_in_paths_only(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/of/me")
     monkeypatch.setenv("DATA", "/data")
     asked = Search(
         place="~/index",
@@ -119,7 +121,7 @@ def test_homes_and_variables_are_written_out_in_paths_only(monkeypatch, tmp_path
     )
     found = with_homes(asked)
     assert (found.place, found.image, found.model) == (
-        "/home/me/index",
+        "/of/me/index",
         Path("/data/a.png"),
         "/data/model",
     )
@@ -127,7 +129,7 @@ def test_homes_and_variables_are_written_out_in_paths_only(monkeypatch, tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "$DATA").mkdir()
     assert with_homes(Search(place="$DATA")).place == "$DATA"  # there is one of that name
-    assert with_homes(Leakage(data=["~/a:test"])).data == ["/home/me/a:test"]
+    assert with_homes(Leakage(data=["~/a:test"])).data == ["/of/me/a:test"]
 
 
 def test_where_a_report_goes_is_looked_at_before_the_work(rsctir, tmp_path):
@@ -165,3 +167,14 @@ def test_a_long_pass_says_how_much_there_is_and_how_long_it_takes(capsys, monkey
         for done in (8, 16, 24):
             bar.show(done, 3000)
     assert capsys.readouterr().err == "indexing 3,000 tiles: about 12 minutes.\n"
+
+
+def test_options_of_rasters_are_refused_for_pictures(rsctir, picture_folder, tmp_path):
+    options = ("--images", picture_folder, "--output", tmp_path, "--tile", 64, "--nodata", 0)
+    code, _, err = rsctir("index", "--model", "no/model", *options)
+    assert code == 2 and "--tile, --nodata is about rasters" in err
+
+
+def test_what_is_skipped_has_one_line_whatever_its_name(capsys):
+    list_skipped([Skipped("a\nb.png", "a\nb.png is empty.\u2028")])
+    assert capsys.readouterr().err == "skipped: a\\nb.png is empty.\\u2028\n"

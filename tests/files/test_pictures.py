@@ -1,9 +1,11 @@
 """Any picture becomes 8-bit RGB, anything else a clear error."""
 
 import contextlib
+import errno
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -296,8 +298,19 @@ def test_list_images_of_a_folder_without_pictures_is_empty(tmp_path):
     assert list_images(tmp_path) == []
 
 
+def test_a_picture_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+
+    def closed(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", closed)
+    with pytest.raises(ImageReadError, match=r"a\.png cannot be read \(Permission denied\)"):
+        read_image(tmp_path / "a.png")
+
+
 def test_list_images_needs_a_folder(tmp_path):
-    with pytest.raises(DataLayoutError, match="does not exist"):
+    with pytest.raises(DataLayoutError, match=r"does not exist\. Expected a folder of pictures\.$"):
         list_images(tmp_path / "absent")
     (tmp_path / "file").touch()
     with pytest.raises(DataLayoutError, match="is a file"):

@@ -170,3 +170,14 @@ def test_text_is_decoded_by_its_mark():
         assert decode(content) == "a pié"
     with pytest.raises(UnicodeDecodeError):
         decode(b"caf\xe9")
+
+
+def test_a_heading_without_rows_says_nothing(tmp_path):
+    (tmp_path / "metadata.csv").write_text("file_name,text\n")
+    assert read_metadata(tmp_path) == []
+
+
+def test_files_of_a_like_name_that_are_not_read_have_a_line(tmp_path, caplog):
+    (tmp_path / "Metadata.csv").touch()
+    assert read_metadata_below(tmp_path) == {}
+    assert "Metadata.csv is not read" in caplog.text

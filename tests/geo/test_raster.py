@@ -340,6 +340,17 @@ def test_every_file_that_a_raster_is_read_from_is_known(tmp_path):
     }
 
 
+def test_a_vrt_over_files_that_are_gone_is_refused(tmp_path):
+    """Read by several threads GDAL shows them black now and then."""
+    write(tmp_path / "a.tif", picture(bands=1))
+    vrt_over(tmp_path / "a.vrt", "a.tif")
+    outer = vrt_over(tmp_path / "b.vrt", "a.vrt")
+    (tmp_path / "a.tif").unlink()
+    for file in (tmp_path / "a.vrt", outer):
+        with pytest.raises(RasterError, match=r"not there: .*/a\.tif\. Put them back"):
+            open_raster(file)
+
+
 def with_gap(dtype, fill):
     """A ramp of 200 to 3000 whose left half is filled."""
     ramp = np.linspace(200, 3000, 300 * 260).reshape(1, 260, 300)

@@ -38,3 +38,11 @@ def test_a_damaged_file_is_refused(tmp_path, line):
     (tmp_path / "metadata.jsonl").write_bytes(line)
     with pytest.raises(DataLayoutError, match=r"metadata\.jsonl"):
         read_annotations(tmp_path, [])
+
+
+def test_rows_of_pictures_that_are_not_there_have_a_line(tmp_path, caplog):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "metadata.csv").write_text("file_name,year\nA.PNG,2020\nC:\\b.png,2021\n")
+    assert read_annotations(tmp_path, [tmp_path / "a.png"]).metadata == [{}]
+    (line,) = caplog.messages
+    assert line.startswith("2 rows of") and "'A.PNG'" in line
