@@ -185,6 +185,7 @@ def evaluate_retrieval(
         DataLayoutError: no rows, or a row without captions.
     """
     check_rerank(rerank)
+    smr_temperature(encoder.model, temperature)  # refused before all the work
     if rerank == "match":
         require_matcher(encoder.model)
     data = similarity_matrix(encoder, dataset, symmetries=symmetries, **options)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from rsctir_hf import evaluation
 from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError, UnsupportedError
 from rsctir_hf.evaluation import (
     MATCH_WEIGHTS,
@@ -123,6 +124,12 @@ def test_bad_input_is_named(tiny_encoder, captioned_rows, tmp_path):
     for rows, options, error, message in cases:
         with pytest.raises(error, match=message):
             evaluate_retrieval(tiny_encoder, rows, **options)
+
+
+def test_a_temperature_is_refused_before_the_work(tiny_encoder, captioned_rows, monkeypatch):
+    monkeypatch.setattr(evaluation, "similarity_matrix", lambda *_, **__: pytest.fail("embedded"))
+    with pytest.raises(QueryError, match="above 0"):
+        evaluate_retrieval(tiny_encoder, captioned_rows, rerank="smr", temperature=-1.0)
 
 
 def noise_rows(captioned_rows):

@@ -5,6 +5,7 @@ from rsctir_hf.cli.output import Bar, check_writable, write_report
 from rsctir_hf.cli.sources import load_options, open_rows
 from rsctir_hf.data.benchmarks import refuse_other_data
 from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.errors import QueryError
 from rsctir_hf.evaluation import evaluate_retrieval
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.sample import read_caption_bank
@@ -14,6 +15,8 @@ def evaluate(asked: Evaluate) -> None:
     """Score a model, and print or write the report."""
     if asked.output is not None:
         check_writable("--output", asked.output)  # before all the work
+    if asked.temperature is not None and asked.rerank != Rerank.SMR:
+        raise QueryError("--temperature is that of --rerank smr. Leave it out, or ask for smr.")
     rows = open_rows(asked.data, split=asked.split, benchmark=asked.benchmark)
     if asked.benchmark is not None:
         refuse_other_data(asked.benchmark, rows, split=asked.split, source=asked.data)

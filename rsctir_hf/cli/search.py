@@ -1,5 +1,7 @@
 """``rsctir search`` and ``caption``: questions put to a gallery, and to a caption bank."""
 
+from pathlib import Path
+
 from rsctir_cli.commands import Caption, Rerank, Search
 from rsctir_hf.cli.output import print_hits
 from rsctir_hf.cli.scene import check_written
@@ -17,7 +19,8 @@ def search(asked: Search) -> None:
     """Search an index that was kept, with the model and the regions that made it."""
     hint = query_hint(asked.text, asked.image)
     if asked.output is not None:
-        check_written(asked.output, None, read=[asked.image] if asked.image else [])
+        kept = Path(asked.place).glob("*")  # none where a server keeps it
+        check_written(asked.output, None, read=[*kept, *([asked.image] if asked.image else [])])
     only = read_filter(asked.where, asked.bbox)
     opened = open_stored(asked.place)
     chosen = stored_regions(

@@ -23,6 +23,7 @@ from typing import Any
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.files.atomic import parse_json
 from rsctir_hf.files.metadata import (
+    CAPTION_NAMES,
     METADATA_FILE,
     METADATA_FILES,
     PictureRow,
@@ -354,7 +355,11 @@ def _karpathy_entries(file: Path) -> list[dict[str, Any]]:
 
 def _imagefolder_record(row: PictureRow) -> CaptionRecord:
     if row.captions is None:
-        raise row.error(f"has no captions, which are texts; expected\n{IMAGEFOLDER_TREE}")
+        told = f"; it has {', '.join(row.metadata)}" if row.metadata else ""
+        raise row.error(
+            f"has no captions under any of {', '.join(CAPTION_NAMES)}{told}. Expected\n"
+            f"{IMAGEFOLDER_TREE}"
+        )
     return CaptionRecord(row.file_name, row.captions, row.category)
 
 

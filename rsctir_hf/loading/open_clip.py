@@ -16,6 +16,7 @@ Every size is read off the weights' shapes, but for two things that no shape tel
 import gzip
 import math
 import pickle
+import struct
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -178,7 +179,7 @@ def read_state_dict(weights: str | Path) -> dict[str, Tensor]:
             found: Any = load_file(file)
         else:
             found = torch.load(file, map_location="cpu", weights_only=True)
-    except (*LOADING_ERRORS, pickle.UnpicklingError, EOFError) as error:
+    except (*LOADING_ERRORS, pickle.UnpicklingError, EOFError, struct.error) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if isinstance(error, pickle.UnpicklingError):  # torch advises to run it all the same
             reason = "it is damaged, or holds more than tensors."

@@ -147,7 +147,7 @@ def test_foreseen_errors_are_one_line_and_exit_code_two(
     (twice / "metadata.jsonl").write_text(lines)
     into = ("convert", "--benchmark", "ucm", "--output", tmp_path / "o", "--data")
     part = write_karpathy(tmp_path / "part")
-    bank = ("--bank", bank_file)
+    bank, kept = ("--bank", bank_file), index_folder / "index.json"
     evaluate = ("evaluate", "--model", clip_folder)
     index = ("index", "--model", clip_folder, "--index", tmp_path / "i", "--images")
     cases = [
@@ -184,6 +184,11 @@ def test_foreseen_errors_are_one_line_and_exit_code_two(
         ((*evaluate, "--data", tmp_path / "latin"), "not UTF-8"),
         ((*into, tmp_path / "dataset_UCM.json"), "not a Karpathy-style caption file"),
         ((*into, twice.parent), "two pictures named scene00.png"),
+        ((*evaluate, "--data", captioned_folder, "--temperature", 1), "that of --rerank smr"),
+        (
+            ("search", "--index", index_folder, "--text", "a", "--output", kept),
+            "index.json would be written over",
+        ),
         (("leakage", captioned_folder, tmp_path / "absent"), "does not exist"),
         (("leakage", f"{captioned_folder}:tset"), "tset"),
         (("card", "--model", clip_folder), "results.json is missing"),

@@ -146,6 +146,7 @@ def test_imagefolder_reads_nothing_outside_of_its_folder(tmp_path, name):
         ("{broken", r"Line 7 of .*metadata\.jsonl is not JSON"),
         ("[1, 2]", r"Line 7 of .*metadata\.jsonl is not an object"),
         ('{"file_name": "a.png"}', r"Line 7 of .*metadata\.jsonl has no captions"),
+        ('{"file_name": "a.png", "Text": "a"}', r"under any of captions, .*; it has Text\."),
         ('{"captions": ["a"]}', r"Line 7 of .*metadata\.jsonl has None as file_name"),
     ],
 )

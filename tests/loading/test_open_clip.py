@@ -198,6 +198,7 @@ def test_files_and_choices_that_do_not_fit_are_refused(tmp_path, monkeypatch):
     torch.save(state, good)
     (tmp_path / "cut.pt").write_bytes(good.read_bytes()[:500])
     (tmp_path / "cut.safetensors").write_bytes(b"no")
+    (tmp_path / "junk.pt").write_bytes(b"junk")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     few = tmp_path / "few.txt"
@@ -205,6 +206,7 @@ def test_files_and_choices_that_do_not_fit_are_refused(tmp_path, monkeypatch):
     cases = [
         (tmp_path / "no.pt", {}, ModelLoadError, "not a file"),
         (tmp_path / "cut.pt", {}, ModelLoadError, "cannot be read"),
+        (tmp_path / "junk.pt", {}, ModelLoadError, "cannot be read"),
         (tmp_path / "cut.safetensors", {}, ModelLoadError, "cannot be read"),
         (good, {"activation": "relu"}, QueryError, "'relu'; expected gelu or quick_gelu"),
         (good, {"vocabulary": few}, ModelLoadError, "86 merges"),
