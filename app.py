@@ -22,11 +22,13 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from rsctir_hf.allocation import share_arenas
-from rsctir_hf.errors import exit_on_error
+from rsctir_hf.errors import exit_on_error, require_packages
 
 # What imports make stays: to look again and again for what may go takes a sixth of their time.
 gc.disable()
 with exit_on_error("app"):
+    # Before the model is loaded in a thread, which an exit would break off.
+    require_packages("gradio", "plotly", "networkx", "torch_geometric", extra="app")
     from rsctir_hf.ui.server.settings import parse_settings
     from rsctir_hf.ui.server.workbench import Workbench
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import NoReturn
 
 from safetensors import SafetensorError
@@ -82,6 +83,17 @@ class MissingDependencyError(RsctirError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed. Run: pip install 'rsctir_hf[{extra}]'")
+
+
+def require_packages(*names: str, extra: str) -> None:
+    """Look for packages without importing them.
+
+    Raises:
+        MissingDependencyError: one is absent.
+    """
+    for name in names:
+        if find_spec(name) is None:
+            raise MissingDependencyError(name, extra)
 
 
 @contextmanager

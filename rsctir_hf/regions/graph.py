@@ -5,28 +5,28 @@ of that batch and drops the padding. Any object with the tensors of ``RegionGrap
 everything meant for people (``number``, ``describe_drop``, ``node_table``) regions count from 1.
 """
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from rsctir_hf.errors import MissingDependencyError
+from rsctir_hf.errors import require_packages
 from rsctir_hf.models.galr import GaLRConfig
 from rsctir_hf.regions.contribution import Contributions
 from rsctir_hf.regions.proposer import Regions
 
-try:
+if TYPE_CHECKING:  # imported when the first graph is asked for: the app's page stands sooner so
     import networkx as nx
-except ImportError as error:
-    raise MissingDependencyError("networkx", "app") from error
-try:
     from torch_geometric.data import Data
-except ImportError as error:
-    raise MissingDependencyError("torch_geometric", "app") from error
+
+require_packages("networkx", "torch_geometric", extra="app")
 
 # Overlap above which DREA (our reading) calls two boxes one place.
 _SAME_PLACE = GaLRConfig.denoise_iou
@@ -98,7 +98,7 @@ def to_data(
     boxes = region_graph.boxes[index, present].float()  # (n, 4)
     weights = region_graph.adjacency[index][present][:, present].float()  # (n, n)
     edges = weights.T.nonzero().T.contiguous()  # (2, E) source, target
-    data = Data(
+    data = import_module("torch_geometric.data").Data(
         pos=(boxes[:, :2] + boxes[:, 2:]) / 2,
         edge_index=edges,
         edge_attr=weights[edges[1], edges[0]][:, None],
@@ -181,6 +181,7 @@ def to_networkx(data: Data) -> nx.Graph:
     of an ``explained`` graph also carry ``contribution``, the graph itself ``words``, ``whole`` and
     ``without_any``.
     """
+    nx = import_module("networkx")
     graph = nx.DiGraph() if _is_directed(data) else nx.Graph()
     graph.graph |= {name: data[name] for name in ("words", "whole", "without_any") if name in data}
     for node in range(data.num_nodes):
@@ -198,12 +199,14 @@ def to_networkx(data: Data) -> nx.Graph:
 
 def to_node_link_json(data: Data) -> str:
     """Return ``to_networkx`` as node-link JSON, with the keys ``nodes`` and ``edges``."""
-    return json.dumps(nx.node_link_data(to_networkx(data), edges="edges"), indent=1)
+    return json.dumps(
+        import_module("networkx").node_link_data(to_networkx(data), edges="edges"), indent=1
+    )
 
 
 def to_graphml(data: Data) -> str:
     """Return ``to_networkx`` as GraphML, for Gephi, yEd and the like."""
-    return "\n".join(nx.generate_graphml(to_networkx(data))) + "\n"
+    return "\n".join(import_module("networkx").generate_graphml(to_networkx(data))) + "\n"
 
 
 def describe_drop(

@@ -294,7 +294,7 @@ def test_bad_picture_region_and_features_are_named(graph):
         region_graphs.to_data(graph, x=torch.zeros(1, 4, 5))
 
 
-@pytest.mark.parametrize("package", ["networkx", "torch_geometric.data"])
+@pytest.mark.parametrize("package", ["networkx", "torch_geometric"])
 def test_a_missing_package_names_the_pip_line(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "rsctir_hf.regions.graph")

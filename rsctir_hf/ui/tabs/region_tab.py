@@ -1,15 +1,15 @@
 """The tab *Region graph*: what a model looks at within a picture, and how it ties it together."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import networkx as nx
 from PIL import Image
 from plotly.graph_objects import Figure
-from torch_geometric.data import Data
 
 from rsctir_hf.errors import RsctirError
 from rsctir_hf.regions.arrange import own_threshold, rearranged
@@ -46,6 +46,10 @@ from rsctir_hf.ui.views.region_figures import (
 )
 from rsctir_hf.ui.views.samples import PictureChooser, picture_refusal, read_given
 from rsctir_hf.ui.views.whole_panel import look_at_whole
+
+if TYPE_CHECKING:
+    import networkx as nx
+    from torch_geometric.data import Data
 
 MOST_REGIONS = 20
 FIGURE = "rs-region-figure"

@@ -1,8 +1,9 @@
 """One picture's region graph under DREA's four switches, side by side as small drawings."""
 
-from typing import Any
+from __future__ import annotations
 
-import networkx as nx
+from typing import TYPE_CHECKING, Any
+
 from PIL import Image
 
 from rsctir_hf.regions.arrange import DREA_SWITCHES, rearranged
@@ -11,6 +12,9 @@ from rsctir_hf.ui.server.messages import counted
 from rsctir_hf.ui.views.cards import escape, note
 from rsctir_hf.ui.views.region_figures import DROPPED, EDGE, KEPT, GraphView, centre_of, on_picture
 from rsctir_hf.ui.views.thumbnails import CARD_SIDE, encode_picture
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _LEAST_WEIGHT = 0.3  # ties below this share of a graph's strongest are neither drawn nor counted
 _NAMES = {"plain": "Plain", "denoise": "Denoise", "enhanced": "Enhanced", "both": "Both"}

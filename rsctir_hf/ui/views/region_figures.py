@@ -1,8 +1,10 @@
 """The region graph as a plotly figure over its picture, and as sentences."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import networkx as nx
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import plotly.graph_objects as go
 from PIL import Image
 
@@ -10,6 +12,9 @@ from rsctir_hf.regions.graph import CONTRIBUTION
 from rsctir_hf.ui.server.messages import counted
 from rsctir_hf.ui.views.plots import INK, add_picture, lay_out, numbered_marks, show_pixels
 from rsctir_hf.ui.views.thumbnails import DETAIL_SIDE
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 KEPT, DROPPED, EDGE = "#ffd166", "#c3ccd1", "#4cc9f0"
 ADDS, TAKES = "#5b9dff", "#ff8a4c"  # blue and orange: told apart by colour-blind readers too
