@@ -113,17 +113,8 @@ class _Planned:
         }
 
     def box(self, window: Window) -> BoundingBox | None:
-        """Return the box of a window; over the antimeridian the wider of its two parts.
-
-        All longitudes where that would leave out much: an area wider than half the earth.
-        """
         found = window_box(self.raster, window)
-        if found is None:
-            return None
-        west, south, east, north = found
-        if -180 < east - west < 0:
-            return BoundingBox(-180, south, 180, north)
-        return max(BoundingBox(*found).parts, key=lambda part: part.max_x - part.min_x)
+        return None if found is None else BoundingBox(*found).of_entry
 
     def noted(self, windows: Sequence[Window]) -> PictureNotes:
         """Return what the gallery keeps of windows."""

@@ -47,6 +47,6 @@ def _tell_of_missing(rows: Sequence[PictureRow]) -> None:
 
 def _box(row: PictureRow) -> BoundingBox | None:
     try:
-        return None if row.bounding_box is None else BoundingBox(*row.bounding_box)
+        return None if row.bounding_box is None else BoundingBox(*row.bounding_box).of_entry
     except QueryError as error:
         raise row.error(f"has no place on the Earth: {str(error).rstrip('.')}") from error

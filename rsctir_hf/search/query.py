@@ -93,7 +93,7 @@ def split_query(
 
 def check_top_k(top_k: Any) -> None:  # noqa: ANN401 - it may come from anywhere
     """Raise ``QueryError`` unless ``top_k`` is a whole number above 0."""
-    if not isinstance(top_k, int) or top_k < 1:
+    if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
         raise QueryError(f"top_k is {top_k!r}; expected a whole number of hits, 1 or more.")
 
 

@@ -66,6 +66,16 @@ class BoundingBox:
             BoundingBox(-180.0, self.min_y, self.max_x, self.max_y),
         )
 
+    @property
+    def of_entry(self) -> "BoundingBox":
+        """The box that an entry can have: over the antimeridian the wider of the two parts.
+
+        All longitudes where that would leave out much: an area wider than half the earth.
+        """
+        if -180 < self.max_x - self.min_x < 0:
+            return BoundingBox(-180, self.min_y, 180, self.max_y)
+        return max(self.parts, key=lambda part: part.max_x - part.min_x)
+
     @classmethod
     def read(cls, text: str) -> "BoundingBox":
         """Read ``min_lon,min_lat,max_lon,max_lat``.

@@ -40,6 +40,13 @@ def test_a_damaged_file_is_refused(tmp_path, line):
         read_annotations(tmp_path, [])
 
 
+def test_a_box_over_the_antimeridian_is_its_wider_part(tmp_path):
+    row = {"file_name": "a.png", "bounding_box": [179, -17, -177, -16]}
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
+    (box,) = read_annotations(tmp_path, [tmp_path / "a.png"]).boxes
+    assert box.corners == (-180, -17, -177, -16)
+
+
 def test_rows_of_pictures_that_are_not_there_have_a_line(tmp_path, caplog):
     (tmp_path / "a.png").touch()
     (tmp_path / "metadata.csv").write_text("file_name,year\nA.PNG,2020\nC:\\b.png,2021\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rsctir_hf.errors import QueryError
-from rsctir_hf.search.query import describe_query, split_query
+from rsctir_hf.search.query import check_top_k, describe_query, split_query
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t"])
@@ -72,3 +72,9 @@ def test_contradictory_and_absent_queries_are_refused():
 def test_a_query_that_is_no_text_is_refused(query):
     with pytest.raises(QueryError, match="expected words"):
         describe_query(query)
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 2.5, True, "3"])
+def test_a_number_of_hits_is_a_whole_one_above_zero(top_k):
+    with pytest.raises(QueryError, match="whole number of hits"):
+        check_top_k(top_k)
