@@ -10,6 +10,7 @@ from rsctir_hf.cli.output import DOUBTS, Bar, check_writable, in_one_line, json_
 from rsctir_hf.cli.sources import load_options, query_hint
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.bands import in_words
+from rsctir_hf.geo.gdal import address_of
 from rsctir_hf.geo.placement import read_crs
 from rsctir_hf.geo.raster import read_bands, read_nodata
 from rsctir_hf.sample import read_caption_bank
@@ -20,7 +21,7 @@ from rsctir_hf.search.retriever import Retriever
 def scene(asked: Scene) -> None:
     """Search a raster and write the hits, and the heat map if one is asked for."""
     hint = query_hint(asked.text, asked.image)
-    read = [Path(asked.raster), *([asked.image] if asked.image else [])]
+    read = [Path(address_of(asked.raster)), *([asked.image] if asked.image else [])]
     check_written(asked.output, asked.heatmap, read=read)
     reading = reading_options(asked)
     retriever = Retriever.from_pretrained(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rasterio
 
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.search.retriever import Retriever
@@ -9,6 +10,8 @@ from tests.geo.rasters import write
 
 FIELD = 32  # pixels a side
 BANK = ["a river", "many planes", "green tennis courts"]
+CUT = {"tile": FIELD, "overlap": 0.0}
+FAR = rasterio.Affine(0.3, 0, 400_000, 0, -0.3, 6_000_000)
 
 
 def fields(across=6, down=5, bands=3, seed=0):
@@ -25,3 +28,14 @@ def retriever(tiny_clip, tiny_clip_processor):
 @pytest.fixture
 def scene_file(tmp_path):
     return write(tmp_path / "fields.tif", fields())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "rasters"
+    (folder / "north").mkdir(parents=True)
+    write(folder / "south.tif", fields(3, 2))
+    write(folder / "north" / "far.tif", fields(4, 2, seed=1), transform=FAR)
+    write(folder / "blank.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
+    (folder / "broken.tif").write_text("no raster")
+    return folder

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,31 +9,16 @@ import pytest
 import rasterio
 
 from rsctir_hf.embedding.dataset_rows import load_embeddings
-from rsctir_hf.errors import DataLayoutError, QueryError, RasterError
+from rsctir_hf.errors import DataLayoutError, RasterError
 from rsctir_hf.files import listing
 from rsctir_hf.geo.addresses import TileAddress, read_tile, read_tile_address
 from rsctir_hf.geo.tiling import Window
 from rsctir_hf.scene import SceneIndex, archive, hits_geojson, index_rasters
-from rsctir_hf.scene.archive import rasters_of
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.vector_index.contract import BoundingBox, SearchFilter
 from rsctir_hf.vector_index.opening import open_index
 from tests.geo.rasters import TURNED, write
-from tests.scene.conftest import BANK, FIELD, fields
-
-CUT = {"tile": FIELD, "overlap": 0.0}
-FAR = rasterio.Affine(0.3, 0, 400_000, 0, -0.3, 6_000_000)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    folder = tmp_path / "rasters"
-    (folder / "north").mkdir(parents=True)
-    write(folder / "south.tif", fields(3, 2))
-    write(folder / "north" / "far.tif", fields(4, 2, seed=1), transform=FAR)
-    write(folder / "blank.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
-    (folder / "broken.tif").write_text("no raster")
-    return folder
+from tests.scene.conftest import BANK, CUT, FIELD, fields
 
 
 def no_data(tile):
@@ -425,41 +409,3 @@ def test_either_pictures_or_rasters_are_indexed(rsctir, clip_folder, tmp_path):
     code, _, err = rsctir("index", "--model", clip_folder, "--index", tmp_path / "index")
     assert code == 2
     assert "Give one of --images and --rasters" in err
-
-
-def listed(file, *lines):
-    file.write_bytes(b"\n".join(map(os.fsencode, lines)))
-    return file
-
-
-def test_a_list_of_rasters_is_read_as_people_write_it(retriever, folder, tmp_path):
-    far = folder / "north" / "far.tif"
-    shutil.copy(far, os.fsencode(folder) + b"/caf\xe9.tif")
-    lines = ("\ufeff# mine\r", "south.tif\r", f'"{far}"', folder / "gone.tif", "", "list.txt")
-    file = listed(folder / "list.txt", *lines)
-    report = index_rasters(retriever, file, **CUT)
-    assert report.rasters == 2
-    assert {Path(each.path).name for each in report.skipped} == {"gone.tif", "list.txt"}
-    other = listed(folder / "other.txt", b"caf\xe9.tif")
-    assert index_rasters(retriever, other, **CUT).rasters == 1
-    with pytest.raises(DataLayoutError, match="names no raster"):
-        rasters_of(listed(tmp_path / "none.txt", "# nothing"))
-
-
-def test_a_raster_that_is_not_there_is_called_so(tmp_path):
-    with pytest.raises(DataLayoutError, match=r"b\.tif does not exist"):
-        rasters_of(tmp_path / "b.tif")
-
-
-def test_imagery_that_is_no_raster_by_its_suffix_has_a_line(folder, caplog):
-    for name in ("map.png", "map.pgw", "quick.png"):
-        (folder / name).touch()
-    assert not any(file.endswith(".png") for file in rasters_of(folder))
-    assert "2 files of imagery that is not read as rasters" in caplog.text
-    assert "(2 .png)" in caplog.text
-
-
-@pytest.mark.parametrize("wrong", [{"tile": 0}, {"overlap": 1.0}, {"gsd": 0.0}])
-def test_options_that_fit_no_raster_are_refused_once(retriever, folder, wrong):
-    with pytest.raises(QueryError):
-        index_rasters(retriever, folder, **{**CUT, **wrong})

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import rasterio
@@ -155,3 +156,11 @@ def test_a_raster_of_one_row_is_refused_for_that(rsctir, options, tmp_path):
     code, _, err = rsctir(*options, "--text", "a river")
     assert code == 2
     assert "192 x 1 pixels" in err and "at least 4 pixels a side" in err
+
+
+def test_hits_are_not_written_over_the_raster_however_it_is_named(rsctir, options, scene_file):
+    before = Path(scene_file).read_bytes()
+    options[options.index("--raster") + 1] = f"file://{scene_file}"
+    code, _, err = rsctir(*options, "--text", "a river", "--output", scene_file)
+    assert code == 2 and "would be written over" in err
+    assert Path(scene_file).read_bytes() == before
