@@ -44,6 +44,7 @@ IMPORT_WHEN_CALLED = {
     "rsctir_cli/main.py load",
     "rsctir_hf/__init__.py __getattr__",
     "rsctir_hf/regions/__init__.py __getattr__",
+    "rsctir_hf/regions/graph.py _package",
     "rsctir_hf/vector_index/opening.py _imported",
     "rsctir_hf/files/gdal_pictures.py require_rasterio",
     "rsctir_hf/export.py _export",

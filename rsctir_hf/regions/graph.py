@@ -98,7 +98,7 @@ def to_data(
     boxes = region_graph.boxes[index, present].float()  # (n, 4)
     weights = region_graph.adjacency[index][present][:, present].float()  # (n, n)
     edges = weights.T.nonzero().T.contiguous()  # (2, E) source, target
-    data = import_module("torch_geometric.data").Data(
+    data = _package("torch_geometric.data").Data(
         pos=(boxes[:, :2] + boxes[:, 2:]) / 2,
         edge_index=edges,
         edge_attr=weights[edges[1], edges[0]][:, None],
@@ -181,7 +181,7 @@ def to_networkx(data: Data) -> nx.Graph:
     of an ``explained`` graph also carry ``contribution``, the graph itself ``words``, ``whole`` and
     ``without_any``.
     """
-    nx = import_module("networkx")
+    nx = _package("networkx")
     graph = nx.DiGraph() if _is_directed(data) else nx.Graph()
     graph.graph |= {name: data[name] for name in ("words", "whole", "without_any") if name in data}
     for node in range(data.num_nodes):
@@ -200,13 +200,13 @@ def to_networkx(data: Data) -> nx.Graph:
 def to_node_link_json(data: Data) -> str:
     """Return ``to_networkx`` as node-link JSON, with the keys ``nodes`` and ``edges``."""
     return json.dumps(
-        import_module("networkx").node_link_data(to_networkx(data), edges="edges"), indent=1
+        _package("networkx").node_link_data(to_networkx(data), edges="edges"), indent=1
     )
 
 
 def to_graphml(data: Data) -> str:
     """Return ``to_networkx`` as GraphML, for Gephi, yEd and the like."""
-    return "\n".join(import_module("networkx").generate_graphml(to_networkx(data))) + "\n"
+    return "\n".join(_package("networkx").generate_graphml(to_networkx(data))) + "\n"
 
 
 def describe_drop(
@@ -327,3 +327,7 @@ def _renumbered(dropped_by: Tensor, present: Tensor) -> Tensor:
     places = torch.full((len(dropped_by) + 1,), -1, dtype=torch.int64, device=present.device)
     places[present] = torch.arange(len(present), device=present.device)
     return places[dropped_by[present]]  # -1 reads the spare last place
+
+
+def _package(name: str) -> Any:  # noqa: ANN401 - a module
+    return import_module(name)
