@@ -1,7 +1,8 @@
 """Which bands of a raster or of a TIFF make a picture, and how the file wants them shown.
 
-Red, green and blue are found by the file's colours, by the names of its bands, or by their
-wavelengths.
+Red, green and blue are found by the file's colours, by the names of its bands, or by wavelengths.
+Names come before red, green, blue and alpha in this order: programs declare that of three and four
+bands of 8 bits, unasked.
 """
 
 import re
@@ -21,6 +22,7 @@ _OTHERS = frozenset(("edge", "nir", "ir", "infra", "infrared", "near", "coastal"
 _WORDS = re.compile(r"[a-z]+|\d+[a-z]?|[^\W\d_]+")
 _CODE = re.compile(r"(?:^|[^a-z0-9])(?:b|band)[ _-]?0?(\d{1,2})(?![a-z0-9])")
 _COUNT = re.compile(r"(layer|band|channel|b)?[ _-]?\d+", re.IGNORECASE)  # names that say nothing
+_OPAQUE = re.compile(r"alpha|mask|opa|trans|valid|^a$")
 _LETTER = re.compile(r"(?:band[ _-]*)?([rgb])")
 #: Numbers of the bands that are red, green and blue: of Sentinel-2 and Landsat 8 and 9, and of
 #: Landsat 4 to 7, which have bands 5 and 7 but no 6 among those of one resolution.
@@ -54,9 +56,11 @@ def choose_bands(
         return tuple(bands), None
     kinds = [kind.name for kind in source.colorinterp]
     seen = tuple(number for number, kind in enumerate(kinds, start=1) if kind != "alpha")
+    by_colour = _places(kinds, COLOURS)
     for found, why in (
-        (_places(kinds, COLOURS), "as the file says"),
+        (by_colour if by_colour != (1, 2, 3) else None, "as the file says"),
         (_by_name(source), "by their names"),
+        (by_colour, "as the file says"),
         (_by_wavelength(source), "by their wavelengths"),
     ):
         if found is not None:
@@ -77,6 +81,19 @@ def in_words(bands: Bands) -> str:
     if len(bands) == 1:
         return f"Band {bands[0]} is shown as grey"
     return f"Bands {', '.join(map(str, bands))} are shown as red, green and blue"
+
+
+def mask_kinds(source: Any, bands: Bands) -> set[str]:  # noqa: ANN401
+    """Return how the file says where these bands have data: ``nodata``, ``alpha``, a mask; or not.
+
+    Alpha of another name, such as near infrared, says nothing.
+    """
+    flags = [{flag.name for flag in source.mask_flag_enums[band - 1]} for band in bands]
+    for name, kind in zip(source.descriptions, source.colorinterp, strict=True):
+        named = name and (_by_name(source) or not _COUNT.fullmatch(name))
+        if kind.name == "alpha" and named and not _OPAQUE.search(name.lower()):
+            flags = [each for each in flags if "alpha" not in each]
+    return set().union(*flags) - {"all_valid"}
 
 
 def palette_of(source: Any, bands: tuple[int, ...]) -> NDArray[np.uint8] | None:  # noqa: ANN401

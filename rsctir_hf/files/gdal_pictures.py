@@ -21,7 +21,13 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from rsctir_hf.errors import ImageReadError, MissingDependencyError
-from rsctir_hf.files.bands import choose_bands, known_limits, palette_of, shows_least_as_white
+from rsctir_hf.files.bands import (
+    choose_bands,
+    known_limits,
+    mask_kinds,
+    palette_of,
+    shows_least_as_white,
+)
 from rsctir_hf.files.names import as_text
 from rsctir_hf.files.stretch import numbers_to_rgb
 
@@ -105,14 +111,13 @@ def picture_of(dataset: Any, name: str) -> Image.Image:  # noqa: ANN401 - of ras
             f"{name} holds complex numbers. Make a picture of their amplitudes first."
         )
     values = np.moveaxis(dataset.read(list(bands)), 0, 2)  # (H, W, 1 or 3)
-    flags = [flag.name for band in bands for flag in dataset.mask_flag_enums[band - 1]]
-    declared = set(flags) != {"all_valid"}
-    alpha = dataset.read_masks(list(bands)).any(axis=0) if declared else None
+    declared = bool(mask_kinds(dataset, bands))
+    known = np.moveaxis(dataset.read_masks(list(bands)) > 0, 0, 2) if declared else None
     limits, palette = known_limits(dataset, bands), palette_of(dataset, bands)
     if palette is not None:
         values, limits = palette[values[..., 0]], None
     colours = values if values.shape[2] == 3 else values[..., 0]
-    shades = numbers_to_rgb(colours, alpha, limits=limits, declared=declared, name=name)
+    shades = numbers_to_rgb(colours, known, limits=limits, declared=declared, name=name)
     return ImageOps.invert(shades) if shows_least_as_white(dataset) else shades
 
 

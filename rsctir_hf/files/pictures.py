@@ -1,10 +1,10 @@
 """Reading pictures: any file, array or PIL image becomes an 8-bit RGB picture or a clear error.
 
 How its values become shades is said in ``files.stretch``: 8-bit values stay, others are stretched,
-missing pixels get the mean colour of the others. TIFF, and JPEG 2000 and PPM of more than 8 bits,
-are read through GDAL where rasterio is installed (``files.gdal_pictures``), as a scene is; all else
-by Pillow, whose guard against decompression bombs stays as it is. Without rasterio a file that
-Pillow would read wrongly is refused.
+missing pixels get the mean colour of the others. TIFF, JPEG 2000 of more than 8 bits or with bands
+beside its colours, and PPM of more than 8 bits are read through GDAL where rasterio is installed
+(``files.gdal_pictures``), as a scene is; all else by Pillow, whose guard against decompression
+bombs stays as it is. Without rasterio a file that Pillow would read wrongly is refused.
 """
 
 import io
@@ -317,7 +317,9 @@ def _without_texts(png: bytes) -> bytes:
 
 def _decode(picture: Image.Image, max_pixels: int, name: str) -> Image.Image:
     check_size(picture.size, max_pixels=max_pixels, name=name)
-    if picture.mode not in WIDE_MODES and channel_bits(picture) > 8:
+    # Pillow takes whatever band comes last for alpha.
+    more = picture.format == "JPEG2000" and picture.mode in ("RGBA", "LA")
+    if more or (picture.mode not in WIDE_MODES and channel_bits(picture) > 8):
         content = content_of(picture)
         driver = driver_of(content)
         if driver == TIFF:

@@ -30,6 +30,9 @@ _NETWORK = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
 }
 _SCHEME = re.compile(r"([a-z][a-z0-9+]+):/+", re.IGNORECASE)
+_PACKED = {".zip": "zip://{}!/NAME.tif", ".tar": "tar://{}!/NAME.tif", ".tgz": "tar://{}!/NAME.tif"}
+_PACKED |= {".tar.gz": "tar://{}!/NAME.tif", ".gz": "gzip://{}"}
+_USER = re.compile(r"//[^/@]+@")  # name and password in an address
 _ELSEWHERE = re.compile(
     r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|(^|\+)(https?|ftp|s3|gs|az|oss)://",
     re.IGNORECASE,
@@ -108,7 +111,8 @@ def data_files(source: Any) -> tuple[str, ...]:  # noqa: ANN401
     if is_elsewhere(source.name):
         return ()
     try:
-        found, left = set[str](), [*source.files]
+        beside = prj_beside(source.name)
+        found, left = set[str](), [*source.files, *([beside] if beside else [])]
     except UnicodeDecodeError:  # names that are no UTF-8, which rasterio cannot hand out
         return ()
     nested = source.driver == "VRT"
@@ -120,6 +124,12 @@ def data_files(source: Any) -> tuple[str, ...]:  # noqa: ANN401
         if nested and os.path.isfile(file):
             left += _files_of_a_source(file)
     return tuple(sorted(os.path.realpath(file) if os.path.exists(file) else file for file in found))
+
+
+def prj_beside(path: str) -> str | None:
+    """Return the file beside a raster and its world file that names their reference system."""
+    stem = os.path.splitext(path)[0]
+    return next(filter(os.path.isfile, (f"{stem}.prj", f"{stem}.PRJ")), None)
 
 
 def _files_of_a_source(file: str) -> list[str]:
@@ -171,12 +181,19 @@ def unreadable(path: str, pixels: tuple[int, ...], error: Exception) -> RasterEr
 
 
 def _not_opened(path: str, error: Exception) -> RasterError:
-    place, _, secret = path.partition("?")
-    why = str(error).replace(f"?{secret}", "")
+    place, _, secret = _USER.sub("//", path).partition("?")
+    why = _USER.sub("//", str(error)).replace(f"?{secret}", "")
+    if os.path.isdir(path):
+        return RasterError(
+            f"{path} is a folder. Give one raster of it, or search all: rsctir index --rasters."
+        )
     if not is_elsewhere(path) or "not recognized as being in" in why:
+        bare = path[found.end() - 1 :] if (found := _SCHEME.match(path)) else path
+        within = next((how for end, how in _PACKED.items() if path.lower().endswith(end)), None)
+        advice = within and f"Name the raster in it: {within.format(bare)}."
         return RasterError(
             f"{name_of(path)} is not a raster that can be opened, or it is damaged ({why}). "
-            "Expected a GeoTIFF, JPEG 2000, or another format that GDAL reads."
+            f"{advice or 'Expected a GeoTIFF, JPEG 2000, or another format that GDAL reads.'}"
         )
     advice = "Check the address and the network, or download it first."
     if re.search(r"\b40[13]\b", why):

@@ -93,6 +93,8 @@ def write_geotiff(
     if place.transform is not None:
         placed["transform"] = rasterio.Affine(*place.transform)
     profile |= {name: value for name, value in placed.items() if value}
+    if place.points and place.crs is None:
+        profile["crs"] = rasterio.crs.CRS()  # rasterio writes no points beside None
     with warnings.catch_warnings(), replacing(path) as unfinished:
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:

@@ -8,13 +8,14 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rsctir_hf.errors import QueryError
-from rsctir_hf.geo.gdal import require_rasterio
+from rsctir_hf.geo.gdal import prj_beside, require_rasterio
 from rsctir_hf.geo.geojson import unrolled
 from rsctir_hf.geo.tiling import Transform, Window, map_points
 
@@ -34,12 +35,12 @@ _EQUATOR, _FLATTENING = 6_378_137.0, 1 / 298.257223563  # WGS 84, metres
 _NOWHERE = "This raster has no coordinates that could be put on a map: places are given in pixels."
 _NO_CRS = (
     "This raster has coordinates but does not say in which reference system: places are given in "
-    "them and in pixels. Name it (crs, such as EPSG:32632) to put the raster on a map."
+    "them and in pixels. Name it to put the raster on a map: rsctir scene --crs EPSG:32632."
 )
 _OFF_EARTH = (
     "This raster has no coordinates that could be put on a map: those in the file lie nowhere on "
     "earth. Places are given in them and in pixels. If the reference system is wrong, name the "
-    "right one (crs, such as EPSG:32632)."
+    "right one: rsctir scene --crs EPSG:32632."
 )
 _GEOLOCATION = (
     "Arrays of longitudes and latitudes place this raster, which are not read here: places are "
@@ -244,12 +245,22 @@ def _stated(source: Any, crs: str | None) -> Place | None:  # noqa: ANN401
     points, of_points = source.gcps
     own, of_points = (crs or (each and each.to_wkt()) for each in (source.crs, of_points))
     moved = not (source.transform.is_identity or source.transform.is_degenerate)
+    own = own or (_beside(source.name) if moved else None)
     rpcs = source.rpcs
     by_transform = Place(tuple(source.transform)[:6], own) if moved else None
     by_points = Place(points=tuple(points), crs=of_points) if points else None
     by_rpcs = Place(crs=DEGREES, rpcs=rpcs, height=rpcs.height_off) if rpcs else None
     on_a_map = (each for each in (by_transform, by_points) if each and each.crs)
     return next(filter(None, (*on_a_map, by_rpcs, by_transform, by_points)), None)
+
+
+def _beside(path: str) -> str | None:
+    """Return the system that a ``.prj`` beside a raster names, if any does."""
+    found = prj_beside(path)
+    try:
+        return found and read_crs(Path(found).read_text("utf-8"))
+    except (QueryError, UnicodeError):
+        return None
 
 
 def _fitted(place: Place) -> Place:

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rsctir_hf.errors import QueryError, RasterError
-from rsctir_hf.files.bands import choose_bands, known_limits, palette_of, shows_least_as_white
+from rsctir_hf.files.bands import (
+    choose_bands,
+    known_limits,
+    mask_kinds,
+    palette_of,
+    shows_least_as_white,
+)
 from rsctir_hf.files.names import as_text
 from rsctir_hf.files.stretch import (
     fill_missing,
@@ -131,10 +137,8 @@ class TileReader:
 
     def __enter__(self) -> "TileReader":
         self._source = self._opening.enter_context(opened(self.raster.path, [self.raster.driver]))
-        flags = self._source.mask_flag_enums
-        kinds = {kind.name for band in self.raster.bands for kind in flags[band - 1]}
-        unknown = {"all_valid", *(["nodata"] if self.raster.nodata == NO_NODATA else [])}
-        self._masked = bool(kinds - unknown)
+        kinds = mask_kinds(self._source, self.raster.bands)
+        self._masked = bool(kinds - ({"nodata"} if self.raster.nodata == NO_NODATA else set()))
         return self
 
     def __exit__(self, *error: Any) -> None:  # noqa: ANN401 - its three arguments
@@ -147,12 +151,12 @@ class TileReader:
             RasterError: the file is damaged here.
         """
         values, known = self._values(window, size)
-        valid = np.asarray(known.any(axis=0), np.uint8)
+        valid = np.asarray(known.any(axis=0))
         share = float(valid.mean())
         if share == 0:
             return Tile(None, 0.0)
         colours = Image.fromarray(self._colours(values))
-        return Tile(fill_missing(colours, Image.fromarray(valid)), share)
+        return Tile(fill_missing(colours, valid), share)
 
     def sample(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return pixels at even steps through the raster: values, which are data; both (bands, n).
@@ -359,8 +363,8 @@ def _stretched(raster: Raster) -> Raster:
         share = float((pixels == fill).all(axis=0).mean())
         note = (
             f"{share:.0%} of the pixels hold {fill:g}, far from all others: they are taken for "
-            f"missing data, though the file does not say so. If they are data, say so (nodata "
-            f"{NO_NODATA})."
+            f"missing data, though the file does not say so. If they are data, say so: rsctir "
+            f"scene --nodata {NO_NODATA}."
         )
         raster = replace(raster, fill=fill, notes=(*raster.notes, note))
         known &= values != fill

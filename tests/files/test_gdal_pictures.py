@@ -171,6 +171,40 @@ def test_alpha_and_masks_are_no_colours(tmp_path):
     np.testing.assert_array_equal(pixels(path), read)
 
 
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["blue", "green", "red", "nir"], (2, 1, 0)),
+        (["B2", "B3", "B4", "B8"], (2, 1, 0)),
+        (["red", "green", "blue", "nir"], (0, 1, 2)),
+        (["blue", "green", "red"], (2, 1, 0)),
+    ],
+)
+def test_names_come_before_the_colours_and_alpha_that_programs_declare_unasked(
+    tmp_path, names, order
+):
+    values = np.dstack([EIGHT, EIGHT[..., 0]])[..., : len(names)]
+    values[:10, :, 3:] = 0  # water in near infrared
+    path = write_tiff(
+        tmp_path / "a.tif",
+        values,
+        after=lambda t: [t.set_band_description(n, name) for n, name in enumerate(names, 1)],
+    )
+    with rasterio.open(path) as source:
+        kinds = [kind.name for kind in source.colorinterp]
+    assert kinds == ["red", "green", "blue", "alpha"][: len(names)]
+    np.testing.assert_array_equal(pixels(path), values[..., order])
+
+
+def test_a_value_that_is_missing_in_one_band_stays_out_of_the_stretch(tmp_path):
+    values = DEEP.copy()
+    values[:10, :, 0] = 0
+    low, high = np.percentile(np.append(values[10:], values[:10, :, 1:]), [2, 98])
+    shown = pixels(write_tiff(tmp_path / "a.tif", values, nodata=0)).astype(float)
+    expected = np.clip((values - low) / (high - low), 0, 1) * 255
+    assert np.abs(shown - expected).max() < 0.51
+
+
 def test_chips_of_many_bands_show_those_that_a_scene_of_them_does(tmp_path):
     bands = np.dstack([DEEP] * 4)
     np.testing.assert_array_equal(pixels(write_tiff(tmp_path / "a.tif", bands)), SHADES)

@@ -74,8 +74,7 @@ def test_large_pictures_are_measured_at_even_steps(size, step):
 
 def test_missing_pixels_get_the_mean_colour_of_the_others():
     shades = Image.fromarray(np.array([[[10, 20, 30], [11, 30, 50], [255, 0, 255]]], np.uint8))
-    alpha = Image.fromarray(np.array([[255, 1, 0]], np.uint8))
-    filled = np.asarray(fill_missing(shades, alpha))
+    filled = np.asarray(fill_missing(shades, np.array([[True, True, False]])))
     assert filled[0, 2].tolist() == [10, 25, 40]  # 10.5 to the even one
     assert filled[0, 0].tolist() == [10, 20, 30]
 

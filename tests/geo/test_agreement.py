@@ -39,6 +39,12 @@ TIFFS = {
         np.dstack([DEEP[..., ::-1], GREY]),
         {"after": described("blue", "green", "red", "nir")},
     ),
+    "blue, green, red, nir of 8 bits": (
+        np.dstack([EIGHT[..., ::-1], holed(EIGHT[..., 0], 0)]),
+        {"after": described("blue", "green", "red", "nir")},
+    ),
+    "nodata in one band": (np.dstack([holed(GREY, 0), DEEP[..., 1:]]), {"nodata": 0}),
+    "alpha in part": (np.dstack([EIGHT, holed(GREY % 256, 9).astype(np.uint8)]), {"alpha": "YES"}),
     "Sentinel-2": (
         np.dstack([DEEP] * 4),
         {"after": described(*(f"B{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, "8A", 9, 11, 12)))},
@@ -115,10 +121,10 @@ def test_a_mask_beside_a_file_counts_both_ways(tmp_path):
     assert difference(path).max() <= 1
 
 
-def test_deep_colours_of_jpeg_2000_are_one_picture_both_ways(tmp_path):
-    profile = {"count": 3, "height": 120, "width": 150, "dtype": "uint16", "quality": "100"}
-    with rasterio.open(
-        tmp_path / "a.jp2", "w", driver="JP2OpenJPEG", reversible="YES", **profile
-    ) as t:
-        t.write(np.moveaxis(DEEP, 2, 0))
+@pytest.mark.parametrize("values", [DEEP, np.dstack([EIGHT, holed(EIGHT[..., 0], 0)])])
+def test_deep_colours_and_four_bands_of_jpeg_2000_are_one_picture_both_ways(tmp_path, values):
+    size = {"count": values.shape[2], "height": 120, "width": 150, "dtype": values.dtype}
+    profile = {"driver": "JP2OpenJPEG", "reversible": "YES", "quality": "100", **size}
+    with rasterio.open(tmp_path / "a.jp2", "w", **profile) as target:
+        target.write(np.moveaxis(values, 2, 0))
     assert difference(tmp_path / "a.jp2").max() == 0

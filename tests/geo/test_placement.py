@@ -121,7 +121,7 @@ def test_a_transform_without_a_system_keeps_its_numbers_until_it_is_named(tmp_pa
     raster = open_raster(file)
     assert raster.place.to_map(CORNERS).tolist() == [list(transform @ each) for each in CORNERS]
     assert (raster.to_lonlat(CORNERS), raster.gsd) == (None, None)
-    assert "crs, such as EPSG:32632" in raster.notes[0]
+    assert "--crs EPSG:32632" in raster.notes[0]
     named, known = (
         open_raster(file, crs="EPSG:32632"),
         open_raster(write(tmp_path / "b.tif", picture(*SIZE), transform=transform)),
@@ -137,6 +137,14 @@ def test_a_world_file_counts(tmp_path):
     (tmp_path / "a.pgw").write_text("0.5\n0\n0\n-0.5\n500000.25\n5899999.75\n")
     place = open_raster(tmp_path / "a.png").place
     assert place.to_map(CORNERS[:1]).tolist() == [[500_000, 5_900_000]]
+    (tmp_path / "a.prj").write_text("no reference system")
+    assert open_raster(tmp_path / "a.png").place == place
+    utm = rasterio.crs.CRS.from_epsg(32632)
+    (tmp_path / "a.prj").write_text(utm.to_wkt(version="WKT1_ESRI"))
+    named = open_raster(tmp_path / "a.png")
+    assert str((tmp_path / "a.prj").resolve()) in named.files
+    known = open_raster(tmp_path / "a.png", crs="EPSG:32632")
+    assert np.abs(named.to_lonlat(CORNERS) - known.to_lonlat(CORNERS)).max() < CENTIMETRE
 
 
 def test_an_engineering_grid_has_a_scale(tmp_path):
@@ -166,6 +174,14 @@ def test_a_heat_map_lies_on_its_raster(tmp_path, name, crs):
             assert heat.transform @ (col, row) == pytest.approx(
                 scene.transform @ (50 * col, 52 * row), abs=1e-6
             )
+
+
+def test_a_heat_map_has_points_of_no_system(tmp_path):
+    file = with_points(tmp_path / "a.tif", nine_points(sheared), crs=rasterio.crs.CRS())
+    write_grid(tmp_path / "heat.tif", np.ones((5, 6), np.float32), open_raster(file), cell=(50, 52))
+    heat = open_raster(tmp_path / "heat.tif").place
+    expected = [sheared(col, row) for col, row in CORNERS]
+    assert np.abs(heat.to_map(CORNERS / [50, 52]) - expected).max() < CENTIMETRE
 
 
 @pytest.mark.parametrize("kind", ["points", "RPCs"])

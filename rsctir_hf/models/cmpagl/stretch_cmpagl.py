@@ -6,10 +6,11 @@
   where a side has more than ``SAMPLED_SIDE`` pixels.
 - Arrays of floats that lie in 0..1 are only scaled: so libraries hand on pictures. In a file they
   are reflectances, say, and stretched.
-- Alpha is no colour: it is never stretched. Pixels without data stay out of the percentiles and get
-  the mean colour of the others; what alpha lets through in part lies over that colour. Data is
+- Pixels without data stay out of the percentiles and get the mean colour of the others. Data is
   missing where alpha is 0, where the file says so (nodata, a mask), where a value is not finite,
   and, in a file that says nothing, where ``undeclared_nodata`` finds a fill value.
+- Alpha is no colour and says nothing else: what it lets through in part keeps its own colour, as in
+  ``Image.convert``. Programs declare near infrared as alpha where four bands have 8 bits.
 - What EXIF calls turned is put upright; an animation gives its first frame.
 
 Model folders hold copies of this file, so that their processors see what an index saw.
@@ -116,25 +117,20 @@ def undeclared_nodata(values: NDArray) -> float | None:
     return None
 
 
-def fill_missing(shades: Image.Image, alpha: Image.Image) -> Image.Image:
-    """Lay an RGB picture over the mean colour of its pixels with data: those of alpha above 0.
-
-    The largest alpha is taken for opaque, whatever it is.
-    """
-    there = [value for value, count in enumerate(alpha.histogram()) if count]
-    if 0 < there[0] == there[-1]:
+def fill_missing(shades: Image.Image, known: NDArray[np.bool_]) -> Image.Image:
+    """Give an RGB picture the mean colour of its pixels with data, ``known`` (H, W), elsewhere."""
+    if known.all():
         return shades
-    alpha = alpha.point([min(value * 255 // max(there[-1], 1), 255) for value in range(256)])
-    seen = alpha.point([0] + [255] * 255)
-    mean = ImageStat.Stat(shades, seen).mean if seen.getbbox() else (0, 0, 0)
+    seen = _image(known)
+    mean = ImageStat.Stat(shades, seen).mean if known.any() else (0, 0, 0)
     ground = Image.new("RGB", shades.size, tuple(round(each) for each in mean))
-    ground.paste(shades, mask=alpha)
+    ground.paste(shades, mask=seen)
     return ground
 
 
 def numbers_to_rgb(
     values: NDArray,
-    alpha: NDArray | None = None,
+    known: NDArray[np.bool_] | None = None,
     *,
     limits: tuple[float, float] | None = None,
     declared: bool = False,
@@ -144,29 +140,27 @@ def numbers_to_rgb(
 
     Args:
         values: (H, W) or (H, W, 3), real.
-        alpha: (H, W) of 0..255, or bool: which pixels are data.
+        known: (H, W), or as ``values``: which are data. One band of a pixel is enough to show it.
         limits: what becomes black and white, where that is known; 8-bit values need none.
-        declared: alpha says all; no fill value is looked for.
+        declared: ``known`` says all; no fill value is looked for.
         name: what the log calls it.
     """
-    if values.dtype == np.uint8 and alpha is None and limits in (None, (0, 255)):
+    if values.dtype == np.uint8 and known is None and limits in (None, (0, 255)):
         return _image(values).convert("RGB")
-    bands = values if values.ndim == 3 else values[..., None]
-    valid = np.isfinite(bands).all(axis=2)
-    if alpha is not None:
-        valid &= alpha > 0
+    bands = np.atleast_3d(values)
+    there = np.isfinite(bands).all(axis=2, keepdims=True)  # (H, W, 1)
+    there = there if known is None else there & np.atleast_3d(known)
     if limits is None and values.dtype != np.uint8:
         step = sample_step((values.shape[1], values.shape[0]))
-        sample = bands[::step, ::step][valid[::step, ::step]].T  # (bands, n)
-        fill = None if declared else undeclared_nodata(sample)
+        sample = bands[::step, ::step]
+        kept = np.broadcast_to(there[::step, ::step], sample.shape)
+        fill = None if declared else undeclared_nodata(sample[kept.any(axis=2)].T)
         if fill is not None:
             tell_of_fill(name, fill)
-            valid &= ~(bands == fill).all(axis=2)
-            sample = sample[:, ~(sample == fill).all(axis=0)]
-        limits = stretch_range(sample)
+            there, kept = there & (bands != fill), kept & (sample != fill)
+        limits = stretch_range(sample[kept])
     shades = values if limits in (None, (0, 255)) else stretch_to_bytes(values, *limits)
-    opaque = np.uint8(255) if alpha is None or alpha.dtype == np.bool_ else alpha
-    return fill_missing(_image(shades).convert("RGB"), _image(np.where(valid, opaque, np.uint8(0))))
+    return fill_missing(_image(shades).convert("RGB"), there.any(axis=2))
 
 
 def array_to_rgb(array: NDArray, name: str = "the array") -> Image.Image:
@@ -187,17 +181,17 @@ def array_to_rgb(array: NDArray, name: str = "the array") -> Image.Image:
         values = values.astype(np.uint8) * np.uint8(255)
     if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise UnfitPictureError(f"{name} does not hold numbers. Expected integers or floats.")
-    colours, alpha = values, None
+    colours, known = values, None
     if values.ndim == 3 and values.shape[2] == 4:
-        colours, alpha = values[..., :3], _alpha_bytes(values[..., 3])
-    known = np.isfinite(colours)
+        colours, known = values[..., :3], values[..., 3] > 0
+    finite = np.isfinite(colours)
     unit = (
         np.issubdtype(values.dtype, np.floating)
-        and known.any()
-        and colours.min(where=known, initial=0.0) >= 0.0
-        and colours.max(where=known, initial=1.0) <= 1.0
+        and finite.any()
+        and colours.min(where=finite, initial=0.0) >= 0.0
+        and colours.max(where=finite, initial=1.0) <= 1.0
     )
-    return numbers_to_rgb(colours, alpha, limits=(0.0, 1.0) if unit else None, name=name)
+    return numbers_to_rgb(colours, known, limits=(0.0, 1.0) if unit else None, name=name)
 
 
 def picture_to_rgb(picture: Image.Image, name: str = "the picture") -> Image.Image:
@@ -297,7 +291,7 @@ def _flat(picture: Image.Image) -> Image.Image:
         # Pillow turns premultiplied grey (La) into LA only.
         layer = picture.convert("LA") if picture.mode == "La" else picture
         layer = layer if layer.mode == "RGBA" else layer.convert("RGBA")
-        return fill_missing(layer.convert("RGB"), layer.getchannel("A"))
+        return fill_missing(layer.convert("RGB"), np.asarray(layer.getchannel("A")) > 0)
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
@@ -319,20 +313,14 @@ def _deep_png(content: bytes, name: str) -> Image.Image:
             picture = Image.open(io.BytesIO(content), formats=["PNG"])
             picture.tile = [picture.tile[0]._replace(args=f"{picture.mode};16{order}")]
             values = values << 8 | np.asarray(picture).astype(np.uint16)
-    alpha, clear = None, picture.info.get("transparency")
+    known, clear = None, picture.info.get("transparency")
     if values.shape[2] != 3:
-        values, alpha = values[..., :-1], _alpha_bytes(values[..., -1])
+        values, known = values[..., :-1], values[..., -1] > 0
     elif clear is not None:
-        alpha = (values != clear).any(axis=2)
+        known = (values != clear).any(axis=2)
     colours = values if values.shape[2] == 3 else values[..., 0]
-    shades = numbers_to_rgb(colours, alpha, declared=alpha is not None, name=name)
+    shades = numbers_to_rgb(colours, known, declared=known is not None, name=name)
     return upright(shades, picture.getexif().get(ORIENTATION_TAG, 1))
-
-
-def _alpha_bytes(alpha: NDArray) -> NDArray[np.uint8]:
-    """Bring alpha of any type to 0..255; its largest value is opaque."""
-    known = np.nan_to_num(alpha, posinf=0, neginf=0)
-    return stretch_to_bytes(known, 0.0, max(float(known.max()), 1e-6))
 
 
 def _image(values: NDArray) -> Image.Image:
