@@ -188,9 +188,8 @@ def _not_opened(path: str, error: Exception) -> RasterError:
             f"{path} is a folder. Give one raster of it, or search all: rsctir index --rasters."
         )
     if not is_elsewhere(path) or "not recognized as being in" in why:
-        bare = path[found.end() - 1 :] if (found := _SCHEME.match(path)) else path
         within = next((how for end, how in _PACKED.items() if path.lower().endswith(end)), None)
-        advice = within and f"Name the raster in it: {within.format(bare)}."
+        advice = within and f"Name the raster in it: {within.format(name_of(path))}."
         return RasterError(
             f"{name_of(path)} is not a raster that can be opened, or it is damaged ({why}). "
             f"{advice or 'Expected a GeoTIFF, JPEG 2000, or another format that GDAL reads.'}"

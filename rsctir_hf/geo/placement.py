@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctir_hf.errors import QueryError
-from rsctir_hf.geo.gdal import prj_beside, require_rasterio
+from rsctir_hf.geo.gdal import name_of, prj_beside, require_rasterio
 from rsctir_hf.geo.geojson import unrolled
 from rsctir_hf.geo.tiling import Transform, Window, map_points
 
@@ -202,7 +202,7 @@ def place_of(source: Any, crs: str | None = None) -> Place:  # noqa: ANN401
     stated = _stated(source, None if crs is None else read_crs(crs))
     if stated is None:
         arrays = "X_DATASET" in source.tags(ns="GEOLOCATION")
-        return Place(notes=(_GEOLOCATION.format(shlex.quote(source.name)) if arrays else _NOWHERE,))
+        return Place(notes=(_GEOLOCATION.format(shlex.quote(name_of(source.name))) if arrays else _NOWHERE,))
     try:
         return _measured(_fitted(stated) if stated.points else stated, source)
     except _gdal_errors() as error:
@@ -301,7 +301,7 @@ def _measured(place: Place, source: Any) -> Place:  # noqa: ANN401
         return found
     higher = replace(place, height=place.height + _RISE).to_map(around)
     shift = _apart(places, higher).max()
-    note = _BY_RPCS.format(place.height, shift, _RISE, shlex.quote(source.name))
+    note = _BY_RPCS.format(place.height, shift, _RISE, shlex.quote(name_of(source.name)))
     return replace(found, notes=(*place.notes, note))
 
 

@@ -75,7 +75,7 @@ def test_folders_and_archives_are_told_how_they_are_named(tmp_path):
         file = tmp_path / name
         file.write_bytes(b"no raster")
         for given in (str(file), f"zip://{file}"):
-            with pytest.raises(RasterError, match=re.escape(form.format(file))):
+            with pytest.raises(RasterError, match=re.escape(form.format(name))):
                 open_raster(given)
 
 
