@@ -201,8 +201,9 @@ def place_of(source: Any, crs: str | None = None) -> Place:  # noqa: ANN401
     """
     stated = _stated(source, None if crs is None else read_crs(crs))
     if stated is None:
-        arrays = "X_DATASET" in source.tags(ns="GEOLOCATION")
-        return Place(notes=(_GEOLOCATION.format(shlex.quote(name_of(source.name))) if arrays else _NOWHERE,))
+        if "X_DATASET" not in source.tags(ns="GEOLOCATION"):
+            return Place(notes=(_NOWHERE,))
+        return Place(notes=(_GEOLOCATION.format(shlex.quote(name_of(source.name))),))
     try:
         return _measured(_fitted(stated) if stated.points else stated, source)
     except _gdal_errors() as error:
