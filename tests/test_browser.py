@@ -325,6 +325,8 @@ def test_a_scene_is_searched_and_its_hits_can_be_opened_and_downloaded(page):
     page.get_by_role("tab", name="Scene").click()
     page.locator("#rs-scene-sample").click()
     page.get_by_text("The drawn sample scene is open").wait_for()
+    chips = page.locator(".rs-chips").filter(has_text="a running track")
+    assert chips.evaluate("row => row.scrollWidth <= row.clientWidth")  # none is cut
     query = page.get_by_label("What do you look for in the scene?")
     query.fill("planes")
     query.press("Enter")

@@ -14,7 +14,7 @@ from rsctir_hf.ui.server.mailboxes import keep_mailboxes
 from rsctir_hf.ui.server.settings import AppSettings
 from rsctir_hf.ui.server.uploads import fetch_nothing
 from rsctir_hf.ui.server.workbench import Workbench
-from rsctir_hf.ui.tabs.about_tab import build_about_tab, figures_table
+from rsctir_hf.ui.tabs.about_tab import build_about_tab, figures_table, library_box
 from rsctir_hf.ui.tabs.controls import ResultTab, rerank_offer
 from rsctir_hf.ui.tabs.picture_tab import build_picture_tab
 from rsctir_hf.ui.tabs.region_tab import build_region_tab
@@ -45,6 +45,9 @@ _COLOURS = {
     "block_info_text_color": ("#52656e", "#9db1b5"),
     "slider_color": (_TEAL, "#2dd4bf"),
     "input_background_fill": ("#f4f6f5", "#0d1518"),
+    "button_secondary_background_fill": ("#e3f1ee", "#12312f"),
+    "button_secondary_background_fill_hover": ("#d3e8e4", "#184240"),
+    "button_secondary_text_color": ("#10222b", "#e8f0ef"),
     "button_primary_background_fill": (_TEAL, "#14b8a6"),
     "button_primary_background_fill_hover": ("#0b5d57", "#2dd4bf"),
     "button_primary_text_color": ("#ffffff", "#06201d"),
@@ -70,7 +73,7 @@ def build_app(bench: Workbench) -> gr.Blocks:
             with gr.Tab("Scene", id="scene"):
                 scene, take_scene = build_scene_tab(bench)
             with gr.Tab("About", id="about"):
-                figures = build_about_tab(bench)
+                about = build_about_tab(bench)
         build_endpoints(bench)
         graphs = [regions.chooser.picture, regions.control]
         for results in (search, picture.results, scene):
@@ -79,7 +82,7 @@ def build_app(bench: Workbench) -> gr.Blocks:
         take_scene(picture.to_scene.click, picture.query.chooser.source, tabs)
         watched = [
             top, timer, search.rerank, picture.query.control, scene.rerank,
-            picture.query.chooser.samples, regions.chooser.samples, figures,
+            picture.query.chooser.samples, regions.chooser.samples, *about,
         ]  # fmt: skip
         watch = _watcher(bench, len(watched), launched.fill)
         for trigger in (demo.load, timer.tick):
@@ -164,7 +167,8 @@ def _watcher(
             can_match = bench.facts is not None and bench.facts.can_match
             choices = gr.update(**rerank_offer(can_match=can_match))
             strip, stopped = sample_strip(bench.gallery), gr.Timer(active=False)
-            changed = [stopped, *[choices] * 3, *[strip] * 2, figures_table(bench.facts)]
+            about = figures_table(bench.facts), library_box(bench.model)
+            changed = [stopped, *[choices] * 3, *[strip] * 2, *about]
         # The gallery last: whoever asks meanwhile keeps the answer.
         return header(bench), *changed, *fill(shown, visit, request.query_params)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from rsctir_hf.files.metadata import PictureRow
+from rsctir_hf.files.names import named_path
 from rsctir_hf.search.confidence import Level
 from rsctir_hf.search.retriever import Hit
 from rsctir_hf.ui.endpoints import Endpoints
@@ -190,6 +192,17 @@ def test_a_scene_type_filters_pictures_to_browse_and_results(bench, monkeypatch)
         assert {hit.path for hit in shown.hits} == odd
         assert asked.type == "kind_1"
     assert "Best of 10 pictures" in message
+
+
+@pytest.mark.parametrize(("row", "said"), [
+    (PictureRow(captions=("a pier",)), True), (PictureRow(category="pier"), False),
+])  # fmt: skip
+def test_whose_words_they_are_is_said_only_where_there_are_words(bench, monkeypatch, row, said):
+    records = {named_path(str(path)): row for path in bench.gallery.paths}
+    monkeypatch.setattr(bench, "gallery", replace(bench.gallery, records=records))
+    controls = ("none", 6, ANY_TYPE, None, GALLERY, None, Visit())
+    message, *_ = SearchHandlers(bench).search(BANK[0], *controls)
+    assert ("quotation marks" in message) is said
 
 
 def test_a_launch_offers_the_gallery_to_whom_has_asked_nothing(bench, monkeypatch):

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 from gradio_client import Client
@@ -11,8 +12,10 @@ from rsctir_hf.ui.layout import STYLE, build_app, launch_options, theme
 from rsctir_hf.ui.server import limits
 from rsctir_hf.ui.server.model_facts import Figure, ModelFacts
 from rsctir_hf.ui.server.settings import AppSettings
-from rsctir_hf.ui.server.workbench import Phase, Workbench
+from rsctir_hf.ui.server.workbench import Phase, Status, Workbench
 from rsctir_hf.ui.tabs.about_tab import figures_table
+from rsctir_hf.ui.tabs.search_answers import Visit
+from rsctir_hf.ui.views.results import ShownHits
 
 # Handlers that run a model, by name; `explain` also serves the words of the region tab.
 RUN_A_MODEL = {"search", "search_again", "add_pictures", "why", "similar", "describe"}
@@ -90,6 +93,23 @@ def test_measured_figures_are_listed_with_data_and_rerank():
     assert "<td>ucm test, 210 pictures</td><td>SMR</td><td>94</td><td>48.2</td>" in table
     assert "Trained on UCM." in table
     assert "not evaluated" in figures_table(ModelFacts("m", 10, (), "", can_match=False))
+
+
+def test_figures_of_one_data_set_stand_together():
+    figures = [Figure(1, data, rerank) for rerank in ("none", "smr") for data in ("a", "b")]
+    table = figures_table(ModelFacts("m", 10, tuple(figures), "", can_match=False))
+    assert [row.split("<")[0] for row in table.split("<tr><td>")[1:]] == ["a", "a", "b", "b"]
+
+
+def test_the_lines_of_python_name_the_model_that_an_index_was_opened_with():
+    bench = Workbench(AppSettings(model="checkpoints/named"))
+    demo = build_app(bench)
+    bench.start = lambda: None
+    bench.model, bench.status = "/srv/checkpoints/of-the-index", Status(Phase.READY)
+    watch = next(event.fn for event in demo.fns.values() if event.name == "watch")
+    shown = watch(ShownHits(), Visit(), SimpleNamespace(query_params={}))
+    demo.close()
+    assert any("from_pretrained(&quot;checkpoints/of-the-index" in str(one) for one in shown)
 
 
 def test_events_that_run_a_model_share_one_slot_and_the_queue_is_limited():

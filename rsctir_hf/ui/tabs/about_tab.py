@@ -83,7 +83,9 @@ def figures_table(facts: ModelFacts | None) -> str:
     head = f"<p><strong>{escape(facts.name)}</strong>, {facts.size}.</p>{trained}"
     if not facts.figures:
         return head + note("No results file lies beside this model: it was not evaluated.")
-    rows = "".join(_row(figure) for figure in facts.figures)
+    sets = list(dict.fromkeys(figure.data for figure in facts.figures))
+    by_data = sorted(facts.figures, key=lambda figure: sets.index(figure.data))
+    rows = "".join(_row(figure) for figure in by_data)
     return (
         f'{head}<div class="rs-scroll" tabindex="0" role="group" aria-label="Measured figures">'
         '<table class="rs-table"><thead><tr><th scope="col">Data</th><th scope="col">Rerank</th>'
@@ -111,8 +113,13 @@ def code_box(label: str, code: str) -> str:
     )
 
 
-def build_about_tab(bench: Workbench) -> gr.HTML:
-    """Lay the tab out; return the place of the figures, which are known once the model is."""
+def library_box(model: str) -> str:
+    """Return the lines of Python that search with a model: a Hub id, or a folder's last parts."""
+    return code_box("The library", _CODE.format(model="/".join(Path(model).parts[-2:])))
+
+
+def build_about_tab(bench: Workbench) -> list[gr.HTML]:
+    """Lay the tab out; return the places of figures and lines that are known once the model is."""
     with gr.Row(elem_classes="rs-split rs-about"):
         with gr.Column(scale=3, min_width=300):
             gr.Markdown(_WHAT)
@@ -121,11 +128,9 @@ def build_about_tab(bench: Workbench) -> gr.HTML:
             gr.Markdown(_CAVEATS)
         with gr.Column(scale=2, min_width=300):
             gr.Markdown("### In Python")
-            model = "/".join(Path(bench.settings.model).parts[-2:])  # a Hub id, or like one
-            code = _CODE.format(model=model)
-            gr.HTML(code_box("The library", code))
+            library = gr.HTML(library_box(bench.model), elem_id="rs-library")
             client = code_box("This page", _CLIENT.format(address=_ADDRESS))
             gr.HTML(client, js_on_load=f"window.rsctir.address(element, '{_ADDRESS}');")
             gr.Markdown(_OTHER_PICTURES)
             gr.Markdown(_LICENCE)
-    return figures
+    return [figures, library]

@@ -150,7 +150,7 @@ class RegionHandlers:
         legend = sized(FIGURE, width / height) + note(
             _LEGEND + ("" if shown.effect is None else _SIGNS + self._who_is_asked())
         )
-        table = {"headers": node_columns(data), "data": node_table(data)}
+        table = _table(data)
         as_json = offer_file("region_graph.json", to_node_link_json(data))
         as_graphml = offer_file("region_graph.graphml", to_graphml(data))
         return figure, said, legend, table, gr.update(visible=True), as_json, as_graphml
@@ -216,6 +216,18 @@ def _threshold_slider(config: Any) -> Any:  # noqa: ANN401 - a gradio update
         return gr.update(visible=False)
     info = f"The model's own is {own:.2f}. Moving it shows a variant; searches stay as they are."
     return gr.update(value=own, info=info, visible=True)
+
+
+def _table(data: Data) -> dict[str, Any]:
+    """Return headers and rows of a graph's regions, without a column that says nothing."""
+    columns, rows = node_columns(data), node_table(data)
+    said = [
+        place for place in range(len(columns)) if not rows or any(row[place] != "" for row in rows)
+    ]
+    return {
+        "headers": [columns[place] for place in said],
+        "data": [[row[place] for place in said] for row in rows],
+    }
 
 
 def _sentences(about_graph: str, *, effect_of: nx.Graph) -> str:

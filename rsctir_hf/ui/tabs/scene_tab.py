@@ -44,7 +44,7 @@ from rsctir_hf.ui.views.scene_results import (
 )
 
 EXAMPLES = (
-    "boats moored in a harbor",
+    "boats in a harbor",
     "planes at an airport",
     "round storage tanks",
     "tennis courts",

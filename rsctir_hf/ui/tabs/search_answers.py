@@ -286,7 +286,7 @@ class SearchHandlers:
         shown = ShownHits(tuple(hits), asked.rerank, place.gallery, asked.q)
         count = len(place.gallery.types.get(asked.type, place.gallery.paths))
         said = heading(f"Best of {counted(count, 'picture')}")
-        if place.gallery.records:
+        if any(place.gallery.record(hit.path).captions for hit in hits if hit.path):
             said += _WHOSE_WORDS
         return shown, said + search_message(about_query, shown)
 

@@ -159,7 +159,8 @@ def moved_in_words(moved: int | None) -> str:
 
 def _picture_card(card: Card, item: int) -> str:
     """Return a card as a button; what is read to it is what stands on it."""
-    subtitle = f'<span class="rs-subtitle">{escape(card.subtitle)}</span>' if card.subtitle else ""
+    file = escape(card.subtitle).replace("_", "_<wbr>")  # where a long name may break
+    subtitle = f'<span class="rs-subtitle">{file}</span>' if file else ""
     asked = card.score is not None
     rank = f'<span class="rs-rank">{_spoken("Rank ")}{card.rank}</span>' if asked else ""
     line = f'<span class="rs-line">{_score(card)}{_move(card.moved)}</span>' if asked else ""

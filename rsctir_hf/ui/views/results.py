@@ -1,5 +1,6 @@
 """From hits of the retriever to what is shown: cards, facts, JSON records."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,7 +129,11 @@ def picture_detail(hit: Hit, shown: ShownHits) -> str:
 
 
 def quoted(caption: str) -> str:
-    """Mark words as somebody's: those that the gallery brings for a picture."""
+    """Mark words as somebody's: those that the gallery brings for a picture.
+
+    Captions of public sets have a space before the full stop; that one goes.
+    """
+    caption = re.sub(r"\s+(?=[.,]$)", "", caption)
     return f"\N{LEFT DOUBLE QUOTATION MARK}{caption}\N{RIGHT DOUBLE QUOTATION MARK}"
 
 

@@ -35,6 +35,12 @@ def draw(handlers, shown, alike=THRESHOLD):
     return dict(zip(names, handlers.draw(shown, alike, 20, 0.0), strict=True))
 
 
+def test_the_table_has_no_column_for_labels_where_no_region_has_one(handlers, shown):
+    table = draw(handlers, shown)["table"]
+    assert table["headers"][:3] == ["#", "score", "salience"]
+    assert {len(row) for row in table["data"]} == {len(table["headers"])}
+
+
 def graph_of(count, config):
     """A picture with ``count`` regions side by side, padded to the model's number of regions."""
     size = config.max_regions
@@ -62,7 +68,7 @@ def test_a_region_graph_is_drawn_listed_and_written(bench, handlers):
     assert drawn["panel"]["visible"]
     assert four["visible"] and whole["visible"] and not four["open"] and not whole["open"]
     assert len(drawn["figure"].data[-1].text) == len(rows) >= 1
-    assert drawn["table"]["headers"] == list(NODE_COLUMNS)
+    assert drawn["table"]["headers"] == [name for name in NODE_COLUMNS if name != "label"]
     assert "The region model looks at" in drawn["sentence"]
     assert len(json.loads(Path(drawn["as_json"]).read_text())["nodes"]) == len(rows)
     assert "<graphml" in Path(drawn["as_graphml"]).read_text()

@@ -11,6 +11,7 @@ from rsctir_hf.ui.views.cards import (
     progress_bar,
     sentence_list,
 )
+from rsctir_hf.ui.views.results import quoted
 
 CARD = Card("a pier", "pier.png", "data:image/jpeg;base64,", score=0.25, rank=2, moved=3)
 
@@ -58,3 +59,12 @@ def test_progress_of_an_unknown_length_shows_no_bar_and_none_done_an_empty_one()
     assert "rs-spinner" in progress_bar("Loading", 0, 0)
     assert "width:0.0%" in progress_bar("Indexing", 0, 200)
     assert 'aria-valuenow="50" aria-valuemax="200"' in progress_bar("Indexing", 50, 200)
+
+
+def test_a_long_file_name_may_break_at_its_underscores():
+    grid = card_grid([replace(CARD, subtitle="baseball_field_00.jpg")], label="Pictures")
+    assert "baseball_<wbr>field_<wbr>00.jpg" in grid
+
+
+def test_a_caption_is_quoted_without_the_space_before_its_full_stop():
+    assert quoted("a pier . and a boat .") == "“a pier . and a boat.”"
