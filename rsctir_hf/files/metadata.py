@@ -133,11 +133,11 @@ class PictureRow:
 
 def metadata_file(folder: Path) -> Path | None:
     """Return the file that says what stands in the pictures of a folder; of several the first."""
-    found = [folder / name for name in METADATA_FILES if (folder / name).is_file()]
-    if len(found) > 1:
-        others = ", ".join(file.name for file in found[1:])
-        logger.warning("%s is read; %s beside it is not. Keep one.", found[0], others)
-    return found[0] if found else None
+    return next(iter(_metadata_files(folder)), None)
+
+
+def _metadata_files(folder: Path) -> list[Path]:
+    return [folder / name for name in METADATA_FILES if (folder / name).is_file()]
 
 
 def metadata_folders(pattern: str, root: Path) -> list[Path]:
@@ -157,12 +157,16 @@ def read_metadata(folder: Path) -> list[PictureRow]:
     Raises:
         DataLayoutError: there is none, or a row is damaged.
     """
-    file = metadata_file(folder)
-    if file is None:
+    found = _metadata_files(folder)
+    if not found:
         raise DataLayoutError(
             f"{folder / METADATA_FILE} is missing. Expected pictures and one of "
             f"{', '.join(METADATA_FILES)} in {folder}."
         )
+    file, *others = found
+    if others:
+        names = ", ".join(other.name for other in others)
+        logger.warning("%s is read; %s beside it is not. Keep one.", file, names)
     pictures: dict[str, PictureRow] = {}
     for number, content in read_rows(file, texts=(*NAME_COLUMNS, *CAPTION_NAMES)):
         row = read_row(content, file=file, number=number)

@@ -3,7 +3,8 @@
 Text is UTF-8, with or without a byte order mark, or UTF-16 with one. A line of JSON ends with a
 line feed. In CSV the first line names the columns; commas, semicolons and tabs separate, and a
 column of nothing but numbers, or of nothing but true and false, is that. A cell in brackets is a
-list or an object, as JSON or as Python prints it; columns of one name are a list together.
+list or an object, as JSON or as Python prints it; columns of one name are a list together. Dates of
+Parquet are texts, such as 2026-05-01.
 """
 
 import ast
@@ -13,6 +14,7 @@ import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +167,12 @@ def _structured(cell: str) -> Any:  # noqa: ANN401 - a text, or what stands in b
 
 def _read_parquet(file: Path) -> list[dict[str, Any]]:
     try:
-        return pq.read_table(file).to_pylist()
+        rows = pq.read_table(file).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise DataLayoutError(
             f"{file} cannot be read as Parquet ({error}). Write it again."
         ) from error
+    return [
+        {name: cell.isoformat() if isinstance(cell, date) else cell for name, cell in row.items()}
+        for row in rows
+    ]

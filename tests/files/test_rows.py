@@ -1,12 +1,20 @@
 """Table files as spreadsheets, pandas and `datasets` write them hold the rows that they mean."""
 
 import json
+from datetime import date, datetime
 
 import pandas
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rsctir_hf.errors import DataLayoutError
-from rsctir_hf.files.metadata import METADATA_FILES, read_metadata, read_metadata_below
+from rsctir_hf.files.metadata import (
+    METADATA_FILES,
+    metadata_file,
+    read_metadata,
+    read_metadata_below,
+)
 from rsctir_hf.files.rows import decode, read_rows
 
 ROWS = [
@@ -59,8 +67,10 @@ def test_byte_order_marks_and_line_ends_are_no_matter(name, end, encoding, tmp_p
 def test_of_two_files_the_first_is_read_and_said(tmp_path, caplog):
     write(tmp_path, "metadata.jsonl")
     (tmp_path / "metadata.csv").write_text("file_name,text\na.png,another\n")
+    assert metadata_file(tmp_path) == tmp_path / "metadata.jsonl"
     assert read_metadata(tmp_path)[1].caption == 'a "square"'
-    assert "metadata.jsonl is read; metadata.csv beside it is not" in caplog.text
+    (line,) = caplog.messages
+    assert "metadata.jsonl is read; metadata.csv beside it is not" in line
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -181,3 +191,10 @@ def test_files_of_a_like_name_that_are_not_read_have_a_line(tmp_path, caplog):
     (tmp_path / "Metadata.csv").touch()
     assert read_metadata_below(tmp_path) == {}
     assert "Metadata.csv is not read" in caplog.text
+
+
+def test_dates_of_parquet_are_texts_as_in_the_other_files(tmp_path):
+    days = {"day": [date(2026, 5, 1)], "time": [datetime(2026, 5, 1, 9)]}
+    pq.write_table(pa.table({"file_name": ["a.png"], **days}), tmp_path / "metadata.parquet")
+    (row,) = read_metadata(tmp_path)
+    assert row.metadata == {"day": "2026-05-01", "time": "2026-05-01T09:00:00"}
