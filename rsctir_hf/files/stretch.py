@@ -116,12 +116,22 @@ def undeclared_nodata(values: NDArray) -> float | None:
     return None
 
 
-def fill_missing(shades: Image.Image, known: NDArray[np.bool_]) -> Image.Image:
-    """Give an RGB picture the mean colour of its pixels with data, ``known`` (H, W), elsewhere."""
+def fill_missing(
+    shades: Image.Image, known: NDArray[np.bool_], name: str = "the picture"
+) -> Image.Image:
+    """Give an RGB picture the mean colour of its pixels with data, ``known`` (H, W), elsewhere.
+
+    Raises:
+        UnfitPictureError: there are none.
+    """
     if known.all():
         return shades
+    if not known.any():
+        raise UnfitPictureError(
+            f"{name} holds no data: every pixel is marked as missing (nodata, mask, alpha or NaN)."
+        )
     seen = _image(known)
-    mean = ImageStat.Stat(shades, seen).mean if known.any() else (0, 0, 0)
+    mean = ImageStat.Stat(shades, seen).mean
     ground = Image.new("RGB", shades.size, tuple(round(each) for each in mean))
     ground.paste(shades, mask=seen)
     return ground
@@ -142,7 +152,10 @@ def numbers_to_rgb(
         known: (H, W), or as ``values``: which are data. One band of a pixel is enough to show it.
         limits: what becomes black and white, where that is known; 8-bit values need none.
         declared: ``known`` says all; no fill value is looked for.
-        name: what the log calls it.
+        name: what the log and errors call it.
+
+    Raises:
+        UnfitPictureError: no pixel is data.
     """
     if values.dtype == np.uint8 and known is None and limits in (None, (0, 255)):
         return _image(values).convert("RGB")
@@ -159,7 +172,7 @@ def numbers_to_rgb(
             there, kept = there & (bands != fill), kept & (sample != fill)
         limits = stretch_range(sample[kept])
     shades = values if limits in (None, (0, 255)) else stretch_to_bytes(values, *limits)
-    return fill_missing(_image(shades).convert("RGB"), there.any(axis=2))
+    return fill_missing(_image(shades).convert("RGB"), there.any(axis=2), name)
 
 
 def array_to_rgb(array: NDArray, name: str = "the array") -> Image.Image:
@@ -220,10 +233,10 @@ def picture_to_rgb(picture: Image.Image, name: str = "the picture") -> Image.Ima
         flat = numbers_to_rgb(values, known, declared=nodata is not None, name=name)
         flat = ImageOps.invert(flat) if tags.get(_PHOTOMETRIC_TAG) == 0 else flat
     else:
-        flat = _flat(picture)
+        flat = _flat(picture, name)
         if nodata is not None:
             known = np.atleast_3d(np.asarray(picture) != nodata)
-            flat = numbers_to_rgb(np.asarray(flat), np.asarray(known.any(axis=2)))
+            flat = numbers_to_rgb(np.asarray(flat), np.asarray(known.any(axis=2)), name=name)
     orientation = picture.getexif().get(ORIENTATION_TAG, 1)
     if flat is picture:
         return picture if orientation == 1 else ImageOps.exif_transpose(picture)
@@ -284,13 +297,13 @@ def tell_of_fill(name: str, fill: float) -> None:
     _TOLD.add(fill)
 
 
-def _flat(picture: Image.Image) -> Image.Image:
+def _flat(picture: Image.Image, name: str) -> Image.Image:
     """Bring a picture of 8 bits a channel to RGB; it comes back itself where it is RGB already."""
     if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
         # Pillow turns premultiplied grey (La) into LA only.
         layer = picture.convert("LA") if picture.mode == "La" else picture
         layer = layer if layer.mode == "RGBA" else layer.convert("RGBA")
-        return fill_missing(layer.convert("RGB"), np.asarray(layer.getchannel("A")) > 0)
+        return fill_missing(layer.convert("RGB"), np.asarray(layer.getchannel("A")) > 0, name)
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 

@@ -142,8 +142,12 @@ def test_a_transparent_entry_of_a_palette_is_missing_data():
     assert read[0, 11].tolist() == [0, 255, 0]
 
 
-def test_a_picture_that_is_transparent_everywhere_is_black():
-    assert not np.asarray(read_image(Image.new("RGBA", (8, 8), (255, 255, 255, 0)))).any()
+@pytest.mark.parametrize(
+    "source", [Image.new("RGBA", (8, 8), (255, 255, 255, 0)), np.full((8, 8, 3), np.nan)]
+)
+def test_a_picture_without_any_data_is_refused_as_a_scene_is(source):
+    with pytest.raises(ImageReadError, match="holds no data"):
+        read_image(source)
 
 
 def test_animation_gives_its_first_frame():
