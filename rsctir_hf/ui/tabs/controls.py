@@ -29,7 +29,6 @@ class QueryBox:
         examples: the first stands in the empty input.
         prefix: of the ids, which end in ``-query`` and ``-go``.
         min_width: of the input, twice that of the button, in pixels.
-        autofocus: the page opens with the cursor here.
 
     Attributes:
         words: the input.
@@ -43,7 +42,6 @@ class QueryBox:
         prefix: str,
         *,
         min_width: int,
-        autofocus: bool = False,
     ) -> None:
         with gr.Row(elem_classes="rs-ask", equal_height=True):
             self.words = gr.Textbox(
@@ -53,7 +51,6 @@ class QueryBox:
                 scale=5,
                 min_width=min_width,
                 elem_id=f"{prefix}-query",
-                autofocus=autofocus,
             )
             button = gr.Button(
                 "Search",
@@ -135,8 +132,8 @@ class DetailPanel:
         )
 
 
-def _small_button(label: str, elem_id: str, *, min_width: int = 80) -> gr.Button:
-    return gr.Button(label, size="sm", min_width=min_width, elem_id=elem_id)
+def _small_button(label: str, elem_id: str) -> gr.Button:
+    return gr.Button(label, size="sm", min_width=80, elem_id=elem_id)
 
 
 @dataclass(frozen=True)

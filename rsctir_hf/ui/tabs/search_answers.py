@@ -19,13 +19,7 @@ from rsctir_hf.ui.server.own_pictures import OwnPictures, index_own_pictures
 from rsctir_hf.ui.server.shown_gallery import Gallery
 from rsctir_hf.ui.server.uploads import offer_file, png_of
 from rsctir_hf.ui.server.workbench import Phase, Workbench
-from rsctir_hf.ui.views.address import (
-    RESULTS,
-    TABS,
-    Asked,
-    kept_address,
-    read_address,
-)
+from rsctir_hf.ui.views.address import RESULTS, TABS, Asked, kept_address, read_address
 from rsctir_hf.ui.views.cards import heading, hint, note, notice, refusal
 from rsctir_hf.ui.views.notices import NO_WORDS, NOTHING_TO_SHOW, part_searched
 from rsctir_hf.ui.views.results import (

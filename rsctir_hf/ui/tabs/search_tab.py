@@ -16,15 +16,8 @@ from rsctir_hf.ui.tabs.search_answers import (
     offered_file,
     type_choices,
 )
-from rsctir_hf.ui.views.address import (
-    MOST_RESULTS,
-    RESULTS,
-    Asked,
-)
-from rsctir_hf.ui.views.results import (
-    NO_RERANK,
-    ShownHits,
-)
+from rsctir_hf.ui.views.address import MOST_RESULTS, RESULTS, Asked
+from rsctir_hf.ui.views.results import NO_RERANK, ShownHits
 from rsctir_hf.ui.views.samples import FOLLOW_ADDRESS, SELECT_ITEM
 
 EXAMPLES = (
