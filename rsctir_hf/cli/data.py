@@ -19,6 +19,8 @@ def convert(asked: Convert) -> None:
     """Write a release to a folder, to the Hub, or to both."""
     if asked.output is None and asked.repo is None:
         raise QueryError("There is nowhere to write to. Give --output, --push, or both.")
+    if asked.private and asked.repo is None:
+        raise QueryError("--private is about --push. Leave it out, or say where to push to.")
     complete, result = not asked.partial, dict[str, Any]()
     say = (lambda said: None) if asked.as_json else print
     if asked.output is not None:

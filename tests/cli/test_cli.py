@@ -179,6 +179,7 @@ def test_foreseen_errors_are_one_line_and_exit_code_two(
             "is not RSITMD test: it holds pictures that RSITMD does not have",
         ),
         ((*into, part), "--partial of rsctir convert"),
+        ((*into, part, "--private"), "--private is about --push"),
         ((*evaluate, "--data", captioned_folder, "--device", "nonsense"), "device 'nonsense'"),
         ((*evaluate, "--data", captioned_folder, "--symmetries", 4), "symmetries is 4"),
         ((*evaluate, "--data", tmp_path / "latin"), "not UTF-8"),
