@@ -104,7 +104,7 @@ class _Options:
                 self.temperature = gr.Number(
                     value=None,
                     label="SMR temperature",
-                    info="Smaller follows the best sentences more closely. Empty: the model's own.",
+                    info="Smaller follows the best sentences more closely. 0: the model's own.",
                     minimum=0,
                     maximum=10,
                     step=0.01,
