@@ -112,7 +112,8 @@ def read_image(
         ``DRAFT_PIXELS`` come back at a half, quarter or eighth of their size.
 
     Raises:
-        ImageReadError: the source is missing, empty, no picture, damaged, too small or too large.
+        ImageReadError: the source is missing, empty, no picture, damaged, without data, too small
+            or too large.
     """
     name = name or _describe(source)
     if isinstance(source, np.ndarray):

@@ -187,6 +187,8 @@ def _not_opened(path: str, error: Exception) -> RasterError:
         return RasterError(
             f"{path} is a folder. Give one raster of it, or search all: rsctir index --rasters."
         )
+    if os.path.isfile(path) and not os.path.getsize(path):
+        return RasterError(f"{name_of(path)} is empty (0 bytes). Copy or download the file again.")
     if not is_elsewhere(path) or "not recognized as being in" in why:
         within = next((how for end, how in _PACKED.items() if path.lower().endswith(end)), None)
         advice = within and f"Name the raster in it: {within.format(name_of(path))}."

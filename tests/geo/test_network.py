@@ -68,9 +68,12 @@ def test_a_password_in_an_address_is_not_told():
     assert "secret" not in str(raised.value)
 
 
-def test_folders_and_archives_are_told_how_they_are_named(tmp_path):
+def test_folders_empty_files_and_archives_are_told_as_what_they_are(tmp_path):
     with pytest.raises(RasterError, match=r"is a folder.*rsctir index --rasters"):
         open_raster(tmp_path)
+    (tmp_path / "a.tif").touch()
+    with pytest.raises(RasterError, match=r"a.tif is empty \(0 bytes\)"):
+        open_raster(tmp_path / "a.tif")
     for name, form in (("a.zip", "zip://{}!/NAME.tif"), ("a.tif.gz", "gzip://{}")):
         file = tmp_path / name
         file.write_bytes(b"no raster")
