@@ -107,7 +107,8 @@ def test_no_regions_whatever_they_are_bring_a_nan_into_an_embedding(galr, pictur
     left = {"one": 1, "partly outside": 2, "one NaN score": 1, "10,000": 5}.get(kind, 0)
     assert int(graph.mask.sum()) == left  # this GaLR has 5 nodes
     nothing = Encoder(*galr, regions="none").images(pictures).vectors
-    assert torch.equal(vectors, nothing) == (left == 0)
+    # Other threads add up in another order.
+    assert torch.allclose(vectors, nothing, rtol=0, atol=1e-6) == (left == 0)
 
 
 @pytest.mark.parametrize("kind", BAD_REGIONS)

@@ -163,7 +163,7 @@ def test_what_the_app_shows_of_a_gallery(folder, content):
 
 def test_a_fault_planted_in_what_the_app_shows_is_found(folder, monkeypatch):
     (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, ANNOTATED)))
-    monkeypatch.setattr(results, "_title", lambda hit, record: record.captions[5])
+    monkeypatch.setattr(results, "_card", lambda hit, caption, shown: caption[500])
     with pytest.raises(IndexError):
         taken_or_refused(show_gallery, folder)
 

@@ -207,9 +207,9 @@ def test_the_command_line_indexes_and_searches_with_any_engine(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--engine", "exact"), "say where to save it, --index"),
+        (("--engine", "exact"), "say where to save it, --output"),
         (("--engine", "quantum", "--index", "x"), "'quantum'; expected exact, hnsw"),
-        (("--engine", "postgresql://host/db", "--index", "x"), "Leave --index out"),
+        (("--engine", "postgresql://host/db", "--index", "x"), "Leave --output out here"),
         (("--engine", "postgresql://127.0.0.1:1/db?connect_timeout=2"), "PostgreSQL (127.0.0.1"),
     ],
 )

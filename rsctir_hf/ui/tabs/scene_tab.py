@@ -111,7 +111,7 @@ class SceneHandlers:
         self, scene: OpenScene, heat: bool, basemap: bool, event: gr.EventData
     ) -> tuple[str, int | None, Figure, str]:
         """Open the hit that was clicked: detail, its rank, and the scene that marks it."""
-        hit = item_of(event, scene.hits)
+        hit = item_of(event, scene.hits if scene else ())  # nobody may have opened one
         with told_to_visitors():
             large = hit_detail(scene, hit)
         return large, hit.rank, *drawn(scene, heat=heat, basemap=basemap, chosen=hit.rank)
