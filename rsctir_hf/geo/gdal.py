@@ -78,7 +78,10 @@ def opened(path: str | Path, formats: Sequence[str] | None = None) -> Iterator[A
             if not source.count:
                 inside = ", ".join(source.subdatasets[:3]) or "nothing else either"
                 raise RasterError(f"{name_of(text)} holds no bands itself. It holds: {inside}.")
-            yield source
+            try:
+                yield source
+            except require_rasterio("_err").CPLE_BaseError as error:  # found when asked for more
+                raise _not_opened(text, error) from error
 
 
 @contextmanager

@@ -133,11 +133,12 @@ class TileReader:
 
     def __init__(self, raster: Raster) -> None:
         self.raster = raster
-        self._opening = ExitStack()
 
     def __enter__(self) -> "TileReader":
-        self._source = self._opening.enter_context(opened(self.raster.path, [self.raster.driver]))
-        kinds = mask_kinds(self._source, self.raster.bands)
+        with ExitStack() as opening:  # closes it where what follows fails
+            self._source = opening.enter_context(opened(self.raster.path, [self.raster.driver]))
+            kinds = mask_kinds(self._source, self.raster.bands)
+            self._opening = opening.pop_all()
         self._masked = bool(kinds - ({"nodata"} if self.raster.nodata == NO_NODATA else set()))
         return self
 

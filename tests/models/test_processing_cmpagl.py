@@ -38,7 +38,8 @@ def test_pictures_are_squeezed_and_not_cropped(tokenizer):
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
 def test_pictures_of_other_modes_become_rgb(tokenizer, mode):
     processor = CMPAGLProcessor.build(tokenizer, image_size=8)
-    pixels = processor(images=[Image.new(mode, (12, 12))], return_tensors="pt")["pixel_values"]
+    picture = Image.new("L", (12, 12), 9).convert(mode)
+    pixels = processor(images=[picture], return_tensors="pt")["pixel_values"]
     assert pixels.shape == (1, 3, 8, 8)
 
 
