@@ -309,7 +309,7 @@ def test_two_processes_of_accelerate_launch_share_the_work(tmp_path, picture_fol
     )
     assert together.returncode == 0, together.stderr
     assert "8 embedded, 0 as they were, 0 skipped." in together.stdout
-    assert together.stderr.count("4/4") >= 1  # a bar for one of them, which had half the pictures
+    assert "4/4" not in together.stderr  # bars are for terminals
     assert sorted(load_embeddings(tmp_path / "out")["id"]) == sorted(
         path.name for path in picture_folder.iterdir()
     )

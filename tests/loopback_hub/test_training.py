@@ -80,7 +80,7 @@ def test_a_run_on_a_hub_data_set_ends_with_a_model_on_the_hub(hub, runs, family,
 
 def test_a_run_that_may_not_push_ends_before_it_trains(hub, runs):
     answer = runs["answers"][3]
-    assert answer.code == 1 and ("model", "org/not-mine") not in hub.repositories
+    assert answer.code == 2 and ("model", "org/not-mine") not in hub.repositories
     last = answer.err.splitlines()[-1]
     assert last.startswith("error: The model could not be pushed to org/not-mine: 403")
     assert "hf auth login" in last
