@@ -30,9 +30,9 @@ from module_imports import tree_of as parse
 MOST_IN_ROOT = 10
 MOST_LINES_OF_A_FILE = 450
 MOST_LINES_OF_THE_PACKAGE = 32_800  # 27,150 before inputs of every kind and the new page
-# tokenizers and httpx come with transformers, NumPy and Pillow with torchvision
+# tokenizers comes with transformers, NumPy and Pillow with torchvision
 LEAF_PACKAGES = {"torch", "torchvision", "timm", "transformers", "tokenizers"}
-LEAF_PACKAGES |= {"httpx", "numpy", "PIL"}
+LEAF_PACKAGES |= {"numpy", "PIL"}
 LEAF_PACKAGES |= set(sys.stdlib_module_names)
 HEAVY = ["gradio", "torch_geometric", "rasterio", "faiss"]
 HEAVY += ["matplotlib", "datasets", "plotly", "pandas", "pymilvus", "psycopg", "onnxruntime"]

@@ -7,8 +7,8 @@ from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
-import httpx
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -177,7 +177,8 @@ def _rescales(kwargs: dict[str, Any]) -> bool:
 def _opened(place: str) -> str | Image.Image:
     """Open a file, an address or a ``data:`` text with Pillow; transformers makes RGB of it."""
     if place.startswith(("http://", "https://")):
-        content = httpx.get(place, follow_redirects=True).content
+        with urlopen(place, timeout=30) as answer:  # seconds
+            content = answer.read()
     elif place.startswith("data:image/"):
         content = base64.b64decode(place.partition(",")[2])
     elif Path(place).is_file():
