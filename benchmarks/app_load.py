@@ -50,6 +50,7 @@ from space_start import THREADS, RunningApp, started_app
 from rsctir_hf.files.pictures import list_images
 from rsctir_hf.sample import sample_folder
 from rsctir_hf.ui.server.workbench import READY
+from rsctir_hf.ui.tabs.search_answers import ANY_TYPE
 from rsctir_hf.ui.tabs.search_tab import EXAMPLES, GALLERY, OWN
 
 CLIENTS = 50
@@ -62,6 +63,7 @@ RERANKS = ("none", "smr")
 OWN_PICTURES = 3
 _LOOK = 1.0  # seconds between two looks at the memory
 _EDGE = 15.0  # seconds at each end whose medians are compared
+_STATES = (None, None)  # own pictures and the visit, which the server keeps
 
 #: A kind of request: asks as a visitor, and raises if the answer is not the right one.
 Request = Callable[[Visitor], None]
@@ -204,8 +206,8 @@ def requests_of(expected: Expected, events: dict[str, int]) -> list[tuple[str, R
 
     def search_page(visitor: Visitor) -> None:
         words, rerank = visitor.random.choice(list(expected.files))
-        data = (words, rerank, 12, None, GALLERY, None)
-        grid = visitor.event(events["search"], *data)[1]
+        data = (words, rerank, 12, ANY_TYPE, None, GALLERY)
+        grid = visitor.event(events["search"], *data, *_STATES)[1]
         must_be(shown_files(grid), expected.files[words, rerank], "results of the page")
 
     def search_endpoint(visitor: Visitor) -> None:
@@ -219,7 +221,8 @@ def requests_of(expected: Expected, events: dict[str, int]) -> list[tuple[str, R
         names = [f"own-{visitor.session}-{round_}-{at}.png" for at in range(OWN_PICTURES)]
         uploads = visitor.upload({name: png_of(visitor.random.randrange(99)) for name in names})
         visitor.event(events["add_pictures"], uploads)
-        grid = visitor.event(events["search"], EXAMPLES[0], "none", 12, None, OWN, None)[1]
+        data = (EXAMPLES[0], "none", 12, ANY_TYPE, None, OWN)
+        grid = visitor.event(events["search"], *data, *_STATES)[1]
         must_be(sorted(set(re.findall(r"own-[\w-]+\.png", grid))), names, "own pictures")
 
     def alike(visitor: Visitor) -> None:
@@ -269,7 +272,7 @@ def must_be(found: object, expected: object, what: str) -> None:
 
 def shown_files(grid: str) -> list[str]:
     """Return the file names on the cards of a result grid, in order."""
-    return re.findall(r'class="rs-subtitle">([^<]+)<', grid)
+    return re.findall(r'class="rs-subtitle">([^<]+)<', grid.replace("<wbr>", ""))
 
 
 @cache
