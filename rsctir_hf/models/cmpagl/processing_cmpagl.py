@@ -142,7 +142,7 @@ def eight_bit_pictures(images: Any, *, do_rescale: bool = True) -> Any:  # noqa:
         do_rescale: whether transformers scales values; where not, floats stay as they are.
 
     Raises:
-        UnfitPictureError: there is no telling what a picture shows.
+        ValueError: there is no telling what a picture shows.
     """
     if isinstance(images, list | tuple):
         return [eight_bit_pictures(each, do_rescale=do_rescale) for each in images]
