@@ -30,12 +30,11 @@ from pathlib import Path
 
 import torch
 import yaml
+from picture_vectors import picture_vectors
 from report import CHECKPOINTS, MODELS, flags, run, save, settings
 from torch import Tensor
 
 from rsctir_hf.embedding.encoder import Encoder
-from rsctir_hf.embedding.kept_vectors import read_vectors, vectors_file
-from rsctir_hf.files.atomic import write_atomically
 from rsctir_hf.files.metadata import read_metadata
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.sample import sample_folder
@@ -213,13 +212,7 @@ def bars(asked: Placed) -> dict[str, object]:
 def embedded(encoder: Encoder, name: str, data: Path, kept: Path | None) -> Gallery:
     """Return a gallery, embedded or read from the folder of kept vectors."""
     files, classes = pictures_of(name, data)
-    file = None if kept is None else kept / f"{encoder.made_by.fingerprint}_{name}.safetensors"
-    vectors = None if file is None else read_vectors(file, len(files))
-    if vectors is None:
-        vectors = encoder.images(files).vectors
-        if file is not None:
-            write_atomically(file, vectors_file(vectors))
-    return Gallery(name, vectors, classes)
+    return Gallery(name, picture_vectors(encoder, name, files, kept), classes)
 
 
 def pictures_of(name: str, data: Path) -> tuple[list[Path], tuple[str, ...]]:

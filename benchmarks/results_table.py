@@ -21,6 +21,7 @@ from typing import Any
 
 import ablations
 import deletion_test
+import methods
 import pointing_game
 import proposal_recall
 import speed_table
@@ -377,7 +378,8 @@ def documents() -> dict[Path, str]:
             "speed": speed_table.table(goals=True),
         },
         RESULTS / "TABLES.md": {"results": tables(reports)},
-        RESULTS / "ABLATIONS.md": {"ablations": ablations.table(ablations.read_runs())},
+        RESULTS / "METHODS.md": {"methods": methods.table(methods.SERIES.read_runs())},
+        RESULTS / "ABLATIONS.md": {"ablations": ablations.table(ablations.SERIES.read_runs())},
         RESULTS / "REGIONS.md": {
             "pointing": pointing_game.table(games),
             "deletion": deletion_test.table(read(deletion_test.FILE)),

@@ -28,7 +28,6 @@ from rsctir_hf.errors import DataLayoutError, RsctirError
 from rsctir_hf.evaluation import (
     RetrievalReport,
     Rows,
-    match_probabilities,
     report_on,
     similarity_matrix,
 )
@@ -36,6 +35,7 @@ from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.caption_bank import CaptionBank
 from rsctir_hf.search.matcher import PairMatcher
+from rsctir_hf.search.second_stages import match_probabilities
 
 MAIN_BENCHMARK = "ucm"  # its results files do not name it
 TEST = "test"
@@ -181,7 +181,7 @@ def reports_of(loaded: Encoder, rows: Rows, split: str) -> Iterator[RetrievalRep
             yield report_on(data, loaded, rerank=rerank, bank=bank)
         if views == ONE_VIEW and isinstance(loaded.model, PairMatcher):
             found = match_probabilities(loaded, rows, data=data)
-            yield report_on(data, loaded, rerank="match", probabilities=found)
+            yield report_on(data, loaded, rerank="match", judged=found)
 
 
 def read_record(file: Path) -> dict[str, Any]:

@@ -38,7 +38,6 @@ from transformers import TrainerCallback, TrainerState, set_seed
 
 from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.data.benchmarks import load_benchmark
-from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.training.precision import keep_depthwise_precise
 from rsctir_hf.training.recipe_args import parse_recipe
 from rsctir_hf.training.retrieval_trainer import RetrievalTrainer
@@ -249,13 +248,13 @@ def trainer_maker(
     given = [part for key, value in flags.items() for part in (f"--{key}", value)]
     model_args, data_args, args = parse_recipe([str(recipe), *given])
     set_seed(args.seed)
-    rows = load_benchmark(data_args.benchmark, data, split="train", complete=False, verify=False)
+    rows = load_benchmark(data_args.name, data, split="train", complete=False, verify=False)
     rows = rows.select(range(min(len(rows), BATCHES * args.train_batch_size)))
-    model, processor = build_model(model_args, rows["captions"])
-    sets = {data_args.benchmark: rows}
+    encoder = build_model(model_args, rows["captions"])
+    sets = {data_args.name: rows}
 
     def trainer() -> PreparedTrainer:
-        return PreparedTrainer(Encoder(model, processor), args, data=TrainingData(sets, sets))
+        return PreparedTrainer(encoder, args, data=TrainingData(sets, sets))
 
     return trainer
 

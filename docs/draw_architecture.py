@@ -18,7 +18,7 @@ from module_imports import LEAVES, PACKAGE, ROOT, own_imports, room_of_file
 SVG = Path(__file__).with_name("architecture.svg")
 GROUND = "ground"
 #: What every room may stand on, drawn as one.
-ON_THE_GROUND = ("loading", "files", "sample", "allocation", "errors")
+ON_THE_GROUND = ("loading", "files", "sample", "allocation", "time_left", "errors")
 MODELS = "models"
 _WIDTH, _MARGIN, _BOX, _BEND, _ROW = 1240, 24, 178, 14, 70
 _LINE, _TITLE = 15, 24  # pixels

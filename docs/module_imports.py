@@ -17,10 +17,13 @@ LEAVES = ("models.galr", "models.cmpagl", "models.overhead")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli", "ui"),
-    ("detection", "training", "hub", "export", "scene", "evaluation", "search"),
+    (
+        *("detection", "training", "hub", "export", "audit"),
+        *("collection", "scene", "evaluation", "search", "labels"),
+    ),
     ("embedding", "vector_index", "data", "regions", "geo"),
     ("sample", "loading", "files"),
-    ("losses", "reranking", "metrics", "allocation", "errors"),
+    ("losses", "reranking", "metrics", "allocation", "time_left", "errors"),
     ("models", *LEAVES),
 )
 

@@ -3,7 +3,7 @@
     python examples/picture_and_words.py
     python examples/picture_and_words.py my_pictures my_pictures/port.jpg "at night"
 
-Words and picture together ask for the mean of their two vectors.
+Words and picture together ask for what is like the picture and shows what the words say.
 """
 
 import sys

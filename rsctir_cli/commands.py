@@ -4,146 +4,73 @@ Defaults and choices are those of the package, which is not loaded here; a test 
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class Rerank(StrEnum):
-    """How the order by cosine is changed."""
-
-    NONE = "none"
-    SMR = "smr"
-    MR = "mr"
-    MATCH = "match"
-
-
-class Layout(StrEnum):
-    """What ``convert`` writes."""
-
-    IMAGEFOLDER = "imagefolder"
-    PARQUET = "parquet"
-
-
-class StoredAs(StrEnum):
-    """How the numbers of an embedding are stored."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-
-
-class Activation(StrEnum):
-    """What stands between the two layers of a CLIP's feed-forward parts."""
-
-    GELU = "gelu"
-    QUICK_GELU = "quick_gelu"
-
-
-class Format(StrEnum):
-    """What ``export`` writes."""
-
-    ONNX = "onnx"
-
-
-# Options of a kind stand together in --help.
-model_option = partial(typer.Option, rich_help_panel="Model")
-tile_option = partial(typer.Option, rich_help_panel="Tiles")
-
-Model = Annotated[str, model_option("--model", help="Model folder or Hub id.")]
-Threshold = Annotated[
-    float | None, model_option(help="Least score of a detector's region, 0 to 1.")
-]
-Device = Annotated[str, model_option(help="Where the model runs: cpu, cuda, mps.")]
-Trust = Annotated[
-    bool, model_option("--trust-remote-code", help="Run Python code that model or detector brings.")
-]
-Bank = Annotated[
-    Path | None, typer.Option(help="Caption bank, a sentence a line. Default: the one that ships.")
-]
-RerankOption = Annotated[Rerank, typer.Option(help="none, smr (our reading), mr or match.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Threads of one processor each that read and embed. Default: as many as there are "
-        "processors to use.",
-    ),
-]
-Symmetries = Annotated[
-    int, typer.Option(help="8: average each picture's turned and mirrored views. Or 1.")
-]
-Words = Annotated[str | None, typer.Option(help="Words to search by.")]
-Picture = Annotated[Path | None, typer.Option(help="Picture to search by.")]
-Rebuild = Annotated[
-    bool,
-    typer.Option(
-        "--rebuild",
-        help="Embed all again where another model, preprocessing or format made the folder; its "
-        "index serves until the new one is whole.",
-    ),
-]
-TopK = Annotated[int, typer.Option("--top-k", help="How many hits.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-NewFolder = Annotated[Path, typer.Option(help="A new folder.")]
-Private = Annotated[bool, typer.Option("--private", help="Make a new repository private.")]
+from rsctir_cli.labels import LabelHead, WithLabels
+from rsctir_cli.marks import WithMarks
+from rsctir_cli.option_groups import WithColumns, WithModel, WithOwner, WithQuery, WithTiles
+from rsctir_cli.options import (
+    Activation,
+    Adapter,
+    After,
+    AsJson,
+    Bank,
+    Before,
+    Box,
+    Device,
+    Fold,
+    Format,
+    HitsForm,
+    Layout,
+    Model,
+    NewFolder,
+    Output,
+    Private,
+    Rebuild,
+    Rerank,
+    RerankOption,
+    StoredAs,
+    Symmetries,
+    Task,
+    Threshold,
+    TopK,
+    Trust,
+    Where,
+    Workers,
+    model_option,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WithModel:
-    """Which model, which regions of a picture it looks at, and where it runs."""
-
-    model: Model
-    regions: Annotated[
-        str, model_option(help="model, none, or a detector: its folder or Hub id.")
-    ] = "model"
-    threshold: Threshold = None
-    revision: Annotated[
-        str | None, model_option(help="Branch, tag or commit of a model on the Hub. Default: main.")
-    ] = None
-    device: Device = "cpu"
-    trust: Trust = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class WithTiles:
-    """How rasters are cut into tiles."""
-
-    tile: Annotated[int, tile_option(help="Pixels a side of a tile as the model sees it.")] = 224
-    overlap: Annotated[float, tile_option(help="Share of a tile that the next one covers too.")] = (
-        0.25
-    )
-    gsd: Annotated[
-        float | None, tile_option(help="Metres a pixel of the raster. Default: its own word.")
-    ] = None
-    bands: Annotated[
-        str | None, tile_option(help="One or three bands from 1, red first, such as 4,3,2.")
-    ] = None
-    nodata: Annotated[
-        str | None,
-        tile_option(help="Value of pixels without data; 'none': all are data. Default: found out."),
-    ] = None
-    crs: Annotated[
-        str | None,
-        tile_option(help="Reference system, such as EPSG:32632. Default: the raster's own word."),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate(WithModel):
-    """Score a model on a captioned data set: R@1, R@5, R@10 both ways, and their mean mR."""
+class Evaluate(WithModel, WithColumns):
+    """Score a model on captions (R@1, R@5, R@10 both ways, their mean mR), or on labels (mAP)."""
 
     data: Annotated[
         str,
-        typer.Option(help="Folder or Hub id of a captioned data set, or 'sample' (drawn scenes)."),
+        typer.Option(
+            help="Captioned data set: folder, table of captions, Parquet file, ..., or Hub id; or "
+            "'sample' (drawn scenes)."
+        ),
     ]
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test"
+    split: Annotated[
+        str,
+        typer.Option(help="train, validation or test; all pictures where there are no splits."),
+    ] = "test"
     benchmark: Annotated[
         str | None,
         typer.Option(help="ucm, rsicd, rsitmd or sydney: read --data as this benchmark."),
     ] = None
+    task: Annotated[
+        Task,
+        typer.Option(
+            help="captions; or labels: mAP of pictures found by the labels that --data, a folder "
+            "with multilabels.jsonl, says they show."
+        ),
+    ] = Task.CAPTIONS
+    label_head: LabelHead = None
     rerank: RerankOption = Rerank.NONE
     temperature: Annotated[float | None, typer.Option(help="Of SMR. Default: the model's.")] = None
     bank: Bank = None
@@ -203,6 +130,14 @@ class Index(WithModel, WithTiles):
         Path | None,
         typer.Option("--output", "--index", help="Folder of the index; run again to go on."),
     ] = None
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Names of scenes, 'harbor,airport,forest' or a .txt file with one a line: each "
+            "picture gets the likeliest of them, which hits show and 'search --class' asks for. "
+            "Default: those that the model was trained to tell apart, if any."
+        ),
+    ] = None
     engine: Annotated[
         str,
         typer.Option(
@@ -217,44 +152,58 @@ class Index(WithModel, WithTiles):
             "that of --output, where each is kept once."
         ),
     ] = None
+    tokens: Annotated[
+        bool,
+        typer.Option(
+            "--tokens",
+            help="Keep the patch tokens of each picture too, some 25 kB, for 'search --rerank "
+            "fine'; an index that has none gets them.",
+        ),
+    ] = False
     rebuild: Rebuild = False
     workers: Workers = None
     as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """Search an index by words, by a picture, or by both."""
+class Search(WithQuery, WithMarks, WithLabels):
+    """Search an index by words and pictures, wanted or not, by labels, or by marked hits."""
 
     place: Annotated[
         str,
         typer.Option("--index", help="What 'rsctir index' or 'embed' wrote; a server's URI."),
     ]
-    text: Words = None
-    image: Picture = None
     top_k: TopK = 5
     rerank: RerankOption = Rerank.NONE
-    where: Annotated[
+    scenes: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE",
-            help="Only pictures whose metadata say so; repeat a name to allow several values.",
+            "--class", help="Only pictures that the index holds for such a scene; repeatable."
         ),
     ] = None
-    bbox: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MIN_LON,MIN_LAT,MAX_LON,MAX_LAT",
-            help="Only pictures that touch this box, in degrees.",
-        ),
-    ] = None
+    where: Where = None
+    bbox: Box = None
+    after: After = None
+    before: Before = None
     bank: Bank = None
     images: Annotated[
         str | None, typer.Option(help="Where the pictures lie now, if they moved.")
     ] = None
-    output: Annotated[Path | None, typer.Option(help="GeoJSON file of the hits, for any GIS.")] = (
+    fold: Annotated[
+        Fold,
+        typer.Option(
+            help="all: copies of a picture, and windows of a raster that overlap, are one hit; "
+            "tiles: only windows are; none."
+        ),
+    ] = Fold.ALL
+    output: Output = None
+    form: HitsForm = None
+    collect: Annotated[Path | None, typer.Option(help="A collection (JSON) that hits go to.")] = (
         None
     )
+    pick: Annotated[str | None, typer.Option(help="Keep only hits such as 1,3-5.")] = None
+    note: Annotated[str | None, typer.Option(help="A note on what is kept.")] = None
+    link: Annotated[str | None, typer.Option(help="Ask again: '?text=a+pier&where=x%3D1'.")] = None
     as_json: AsJson = False
     model: Annotated[
         str | None, model_option(help="Where the index's model lies now, if it moved.")
@@ -264,6 +213,9 @@ class Search:
         model_option(help="Where the index's detector lies now, if it moved. Others are refused."),
     ] = None
     threshold: Threshold = None
+    adapter: Annotated[
+        str | None, model_option(help="Where the index's adapter lies now, if it moved.")
+    ] = None
     device: Device = "cpu"
     trust: Trust = False
 
@@ -275,12 +227,12 @@ class Caption(WithModel):
     image: Annotated[Path, typer.Option(help="The picture.")]
     bank: Bank = None
     top_k: TopK = 5
-    rerank: Annotated[Rerank, typer.Option(help="none or match.")] = Rerank.NONE
+    rerank: Annotated[Rerank, typer.Option(help="none, match or fine.")] = Rerank.NONE
     as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene(WithModel, WithTiles):
+class Scene(WithModel, WithTiles, WithQuery):
     """Search a georeferenced raster; the hits become a GeoJSON file for any GIS."""
 
     raster: Annotated[
@@ -289,9 +241,10 @@ class Scene(WithModel, WithTiles):
             help="GeoTIFF or another raster that GDAL reads: a file, https://, s3://, zip://, ..."
         ),
     ]
-    output: Annotated[Path, typer.Option(help="GeoJSON file of the hits.")]
-    text: Words = None
-    image: Picture = None
+    output: Annotated[
+        Path, typer.Option(help="File of the hits: .geojson, .parquet, .csv, .html or .zip.")
+    ]
+    form: HitsForm = None
     heatmap: Annotated[Path | None, typer.Option(help="GeoTIFF of the scores.")] = None
     top_k: TopK = 20
     rerank: RerankOption = Rerank.NONE
@@ -301,22 +254,47 @@ class Scene(WithModel, WithTiles):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convert:
-    """Turn a benchmark's release into an imagefolder or Parquet files, here or on the Hub."""
+class Convert(WithColumns, WithOwner):
+    """Turn a benchmark's release or own captions into an imagefolder or Parquet files."""
 
-    benchmark: Annotated[str, typer.Option(help="ucm, rsicd, rsitmd or sydney.")]
-    data: Annotated[str, typer.Option(help="Release folder, caption file or Hub id.")]
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="ucm, rsicd, rsitmd or sydney; none: own captions in any layout."),
+    ] = None
+    data: Annotated[str, typer.Option(help="Release, own captions, or Hub id of a data set.")]
     output: Annotated[Path | None, typer.Option(help="A new folder to write to.")] = None
     repo: Annotated[
         str | None,
         typer.Option("--push", help="OWNER/NAME of a data set on the Hub to push to (Parquet)."),
     ] = None
     private: Private = False
-    images: Annotated[Path | None, typer.Option(help="Folder of the release's pictures.")] = None
     layout: Annotated[Layout, typer.Option("--format", help="What to write.")] = Layout.IMAGEFOLDER
     partial: Annotated[
         bool, typer.Option("--partial", help="Accept a release that is not complete.")
     ] = False
+    as_json: AsJson = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditCaptions(WithModel, WithColumns):
+    """List the captions that look wrong, worst first: a page with pictures, and a CSV."""
+
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Captioned data set: folder, table of captions, Parquet file, ..., or Hub id; or "
+            "'sample' (drawn scenes)."
+        ),
+    ]
+    split: Annotated[
+        str,
+        typer.Option(help="train, validation or test; all pictures where there are no splits."),
+    ] = "train"
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="ucm, rsicd, rsitmd or sydney: read --data as this benchmark."),
+    ] = None
+    output: NewFolder = Path("caption_audit")
     as_json: AsJson = False
 
 
@@ -335,8 +313,11 @@ class Leakage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
-    """Write a model folder's README.md, LICENSE and .eval_results from its results files."""
+class Card(WithOwner):
+    """Write a model folder's README.md, LICENSE and .eval_results from its results files.
+
+    What is said here of own data goes into results.json as well, where the next card finds it.
+    """
 
     model: Annotated[Path, typer.Option(help="Model folder with results.json.")]
     results: Annotated[
@@ -420,6 +401,7 @@ class Export:
 
     model: Model
     output: NewFolder
+    adapter: Adapter = None
     form: Annotated[Format, typer.Option("--format", help="onnx.")] = Format.ONNX
     trust: Trust = False
     as_json: AsJson = False

@@ -11,8 +11,11 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
+from rsctir_cli.analyst import Collection, Facets
 from rsctir_cli.commands import (
+    AuditCaptions,
     Caption,
     Card,
     Convert,
@@ -26,20 +29,28 @@ from rsctir_cli.commands import (
     Push,
     Scene,
     Search,
+    WithQuery,
 )
+from rsctir_cli.labels import FitLabels
+from rsctir_cli.weighed import WeighedCommand
 
 #: Options that name a place by a text, as it need not be a path.
-PLACES = {"data", "engine", "images", "model", "place", "regions", "tokenizer"}
+PLACES = {"adapter", "data", "engine", "images", "model", "place", "regions", "tokenizer"}
+PLACES |= {"also", "bad", "good"}
 #: Every command with its code: a module of ``rsctir_hf.cli``, and the function of its own name.
 COMMANDS = {
     Evaluate: ("evaluate", "evaluate"),
     Embed: ("embed", "embed"),
     Index: ("index", "index"),
     Search: ("search", "search"),
+    Facets: ("facets", "facets"),
+    Collection: ("collection", "collection"),
     Caption: ("search", "caption"),
+    FitLabels: ("labels", "fit_labels"),
     Scene: ("scene", "scene"),
     Convert: ("data", "convert"),
     Leakage: ("data", "leakage"),
+    AuditCaptions: ("audit", "audit_captions"),
     Card: ("hub", "card"),
     Push: ("hub", "push"),
     DeploySpace: ("hub", "deploy_space"),
@@ -89,7 +100,8 @@ app = typer.Typer(
     help="Find remote-sensing pictures by words, and words for pictures.",
 )
 for record, (_, name) in COMMANDS.items():
-    app.command(name.replace("_", "-"))(record)
+    kind = WeighedCommand if issubclass(record, WithQuery) else TyperCommand
+    app.command(name.replace("_", "-"), cls=kind)(record)
 
 
 class _EndedError(BaseException):

@@ -10,6 +10,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from importlib.metadata import Distribution
 from itertools import islice
 from typing import Any, Unpack
@@ -17,23 +18,30 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
+from rsctir_hf.data.caption_similarity import caption_similarity
+from rsctir_hf.data.collator import picture_source, without_decoding
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.roles import BatchOptions, PictureSource
 from rsctir_hf.errors import DataLayoutError, ImageReadError
-from rsctir_hf.files.pictures import read_image
 from rsctir_hf.files.sentences import normalise_caption
-from rsctir_hf.metrics import bootstrap_interval, directional_metrics, recall_by_picture
+from rsctir_hf.metrics import (
+    GRADED_AT,
+    bootstrap_interval,
+    directional_metrics,
+    graded_ndcg,
+    recall_by_picture,
+)
 from rsctir_hf.regions.proposer import DetectorRecord
 from rsctir_hf.reranking import SMR_TEMPERATURE, multivariate_rerank, smr
 from rsctir_hf.search.caption_bank import CaptionBank
-from rsctir_hf.search.matcher import (
-    MATCH_TOP_K,
-    image_states,
-    match_weight,
-    pair_probabilities,
-    require_matcher,
+from rsctir_hf.search.matcher import match_weight, require_matcher
+from rsctir_hf.search.other_queries import (
+    OtherQueries,
+    bank_queries,
+    check_rerank,
+    smr_temperature,
 )
-from rsctir_hf.search.other_queries import OtherQueries, check_rerank, smr_temperature
+from rsctir_hf.search.second_stages import SECOND_STAGES, Scores, two_stage_scores
 
 #: What validation chooses from (``training.report``); a weight of 0 would mean "never chosen".
 SMR_TEMPERATURES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3)
@@ -41,7 +49,6 @@ MATCH_WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 LIBRARIES = ("torch", "torchvision", "transformers", "timm", "datasets", "numpy", "rsctir_hf")
 
 Rows = Sequence[Mapping[str, Any]]
-Scores = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class SimilarityData:
     """The similarity matrix of a data set and what its columns mean.
 
     Attributes:
-        similarity: (B, C) cosine of every picture and caption.
+        similarity: (B, C) cosine of every picture and caption, or what the model has for it.
         image_of_caption: (C,) int64, the picture each caption was written for.
         caption_ids: (C,) int64, the distinct sentence of each caption.
         captions: the C captions.
@@ -73,6 +80,21 @@ class SimilarityData:
     regions: str
     detector: DetectorRecord | None = None
 
+    @cached_property
+    def gains(self) -> Tensor:
+        """How alike (B, C), 0..1, each caption is to those of each picture, in words."""
+        owned: list[list[str]] = [[] for _ in self.similarity]
+        for caption, owner in zip(self.captions, self.image_of_caption.tolist(), strict=True):
+            owned[owner].append(caption)
+        return caption_similarity(self.distinct_captions, owned)[:, self.caption_ids]
+
+    @property
+    def distinct_scores(self) -> Tensor:
+        """The columns (B, U) of ``similarity`` of the distinct sentences."""
+        column = torch.zeros(len(self.distinct_captions), dtype=torch.int64)
+        column[self.caption_ids] = torch.arange(len(self.caption_ids))
+        return self.similarity[:, column]
+
 
 @dataclass(frozen=True)
 class RetrievalReport:
@@ -87,7 +109,9 @@ class RetrievalReport:
             queries. The ``i2t`` cells are those of ``metrics`` unchanged, because the other
             queries of a picture are the gallery's pictures in a live search too; ``mR`` is the mean
             of both kinds.
-        rerank: ``none``, ``smr``, ``mr`` or ``match``.
+        graded: nDCG@10 of both directions in percent, with the likeness of captions in words as
+            the gain (``data.caption_similarity``): a hit that is nearly right counts nearly.
+        rerank: ``none``, ``smr``, ``mr``, ``match`` or ``fine``.
         symmetries: views of each picture whose vectors were averaged, 1 or 8.
         temperature: of SMR; None otherwise.
         match_weight: of the two-stage score; None otherwise.
@@ -115,6 +139,7 @@ class RetrievalReport:
     metrics_stable: dict[str, float]
     caption_aware: dict[str, float]
     bank_metrics: dict[str, float] | None
+    graded: dict[str, float]
     rerank: str
     symmetries: int
     temperature: float | None
@@ -170,17 +195,18 @@ def evaluate_retrieval(
     Args:
         encoder: its model's training mode is restored afterwards.
         dataset: B rows with ``image`` and ``captions``.
-        rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match`` (two stages).
+        rerank: ``none``, ``smr`` (our reading), ``mr``, or with two stages ``match`` or ``fine``.
         temperature: of SMR; default ``config.smr_temperature``.
         bank: sentences for the live form of SMR and MR; the query's own sentence is left out.
         symmetries: 1, or 8 to average the vectors of each picture's turned and mirrored views
-            (``Encoder.images``). ``rerank="match"`` takes its candidates from those vectors and
+            (``Encoder.images``). A second stage takes its candidates from those vectors and
             judges each pair on the picture as it is.
         options: see ``BatchOptions``.
 
     Raises:
         QueryError: unknown ``rerank`` or number of ``symmetries``.
-        UnsupportedError: ``rerank="match"`` with a model that cannot judge pairs.
+        UnsupportedError: ``rerank="match"`` with a model that cannot judge pairs, or ``fine`` with
+            one that has no patches.
         ImageReadError: a picture cannot be read.
         DataLayoutError: no rows, or a row without captions.
     """
@@ -189,14 +215,14 @@ def evaluate_retrieval(
     if rerank == "match":
         require_matcher(encoder.model)
     data = similarity_matrix(encoder, dataset, symmetries=symmetries, **options)
-    judged = match_probabilities(encoder, dataset, data=data) if rerank == "match" else None
+    second = SECOND_STAGES.get(rerank)
     return report_on(
         data,
         encoder,
         rerank=rerank,
         temperature=temperature,
         bank=CaptionBank(bank) if bank else None,
-        probabilities=judged,
+        judged=None if second is None else second(encoder, dataset, data=data),
     )
 
 
@@ -207,7 +233,7 @@ def report_on(
     rerank: str = "none",
     temperature: float | None = None,
     bank: CaptionBank | None = None,
-    probabilities: Scores | None = None,
+    judged: Scores | None = None,
 ) -> RetrievalReport:
     """Report on a data set that has been embedded already.
 
@@ -217,27 +243,32 @@ def report_on(
         rerank: as for ``evaluate_retrieval``.
         temperature: likewise.
         bank: likewise.
-        probabilities: what ``match_probabilities`` returned, for ``match`` and nothing else.
+        judged: what the rerank's function in ``SECOND_STAGES`` returned, where it has one.
 
     Raises:
         QueryError: no such rerank.
-        ValueError: probabilities without ``match``, or ``match`` without them.
+        ValueError: ``judged`` is missing, or given for a rerank of one stage.
     """
     check_rerank(rerank)
-    if (rerank == "match") != (probabilities is not None):
-        raise ValueError(f"rerank is {rerank!r}; probabilities go with 'match' and nothing else.")
+    if (rerank in SECOND_STAGES) != (judged is not None):
+        raise ValueError(
+            f"rerank is {rerank!r}; judged goes with {' and '.join(SECOND_STAGES)}, and with "
+            "nothing else."
+        )
     tau = smr_temperature(encoder.model, temperature) if rerank == "smr" else None
     weight, scores = None, (data.similarity, data.similarity)
-    if probabilities is not None:
+    if judged is not None and rerank == "match":
         weight = match_weight(encoder.model)
-        scores = two_stage_scores(data.similarity, probabilities, weight=weight)
+        scores = two_stage_scores(data.similarity, judged, weight=weight)
+    elif judged is not None:
+        scores = judged
     elif tau is not None:
         scores = smr(data.similarity, temperature=tau)
     elif rerank == "mr":
         scores = multivariate_rerank(data.similarity)
     banked = None
     if bank is not None and rerank in ("smr", "mr"):
-        others = OtherQueries(bank.vectors(encoder), data.image_vectors)
+        others = bank_queries(encoder, bank.vectors(encoder), data.image_vectors)
         t2i = _alone(data, bank, others, rerank=rerank, temperature=tau)
         banked = directional_metrics(scores[0], t2i, data.image_of_caption)
     owners = data.image_of_caption
@@ -249,6 +280,7 @@ def report_on(
         metrics_stable=directional_metrics(*scores, owners, ties="stable"),
         caption_aware=directional_metrics(*scores, owners, caption_ids=data.caption_ids),
         bank_metrics=banked,
+        graded=graded_metrics(*scores, data.gains),
         rerank=rerank,
         symmetries=data.symmetries,
         temperature=tau,
@@ -267,6 +299,12 @@ def report_on(
     )
 
 
+def graded_metrics(i2t: Tensor, t2i: Tensor, gains: Tensor) -> dict[str, float]:
+    """Return nDCG of scores (B, C) with graded relevance (B, C), by direction."""
+    name = f"nDCG@{GRADED_AT}"
+    return {f"i2t_{name}": graded_ndcg(i2t, gains), f"t2i_{name}": graded_ndcg(t2i.T, gains.T)}
+
+
 def similarity_matrix(
     encoder: Encoder, dataset: Rows, *, symmetries: int = 1, **options: Unpack[BatchOptions]
 ) -> SimilarityData:
@@ -280,7 +318,7 @@ def similarity_matrix(
         DataLayoutError: no rows, or a row without captions.
     """
     captions: list[list[str]] = []
-    total = len(dataset)
+    dataset, total = without_decoding(dataset), len(dataset)
     if progress := options.get("progress"):
         options["progress"] = lambda done, _: progress(done, total)
     embedded = encoder.images(_pictures(dataset, captions), symmetries=symmetries, **options)
@@ -303,7 +341,7 @@ def similarity_matrix(
     caption_ids = torch.tensor([ids[normalise_caption(caption)] for caption in flat])
     counts = torch.tensor([len(row) for row in captions])
     text_vectors = encoder.texts(list(distinct_captions.values()))
-    distinct = embedded.vectors @ text_vectors.T  # (B, U)
+    distinct = encoder.compare(embedded.vectors, text_vectors)  # (B, U)
     return SimilarityData(
         similarity=distinct[:, caption_ids],  # (B, C)
         image_of_caption=torch.arange(len(captions)).repeat_interleave(counts),
@@ -316,38 +354,6 @@ def similarity_matrix(
         regions=encoder.region_source.name,
         detector=encoder.region_source.detector,
     )
-
-
-def match_probabilities(
-    encoder: Encoder, dataset: Rows, *, data: SimilarityData, top_k: int = MATCH_TOP_K
-) -> Scores:
-    """Judge the ``top_k`` distinct captions of each picture and pictures of each caption.
-
-    Returns:
-        Probabilities for image-to-text and text-to-image, (B, C) each, 0 outside the top k.
-    """
-    # One batch of decoded pictures at a time is in memory.
-    states = image_states(encoder, (read_image(row["image"]) for row in dataset))
-    distinct = data.image_vectors @ data.text_vectors.T  # (B, U)
-    images, sentences = distinct.shape
-    captions_of = distinct.topk(min(top_k, sentences), dim=1).indices  # (B, K)
-    images_of = distinct.topk(min(top_k, images), dim=0).indices  # (K, U)
-    i2t = torch.zeros_like(distinct, dtype=torch.bool).scatter_(1, captions_of, True)
-    t2i = torch.zeros_like(distinct, dtype=torch.bool).scatter_(0, images_of, True)
-    pairs = (i2t | t2i).nonzero()  # (P, 2)
-    judged = torch.zeros_like(distinct)
-    judged[pairs[:, 0], pairs[:, 1]] = pair_probabilities(
-        encoder, states, data.distinct_captions, pairs=pairs
-    )
-    return (judged * i2t)[:, data.caption_ids], (judged * t2i)[:, data.caption_ids]
-
-
-def two_stage_scores(similarity: Tensor, probabilities: Scores, *, weight: float) -> Scores:
-    """Return cosine + weight * probability for both directions, (B, C) each.
-
-    A probability is never negative, so with ``weight >= 0`` the judged top k stay ahead.
-    """
-    return similarity + weight * probabilities[0], similarity + weight * probabilities[1]
 
 
 def library_versions() -> dict[str, str]:
@@ -364,17 +370,11 @@ def library_versions() -> dict[str, str]:
 
 
 def _pictures(dataset: Rows, captions: list[list[str]]) -> Iterator[PictureSource]:
-    """Yield the pictures and collect the captions on the way, so each row is decoded once."""
+    """Yield the pictures and collect the captions on the way, so each row is read once."""
     for position in range(len(dataset)):
-        try:
-            row = dataset[position]
-        except OSError as error:
-            raise ImageReadError(
-                f"Row {position} of the data set cannot be decoded ({error}). "
-                "Replace the picture or take the row out."
-            ) from error
+        row = dataset[position]
         captions.append(list(row["captions"]))
-        yield row["image"]
+        yield picture_source(row["image"])
 
 
 def _alone(
@@ -386,7 +386,7 @@ def _alone(
     temperature: float | None,
 ) -> Tensor:
     """Rerank each caption query alone against the bank: text-to-image scores (B, C)."""
-    distinct = data.image_vectors @ data.text_vectors.T  # (B, U)
+    distinct = data.distinct_scores  # (B, U)
     columns = [
         others.rerank(
             distinct[:, number],

@@ -24,7 +24,6 @@ from rsctir_hf.embedding.encode import evaluating, unit_vectors
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import MissingDependencyError, UnsupportedError
 from rsctir_hf.files.atomic import new_folder
-from rsctir_hf.loading.checks import weights_fingerprint
 
 #: Loaded when something is exported: every command would wait for them otherwise.
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -97,14 +96,20 @@ def export_onnx(encoder: Encoder, output: str | Path) -> OnnxExport:
 
     Raises:
         MissingDependencyError: onnx, onnxruntime or onnxscript is not installed.
-        UnsupportedError: a side cannot be expressed in ONNX, or gives other vectors there.
+        UnsupportedError: a side cannot be expressed in ONNX, or gives other vectors there; or the
+            model scores pairs by more than their cosine.
         OutputExistsError: there is something at ``output``.
     """
+    if encoder.guided:
+        raise UnsupportedError(
+            f"{encoder.id or 'The model'} scores by text_guidance {encoder.guided!r}, and the "
+            "files would give a cosine. Use it with PyTorch, or export a model without."
+        )
     require_onnx()
     with new_folder(output) as folder, evaluating(encoder.model):
         export = OnnxExport(
             model=encoder.id,
-            fingerprint=weights_fingerprint(encoder.model),
+            fingerprint=encoder.fingerprint,
             image=_export_images(encoder, folder),
             text=_export_texts(encoder, folder),
         )

@@ -95,7 +95,7 @@ def triplet_loss(
     image_of_caption: Tensor,
     positives: Tensor,
     *,
-    margin: float = 0.2,
+    margin: float | Tensor = 0.2,
     negatives: Negatives = "sum",
 ) -> Tensor:
     """Return the bidirectional triplet loss, with false negatives masked.
@@ -108,7 +108,8 @@ def triplet_loss(
         similarity: (B, C) cosines.
         image_of_caption: (C,) int64, the picture each caption was drawn for.
         positives: (B, C) bool; false cells are the negatives. The anchors' cells must be true.
-        margin: distance in cosine that a negative must keep.
+        margin: distance in cosine that a negative must keep; or (B, C), one for each cell, which
+            counts where the cell is the negative.
         negatives: ``sum`` adds every cost of every anchor (GaLR's released loss, whose size grows
             with the square of the batch); ``mean`` averages over each anchor's negatives, then over
             anchors; ``hardest`` takes each anchor's worst negative, then the mean over anchors
@@ -130,9 +131,10 @@ def triplet_loss(
             "positives[image_of_caption[c], c] for every caption c."
         )
     matched = similarity[image_of_caption, captions]  # (C,)
+    raised = margin + similarity
     return _hinge_cost(
-        similarity[image_of_caption], matched, positives[image_of_caption], margin, negatives
-    ) + _hinge_cost(similarity.T, matched, positives.T, margin, negatives)
+        raised[image_of_caption], matched, positives[image_of_caption], negatives
+    ) + _hinge_cost(raised.T, matched, positives.T, negatives)
 
 
 def intra_class_loss(
@@ -188,6 +190,54 @@ def matching_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), labels.long())
 
 
+def gated_similarity(texts: Tensor, patches: Tensor, *, temperature: float) -> Tensor:
+    """Return ``reranking.text_gated`` of every text with every picture, to be trained on.
+
+    The weights of the patches are constants, as in EERCF's code. With c_i = (1 / T + w_i) / 2 the
+    pooled vector is the sum of c_i p_i, so its length comes from the patches' own products, and no
+    vector (B, C, D) is made.
+
+    Args:
+        texts: (C, D) unit vectors.
+        patches: (B, T, D) unit vectors.
+        temperature: of the weights, above 0.
+
+    Returns:
+        (B, C) cosines.
+    """
+    fit = texts @ patches.transpose(1, 2)  # (B, C, T)
+    weights = (fit.detach() / temperature).softmax(dim=-1)
+    shares = (weights + 1 / weights.shape[-1]) / 2
+    products = patches @ patches.transpose(1, 2)  # (B, T, T)
+    length = ((shares @ products) * shares).sum(dim=-1).clamp(min=1e-12).sqrt()  # (B, C)
+    return (shares * fit).sum(dim=-1) / length
+
+
+def redundancy_loss(images: Tensor, texts: Tensor) -> Tensor:
+    """Return EERCF's term against redundant dimensions: the sum of (r_d - 1)^2 over D dimensions.
+
+    r_d is the correlation, over P matching pairs, of dimension d of both sides.
+
+    Args:
+        images: (P, D).
+        texts: (P, D).
+
+    Returns:
+        Scalar; its code weighs it with 1.4e-4.
+
+    Raises:
+        ValueError: the shapes differ, or there is a single pair.
+    """
+    if images.shape != texts.shape or len(images) < 2:
+        raise ValueError(
+            f"images are {tuple(images.shape)} and texts {tuple(texts.shape)}; expected (P, D) for "
+            "both, of 2 pairs or more."
+        )
+    centred = (each.float() - each.float().mean(dim=0) for each in (images, texts))
+    left, right = (F.normalize(each, dim=0) for each in centred)
+    return ((left * right).sum(dim=0) - 1).square().sum()
+
+
 @torch.no_grad()
 def hard_negative_indices(
     similarity: Tensor, positives: Tensor, *, generator: torch.Generator | None
@@ -216,11 +266,12 @@ def hard_negative_indices(
     )
 
 
-def _hinge_cost(
-    scores: Tensor, matched: Tensor, positives: Tensor, margin: float, negatives: Negatives
-) -> Tensor:
-    """Reduce the hinge costs of C anchors with n candidates, scores (C, n), to a scalar."""
-    costs = (margin + scores - matched[:, None]).clamp(min=0).masked_fill(positives, 0.0)  # (C, n)
+def _hinge_cost(raised: Tensor, matched: Tensor, positives: Tensor, negatives: Negatives) -> Tensor:
+    """Reduce the hinge costs of C anchors with n candidates to a scalar.
+
+    ``raised`` (C, n) are the candidates' scores with the margin on them.
+    """
+    costs = (raised - matched[:, None]).clamp(min=0).masked_fill(positives, 0.0)  # (C, n)
     if negatives == "sum":
         return costs.sum()
     if negatives == "hardest":

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 RECALL_AT = (1, 5, 10)
+GRADED_AT = 10
 TIE_TOLERANCE = 1e-6
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -222,6 +223,44 @@ def stable_recall(
     order = scores.argsort(dim=1, descending=True, stable=True)
     first = relevant.gather(1, order).int().argmax(dim=1)  # (Q,)
     return {k: 100 * (first < k).double().mean().item() for k in at}
+
+
+def graded_ndcg(
+    scores: Tensor, gains: Tensor, *, at: int = GRADED_AT, tolerance: float = TIE_TOLERANCE
+) -> float:
+    """Return the mean nDCG of queries in percent, tied candidates in random order (expected value).
+
+    The gain at place i, from 1 on, counts 1 / log2(i + 1); the sum over the first ``at`` is divided
+    by that of the best order. A query for which nothing has a gain counts 0.
+
+    Args:
+        scores: (Q, G) score of each query with each candidate.
+        gains: (Q, G) 0 or more, how well a candidate suits the query.
+        at: first places that count.
+        tolerance: neighbours in the order that are this close are tied.
+
+    Raises:
+        ValueError: wrong shapes, NaN, or a gain below 0.
+    """
+    check_scores(scores, "scores")
+    check_scores(gains, "gains")
+    if scores.shape != gains.shape or bool((gains < 0).any()):
+        raise ValueError(
+            f"gains are {tuple(gains.shape)} from {gains.min():g} on; expected 0 or more, of the "
+            f"scores' shape {tuple(scores.shape)}."
+        )
+    gains = gains.double()
+    ranked, order = scores.sort(dim=1, descending=True, stable=True)
+    # An expected gain at a place of a group of ties is the group's mean.
+    apart = torch.nn.functional.pad(ranked.diff(dim=1).abs() > tolerance, (1, 0))
+    group = apart.cumsum(dim=1)  # (Q, G)
+    sums = torch.zeros_like(gains).scatter_add_(1, group, gains.gather(1, order))
+    sizes = torch.zeros_like(gains).scatter_add_(1, group, torch.ones_like(gains))
+    expected = (sums / sizes.clamp(min=1)).gather(1, group)[:, :at]  # (Q, at)
+    best = gains.topk(min(at, gains.shape[1]), dim=1).values
+    discount = 1 / torch.arange(2, best.shape[1] + 2, device=scores.device).double().log2()
+    reached, possible = expected @ discount, best @ discount  # (Q,)
+    return 100 * (reached / possible.clamp(min=1e-12)).mean().item()
 
 
 def check_scores(scores: Tensor, name: str) -> None:

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from rsctir_hf.metrics import check_scores
 
@@ -174,6 +175,52 @@ def mr_single(
     first = _First.of(query, top_k)
     back_ranks = (bank_scores[:, first.candidates[0]] > first.scores).sum(dim=0)[None]  # (1, M)
     return _mr_scores(query, first, back_ranks, totals, mode, top_k)[0]
+
+
+def text_gated(texts: Tensor, patches: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
+    """Score P pairs of a text and a picture by those patches that suit the text.
+
+    "FTF-style" (fast-then-fine, arXiv 2604.20429, published without formulas): the picture's vector
+    is p = norm(mean of the patches / 2 + sum of w_i p_i / 2) with w = softmax(t p_i / temperature),
+    our reading of "balanced text-guided interaction"; the weights are those of EERCF (AAAI 2024).
+
+    Args:
+        texts: (P, D) unit vectors, or (1, D) of one text for all.
+        patches: (P, T, D) unit vectors, or (T, D) of one picture for all.
+        temperature: of the weights, above 0.
+
+    Returns:
+        Scores (P,), and the weights (P, T) of the patches, which sum to 1.
+
+    Raises:
+        ValueError: a temperature of 0 or less.
+    """
+    _check_temperature(temperature)
+    fit = (texts.unsqueeze(-2) @ patches.transpose(-1, -2)).squeeze(-2)  # (P, T)
+    weights = (fit / temperature).softmax(dim=-1)
+    gated = (weights.unsqueeze(-2) @ patches).squeeze(-2)  # (P, D)
+    pooled = normalize((patches.mean(dim=-2) + gated) / 2, dim=-1)
+    return (pooled * texts).sum(dim=-1), weights
+
+
+def reordered(scores: Tensor, first: Tensor, fine: Tensor) -> Tensor:
+    """Put new scores in the place of those of some candidates; the others follow as they were.
+
+    Args:
+        scores: (G,).
+        first: (K,) the candidates that were scored anew: the best by ``scores``.
+        fine: (K,) their new scores.
+
+    Returns:
+        (G,): ``fine`` at ``first``, and elsewhere ``scores``, lowered where one would stand above.
+    """
+    rest = torch.ones_like(scores, dtype=torch.bool)
+    rest[first] = False
+    lowered = scores.clone()
+    if rest.any() and len(first):
+        lowered -= (scores[rest].max() - fine.min()).clamp(min=0)
+    lowered[first] = fine.to(scores)
+    return lowered
 
 
 @dataclass(frozen=True)

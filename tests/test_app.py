@@ -1,9 +1,10 @@
-"""The four endpoints, through gradio_client and as MCP tools, on app.py in its own process."""
+"""The endpoints, through gradio_client and as MCP tools, on app.py in its own process."""
 
 import ast
 import asyncio
 import base64
 
+import pyarrow.parquet as pq
 import pytest
 
 pytest.importorskip("gradio", reason="the app needs the extra 'app'")
@@ -70,6 +71,7 @@ def test_language_models_find_the_same_answers_as_tools(launch):
     listed, answer, graph = asyncio.run(ask())
     tools = {tool.name: tool for tool in listed.tools}
     names = {"find_pictures", "find_sentences", "find_similar_pictures", "region_graph"}
+    names |= {"find_composed", "list_filters", "search_again", "export_pictures", "find_by_labels"}
     assert set(tools) == names
     for tool in tools.values():
         assert len(tool.description) > 40
@@ -79,6 +81,24 @@ def test_language_models_find_the_same_answers_as_tools(launch):
     assert ast.literal_eval(answer.content[0].text)["results"] == expected["results"]
     expected = client.predict(handle_file(picture), api_name="/region_graph")
     assert ast.literal_eval(graph.content[0].text)["nodes"] == expected["nodes"]
+
+
+def test_a_program_drives_the_loop_from_words_to_a_file(launch):
+    _, client = launch
+    listed = client.predict("", api_name="/filters")
+    assert {"name": "category", "count": 20}.items() <= listed["columns"][0].items()
+    asked = ("boats\nnot: two tennis courts", None, "category=test_block", "all", 3)
+    found = client.predict(*asked, api_name="/composed_query")["results"]
+    good, bad, new = (hit["name"] for hit in found)
+    learnt = client.predict("boats", good, bad, "", "", 20, api_name="/marks")
+    rest = {hit["name"] for hit in learnt["results"]}
+    assert len(rest) == 18 and new in rest and not {good, bad} & rest
+    again = client.predict("", "", new, learnt["concept"], "", 20, api_name="/marks")
+    assert len(again["results"]) == 17
+    file = client.predict(f"{good} | the first\n{new}", "geoparquet", "two", api_name="/export")
+    assert pq.read_table(file)["note"].to_pylist() == ["the first", ""]
+    with pytest.raises(AppError, match="no picture gone"):
+        client.predict("", "gone.png", "", "", "", 5, api_name="/marks")
 
 
 def test_bad_input_is_refused_with_words_and_the_app_stays_up(launch, tmp_path):

@@ -29,7 +29,7 @@ from module_imports import tree_of as parse
 
 MOST_IN_ROOT = 10
 MOST_LINES_OF_A_FILE = 450
-MOST_LINES_OF_THE_PACKAGE = 32_800  # 27,150 before inputs of every kind and the new page
+MOST_LINES_OF_THE_PACKAGE = 48_000  # 32,800 before own captions, loop and related systems
 # tokenizers comes with transformers, NumPy and Pillow with torchvision
 LEAF_PACKAGES = {"torch", "torchvision", "timm", "transformers", "tokenizers"}
 LEAF_PACKAGES |= {"numpy", "PIL"}
@@ -47,6 +47,8 @@ IMPORT_WHEN_CALLED = {
     "rsctir_hf/regions/graph.py _package",
     "rsctir_hf/vector_index/opening.py _imported",
     "rsctir_hf/files/gdal_pictures.py require_rasterio",
+    "rsctir_hf/loading/adapters.py merge_adapter",
+    "rsctir_hf/training/retrieval_trainer.py adapter_for",
     "rsctir_hf/export.py _export",
     "rsctir_hf/export.py _stable_sort",
     "benchmarks/proposal_recall.py selective_boxes",
@@ -167,8 +169,10 @@ def test_nothing_in_the_package_imports_the_drawing_program():
 
 
 def test_what_a_command_takes_is_said_without_the_package():
-    modules = [module for _, module in imports_of(tree_of(ROOT / "rsctir_cli" / "commands.py"))]
-    assert {module.split(".")[0] for module in modules} <= {"typer", *sys.stdlib_module_names}
+    told = [ROOT / "rsctir_cli" / name for name in ("commands.py", "analyst.py", "options.py")]
+    modules = [module for file in told for _, module in imports_of(tree_of(file))]
+    own = {"typer", "rsctir_cli", *sys.stdlib_module_names}
+    assert {module.split(".")[0] for module in modules} <= own
 
 
 def test_leaves_import_only_their_siblings_and_the_four():

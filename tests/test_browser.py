@@ -413,3 +413,29 @@ def test_the_page_fits_a_phone(narrow):
         button.scroll_into_view_if_needed()
         box = button.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 400, name
+
+
+def test_marks_by_keys_lead_to_another_answer_a_concept_and_a_file(page, tmp_path):
+    search(page, "many houses along a road")
+    first, second, third = names(page)[:3]
+    for place, key in enumerate("gbc"):
+        page.locator("#rs-results .rs-card").nth(place).focus()
+        page.keyboard.press(key)
+        kind = ("good", "bad", "keep")[place]
+        pressed = f"[data-act={kind}][aria-pressed=true]"
+        page.locator("#rs-results li").nth(place).locator(pressed).wait_for()
+    page.get_by_role("button", name="Search again").click()
+    page.get_by_text("Searched again with 2 marks").wait_for()
+    assert third in names(page) and not {first, second} & set(names(page))
+    page.get_by_text("Concepts: keep the marks").click()
+    with page.expect_download() as concept:
+        page.get_by_role("button", name="Save the marks").click()
+    concept.value.save_as(tmp_path / "concept.json")
+    page.get_by_role("button", name="Forget the marks").click()
+    page.locator("#rs-marks .rs-saved").first.wait_for(state="detached")
+    page.locator("#rs-concept input[type=file]").set_input_files(tmp_path / "concept.json")
+    page.locator("#rs-marks .rs-mark-bad").wait_for()
+    page.locator("#rs-collection").get_by_text("Collection", exact=True).first.click()
+    with page.expect_download() as collected:
+        page.get_by_role("button", name="Export").click()
+    assert collected.value.suggested_filename == "collection.zip"

@@ -73,7 +73,7 @@ def test_the_recipe_builds_a_model_on_that_backbone(tmp_path):
     flags = {**TINY, "output_dir": str(tmp_path / "out"), "image_weights": "none"}
     del flags["frozen_epochs"], flags["lr_factors"]  # as the recipe has them
     arguments = parse_recipe([str(recipe), *(w for k, v in flags.items() for w in (f"--{k}", v))])
-    model, _ = build_model(arguments[0], [["a pier"]])
+    model = build_model(arguments[0], [["a pier"]]).model
     assert model.config.backbone == "convnext_atto"
     assert type(model.backbone).__name__ == "ConvNeXt"
     assert model.config.text_encoder_type == "bert", "the rest is the recipe it extends"

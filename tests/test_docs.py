@@ -19,6 +19,7 @@ from tests.geo.rasters import write
 
 DOCS = ROOT / "docs"
 TASKS = sorted((DOCS / "tasks").glob("*.md"))
+RUN_ELSEWHERE = "fine_tune"  # with its commands, by tests/loopback_hub/test_own_captions.py
 LINKED = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *TASKS]
 MOST_WORDS = 1500
 MOST_BYTES = 400_000  # of the picture of the app
@@ -50,7 +51,7 @@ def town(file):
 
 @pytest.mark.slow
 def test_the_snippets_of_readme_and_task_pages_run_as_they_stand(tmp_path, all_checkpoints):
-    for name in ("checkpoints", "training", "drawn_scenes", "model_cards"):
+    for name in ("checkpoints", "model_cards"):
         (tmp_path / name).symlink_to(ROOT / name)
     pictures = sorted(sample_folder().glob("*.jpg"))[:4]
     for folder in (tmp_path / "my_pictures", tmp_path / "folder" / "of" / "pictures"):
@@ -60,7 +61,7 @@ def test_the_snippets_of_readme_and_task_pages_run_as_they_stand(tmp_path, all_c
     shutil.copy(pictures[0], tmp_path / "picture.jpg")
     shutil.copy(pictures[1], tmp_path / "other.jpg")
     town(tmp_path / "town.tif")
-    pages = [ROOT / "README.md", *TASKS]
+    pages = [ROOT / "README.md", *(page for page in TASKS if page.stem != RUN_ELSEWHERE)]
     code = "\n".join(f"print('== {page.stem}')\n{snippets(page)}" for page in pages)
     path = f"import sys; sys.path[:0] = ['', {str(ROOT)!r}]\n"
     done = subprocess.run(
@@ -72,10 +73,6 @@ def test_the_snippets_of_readme_and_task_pages_run_as_they_stand(tmp_path, all_c
     )
     assert done.returncode == 0, done.stdout[-500:] + done.stderr[-2000:]
     assert re.findall("^== (.+)$", done.stdout, re.MULTILINE) == [page.stem for page in pages]
-    assert re.search(r"^mR \d", done.stdout, re.MULTILINE)
-    assert {"model.safetensors", "results.json"} <= {
-        f.name for f in tmp_path.glob("outputs/mine/*")
-    }
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *TASKS], ids=lambda page: page.stem)

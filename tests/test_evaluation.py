@@ -1,13 +1,16 @@
 """The evaluation harness on four pictures."""
 
 import json
+from dataclasses import replace
 
+import datasets
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from rsctir_hf import evaluation
+from rsctir_hf.data.caption_similarity import caption_similarity
 from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError, UnsupportedError
 from rsctir_hf.evaluation import (
     MATCH_WEIGHTS,
@@ -15,10 +18,11 @@ from rsctir_hf.evaluation import (
     report_on,
     results_json,
     similarity_matrix,
-    two_stage_scores,
 )
 from rsctir_hf.files.sentences import number_captions
-from rsctir_hf.metrics import bootstrap_interval, directional_metrics
+from rsctir_hf.metrics import bootstrap_interval, directional_metrics, graded_ndcg
+from rsctir_hf.search.second_stages import two_stage_scores
+from tests.geo.rasters import write
 
 
 def test_training_and_evaluation_agree_on_what_one_sentence_is(tiny_encoder):
@@ -49,6 +53,18 @@ def test_report_equals_the_metrics_of_the_matrix(tiny_encoder, captioned_rows):
     assert (report.images, report.captions, report.distinct_captions) == (4, 8, 7)
 
 
+def test_a_report_says_how_near_the_hits_are_in_words(tiny_encoder, captioned_rows):
+    data = similarity_matrix(tiny_encoder, captioned_rows)
+    owned = [row["captions"] for row in captioned_rows]
+    gains = caption_similarity(data.captions, owned)
+    torch.testing.assert_close(data.gains, gains)
+    graded = evaluate_retrieval(tiny_encoder, captioned_rows).graded
+    assert graded["i2t_nDCG@10"] == pytest.approx(graded_ndcg(data.similarity, gains))
+    assert graded["t2i_nDCG@10"] == pytest.approx(graded_ndcg(data.similarity.T, gains.T))
+    best = report_on(replace(data, similarity=gains), tiny_encoder).graded
+    assert best == pytest.approx({"i2t_nDCG@10": 100, "t2i_nDCG@10": 100})
+
+
 def test_report_is_json_with_the_metrics_on_top(tiny_encoder, captioned_rows):
     report = evaluate_retrieval(tiny_encoder, captioned_rows)
     named = report.with_source(model="org/x", data="folder", split="test", seed=3)
@@ -72,17 +88,12 @@ def test_rerank_is_reported_on_the_full_matrix_and_with_the_bank(
     assert (report.temperature is None) == (rerank == "mr")
 
 
-@pytest.mark.parametrize(("rerank", "judged"), [("match", False), ("none", True)])
+@pytest.mark.parametrize(("rerank", "judged"), [("match", False), ("fine", False), ("none", True)])
 def test_a_report_is_of_the_rerank_that_it_names(tiny_encoder, captioned_rows, rerank, judged):
     data = similarity_matrix(tiny_encoder, captioned_rows)
-    probabilities = (torch.zeros_like(data.similarity),) * 2 if judged else None
-    with pytest.raises(ValueError, match="go with 'match'"):
-        report_on(
-            data,
-            tiny_encoder,
-            rerank=rerank,
-            probabilities=probabilities,
-        )
+    given = (torch.zeros_like(data.similarity),) * 2 if judged else None
+    with pytest.raises(ValueError, match="goes with match and fine"):
+        report_on(data, tiny_encoder, rerank=rerank, judged=given)
     with pytest.raises(QueryError, match="bogus"):
         report_on(data, tiny_encoder, rerank="bogus")
 
@@ -124,6 +135,17 @@ def test_bad_input_is_named(tiny_encoder, captioned_rows, tmp_path):
     for rows, options, error, message in cases:
         with pytest.raises(error, match=message):
             evaluate_retrieval(tiny_encoder, rows, **options)
+
+
+def test_rasters_and_deep_pictures_are_scored_as_they_are_searched(tiny_encoder, tmp_path):
+    draw = np.random.default_rng(0)
+    deep = [draw.integers(300, 4000, (bands, 20, 20)).astype(np.uint16) for bands in (4, 3, 1)]
+    files = [write(tmp_path / f"{n}.tif", values) for n, values in enumerate(deep)]
+    captions = [["a river"], ["many planes"], ["a pier"]]
+    table = datasets.Dataset.from_dict({"image": [*map(str, files)], "captions": captions})
+    table = table.cast_column("image", datasets.Image())
+    data = similarity_matrix(tiny_encoder, table)
+    torch.testing.assert_close(data.image_vectors, tiny_encoder.images(files).vectors)
 
 
 def test_a_temperature_is_refused_before_the_work(tiny_encoder, captioned_rows, monkeypatch):

@@ -95,10 +95,16 @@ def test_compare_reranks_scores_each_of_them(run, folder):
     assert all(0 < float(row[3]) <= 100 for row in cells)
 
 
-def test_the_notebook_holds_no_outputs_and_runs_in_a_kernel_of_this_interpreter():
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda file: file.stem)
+def test_a_notebook_holds_no_outputs(file):
+    cells = nbformat.read(file, as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert code and not [cell for cell in code if cell.outputs or cell.execution_count]
+
+
+def test_the_quickstart_runs_in_a_kernel_of_this_interpreter():
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert not [cell for cell in cells if cell.outputs or cell.execution_count]
     asked = nbformat.v4.new_code_cell("import sys; print(sys.executable)")
     notebook.cells.append(asked)
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}})
@@ -106,3 +112,16 @@ def test_the_notebook_holds_no_outputs_and_runs_in_a_kernel_of_this_interpreter(
     assert asked.outputs[0].text.strip() == sys.executable
     first_hits = next(cell for cell in cells if 'rerank="smr"' in cell.source).outputs[0].text
     assert "harbor" in first_hits.splitlines()[0]
+
+
+def test_the_loop_goes_from_a_folder_to_a_concept_and_a_geoparquet():
+    notebook = nbformat.read(EXAMPLES / "analyst_loop.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}})
+    client.execute(env=os.environ | {"PYTHONPATH": str(ROOT)})
+    rounds = next(cell for cell in cells if "turn in range(2)" in cell.source).outputs
+    said = "".join(each.text for each in rounds if each.get("name") == "stdout")  # in pieces
+    found = [line.count("'railway_yard'") for line in said.splitlines()]
+    assert found[0] < 3 <= found[1]  # what the words do not find, marks do
+    row = cells[-1].outputs[0].text.splitlines()[1]
+    assert "'class': 'railway_yard'" in row and "look again in 2025" in row

@@ -94,7 +94,9 @@ def test_the_command_line_indexes_searches_captions_and_evaluates(
 ):
     index, bank = tmp_path / "index", tmp_path / "bank.txt"
     bank.write_text("\n".join(BANK))
-    rows = [{"file_name": f"{name}.png", "captions": ["a river"]} for name in ("red", "blue")]
+    rows = [
+        {"file_name": f"{name}.png", "captions": [f"a {name} river"]} for name in ("red", "blue")
+    ]
     (picture_folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     model = ("--model", folder)
     code, out, _ = rsctir("index", *model, "--images", picture_folder, "--index", index)

@@ -8,12 +8,15 @@ import torch.nn.functional as F
 
 from rsctir_hf.losses import (
     distillation_loss,
+    gated_similarity,
     hard_negative_indices,
     info_nce_loss,
     intra_class_loss,
     matching_loss,
+    redundancy_loss,
     triplet_loss,
 )
+from rsctir_hf.reranking import text_gated
 
 
 @pytest.fixture
@@ -36,6 +39,21 @@ def slow_triplet(similarity, image_of_caption, positives, margin, reduce):
         over_pictures = [max(0, margin + similarity[i, c].item() - s) for i in pictures]
         total.append(reduce(over_captions) + reduce(over_pictures))
     return total
+
+
+def test_a_margin_of_each_cell_counts_where_the_cell_is_the_negative(batch):
+    similarity, image_of_caption, positives = batch
+    margins = torch.rand(4, 6, generator=torch.Generator().manual_seed(5))
+    expected = 0.0
+    for c, image in enumerate(image_of_caption.tolist()):
+        cells = [(image, j) for j in range(6)] + [(i, c) for i in range(4)]
+        expected += sum(
+            max(0.0, (margins[cell] + similarity[cell] - similarity[image, c]).item())
+            for cell in cells
+            if not positives[cell]
+        )
+    loss = triplet_loss(similarity, image_of_caption, positives, margin=margins)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_info_nce_equals_clip_loss_on_plain_pairs():
@@ -335,3 +353,37 @@ def test_the_mean_over_a_single_negative_is_that_negatives_cost():
         similarity, torch.arange(2), torch.eye(2, dtype=torch.bool), negatives="mean"
     )
     assert loss.item() == pytest.approx(0.2)
+
+
+def test_gated_similarity_is_that_of_the_search_for_every_pair():
+    generator = torch.Generator().manual_seed(0)
+    texts, patches = (
+        F.normalize(torch.randn(*shape, generator=generator), dim=-1)
+        for shape in ((4, 8), (3, 5, 8))
+    )
+    found = gated_similarity(texts, patches, temperature=0.1)
+    for image in range(3):
+        expected, _ = text_gated(texts, patches[image], temperature=0.1)
+        assert torch.allclose(found[image], expected, atol=1e-6)
+
+
+def test_the_gate_is_no_way_for_gradients():
+    # one patch away from the text: only the pooled vector moves it, with a constant share
+    text = torch.tensor([[1.0, 0.0]])
+    patches = torch.eye(2)[None].requires_grad_()
+    gated_similarity(text, patches, temperature=1.0).sum().backward()
+    weight = math.e / (math.e + 1)
+    share = torch.tensor([(weight + 1 / 2) / 2, (1 - weight + 1 / 2) / 2])
+    constant = torch.eye(2)[None].requires_grad_()
+    pooled = (share[:, None] * constant[0]).sum(dim=0)
+    (pooled[0] / pooled.norm()).backward()
+    assert torch.allclose(patches.grad, constant.grad, atol=1e-6)
+
+
+def test_redundancy_is_0_where_all_dimensions_agree_and_4_each_where_they_oppose():
+    images = torch.tensor([[1.0, 5.0], [2.0, 1.0], [4.0, 0.0]])
+    assert float(redundancy_loss(images, 3 * images + 1)) == pytest.approx(0, abs=1e-6)
+    # correlations 1 and -1: (1 - 1)^2 + (-1 - 1)^2
+    assert float(redundancy_loss(images, images * torch.tensor([1.0, -2.0]))) == pytest.approx(4)
+    with pytest.raises(ValueError, match="2 pairs or more"):
+        redundancy_loss(images[:1], images[:1])

@@ -1,6 +1,7 @@
 """Recall at K against permutations, hand counts and closed forms; the bootstrap against theory."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from rsctir_hf.metrics import (
     bootstrap_interval,
     directional_metrics,
     expected_recall,
+    graded_ndcg,
     recall_by_picture,
     relevance,
     stable_recall,
@@ -371,3 +373,41 @@ def test_both_kinds_of_ties_reach_the_caption_aware_metrics():
     stable = metrics_of(tied, pictures, caption_ids=ids, ties="stable")
     assert stable["t2i_R@1"] == pytest.approx(200 / 3)
     assert metrics_of(tied, pictures, caption_ids=ids)["t2i_R@1"] == pytest.approx(50)
+
+
+def slow_ndcg(scores, gains, at):
+    """Oracle: mean over all orders that the scores allow."""
+    found = []
+    for row, gain in zip(scores.tolist(), gains.tolist(), strict=True):
+        orders = [
+            order
+            for order in itertools.permutations(range(len(row)))
+            if all(row[a] >= row[b] for a, b in itertools.pairwise(order))
+        ]
+        dcg = [sum(gain[i] / math.log2(p + 2) for p, i in enumerate(o[:at])) for o in orders]
+        ideal = sorted(gain, reverse=True)[:at]
+        best = sum(g / math.log2(p + 2) for p, g in enumerate(ideal))
+        found.append(sum(dcg) / len(dcg) / best if best else 0.0)
+    return 100 * sum(found) / len(found)
+
+
+@pytest.mark.parametrize("at", [1, 3, 10])
+def test_graded_ndcg_is_the_mean_over_the_orders_of_ties(at):
+    draw = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 3, (6, 5), generator=draw).float()
+    gains = torch.rand(6, 5, generator=draw)
+    gains[0] = 0
+    assert graded_ndcg(scores, gains, at=at) == pytest.approx(slow_ndcg(scores, gains, at))
+
+
+def test_graded_ndcg_of_the_best_order_is_whole():
+    gains = torch.tensor([[0.9, 0.5, 0.1], [0.0, 0.3, 0.2]])
+    assert graded_ndcg(gains * 2, gains) == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    "gains", [-torch.ones(2, 3), torch.ones(3, 2), torch.full((2, 3), torch.nan)]
+)
+def test_graded_ndcg_refuses_gains_that_are_none(gains):
+    with pytest.raises(ValueError, match="gains"):
+        graded_ndcg(torch.rand(2, 3), gains)

@@ -187,7 +187,7 @@ def test_pictures_are_read_one_batch_at_a_time_for_matching(cmpagl, pictures, mo
     read.clear()
     seen.clear()
     monkeypatch.setattr(
-        "rsctir_hf.evaluation.read_image", lambda p: read.append(p) or p.convert("RGB")
+        "rsctir_hf.search.second_stages.read_image", lambda p: read.append(p) or p.convert("RGB")
     )
     many = rows_of(pictures) * 5
     evaluate_retrieval(Encoder(model, processor), many, rerank="match")

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from rsctir_hf.metrics import directional_metrics
-from rsctir_hf.reranking import hubness, mr_single, multivariate_rerank, smr, smr_single
+from rsctir_hf.reranking import (
+    hubness,
+    mr_single,
+    multivariate_rerank,
+    reordered,
+    smr,
+    smr_single,
+    text_gated,
+)
 
 
 @pytest.fixture
@@ -259,3 +267,64 @@ def test_a_bank_of_half_precision_is_summed_in_double():
     bank = torch.ones(2049, 2, dtype=torch.float16)
     exact = mr_single(torch.tensor([0.5, 0.25]), bank.double())
     torch.testing.assert_close(mr_single(torch.tensor([0.5, 0.25]), bank), exact)
+
+
+def slow_gated(text, patches, temperature):
+    """One pair as a loop: the weight of each patch, the pooled vector, its cosine."""
+    fits = [math.exp(float(text @ patch) / temperature) for patch in patches]
+    weights = [fit / sum(fits) for fit in fits]
+    gated = sum(weight * patch for weight, patch in zip(weights, patches, strict=True))
+    pooled = patches.mean(dim=0) / 2 + gated / 2
+    return float(text @ pooled / pooled.norm()), weights
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+def test_text_gated_scores_are_those_of_the_loop(temperature):
+    generator = torch.Generator().manual_seed(0)
+    texts, patches = (
+        torch.nn.functional.normalize(torch.randn(*shape, generator=generator), dim=-1)
+        for shape in ((5, 8), (5, 4, 8))
+    )
+    scores, weights = text_gated(texts, patches, temperature=temperature)
+    for pair in range(5):
+        score, weight = slow_gated(texts[pair], patches[pair], temperature)
+        assert float(scores[pair]) == pytest.approx(score, abs=1e-5)
+        assert weights[pair].tolist() == pytest.approx(weight, abs=1e-5)
+    one_text, _ = text_gated(texts[:1], patches, temperature=temperature)
+    one_picture, _ = text_gated(texts, patches[0], temperature=temperature)
+    for pair in range(5):
+        assert float(one_text[pair]) == pytest.approx(
+            slow_gated(texts[0], patches[pair], temperature)[0], abs=1e-5
+        )
+        assert float(one_picture[pair]) == pytest.approx(
+            slow_gated(texts[pair], patches[0], temperature)[0], abs=1e-5
+        )
+
+
+def test_of_equal_patches_the_gate_changes_nothing():
+    patch = torch.tensor([0.6, 0.8])
+    scores, weights = text_gated(torch.tensor([[1.0, 0.0]]), patch.expand(1, 3, 2), temperature=0.1)
+    assert float(scores) == pytest.approx(0.6)
+    assert weights.tolist() == [pytest.approx([1 / 3] * 3)]
+
+
+def test_a_cold_gate_takes_the_patch_that_fits_best():
+    # mean (1/2, 1/2) and gated (1, 0): pooled (3/4, 1/4), whose cosine with (1, 0) is 3 / sqrt(10)
+    scores, _ = text_gated(torch.tensor([[1.0, 0.0]]), torch.eye(2)[None], temperature=1e-3)
+    assert float(scores) == pytest.approx(3 / math.sqrt(10))
+
+
+def test_others_follow_those_that_were_scored_anew_in_their_old_order():
+    scores = torch.tensor([0.9, 0.2, 0.8, 0.7, 0.1])
+    found = reordered(scores, torch.tensor([0, 2]), torch.tensor([0.3, 0.5]))
+    assert found.argsort(descending=True, stable=True).tolist() == [2, 0, 3, 1, 4]
+    assert found[[0, 2]].tolist() == pytest.approx([0.3, 0.5])
+    untouched = reordered(scores, torch.tensor([0, 2]), torch.tensor([1.3, 1.5]))
+    assert untouched[[1, 3, 4]].tolist() == pytest.approx([0.2, 0.7, 0.1])
+    everything = reordered(scores, torch.arange(5), -scores)
+    assert torch.equal(everything, -scores)
+
+
+def test_a_gate_needs_a_temperature_above_0():
+    with pytest.raises(ValueError, match="above 0"):
+        text_gated(torch.eye(2), torch.eye(2), temperature=0.0)

@@ -48,6 +48,11 @@ def tiny_model(processor, **options):
     )
 
 
+def save(encoder, folder):
+    encoder.model.save_pretrained(folder)
+    encoder.processor.save_pretrained(folder)
+
+
 def make_trainer(
     folder, rows, processor, *, validation=None, callbacks=None, teachers=None, **options
 ):

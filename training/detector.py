@@ -25,6 +25,7 @@ from rsctir_hf.detection.boxed_sets import load_detector_data
 from rsctir_hf.detection.detector_args import parse_detector_recipe
 from rsctir_hf.detection.detector_trainer import DetectorTrainer, build_detector
 from rsctir_hf.errors import exit_on_error
+from rsctir_hf.training.resumption import telling_how_to_go_on
 from rsctir_hf.training.run_record import begin_run, finish_run
 
 
@@ -41,5 +42,5 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with exit_on_error("train"):
+    with exit_on_error("train"), telling_how_to_go_on(["python", *sys.argv]):
         main(sys.argv[1:])

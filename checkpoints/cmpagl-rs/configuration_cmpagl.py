@@ -45,6 +45,9 @@ class CMPAGLConfig(PreTrainedConfig):
         stem_skip: with a stem, also hand its pooled final features to the image head.
         stem_skip_levels: with ``stem_skip``, hand it the pooled levels of ``stem_indices`` too (our
             choice: finer levels know textures and small things that the last one has lost).
+        scale_decoupling: SSJDN-style (our choice, after an abstract): each of these pooled levels
+            shows what stands out on it, not on its neighbours.
+        scene_classes: names of classes that ``scene_head`` tells apart; empty: there is no head.
         text_config: a ``BertConfig``, or a dictionary of its values.
         text_pooling: ``mean`` of the valid token states (as MiniLM was trained) or ``cls``.
         fusion_layers: layers of the fusion encoder.
@@ -78,6 +81,8 @@ class CMPAGLConfig(PreTrainedConfig):
     stem_indices: list[int] | tuple[int, ...] = (3, 4)
     stem_skip: bool = True
     stem_skip_levels: bool = False
+    scale_decoupling: bool = False
+    scene_classes: list[str] | tuple[str, ...] = ()
     text_config: dict | BertConfig | None = None
     text_pooling: TextPooling = "mean"
     fusion_layers: int = 2
@@ -97,6 +102,7 @@ class CMPAGLConfig(PreTrainedConfig):
         self.depths = list(self.depths)
         self.num_heads = list(self.num_heads)
         self.stem_indices = list(self.stem_indices)
+        self.scene_classes = [str(name) for name in self.scene_classes]
         super().__post_init__(**kwargs)
         if getattr(self, "auto_map", None) is None:
             # One class under several Auto classes; AutoConfig and AutoModel are added on saving.
@@ -178,6 +184,11 @@ class CMPAGLConfig(PreTrainedConfig):
             raise ValueError(
                 f"stem_skip_levels=True with stem={self.stem!r} and stem_skip={self.stem_skip}; "
                 "it needs a stem and stem_skip=True."
+            )
+        if self.scale_decoupling and not self.stem_skip_levels:
+            raise ValueError(
+                "scale_decoupling=True with stem_skip_levels=False; it is about the pooled "
+                "levels. Set both, or neither."
             )
         if self.stem is not None and len(self.stem_indices) != stages:
             raise ValueError(

@@ -21,6 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from .attention_cmpagl import GswinAttention
 from .configuration_cmpagl import CMPAGLConfig
 from .masking_cmpagl import MaskedBoxes, free_mean, map_mean
+from .pooling_cmpagl import ScaleDecoupling, average_pool
 from .stem_cmpagl import Lateral, create_stem, join_final_features, measure_stem
 from .windows_cmpagl import WindowPlan
 
@@ -181,6 +182,7 @@ class GswinModel(nn.Module):
         dims = config.embed_dim_per_stage
         self.num_features = dims[-1]
         self.stem = None
+        self.scale_decoupling: nn.Module = nn.Identity()
         if config.stem is None:
             strides = [config.patch_size * 2**stage for stage in range(len(dims))]
             channels: list[int | None] = [None] * len(dims)
@@ -204,6 +206,8 @@ class GswinModel(nn.Module):
             if config.stem_skip_levels:
                 self.level_norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
                 self.num_features += sum(widths)
+            if config.scale_decoupling:
+                self.scale_decoupling = ScaleDecoupling(widths)
         self.layers = nn.ModuleList(self._stages(config, strides, channels))
         self.norm = nn.LayerNorm(dims[-1])
 
@@ -244,24 +248,45 @@ class GswinModel(nn.Module):
             masked: V boxes; the output is of V pictures, each without the tokens of one box. B is
                 1, and the stem runs once, or V.
         """
-        levels, skipped = self._stem_features(pixel_values, masked)
+        tokens, skips, maps = self._run(pixel_values, need_maps=need_maps, masked=masked)
+        free = None
+        if masked is not None:
+            free = masked.free(*tokens.shape[1:3]).to(tokens).flatten(1).unsqueeze(-1)  # (V, T, 1)
+        tokens = tokens.flatten(1, 2)  # (B, T, dim)
+        skipped = [norm(map_mean(level, masked)) for norm, level in skips]
+        pooled = torch.cat([free_mean(tokens, free, 1), *skipped], dim=-1)  # (B, num_features)
+        return GswinOutput(tokens, pooled, tuple(maps))
+
+    def patch_features(self, pixel_values: Tensor) -> Tensor:
+        """Encode each patch as ``pooled`` of ``forward`` is of the whole: (B, T, num_features)."""
+        tokens, skips, _ = self._run(pixel_values, need_maps=False, masked=None)
+        grid = (tokens.shape[1], tokens.shape[2])
+        cells = [average_pool(level, grid).permute(0, 2, 3, 1) for _, level in skips]
+        skipped = [norm(cell) for (norm, _), cell in zip(skips, cells, strict=True)]
+        return torch.cat([tokens, *skipped], dim=-1).flatten(1, 2)
+
+    def _run(
+        self, pixel_values: Tensor, *, need_maps: bool, masked: MaskedBoxes | None
+    ) -> tuple[Tensor, list[tuple[nn.Module, Tensor]], list[Tensor]]:
+        """Run stem and stages.
+
+        Returns:
+            Normalised tokens (B, h, w, dim); norm and map (B, C, h, w) of what skips the stages;
+            the attention maps that were asked for.
+        """
+        levels, skips = self._stem_features(pixel_values)
         # (B, H / stride, W / stride, dim)
         tokens = self.patch_embed(pixel_values) if levels[0] is None else self.stem_embed(levels[0])
         maps: list[Tensor] = []
         for layer, level in zip(self.layers, levels, strict=True):
             tokens, seen = layer(tokens, level, need_maps=need_maps, masked=masked)
             maps += seen
-        free = None
-        if masked is not None:
-            free = masked.free(*tokens.shape[1:3]).to(tokens).flatten(1).unsqueeze(-1)  # (V, T, 1)
-        tokens = self.norm(tokens).flatten(1, 2)  # (B, T, dim)
-        pooled = torch.cat([free_mean(tokens, free, 1), *skipped], dim=-1)  # (B, num_features)
-        return GswinOutput(tokens, pooled, tuple(maps))
+        return self.norm(tokens), skips, maps
 
     def _stem_features(
-        self, pixel_values: Tensor, masked: MaskedBoxes | None
-    ) -> tuple[list[Tensor | None], list[Tensor]]:
-        """One map of the stem per stage, and the pooled vectors (B, C) that skip the stages.
+        self, pixel_values: Tensor
+    ) -> tuple[list[Tensor | None], list[tuple[nn.Module, Tensor]]]:
+        """One map of the stem per stage, and norm and map of all that skips the stages.
 
         The last map has the final features behind it.
         """
@@ -270,15 +295,12 @@ class GswinModel(nn.Module):
         final, levels = self.stem.forward_intermediates(
             pixel_values, indices=self.config.stem_indices
         )
-        skipped = []
+        skips: list[tuple[nn.Module, Tensor]] = []
         if self.config.stem_skip:
-            skipped.append(self.stem_norm(map_mean(final, masked)))
+            skips.append((self.stem_norm, final))
         if self.config.stem_skip_levels:
-            skipped += [
-                norm(map_mean(level, masked))
-                for norm, level in zip(self.level_norms, levels, strict=True)
-            ]
-        return [*levels[:-1], join_final_features(levels[-1], final)], skipped
+            skips += zip(self.level_norms, self.scale_decoupling(levels), strict=True)
+        return [*levels[:-1], join_final_features(levels[-1], final)], skips
 
     def load_pretrained(self, state_dict: Mapping[str, Tensor]) -> None:
         """Load timm weights: of the stem if there is one, else of a Swin of the same layout.

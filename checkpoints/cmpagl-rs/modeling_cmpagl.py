@@ -52,9 +52,9 @@ class ProjectionHead(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, features) -> (B, D) float32 unit vectors."""
+        """(..., features) -> (..., D) float32 unit vectors."""
         features = self.dropout(features)
-        projected = self.linear(features)  # (B, D)
+        projected = self.linear(features)  # (..., D)
         if self.residual is not None:
             projected = projected + self.residual(features)
         return F.normalize(projected.float(), dim=-1)
@@ -104,6 +104,7 @@ class CMPAGLModel(CMPAGLPreTrainedModel):
         text_model: ``BertModel`` without pooler.
         image_projection, text_projection: heads to the shared unit sphere.
         fusion_encoder, match_head: judge a pair from all its tokens.
+        scene_head: from unit vectors of either side to ``config.scene_classes``, or ``None``.
         logit_scale: log(1 / tau).
     """
 
@@ -118,6 +119,8 @@ class CMPAGLModel(CMPAGLPreTrainedModel):
             config.bert_config, config.fusion_layers, config.embed_dim_per_stage[-1]
         )
         self.match_head = nn.Linear(hidden, 2)
+        classes = len(config.scene_classes)
+        self.scene_head = nn.Linear(config.projection_dim, classes) if classes else None
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init))
         self._keep_stem_initialisation()
         self.post_init()
@@ -241,6 +244,18 @@ class CMPAGLModel(CMPAGLPreTrainedModel):
     def get_image_tokens(self, pixel_values: Tensor) -> Tensor:
         """Encode pictures (B, 3, H, W) as tokens (B, tokens, dim) for ``match``."""
         return self.image_model(pixel_values.to(self.dtype)).tokens
+
+    def get_patch_features(self, pixel_values: Tensor) -> Tensor:
+        """Embed each patch of pictures, through the projection of the whole (our reading).
+
+        Args:
+            pixel_values: (B, 3, H, W).
+
+        Returns:
+            (B, T, D) float32 unit vectors, row by row of the last stage's map.
+        """
+        features = self.image_model.patch_features(pixel_values.to(self.dtype))
+        return self.image_projection(features)
 
     def get_global_attention(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         """Show what each token sees of the whole picture.

@@ -23,6 +23,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "text_encoder_type": ("gru", "uni_skip", "bert"),
     "text_activation": ("none", "relu"),
     "image_head": ("linear", "none"),
+    "text_guidance": ("none", "soft", "fusion", "sim"),
 }
 SHARES = ("region_dropout", "fusion_dropout", "text_dropout", "projection_dropout")
 SMALLEST_IMAGE = 32  # below, the low-level map is smaller than the 3 x 3 kernel of MVSA
@@ -45,6 +46,9 @@ class GaLRConfig(PreTrainedConfig):
             paper: our choice, so that pretrained semantics reach the embedding directly.
         backbone_pool_levels: join the mean of each level of ``backbone_indices`` as well. Our
             choice: finer levels know textures and small things that the last one has lost.
+        scale_decoupling: SSJDN-style (our choice, after an abstract): each of these pooled levels
+            shows what stands out on it, not on its neighbours.
+        scene_classes: names of classes that ``scene_head`` tells apart; empty: there is no head.
         mvsa_grid: side of the grid on which the MVSA mask is read. Released: no pooling, which
             ties the model to 256 px. Ours: adaptive average pooling of the map to this grid,
             the identity where they are equal (14 at 224 px, 16 at 256 px).
@@ -112,6 +116,8 @@ class GaLRConfig(PreTrainedConfig):
         projection_dropout: dropout before the projections.
         image_head: ``linear`` projects into the shared space (ours); ``none`` takes the fused
             vector itself, as released.
+        text_guidance: AMFMN's score of a pair in the place of the cosine, see ``guidance_galr``:
+            ``soft``, ``fusion`` or ``sim``; ``none`` as in GaLR.
         logit_scale_init_value: log(1 / temperature) at the start; 0.07 by default.
         smr_temperature: temperature of the SMR rerank, chosen on validation.
         match_weight: unused, since GaLR has no matching head; kept because callers read the same
@@ -133,6 +139,8 @@ class GaLRConfig(PreTrainedConfig):
     high_levels: Sequence[int] = (2, 3)
     backbone_pool: bool = True
     backbone_pool_levels: bool = False
+    scale_decoupling: bool = False
+    scene_classes: Sequence[str] = ()
 
     mvsa_grid: int = 14
     mvsa_prelu: bool = False
@@ -179,6 +187,7 @@ class GaLRConfig(PreTrainedConfig):
     projection_dim: int = 512
     projection_dropout: float = 0.1
     image_head: str = "linear"
+    text_guidance: str = "none"
     logit_scale_init_value: float = math.log(1 / 0.07)
 
     smr_temperature: float = 0.1
@@ -196,6 +205,7 @@ class GaLRConfig(PreTrainedConfig):
             setattr(self, name, [int(level) for level in getattr(self, name)])
         self.graph_dims = [int(width) for width in self.graph_dims]
         self.region_labels = list(self.region_labels)
+        self.scene_classes = [str(name) for name in self.scene_classes]
         self._check_choices()
         self._check_levels()
         self._check_widths()
@@ -289,6 +299,11 @@ class GaLRConfig(PreTrainedConfig):
             raise ValueError(
                 f"fusion_dim is {self.fusion_dim} and fusion_heads {self.fusion_heads}; expected "
                 "fusion_dim to be a multiple of fusion_heads."
+            )
+        if self.scale_decoupling and not self.backbone_pool_levels:
+            raise ValueError(
+                "scale_decoupling=True with backbone_pool_levels=False; it is about the pooled "
+                "levels. Set both, or neither."
             )
         if self.image_head == "none" and (
             self.backbone_pool

@@ -11,11 +11,37 @@ The global vector of MVSA stays that of the whole picture, and so does what conv
 carried from under the box to cells beside it.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from .backbone_galr import run_backbone_unpooled
 
 #: A cell is under a box that covers at least this share of it.
 _COVERED_SHARE = 0.5
+
+
+def features_without_boxes(
+    model: Any,  # noqa: ANN401 - a GaLRModel, whose file imports this one
+    pixel_values: Tensor,
+    boxes: Tensor,
+) -> Tensor:
+    """See ``GaLRModel.get_features_without_boxes``."""
+    branch, midf = model._own_branch()
+    if len(pixel_values) != 1:
+        raise ValueError(f"Got {len(pixel_values)} pictures; boxes are taken out of one.")
+    size = (pixel_values.shape[-2], pixel_values.shape[-1])
+    boxes, pixels = boxes.to(pixel_values.device).float(), pixel_values.to(model.dtype)
+    maps, final = run_backbone_unpooled(model.backbone, pixels, model.config)
+    graph, nodes = branch.find_graph(maps, size)
+    hidden = nodes_under(boxes, graph.boxes[0], graph.mask[0])
+    local, present = branch.forward_without(graph, nodes, hidden, size)  # (V, fusion_dim)
+    fused = midf(model.mvsa(maps).expand(len(boxes), -1), local, present)
+    levels = (final, *model.scale_decoupling(maps))
+    pooled, *means = (free_mean(level, boxes, size) for level in levels)
+    return F.normalize(model.image_projection(fused, pooled, means).float())
 
 
 def free_mean(level: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> Tensor:

@@ -23,13 +23,14 @@ from .backbone_galr import (
     checkpoint_activations,
     load_backbone,
     run_backbone,
-    run_backbone_unpooled,
 )
 from .configuration_galr import GaLRConfig
-from .fusion_galr import MIDF, MVSA, ImageHead
+from .fusion_galr import MIDF, MVSA, ImageHead, ScaleDecoupling
 from .graph_galr import GaLRRegionGraph, RegionBranch
-from .masking_galr import free_mean, nodes_under
+from .guidance_galr import TextGuidance
+from .masking_galr import features_without_boxes
 from .outputs_galr import GaLROutput, asked_for, wants
+from .patches_galr import patch_features
 from .regions_galr import check_region_inputs
 from .text_galr import TEXT_ENCODERS, load_bert, prepare_text
 
@@ -71,6 +72,9 @@ class GaLRModel(GaLRPreTrainedModel):
         image_projection: head into the shared space; ``None`` for ``image_head="none"``.
         text_encoder: ``GRUTextEncoder``, ``UniSkipTextEncoder`` or ``BertTextEncoder``.
         text_projection: head into the shared space.
+        text_guidance: AMFMN's score of a pair; ``None`` where the cosine is the score.
+        scale_decoupling: of the pooled levels, or none.
+        scene_head: from unit vectors of either side to ``config.scene_classes``, or ``None``.
         logit_scale: log(1 / temperature).
     """
 
@@ -86,17 +90,20 @@ class GaLRModel(GaLRPreTrainedModel):
         self.region_branch = RegionBranch(config, channels) if config.use_regions else None
         self.midf = MIDF(config) if config.use_regions else None
         linear = config.image_head == "linear"
-        level_dims = channels if config.backbone_pool_levels else []
+        dims = channels if config.backbone_pool_levels else []
         self.image_projection = (
-            ImageHead(config, pooled_dim=pooled_dim, level_dims=level_dims) if linear else None
+            ImageHead(config, pooled_dim=pooled_dim, level_dims=dims) if linear else None
         )
-        text_encoder: Any = TEXT_ENCODERS[config.text_encoder_type](config)
-        self.text_encoder = text_encoder
+        self.text_encoder: Any = TEXT_ENCODERS[config.text_encoder_type](config)
         self.text_projection = nn.Sequential(
             nn.Dropout(config.projection_dropout),
-            nn.Linear(text_encoder.output_dim, config.projection_dim),
+            nn.Linear(cast(Any, self.text_encoder).output_dim, config.projection_dim),
             nn.ReLU() if config.text_activation == "relu" else nn.Identity(),
         )
+        self.text_guidance = TextGuidance(config) if config.text_guidance != "none" else None
+        decoupled, classes = config.scale_decoupling, len(config.scene_classes)
+        self.scale_decoupling = ScaleDecoupling(channels) if decoupled else nn.Identity()
+        self.scene_head = nn.Linear(config.projection_dim, classes) if classes else None
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
         self._keep_backbone_initialisation()
         self.post_init()
@@ -154,12 +161,11 @@ class GaLRModel(GaLRPreTrainedModel):
                     vector, region_features, region_adjacency
                 )
             vector = self.midf(vector, *self.region_branch(nodes, adjacency, kept))
+        states = tuple(maps) if wants(config, "hidden_states", output_hidden_states) else None
         return BaseModelOutputWithPooling(
             last_hidden_state=maps[-1].flatten(2).transpose(1, 2),  # (B, h * w, C)
             pooler_output=self._project(vector, pooled, maps),
-            hidden_states=tuple(maps)
-            if wants(config, "hidden_states", output_hidden_states)
-            else None,
+            hidden_states=states,
             attentions=() if wants(config, "attentions", output_attentions) else None,
         )
 
@@ -197,6 +203,13 @@ class GaLRModel(GaLRPreTrainedModel):
         vector = self.text_projection(encoded.pooler_output)
         encoded.pooler_output = F.normalize(vector.float(), dim=-1)
         return encoded
+
+    def pair_scores(self, image_embeds: Tensor, text_embeds: Tensor) -> Tensor:
+        """Return (B, C) cosines, or AMFMN's scores, of pictures (B, D) with sentences (C, D)."""
+        if self.text_guidance is None:
+            return image_embeds @ text_embeds.t()
+        with torch.autocast(image_embeds.device.type, enabled=False):
+            return self.text_guidance(image_embeds.float(), text_embeds.float())
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the word table of the text side."""
@@ -285,19 +298,11 @@ class GaLRModel(GaLRPreTrainedModel):
             NotImplementedError: the model has no graph of its own, or no means to take cells from.
             ValueError: more than one picture.
         """
-        branch, midf = self._own_branch()
-        if len(pixel_values) != 1:
-            raise ValueError(f"Got {len(pixel_values)} pictures; boxes are taken out of one.")
-        size = (pixel_values.shape[-2], pixel_values.shape[-1])
-        boxes = boxes.to(pixel_values.device).float()
-        pixels = pixel_values.to(self.dtype)
-        maps, final = run_backbone_unpooled(self.backbone, pixels, self.config)
-        graph, nodes = branch.find_graph(maps, size)
-        hidden = nodes_under(boxes, cast(Tensor, graph.boxes)[0], cast(Tensor, graph.mask)[0])
-        local, present = branch.forward_without(graph, nodes, hidden, size)  # (V, fusion_dim)
-        fused = midf(self.mvsa(maps).expand(len(boxes), -1), local, present)
-        pooled, *means = (free_mean(level, boxes, size) for level in (final, *maps))
-        return F.normalize(cast(ImageHead, self.image_projection)(fused, pooled, means).float())
+        return features_without_boxes(self, pixel_values, boxes)
+
+    def get_patch_features(self, pixel_values: Tensor) -> Tensor:
+        """Embed each patch of pictures (B, 3, H, W) as (B, T, D), see ``patches_galr``."""
+        return patch_features(self, pixel_values)
 
     @can_return_tuple
     def forward(
@@ -359,7 +364,7 @@ class GaLRModel(GaLRPreTrainedModel):
             text = self.get_text_features(input_ids, attention_mask, return_dict=True, **asked)
             texts = text.pooler_output
         if images is not None and texts is not None:
-            per_image = self.logit_scale.exp() * (images @ texts.t())  # (B, C)
+            per_image = self.logit_scale.exp() * self.pair_scores(images, texts)  # (B, C)
         return GaLROutput(
             logits_per_image=per_image,
             logits_per_text=None if per_image is None else per_image.t(),
@@ -429,7 +434,7 @@ class GaLRModel(GaLRPreTrainedModel):
     def _project(self, vector: Tensor, pooled: Tensor | None, maps: Sequence[Tensor]) -> Tensor:
         """Bring fused vectors (B, ``fusion_dim``) onto the unit sphere, (B, D)."""
         if self.image_projection is not None:
-            means = [level.mean(dim=(-2, -1)) for level in maps]
+            means = [level.mean(dim=(-2, -1)) for level in self.scale_decoupling(maps)]
             vector = self.image_projection(vector, pooled, means)  # (B, D)
         return F.normalize(vector.float(), dim=-1)
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from rsctir_cli.commands import Card, DeploySpace, Push
 from rsctir_hf.cli.output import print_result
-from rsctir_hf.cli.sources import split_pair
+from rsctir_hf.cli.sources import owners_words
 from rsctir_hf.hub import space
 from rsctir_hf.hub.card import write_card
 from rsctir_hf.hub.push import push_model
+from rsctir_hf.search.written_filters import split_pair
 
 _MEGABYTE = 1e6
 
@@ -22,6 +23,7 @@ def card(asked: Card) -> None:
         model_id=asked.name,
         template=asked.template,
         hub_ids=hub_ids,
+        said=owners_words(asked),
     )
     print_result(str(written), {"card": str(written)}, as_json=asked.as_json)
 

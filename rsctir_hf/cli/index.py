@@ -6,16 +6,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rsctir_cli.commands import Index, WithTiles
+from rsctir_cli.commands import Index
+from rsctir_cli.option_groups import WithTiles
 from rsctir_hf.cli.output import Bar, describe_skipped, in_one_line, list_skipped, print_result
 from rsctir_hf.cli.scene import reading_options
-from rsctir_hf.cli.sources import load_options, picture_folder
+from rsctir_hf.cli.sources import load_options, picture_folder, read_names
 from rsctir_hf.embedding.records import picture_sources
 from rsctir_hf.embedding.store import start_rebuild
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.scene import index_rasters
 from rsctir_hf.search.annotations import read_annotations
 from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.search.scene_labels import SceneLabels
 from rsctir_hf.vector_index.opening import ENGINES, server_of
 from rsctir_hf.vector_index.recall import measure_recall
 
@@ -25,22 +27,10 @@ MEASURED_UP_TO = 100_000  # pictures; more take long to read back from a server
 
 def index(asked: Index) -> None:
     """Index what is asked for, measure how well the index finds its own, and save it."""
-    check_place(asked.engine, asked.output)
-    if (asked.images is None) == (not asked.rasters):
-        raise QueryError("Give one of --images and --rasters.")
-    idle = [each.name for each in fields(WithTiles) if getattr(asked, each.name) != each.default]
-    if asked.images is not None and idle:
-        raise QueryError(
-            f"--{', --'.join(idle)} is about rasters; pictures are taken as they are. Leave it "
-            "out, or give --rasters in place of --images."
-        )
-    if asked.rebuild and asked.embeddings is None and asked.output is None:
-        raise QueryError(
-            "--rebuild is about a folder, and a server keeps this index. Make a new one beside it: "
-            "name another table or collection in the URI of --engine."
-        )
+    check_index(asked)
     reading = reading_options(asked)
     retriever = Retriever.from_pretrained(asked.model, engine=asked.engine, **load_options(asked))
+    retriever.scenes = SceneLabels.of(retriever.encoder, read_names(asked.classes))
     embeddings = asked.embeddings or asked.output  # where each vector is kept once
     if asked.rebuild and embeddings is not None:
         start_rebuild(embeddings, retriever.encoder.made_by)
@@ -52,6 +42,9 @@ def index(asked: Index) -> None:
         measure_recall(retriever.engine, top_k=RECALL_AT)
     if asked.output is not None:
         retriever.save(asked.output)
+    if asked.tokens:
+        said, counts = add_tokens(retriever)
+        done, result = f"{done} {said}", {**result, **counts}
     place, recall = retriever.engine.place, str(retriever.engine.recall)
     folders = asked.rasters or [str(picture_folder(asked.images or ""))]
     # What a folder keeps is made anew, from what is there.
@@ -116,6 +109,37 @@ def index_tiles(
         f"{report.tiles} tiles of {report.rasters} rasters indexed, {len(report.skipped)} skipped.",
         {**counts, "skipped": describe_skipped(report.skipped), "warnings": report.warnings},
     )
+
+
+def add_tokens(retriever: Retriever) -> tuple[str, dict[str, Any]]:
+    """Add the patch tokens that are missing, and return what was done, as for pictures."""
+    with Bar("patch tokens") as bar:
+        report = retriever.fine.add_patches(progress=bar.show)
+    list_skipped(report.skipped)
+    return f"Patch tokens of {report.indexed} added.", {"tokens": report.indexed}
+
+
+def check_index(asked: Index) -> None:
+    """Raise ``QueryError`` for options that make no sense together."""
+    check_place(asked.engine, asked.output)
+    if (asked.images is None) == (not asked.rasters):
+        raise QueryError("Give one of --images and --rasters.")
+    idle = [each.name for each in fields(WithTiles) if getattr(asked, each.name) != each.default]
+    if asked.images is not None and idle:
+        raise QueryError(
+            f"--{', --'.join(idle)} is about rasters; pictures are taken as they are. Leave it "
+            "out, or give --rasters in place of --images."
+        )
+    if asked.rebuild and asked.embeddings is None and asked.output is None:
+        raise QueryError(
+            "--rebuild is about a folder, and a server keeps this index. Make a new one beside it: "
+            "name another table or collection in the URI of --engine."
+        )
+    if asked.tokens and asked.output is None:
+        raise QueryError(
+            "--tokens are kept in the folder of an index, and a server keeps this one. Leave them "
+            "out, or index with --output FOLDER and the engine exact or hnsw."
+        )
 
 
 def check_place(engine: str, folder: Path | None) -> None:

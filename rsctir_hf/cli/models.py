@@ -34,7 +34,9 @@ def import_clip(asked: ImportClip) -> None:
 def export(asked: Export) -> None:
     """Write both towers of a model, and print what each takes and gives."""
     require_onnx()  # before a long load
-    encoder = Encoder.from_pretrained(asked.model, trust_remote_code=asked.trust)
+    encoder = Encoder.from_pretrained(
+        asked.model, adapter=asked.adapter, trust_remote_code=asked.trust
+    )
     written = export_onnx(encoder, asked.output)
     lines = []
     for tower in (written.image, written.text):

@@ -15,11 +15,12 @@ from huggingface_hub.utils import enable_progress_bars
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
-from rsctir_hf.errors import StorageError
+from rsctir_hf.errors import QueryError, StorageError
 from rsctir_hf.evaluation import RetrievalReport, library_versions, results_json
 from rsctir_hf.files.atomic import write_atomically
 from rsctir_hf.search.confidence import Level
 from rsctir_hf.search.retriever import Hit, Retriever, Skipped, confidence
+from rsctir_hf.search.scene_labels import scene_in_words
 
 #: What is said of hits whose best does not surely fit.
 DOUBTS: dict[Level | None, str] = {
@@ -109,6 +110,8 @@ def write_report(report: RetrievalReport, file: Path | None, *, as_json: bool) -
     print(" " * 20 + "".join(f"{key:>9}" for key in report.metrics))
     for title, metrics in rows:
         print(f"{title:<20}" + "".join(f"{metrics[key]:9.2f}" for key in report.metrics))
+    graded = ", ".join(f"{name} {value:.2f}" for name, value in report.graded.items())
+    print(f"by likeness of the captions: {graded}")
     low, high = report.interval
     print(f"mR {low:.2f} to {high:.2f}: 95 % bootstrap interval over pictures")
 
@@ -130,7 +133,9 @@ def print_hits(
         print(f"{said} The nearest are:", file=sys.stderr)
     for hit in hits:
         moved = "" if hit.rerank_score is None else f"  (was {hit.rank_before})"
-        shown = "  ".join(part for part in (hit.path, place_of(hit), hit.caption) if part)
+        moved += "" if hit.merged == 1 else f"  (stands for {hit.merged})"
+        parts = (hit.path, scene_in_words(hit.metadata), place_of(hit), hit.caption)
+        shown = "  ".join(part for part in parts if part)
         print(f"{hit.rank:>3}  {hit.score:+.3f}  {in_one_line(shown)}{moved}")
 
 
@@ -153,10 +158,17 @@ def describe_retriever(retriever: Retriever) -> dict[str, Any]:
     return {
         "model": made_by.model_id,
         "model_revision": made_by.model_revision or f"weights:{made_by.fingerprint}",
+        "adapter": made_by.adapter,
         "regions": made_by.regions,
         "detector": asdict(made_by.detector) if made_by.detector else None,
         "versions": library_versions(),
     }
+
+
+def refuse_overwriting(name: str, path: Path, *, read: Sequence[Path]) -> None:
+    """Raise ``QueryError`` where a file, of an option ``name``, is another one of the command."""
+    if path.resolve() in [each.resolve() for each in read]:
+        raise QueryError(f"{name} {path} would be written over another file of this command.")
 
 
 def check_writable(name: str, file: Path) -> None:

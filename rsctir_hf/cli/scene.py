@@ -1,28 +1,41 @@
 """``rsctir scene``: where in a georeferenced raster is what you ask for."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rsctir_cli.commands import Scene, WithTiles
-from rsctir_hf.cli.output import DOUBTS, Bar, check_writable, in_one_line, json_text
-from rsctir_hf.cli.sources import load_options, query_hint
-from rsctir_hf.errors import QueryError
+from rsctir_cli.commands import Scene
+from rsctir_cli.option_groups import WithTiles
+from rsctir_hf.cli.collection import check_taken_home, write_taken_home
+from rsctir_hf.cli.output import (
+    DOUBTS,
+    Bar,
+    check_writable,
+    in_one_line,
+    json_text,
+    refuse_overwriting,
+)
+from rsctir_hf.cli.sources import asked_parts, load_options, pictures_of
+from rsctir_hf.collection.features import TakenHome
 from rsctir_hf.files.bands import in_words
 from rsctir_hf.geo.gdal import address_of
 from rsctir_hf.geo.placement import read_crs
 from rsctir_hf.geo.raster import read_bands, read_nodata
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.scene import SceneAnswer, SceneHit, search_scene
+from rsctir_hf.search.query import describe_parts
 from rsctir_hf.search.retriever import Retriever
 
 
 def scene(asked: Scene) -> None:
     """Search a raster and write the hits, and the heat map if one is asked for."""
-    hint = query_hint(asked.text, asked.image)
-    read = [Path(address_of(asked.raster)), *([asked.image] if asked.image else [])]
-    check_written(asked.output, asked.heatmap, read=read)
+    parts = asked_parts(asked)
+    hint = describe_parts(parts)
+    read = [Path(address_of(asked.raster)), *pictures_of(asked)]
+    check_taken_home(asked.output, asked.form, read=read)
+    if asked.heatmap is not None:
+        refuse_overwriting("--heatmap", asked.heatmap, read=[*read, asked.output])
+        check_writable("--heatmap", asked.heatmap)
     reading = reading_options(asked)
     retriever = Retriever.from_pretrained(
         asked.model, bank=read_caption_bank(asked.bank), **load_options(asked)
@@ -31,8 +44,7 @@ def scene(asked: Scene) -> None:
         answer = search_scene(
             retriever,
             asked.raster,
-            text=asked.text,
-            image=asked.image,
+            text=parts,
             top_k=asked.top_k,
             rerank=asked.rerank.value,
             tile=asked.tile,
@@ -42,10 +54,16 @@ def scene(asked: Scene) -> None:
             progress=bar.show,
             **reading,
         )
-    answer.write_geojson(asked.output)
+    write_taken_home(scene_taken_home(answer, asked), asked.output, asked.form)
     if asked.heatmap is not None:
         answer.write_heat_map(asked.heatmap)
     print_answer(answer, asked.output, hint=hint, as_json=asked.as_json)
+
+
+def scene_taken_home(answer: SceneAnswer, asked: Scene) -> TakenHome:
+    """Return the hits on a scene for a file."""
+    title = " + ".join(filter(None, (answer.text, answer.image)))
+    return TakenHome.of_scene(answer, title=title, made_by={"model": asked.model})
 
 
 def reading_options(asked: WithTiles) -> dict[str, Any]:
@@ -58,22 +76,6 @@ def reading_options(asked: WithTiles) -> dict[str, Any]:
         read_crs(asked.crs)
     nodata = read_nodata(asked.nodata)
     return {"bands": read_bands(asked.bands), "nodata": nodata, "crs": asked.crs}
-
-
-def check_written(output: Path, heatmap: Path | None, *, read: Sequence[Path]) -> None:
-    """Find out before any work what would keep the results from being written.
-
-    Raises:
-        QueryError: one file would be written over another of the same command.
-        StorageError: a file cannot be made there.
-    """
-    taken = [path.resolve() for path in read]
-    for name, path in (("--output", output), ("--heatmap", heatmap)):
-        if path is not None and path.resolve() in taken:
-            raise QueryError(f"{name} {path} would be written over another file of this command.")
-        if path is not None:
-            check_writable(name, path)
-            taken.append(path.resolve())
 
 
 def print_answer(answer: SceneAnswer, output: Path, *, hint: str | None, as_json: bool) -> None:

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rsctir_cli.commands import WithModel
-from rsctir_hf.data.benchmarks import NAMES, available_splits, load_benchmark, load_captioned_folder
-from rsctir_hf.data.formats import detect_format, root_splits
-from rsctir_hf.data.tables import split_from_hub, table_from_hub, table_from_parquet
+from rsctir_cli.option_groups import WithColumns, WithModel, WithOwner, WithQuery
+from rsctir_hf.data.benchmarks import available_splits, load_benchmark, load_captioned_folder
+from rsctir_hf.data.own_terms import OwnersWords
+from rsctir_hf.data.reading import CaptionedSource
+from rsctir_hf.data.tables import check_pictures, split_from_hub
 from rsctir_hf.embedding.dataset_rows import table_pictures
 from rsctir_hf.embedding.encoder import LoadOptions
 from rsctir_hf.embedding.records import PictureRecord, folder_pictures
 from rsctir_hf.errors import DataLayoutError, QueryError
-from rsctir_hf.files.atomic import parse_json
-from rsctir_hf.files.metadata import metadata_file
 from rsctir_hf.files.names import as_text
+from rsctir_hf.files.rows import decode
 from rsctir_hf.loading.hub_files import could_be_dataset_id
 from rsctir_hf.regions.detector import choose_regions
 from rsctir_hf.sample import sample_folder
-from rsctir_hf.search.query import describe_query
-from rsctir_hf.vector_index.contract import BoundingBox, Scalar, SearchFilter
+from rsctir_hf.search.query import QueryPart
+from rsctir_hf.training.own_data import check_own_name
 
 SAMPLE = "sample"  # the gallery drawn by our own code
 
@@ -34,31 +34,59 @@ def load_options(asked: WithModel) -> LoadOptions:
         "trust_remote_code": asked.trust,
         "revision": asked.revision,
         "regions": regions,
+        "adapter": asked.adapter,
     }
 
 
-def open_rows(data: str, *, split: str, benchmark: str | None = None) -> Any:  # noqa: ANN401
-    """Open a captioned data set: the drawn gallery, a benchmark, a folder or a Hub id."""
+def open_rows(
+    data: str, *, split: str, benchmark: str | None = None, columns: WithColumns | None = None
+) -> Any:  # noqa: ANN401
+    """Open a captioned data set: the drawn gallery, a benchmark, or any source of captions.
+
+    Of a folder or file that names no splits, every picture.
+    """
     if data == SAMPLE:
         folder = sample_folder()
         return load_captioned_folder(folder.parent, folder.name)
+    columns = columns or WithColumns()
     if benchmark is not None:
-        return load_benchmark(benchmark, data, split=split)
-    path = Path(data).expanduser()
-    if not path.exists():
-        if not could_be_dataset_id(data):
-            raise DataLayoutError(f"{data} is neither a folder nor a Hub id such as owner/name.")
-        return table_from_hub(data, split)
-    if metadata_file(path) and not root_splits(path):
-        return load_captioned_folder(path.parent, path.name)
-    layout = detect_format(path)
-    if layout == "parquet":
-        return table_from_parquet(path, split)
-    if layout in ("karpathy", "precomp"):
+        return load_benchmark(benchmark, data, split=split, images=columns.images)
+    found = captioned_source(data, columns).read(split)
+    table = found.one(split) if found.named else next(iter(found.splits.values()))
+    if Path(data).expanduser().exists():
+        check_pictures(table, source=data)
+    return table
+
+
+def captioned_source(data: str, columns: WithColumns) -> CaptionedSource:
+    """Return a source of captions with what is said of its columns.
+
+    Raises:
+        DataLayoutError: it is neither there nor the name of a data set.
+    """
+    if not Path(data).expanduser().exists() and not could_be_dataset_id(data):
         raise DataLayoutError(
-            f"{data} is a benchmark's release. Say which one: --benchmark {' | '.join(NAMES)}."
+            f"{data} does not exist; it is neither a folder nor a Hub id such as owner/name."
         )
-    return load_captioned_folder(path, split)
+    return CaptionedSource(
+        data,
+        columns.images,
+        columns.image_column,
+        columns.caption_column,
+        columns.class_templates,
+        columns.allow_missing,
+    )
+
+
+def owners_words(asked: WithOwner) -> OwnersWords:
+    """Return what the owner of own data says of it.
+
+    Raises:
+        RecipeError: readers would take its name for another set's.
+    """
+    if asked.data_name is not None:
+        check_own_name(asked.data_name)
+    return OwnersWords(asked.data_name, asked.data_licence, asked.data_source)
 
 
 def named_tables(source: str) -> dict[str, Any]:
@@ -68,36 +96,69 @@ def named_tables(source: str) -> dict[str, Any]:
     data, _, split = place.rpartition(":")
     if not data or "/" in split or Path(place).expanduser().exists():
         data, split = place, ""
-    path = Path(data).expanduser()
-    if split or data == SAMPLE or (metadata_file(path) and not root_splits(path)):
-        return {source: open_rows(data, split=split, benchmark=benchmark or None)}
-    return {
-        f"{source}:{part}": open_rows(data, split=part, benchmark=benchmark or None)
-        for part in available_splits(data)
-    }
+    if data == SAMPLE:
+        return {source: open_rows(data, split=split)}
+    if benchmark:
+        return {
+            source if split else f"{source}:{part}": load_benchmark(benchmark, data, split=part)
+            for part in ([split] if split else available_splits(data))
+        }
+    found = captioned_source(data, WithColumns()).read(split, join=False)
+    if split or not found.named:
+        return {source: found.one(split) if found.named else next(iter(found.splits.values()))}
+    return {f"{source}:{part}": table for part, table in found.splits.items()}
 
 
-def query_hint(text: str | None, image: Path | None) -> str | None:
-    """Return what to tell whoever asks for words or a picture, if anything.
-
-    Raises:
-        QueryError: nothing is asked for.
-    """
-    if text is None and image is None:
-        raise QueryError("There is no query. Give --text, --image, or both.")
-    return None if text is None else describe_query(text)
-
-
-def split_pair(text: str, *, empty: bool = False) -> tuple[str, str]:
-    """Return the two sides of ``NAME=VALUE``; the second may be empty where ``empty`` says so.
+def asked_parts(asked: WithQuery, *, needed: bool = True) -> list[QueryPart]:
+    """Return the parts of the query that a command names.
 
     Raises:
-        QueryError: it has no such form.
+        QueryError: nothing is asked for where that is needed, or a part makes no sense; see
+            ``QueryPart``.
     """
-    name, equals, value = text.partition("=")
-    if not (name and equals and (value or empty)):
-        raise QueryError(f"{text!r} is not understood; expected NAME=VALUE.")
-    return name, value
+    kinds = (
+        ("text", True, asked.text),
+        ("image", True, asked.image),
+        ("text", False, asked.unwanted),
+        ("image", False, asked.unwanted_image),
+    )
+    given: list[dict[str, Any]] = [
+        {kind: one, "wanted": wanted} for kind, wanted, many in kinds for one in many or ()
+    ]
+    if needed and not given:
+        raise QueryError("There is no query. Give --text, --image, or several of them.")
+    weights = asked.weight or [1.0] * len(given)
+    if len(weights) != len(given):
+        raise QueryError(
+            f"There are {len(weights)} weights for a query of {len(given)} parts. Give one for "
+            "each, or none: of the texts first, then of images, not, not_image."
+        )
+    return [QueryPart(**one, weight=weight) for one, weight in zip(given, weights, strict=True)]
+
+
+def pictures_of(asked: WithQuery) -> list[Path]:
+    """Return the pictures that a command searches by."""
+    return [*(asked.image or ()), *(asked.unwanted_image or ())]
+
+
+def read_names(text: str | None) -> list[str]:
+    """Return the names that commas separate, or that a ``.txt`` file has one a line.
+
+    Raises:
+        QueryError: there are none, or the file cannot be read.
+    """
+    if text is None:
+        return []
+    names = text.split(",")
+    if text.lower().endswith(".txt"):
+        try:
+            names = decode(Path(text).expanduser().read_bytes()).splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise QueryError(f"{text} cannot be read ({error}). Give names, one a line.") from error
+    found = [name.strip() for name in names if name.strip()]
+    if not found:
+        raise QueryError(f"{text!r} names nothing; expected names such as harbor,airport,forest.")
+    return found
 
 
 def picture_folder(images: str) -> Path:
@@ -115,28 +176,3 @@ def named_pictures(images: str, *, split: str) -> tuple[Sequence[PictureRecord],
     if not folder.exists() and could_be_dataset_id(images):
         return table_pictures(split_from_hub(images, split)), f"{images}:{split}"
     return folder_pictures(folder), as_text(folder.resolve())
-
-
-def read_filter(where: Sequence[str] | None, box: str | None) -> SearchFilter | None:
-    """Return the filter that ``--where`` and ``--bbox`` mean, if any.
-
-    A value that reads as a number or as true or false is that, in double quotes a text.
-
-    Raises:
-        QueryError: no NAME=VALUE, or no such box.
-    """
-    if not where and box is None:
-        return None
-    wanted: dict[str, list[Scalar]] = {}
-    for condition in where or ():
-        name, value = split_pair(condition)
-        wanted.setdefault(name, []).append(_plain_value(value))
-    return SearchFilter(wanted, None if box is None else BoundingBox.read(box))
-
-
-def _plain_value(text: str) -> Scalar:
-    try:
-        value = parse_json(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, Scalar) else text

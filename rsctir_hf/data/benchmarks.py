@@ -20,22 +20,20 @@ from rsctir_hf.data.formats import (
     SPLITS,
     CaptionRecord,
     detect_format,
-    karpathy_file,
     layout_error,
     list_splits,
     match_pictures,
-    precomp_root,
+    picture_folder,
     read_imagefolder,
-    read_karpathy,
-    read_precomp,
+    read_release,
     shorten,
 )
+from rsctir_hf.data.reading import CaptionedSource
 from rsctir_hf.data.tables import (
     UNNAMED,
     check_pictures,
     hub_splits,
     table_from_hub,
-    table_from_parquet,
     table_from_records,
 )
 from rsctir_hf.errors import DataLayoutError, QueryError
@@ -143,8 +141,9 @@ def load_benchmark(
 
     Args:
         name: ``ucm``, ``rsicd``, ``rsitmd`` or ``sydney``.
-        source: an imagefolder, a folder of Parquet files, a release folder (or one caption file
-            in it), or a Hub id such as ``arampacha/rsicd``, with ``@REVISION`` if need be.
+        source: an imagefolder or another layout of ``rsctir_hf.data.reading``, a release folder
+            (or one caption file in it), or a Hub id such as ``arampacha/rsicd``, with ``@REVISION``
+            if need be.
         split: ``train``, ``validation``, ``test`` or ``train+validation``. In precomp releases
             ``train`` is official train + validation; that is said in the log.
         images: the picture folder of a release, if not ``images`` beside the caption files or the
@@ -174,10 +173,10 @@ def load_benchmark(
         folder = None if images is None else Path(images).expanduser()
         release = _Release(benchmark, path, layout, complete=complete)
         tables = [release.load(split, folder)]
-    elif layout == "parquet":
-        tables = [table_from_parquet(path, part) for part in parts]
-    else:
+    elif layout == "imagefolder":
         tables = [table_from_records(*read_imagefolder(path, part)) for part in parts]
+    else:
+        tables = [CaptionedSource(path, images).read(part, join=False).one(part) for part in parts]
     table = tables[0] if len(tables) == 1 else datasets.concatenate_datasets(tables)
     expected = sum(benchmark.images[part] for part in parts)
     if len(table) != expected:
@@ -251,18 +250,29 @@ def available_splits(source: str | Path) -> tuple[str, ...]:
     path = Path(source).expanduser()
     if not path.exists() and could_be_dataset_id(str(source)):
         return tuple(hub_splits(str(source)))
-    return list_splits(path, detect_format(path))
+    if (layout := detect_format(path)) == "other":
+        return tuple(CaptionedSource(path).read(join=False).splits)
+    return list_splits(path, layout)
 
 
 def every_split(
-    name: str, source: str | Path, *, images: str | Path | None = None, complete: bool = True
+    name: str,
+    source: str | Path | CaptionedSource,
+    *,
+    images: str | Path | None = None,
+    complete: bool = True,
 ) -> Iterator[tuple[str, datasets.Dataset]]:
     """Yield name and rows of each split that a source holds; see :func:`load_benchmark`.
+
+    A :class:`CaptionedSource` is somebody's own, and of no benchmark.
 
     Raises:
         DataLayoutError: see :func:`load_benchmark` and, where it is to be complete,
             :func:`refuse_other_data`.
     """
+    if isinstance(source, CaptionedSource):
+        yield from source.read().splits.items()
+        return
     _benchmark(name)  # before the source is looked at, which may be far away
     for split in available_splits(source):
         table = load_benchmark(name, source, split=split, images=images, complete=complete)
@@ -308,7 +318,7 @@ class _Release:
 
     def load(self, split: str, images: Path | None) -> datasets.Dataset:
         records = self._records(split)
-        folder = images or self._picture_folder()
+        folder = images or picture_folder(self.source)
         found, missing = match_pictures(
             [record.file_name for record in records], folder, tree=self.tree
         )
@@ -357,14 +367,7 @@ class _Release:
         return records
 
     def _read(self, part: str) -> list[CaptionRecord]:
-        if self.layout == "karpathy":
-            return read_karpathy(karpathy_file(self.source), part)
-        return read_precomp(precomp_root(self.source), part)
-
-    def _picture_folder(self) -> Path:
-        root = self.source.parent if self.source.is_file() else self.source
-        named = next((root / name for name in ("images", "imgs") if (root / name).is_dir()), None)
-        return named or root
+        return read_release(self.source, self.layout, part)
 
     def _object(self, root: Path, found: str, remedy: str) -> None:
         if self.complete:

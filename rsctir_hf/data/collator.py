@@ -27,6 +27,8 @@ from rsctir_hf.regions.sanitize import propose
 
 #: Rows (B,) and C captions to the scaled cosines (K, B, C) of K teachers.
 TeacherLogits = Callable[[Sequence[int], Sequence[str]], Tensor]
+#: Rows to tensors of what else is known of them, such as ``row_facts.RowFacts``.
+KnownOfRows = Callable[[Sequence["TrainingRow"]], Mapping[str, Tensor]]
 
 
 # A class, not a dict: the Trainer would drop the keys of a dict that forward() does not take.
@@ -113,7 +115,7 @@ class EpochView(Dataset[TrainingRow]):
         draw: RowDrawer,
         cache: bool = False,
     ) -> None:
-        self.sets: list[Any] = [_without_decoding(each) for each in sets]
+        self.sets: list[Any] = [without_decoding(each) for each in sets]
         self._all: ConcatDataset[Mapping[str, Any]] = ConcatDataset(self.sets)
         self.draw = draw
         self.cache = cache
@@ -165,6 +167,7 @@ class RetrievalCollator:
         teachers: whose logits go along, if any.
         regions: ``model``, or a proposer that looks at each picture as it is trained on and
             whose regions go along.
+        known: of the rows, which goes along.
     """
 
     def __init__(
@@ -173,10 +176,12 @@ class RetrievalCollator:
         teachers: TeacherLogits | None = None,
         *,
         regions: str | RegionProposer = MODEL_REGIONS,
+        known: KnownOfRows | None = None,
     ) -> None:
         self.processor = processor
         self.teachers = teachers
         self.regions = regions
+        self.known = known
 
     def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, Tensor]:
         """Collate B rows with C captions in all.
@@ -185,7 +190,7 @@ class RetrievalCollator:
             The processor's tensors, and ``image_of_caption`` (C,) int64, the picture each caption
             was drawn for, and ``positives`` (B, C) bool, true where the caption is, as a
             sentence, among the picture's captions. With K teachers also ``teacher_logits``
-            (K, B, C).
+            (K, B, C), and what ``known`` gives.
 
         Raises:
             ValueError: the rows are of epochs with different picture sizes.
@@ -211,7 +216,7 @@ class RetrievalCollator:
         }
         if self.teachers is not None:
             batch["teacher_logits"] = self.teachers([row.row for row in rows], captions)
-        return batch
+        return batch | dict(self.known(rows) if self.known else {})
 
 
 def find_positives(caption_sets: Sequence[Iterable[str]], captions: Sequence[str]) -> Tensor:
@@ -286,10 +291,14 @@ def _captions(dataset: datasets.Dataset | Sequence[Mapping[str, Any]]) -> list[l
     return [list(row["captions"]) for row in dataset]
 
 
-def _without_decoding(
+def without_decoding(
     dataset: datasets.Dataset | Sequence[Mapping[str, Any]],
 ) -> datasets.Dataset | Sequence[Mapping[str, Any]]:
-    # read_image, not datasets, decodes: it knows 16-bit and CMYK files and names the broken one.
+    """Return rows whose pictures are for ``picture_source`` and ``read_image``.
+
+    Those know 16-bit, CMYK and GeoTIFF files and name a broken one; what ``datasets`` decodes with
+    is Pillow, which knows them in part or reads them otherwise.
+    """
     if isinstance(dataset, datasets.Dataset) and isinstance(
         dataset.features["image"], datasets.Image
     ):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from rsctir_hf.data.benchmarks import every_split
 from rsctir_hf.data.collator import picture_bytes
+from rsctir_hf.data.reading import CaptionedSource
 from rsctir_hf.data.tables import with_bar
 from rsctir_hf.errors import DataLayoutError, QueryError
 from rsctir_hf.files.atomic import new_folder
@@ -24,7 +25,7 @@ _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}
 
 def convert(
     name: str,
-    source: str | Path,
+    source: str | Path | CaptionedSource,
     output: str | Path,
     *,
     format: str = "imagefolder",
@@ -38,7 +39,8 @@ def convert(
 
     Args:
         name: ``ucm``, ``rsicd``, ``rsitmd`` or ``sydney``.
-        source: a release folder, imagefolder, folder of Parquet files, or Hub id.
+        source: a release folder, imagefolder, another source of ``data.reading``, or Hub id; a
+            ``CaptionedSource`` is of no benchmark, whatever ``name`` says.
         output: a folder that does not exist yet, or is empty.
         format: ``imagefolder`` (SPLIT/metadata.jsonl and the pictures) or ``parquet``
             (data/SPLIT-00000-of-00001.parquet with the pictures inside).

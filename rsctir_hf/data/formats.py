@@ -13,19 +13,21 @@ benchmarks, their official splits and counts.
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from rsctir_hf.data.picture_shards import SHARD_SUFFIXES, is_saved
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.files.atomic import parse_json
 from rsctir_hf.files.metadata import (
     CAPTION_NAMES,
     METADATA_FILE,
-    METADATA_FILES,
     PictureRow,
     caption_texts,
     metadata_file,
@@ -34,7 +36,7 @@ from rsctir_hf.files.metadata import (
     read_metadata,
 )
 from rsctir_hf.files.pictures import list_images
-from rsctir_hf.files.rows import decode
+from rsctir_hf.files.rows import TEXT_SUFFIXES, decode
 from rsctir_hf.files.sentences import sound_captions
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ ROOT/train_caps.txt             captions, one a line, the same number for every 
 ROOT/train_filename.txt         names, one line a picture or one line a caption
 ROOT/test_caps.txt, ROOT/test_filename.txt (and val_... where the release has them)
 ROOT/images/a.tif ...           (or give the folder of pictures as images=)"""
+#: Of files that tables of captioned pictures come in.
+KNOWN_SUFFIXES = (*TEXT_SUFFIXES, *SHARD_SUFFIXES)
 #: How many names an error lists before it says "and N more".
 _NAMES_SHOWN = 5
 
@@ -78,6 +82,18 @@ class CaptionRecord:
     category: str | None = None
 
 
+def split_of_word(word: str) -> str:
+    """Return which split a word means; "" for none."""
+    stem = word.strip().lower().removesuffix("ing")  # training, testing
+    return next((split for split, aliases in SPLIT_ALIASES.items() if stem in aliases), "")
+
+
+def split_named(path: PurePath) -> str:
+    """Return which split a file is of, by a word of its name or a folder of its path."""
+    words = (*re.split(r"[\W_]+", path.stem), *reversed(path.parts[:-1]))
+    return next(filter(None, map(split_of_word, words)), "")
+
+
 def detect_format(source: Path) -> str:
     """Say which layout a local source has.
 
@@ -86,11 +102,13 @@ def detect_format(source: Path) -> str:
             several kinds.
 
     Returns:
-        ``imagefolder``, ``karpathy``, ``precomp`` or ``parquet``.
+        ``imagefolder``, ``karpathy``, ``precomp``, or ``other`` for what ``reading`` alone knows.
 
     Raises:
         DataLayoutError: the source has none of these layouts.
     """
+    if is_saved(source):
+        return "other"
     if source.is_file() and source.suffix.lower() == ".json":
         return "karpathy"
     if source.is_file() and source.name.endswith("_caps.txt"):
@@ -101,8 +119,8 @@ def detect_format(source: Path) -> str:
         return "karpathy"
     if any(source.glob("*_caps.txt")):
         return "precomp"
-    if any(file.name not in METADATA_FILES for file in source.rglob("*.parquet")):
-        return "parquet"
+    if any(file.suffix.lower() in KNOWN_SUFFIXES for file in (source, *source.rglob("*.*"))):
+        return "other"
     raise layout_error(
         source,
         "does not hold a captioned picture set" if source.exists() else "does not exist",
@@ -122,10 +140,8 @@ def list_splits(source: Path, layout: str) -> tuple[str, ...]:
         names = {entry["split"] for entry in _karpathy_entries(karpathy_file(source))}
     elif layout == "precomp":
         names = {path.name.removesuffix("_caps.txt") for path in precomp_root(source).glob("*")}
-    elif layout == "imagefolder":
-        names = _imagefolder_splits(source)
     else:
-        names = {path.name.split("-")[0].split(".")[0] for path in source.rglob("*.parquet")}
+        names = _imagefolder_splits(source)
     return tuple(split for split in SPLITS if names.intersection(SPLIT_ALIASES[split]))
 
 
@@ -142,6 +158,37 @@ def karpathy_file(source: Path) -> Path:
             "Give the path of the file you mean instead of the folder.",
         )
     return files[0]
+
+
+def release_of(source: Path) -> tuple[str, Path] | None:
+    """Return the layout of a release and where it lies, by the same rules; None: it is none."""
+    if source.name.endswith("_caps.txt") or (source.is_dir() and any(source.glob("*_caps.txt"))):
+        return "precomp", source
+    files = [source] if source.is_file() else sorted(source.glob("*.json"))
+    releases = [file for file in files if file.suffix.lower() == ".json" and _is_karpathy(file)]
+    if not releases:
+        return None
+    return "karpathy", releases[0] if len(releases) == 1 else karpathy_file(source)
+
+
+def _is_karpathy(file: Path) -> bool:
+    with suppress(ValueError, KeyError, TypeError, IndexError):
+        return "sentences" in parse_json(decode(file.read_bytes()))["images"][0]
+    return False
+
+
+def read_release(source: Path, layout: str, split: str) -> list[CaptionRecord]:
+    """Read one split of a Karpathy or precomp release."""
+    if layout == "karpathy":
+        return read_karpathy(karpathy_file(source), split)
+    return read_precomp(precomp_root(source), split)
+
+
+def picture_folder(source: Path) -> Path:
+    """Return where the pictures of a release lie: a folder beside its files, or that of these."""
+    root = precomp_root(source)
+    named = next((root / name for name in ("images", "imgs") if (root / name).is_dir()), None)
+    return named or root
 
 
 def precomp_root(source: Path) -> Path:
@@ -173,7 +220,7 @@ def read_imagefolder(root: Path, split: str) -> tuple[list[CaptionRecord], list[
             "Name the splits train, validation and test, or choose one that exists: "
             f"{', '.join(sorted(_imagefolder_splits(root)))}.",
         )
-    records = [_imagefolder_record(row) for row in rows]
+    records = [caption_record(row) for row in rows]
     paths = [row.path for row in rows]  # refuses those outside of the folder
     missing = [row.file_name for row in rows if not os.path.isfile(folder / row.file_name)]
     if missing:
@@ -353,7 +400,8 @@ def _karpathy_entries(file: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _imagefolder_record(row: PictureRow) -> CaptionRecord:
+def caption_record(row: PictureRow) -> CaptionRecord:
+    """Return what a row of metadata says, which must have a field for captions."""
     if row.captions is None:
         told = f"; it has {', '.join(row.metadata)}" if row.metadata else ""
         raise row.error(

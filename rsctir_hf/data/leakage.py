@@ -39,7 +39,8 @@ MAX_DISTANCE = 6
 MIN_CORRELATION = 0.98
 #: Greatest mean difference of the colour thumbnails of two copies, of 255.
 MAX_DIFFERENCE = 8.0
-_SIDE = 32
+#: Pixels a side of a thumbnail.
+SIDE = 32
 _HASH_SIDE = 8
 # Below this standard deviation of grey values (of 255) a thumbnail is flat.
 _FLAT = 1.0
@@ -163,7 +164,7 @@ def check_leakage(tables: Mapping[str, datasets.Dataset]) -> LeakageReport:
     """
     references: list[PictureReference] = []
     digests: list[bytes] = []
-    thumbnails = np.zeros((sum(map(len, tables.values())), _SIDE, _SIDE, 3), dtype=np.uint8)
+    thumbnails = np.zeros((sum(map(len, tables.values())), SIDE, SIDE, 3), dtype=np.uint8)
     bar = tqdm(
         total=len(thumbnails), desc="Leakage check", unit="image", delay=BAR_DELAY, disable=None
     )
@@ -173,14 +174,15 @@ def check_leakage(tables: Mapping[str, datasets.Dataset]) -> LeakageReport:
             try:
                 file = picture_bytes(content["image"])
                 digests.append(hashlib.sha256(file).digest())
-                small = read_image(file).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+                picture = read_image(file, name=reference.file_name)
             except ImageReadError as error:
                 raise ImageReadError(f"{name}/{reference.file_name}: {error}") from error
+            small = picture.resize((SIDE, SIDE), Image.Resampling.BOX)
             thumbnails[len(references)] = np.asarray(small)  # (32, 32, 3)
             references.append(reference)
             bar.update()
-    found = dict.fromkeys(_equal_pixels(thumbnails), "pixels")
-    found |= dict.fromkeys(_equal_files(digests), "file")
+    found = dict.fromkeys(equal_pixels(thumbnails), "pixels")
+    found |= dict.fromkeys(equal_files(digests), "file")
     pairs = tuple(
         RepeatedPicture(references[left], references[right], kind)
         for (left, right), kind in sorted(found.items())
@@ -191,8 +193,8 @@ def check_leakage(tables: Mapping[str, datasets.Dataset]) -> LeakageReport:
 
 def perceptual_hash(grey: NDArray[np.float32]) -> NDArray[np.uint64]:
     """Hash grey thumbnails (n, 32, 32) to (n,) 64-bit numbers that resizing hardly changes."""
-    k, x = np.arange(_HASH_SIDE)[:, None], np.arange(_SIDE)[None, :]
-    cosines = np.cos(np.pi * k * (2 * x + 1) / (2 * _SIDE)).astype(np.float32)  # (8, 32)
+    k, x = np.arange(_HASH_SIDE)[:, None], np.arange(SIDE)[None, :]
+    cosines = np.cos(np.pi * k * (2 * x + 1) / (2 * SIDE)).astype(np.float32)  # (8, 32)
     coefficients = (cosines @ grey @ cosines.T).reshape(len(grey), _HASH_SIDE**2)  # (n, 64)
     coefficients[:, 0] = 0.0  # the mean says nothing about the picture
     bits = coefficients > np.median(coefficients, axis=1, keepdims=True)
@@ -208,7 +210,7 @@ def _rows(tables: Mapping[str, datasets.Dataset]) -> Iterator[tuple[str, int, Ma
             yield name, row, content
 
 
-def _equal_files(digests: list[bytes]) -> Iterator[tuple[int, int]]:
+def equal_files(digests: list[bytes]) -> Iterator[tuple[int, int]]:
     """Yield the pairs (left, right), left < right, of equal bytes."""
     groups: dict[bytes, list[int]] = {}
     for number, digest in enumerate(digests):
@@ -217,7 +219,7 @@ def _equal_files(digests: list[bytes]) -> Iterator[tuple[int, int]]:
         yield from combinations(group, 2)
 
 
-def _equal_pixels(thumbnails: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
+def equal_pixels(thumbnails: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     """Yield the pairs (left, right), left < right, that are confirmed on their pixels."""
     grey = thumbnails.mean(axis=3, dtype=np.float32)  # (n, 32, 32)
     deviation = grey.std(axis=(1, 2))  # (n,)

@@ -28,6 +28,7 @@ from rsctir_hf.data.tables import (
     unreachable,
 )
 from rsctir_hf.errors import ImageReadError
+from rsctir_hf.files.metadata import USUAL, Columns
 from rsctir_hf.files.pictures import read_image
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,9 @@ class StreamedTable:
         return len(self.captions)
 
 
-def stream_from_hub(source: str, split: str, *, buffer_size: int, limit: int = 0) -> StreamedTable:
+def stream_from_hub(
+    source: str, split: str, *, buffer_size: int, limit: int = 0, columns: Columns = USUAL
+) -> StreamedTable:
     """Open one split of a Hub data set for streaming; only its captions are read now.
 
     Args:
@@ -64,6 +67,7 @@ def stream_from_hub(source: str, split: str, *, buffer_size: int, limit: int = 0
         split: ``train``, ``validation`` or ``test``.
         buffer_size: rows among which the next one is drawn.
         limit: use the first so many rows (0: all).
+        columns: which hold pictures and captions; of several with captions the first is read.
 
     Raises:
         DataLayoutError: the data set cannot be reached, has no such split, is not Parquet or lacks
@@ -72,13 +76,15 @@ def stream_from_hub(source: str, split: str, *, buffer_size: int, limit: int = 0
     address, asked = hub_request(source, split)
     try:
         rows = datasets.load_dataset(address, streaming=True, **asked)
-        captions, name = known_columns(
+        known = known_columns(
             rows.features or {},
             source=source,
             named=True,
             remedy="Its files must be Parquet. Convert and push it with: rsctir convert --push "
             "OWNER/NAME.",
+            columns=columns,
         )
+        captions, name = known.captions[0], known.names
         words = datasets.load_dataset(address, streaming=True, columns=[captions], **asked)
         sentences = [
             row_captions(row[captions], row=number, source=source)
@@ -86,12 +92,12 @@ def stream_from_hub(source: str, split: str, *, buffer_size: int, limit: int = 0
         ]
     except HUB_ERRORS as error:
         raise unreachable(source, error) from error
-    rows = rows.select_columns(["image", captions, name])
-    rows = rows.rename_columns(
-        {old: new for old, new in ((captions, "captions"), (name, "file_name")) if old != new}
-    ).cast_column("image", datasets.Image(decode=False))
-    known = [list(texts) for texts in sentences if texts]
-    return StreamedTable(rows.take(limit) if limit else rows, known, buffer_size)
+    ours = {known.image: "image", captions: "captions", name: "file_name"}
+    rows = rows.select_columns(list(ours))
+    rows = rows.rename_columns({old: new for old, new in ours.items() if old != new})
+    rows = rows.cast_column("image", datasets.Image(decode=False))
+    kept = [list(texts) for texts in sentences if texts]
+    return StreamedTable(rows.take(limit) if limit else rows, kept, buffer_size)
 
 
 def file_digest(cell: Any) -> bytes:  # noqa: ANN401 - a cell of an undecoded image column

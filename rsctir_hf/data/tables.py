@@ -7,21 +7,29 @@ and, where the source has it, ``category``.
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
 from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HTTPError
 from tqdm.auto import tqdm
 
 from rsctir_hf.data.collator import picture_bytes, picture_source, undecoded
+from rsctir_hf.data.columns import file_sizes, own_dataset, stored_cells, with_captions
 from rsctir_hf.data.formats import SPLIT_ALIASES, CaptionRecord, shorten
 from rsctir_hf.errors import DataLayoutError, ImageReadError
 from rsctir_hf.files.metadata import (
     CAPTION_NAMES,
     CATEGORY_NAMES,
     NAME_COLUMNS,
+    PICTURE_COLUMNS,
+    USUAL,
+    Columns,
     caption_texts,
     plain_name,
 )
@@ -31,7 +39,7 @@ from rsctir_hf.loading.hub_files import explain_refusal
 logger = logging.getLogger(__name__)
 
 # What published tables call the same thing besides; the first that is there is taken.
-_CATEGORY_COLUMNS = (*CATEGORY_NAMES, "class_name", "label")
+CATEGORY_COLUMNS = (*CATEGORY_NAMES, "class_name", "label")
 _COLUMNS = (
     f"image (Image), captions (texts or lists of them; or {', '.join(CAPTION_NAMES[1:])}), "
     f"{' or '.join(NAME_COLUMNS)}, optional category"
@@ -50,47 +58,46 @@ def table_from_records(
 
     Pictures without any caption (four of RSITMD's are so released) are left out with a warning.
     """
-    kept = [
-        (record, str(path))
-        for record, path in zip(records, pictures, strict=True)
-        if record.captions
-    ]
-    _warn_blank([record.file_name for record in records if not record.captions])
-    columns = {
-        "image": [path for _, path in kept],
-        "captions": [list(record.captions) for record, _ in kept],
-        "file_name": [record.file_name for record, _ in kept],
+    table = our_table(
+        [str(path) for path in pictures],
+        captions=[record.captions for record in records],
+        names=[record.file_name for record in records],
+        categories=[record.category for record in records],
+    )
+    return without_blank(table)
+
+
+def our_table(
+    pictures: Sequence[str | None],
+    *,
+    captions: Sequence[Sequence[str]],
+    names: Sequence[str],
+    categories: Sequence[str | None],
+) -> datasets.Dataset:
+    """Build a data set of files; a picture that is not there is None, and captions may be none."""
+    columns: dict[str, list] = {
+        "image": list(pictures),
+        "captions": [list(each) for each in captions],
+        "file_name": list(names),
     }
-    features = datasets.Features(
-        image=datasets.Image(),
-        captions=datasets.List(datasets.Value("string")),
-        file_name=datasets.Value("string"),
+    if any(category is not None for category in categories):
+        columns["category"] = [category or "" for category in categories]
+    return own_dataset(columns)
+
+
+def without_blank(table: datasets.Dataset) -> datasets.Dataset:
+    """Leave out the pictures without a caption, and name them in the log."""
+    kept = [row for row, captions in enumerate(table["captions"]) if captions]
+    if len(kept) == len(table):
+        return table
+    blank = sorted({*range(len(table))}.difference(kept))
+    names = table.select(blank)["file_name"][:]
+    logger.warning(
+        "%d pictures have no caption but blank ones and are left out: %s",
+        len(names),
+        shorten(names),
     )
-    if any(record.category is not None for record, _ in kept):
-        columns["category"] = [record.category or "" for record, _ in kept]
-        features["category"] = datasets.Value("string")
-    return datasets.Dataset.from_dict(columns, features=features)
-
-
-def table_from_parquet(folder: Path, split: str) -> datasets.Dataset:
-    """Read the Parquet files of one split, ``SPLIT.parquet`` or ``SPLIT-*.parquet``.
-
-    Raises:
-        DataLayoutError: there is no file of the split, or a column is missing.
-    """
-    files = sorted(
-        str(file)
-        for alias in SPLIT_ALIASES[split]
-        for pattern in (f"{alias}.parquet", f"{alias}-*.parquet")
-        for file in folder.rglob(pattern)
-    )
-    if not files:
-        have = sorted(file.name for file in folder.rglob("*.parquet"))
-        raise DataLayoutError(
-            f"{folder} has no Parquet file of split {split!r}, only {shorten(have)}. "
-            f"Expected data/{split}-00000-of-00001.parquet; choose a split that exists."
-        )
-    return standardise(datasets.Dataset.from_parquet(files), source=str(folder))
+    return table.select(kept)
 
 
 def hub_address(source: str) -> tuple[str, str | None]:
@@ -157,22 +164,49 @@ def standardise(table: datasets.Dataset, *, source: str) -> datasets.Dataset:
 
     Where each row holds one caption, rows of the same picture, byte for byte, become one.
     """
-    sentences, names = known_columns(table.features, source=source, remedy="Rename the columns.")
-    captions = [
-        list(row_captions(cell, row=row, source=source))
-        for row, cell in enumerate(table[sentences])
-    ]
-    if not is_list(table.features[sentences]):
-        table, captions = _by_picture(table, captions)
-    category = _pick(table.column_names, _CATEGORY_COLUMNS)
-    file_names = _file_names(table, names)
-    columns: dict[str, list] = {"captions": captions, "file_name": file_names}
+    known = known_columns(table.features, source=source, remedy="Rename the columns.")
+    ours = our_columns(table, known, source=source)
+    one_each = not any(is_list(table.features[name]) for name in known.captions)
+    return without_blank(join_pictures(ours) if one_each else ours)
+
+
+def our_columns(table: datasets.Dataset, known: "TableColumns", *, source: str) -> datasets.Dataset:
+    """Return ``image``, ``captions``, ``file_name`` and perhaps ``category`` of a published table.
+
+    Captions without a word are left out and counted in the log; a row may be left with none.
+
+    Raises:
+        DataLayoutError: a cell holds no captions, or the column of pictures none.
+    """
+    captions: list[list[str]] = [[] for _ in range(len(table))]
+    blank = 0
+    for name in known.captions:
+        for row, cell in enumerate(table[name]):
+            texts = row_captions(cell, row=row, source=source)
+            captions[row] += texts
+            blank += (len(cell) if isinstance(cell, list) else 1) - len(texts)
+    tell_blank(blank, source)
+    try:
+        pictures = table.select_columns([known.image]).cast_column(known.image, datasets.Image())
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise DataLayoutError(
+            f"{source} has {table.features[known.image]} in its column {known.image!r}; expected "
+            "pictures. Say which column holds them: --image_column NAME."
+        ) from error
+    if known.image != "image":
+        pictures = pictures.rename_column(known.image, "image")
+    columns: dict[str, list] = {"captions": captions}
+    columns["file_name"] = _file_names(table, known.names, pictures)
+    category = pick(table.column_names, CATEGORY_COLUMNS)
     if category is not None:
-        columns["category"] = _category_names(table, category)
-    words = datasets.Dataset.from_dict(columns)
-    joined = datasets.concatenate_datasets([table.select_columns(["image"]), words], axis=1)
-    _warn_blank([name for name, texts in zip(file_names, captions, strict=True) if not texts])
-    return joined.select([row for row, texts in enumerate(captions) if texts])
+        columns["category"] = category_names(table, category)
+    return datasets.concatenate_datasets([pictures, own_dataset(columns)], axis=1)
+
+
+def tell_blank(count: int, source: object) -> None:
+    """Say how many captions had no word."""
+    if count:
+        logger.warning("%s: %d captions without a word are left out.", source, count)
 
 
 def row_captions(cell: Any, *, row: int, source: str) -> tuple[str, ...]:  # noqa: ANN401
@@ -194,25 +228,41 @@ def is_list(feature: object) -> bool:
     return isinstance(feature, datasets.List | datasets.LargeList)
 
 
-def _by_picture(
-    table: datasets.Dataset, captions: list[list[str]]
-) -> tuple[datasets.Dataset, list[list[str]]]:
-    """Return the first row of each picture, and the captions of all of its rows."""
-    joined: dict[bytes, tuple[int, list[str]]] = {}
-    for row, cell in enumerate(with_bar(table, "Joining captions")):
+def join_pictures(table: datasets.Dataset) -> datasets.Dataset:
+    """Make one row of all rows that hold the same picture, byte for byte, wherever they stand.
+
+    Args:
+        table: has the project's columns; pictures that are not there stay apart.
+    """
+    stored = undecoded(table)
+    rows_of: dict[int, list[int]] = {}
+    for row, size in enumerate(file_sizes(table)):
+        if size is not None:
+            rows_of.setdefault(size, []).append(row)
+    first: dict[bytes, int] = {}  # of the rows of one picture
+    leader = list(range(len(table)))
+    alike = sorted(chain.from_iterable(rows for rows in rows_of.values() if len(rows) > 1))
+    for row, cell in zip(alike, with_bar(stored.select(alike), "Joining captions"), strict=True):
         digest = hashlib.sha256(picture_bytes(cell["image"])).digest()
-        joined.setdefault(digest, (row, []))[1].extend(captions[row])
-    return table.select([row for row, _ in joined.values()]), [own for _, own in joined.values()]
+        leader[row] = first.setdefault(digest, row)
+    kept = sorted(set(leader))
+    if len(kept) == len(table):
+        return table
+    captions: list[list[str]] = [[] for _ in leader]
+    for row, said in zip(leader, table["captions"], strict=True):
+        captions[row] += said
+    return with_captions(table, captions).select(kept)  # the other way round copies the pictures
 
 
-def _file_names(table: datasets.Dataset, column: str) -> list[str]:
+def _file_names(table: datasets.Dataset, column: str, pictures: datasets.Dataset) -> list[str]:
     """Return the name of each picture's file, or the number of its row where it has none."""
-    if not column:
-        named = [cell.get("path") or "" for cell in undecoded(table)["image"]]
-        column_of = [name or f"{UNNAMED}{row}" for row, name in enumerate(named)]
+    if column:
+        named = list(map(str, table[column]))
     else:
-        column_of = [str(name) for name in table[column]]
-    return [Path(plain_name(name)).name for name in column_of]
+        paths = pc.struct_field(stored_cells(pictures, "image"), "path")
+        named = [name or "" for name in paths.to_pylist()]
+        named = [name or f"{UNNAMED}{row}" for row, name in enumerate(named)]
+    return [Path(plain_name(name)).name for name in named]
 
 
 def check_pictures(table: datasets.Dataset, *, source: str) -> None:
@@ -242,40 +292,71 @@ def with_bar(table: datasets.Dataset, title: str) -> tqdm:
     return tqdm(undecoded(table), desc=title, unit="image", delay=BAR_DELAY, disable=None)
 
 
+@dataclass(frozen=True)
+class TableColumns:
+    """What the columns of a table hold.
+
+    Attributes:
+        image: pictures.
+        captions: one sentence each, or lists of them.
+        names: of the pictures; "" where there are none.
+    """
+
+    image: str
+    captions: tuple[str, ...]
+    names: str
+
+
 def known_columns(
-    features: Mapping[str, Any], *, source: str, remedy: str, named: bool = False
-) -> tuple[str, str]:
-    """Return which columns hold the captions and, or "" without one, the names of the pictures.
+    features: Mapping[str, Any],
+    *,
+    source: str,
+    remedy: str,
+    named: bool = False,
+    columns: Columns = USUAL,
+) -> TableColumns:
+    """Return which columns hold what.
 
     Raises:
         DataLayoutError: there is no image or caption column, or no name where there must be one.
     """
-    captions, names = _pick(features, CAPTION_NAMES), _pick(features, NAME_COLUMNS) or ""
-    if "image" not in features or captions is None or (named and not names):
+    # A text names a file, and only whoever knows where the table lies can open it.
+    pictures = {name: kind for name, kind in features.items() if not is_text(kind)}
+    image = picture_column(pictures, columns)
+    captions = tuple(columns.caption_columns(features))
+    names = pick(features, NAME_COLUMNS) or ""
+    if image is None or not captions or (named and not names):
         raise DataLayoutError(
-            f"{source} has the columns {dict(features)}. Expected {_COLUMNS}. {remedy}"
+            f"{source} has the columns {', '.join(features) or '(none)'}. Expected {_COLUMNS}. "
+            f"{remedy} Or say which they are: --image_column NAME, --caption_column NAME."
         )
-    return captions, names
+    return TableColumns(image, captions, names)
 
 
-def _pick(columns: Iterable[str], names: Sequence[str]) -> str | None:
+def picture_column(features: Mapping[str, Any], columns: Columns) -> str | None:
+    """Return which column holds pictures or their names: by its name, else by what it holds."""
+    if columns.image:
+        return columns.image if columns.image in features else None
+    pictures = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    return pick(features, (*PICTURE_COLUMNS, *pictures, *NAME_COLUMNS))
+
+
+def is_text(feature: object) -> bool:
+    """Tell whether a column holds texts."""
+    return isinstance(feature, datasets.Value) and "string" in feature.dtype
+
+
+def pick(columns: Iterable[str], names: Sequence[str]) -> str | None:
+    """Return the first of some names that a table has."""
     return next((name for name in names if name in columns), None)
 
 
-def _category_names(table: datasets.Dataset, column: str) -> list[str]:
+def category_names(table: datasets.Dataset, column: str) -> list[str]:
+    """Return the class of each row, by its name where there is one."""
     feature = table.features[column]
     if isinstance(feature, datasets.ClassLabel):
         return [feature.int2str(number) for number in table[column]]
     return [str(value) for value in table[column]]
-
-
-def _warn_blank(names: Sequence[str]) -> None:
-    if names:
-        logger.warning(
-            "%d pictures have no caption but blank ones and are left out: %s",
-            len(names),
-            shorten(names),
-        )
 
 
 def unreachable(source: str, error: BaseException) -> DataLayoutError:

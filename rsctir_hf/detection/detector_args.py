@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from rsctir_hf.training.recipe_args import StagedTrainingArguments, check, parse_groups
+from rsctir_hf.training.recipe_args import StagedTrainingArguments, parse_groups
+from rsctir_hf.training.recipe_files import check
 
 STRIDE = 32  # of the coarsest level; sides of crops are multiples of it
 

@@ -4,7 +4,8 @@ A tower returns a tensor, or as in transformers 5 an output object whose ``poole
 vector, perhaps unnormalised. Both end here as float32 unit vectors on the CPU.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Lock
@@ -17,7 +18,9 @@ from torch.nn import functional as F
 from rsctir_hf.embedding.clip_text import cleaned
 from rsctir_hf.embedding.prepare import Preparation, PreparedImages, Skipped
 from rsctir_hf.embedding.read_ahead import default_workers
-from rsctir_hf.embedding.roles import DualEncoder, Processor
+from rsctir_hf.embedding.roles import DualEncoder, PatchEncoder, Processor
+
+logger = logging.getLogger(__name__)
 
 #: On a CPU the C library gives large activations back to the system after each layer, and getting
 #: fresh pages for them costs more than a larger batch saves (``rsctir_hf.allocation``). Those of 4
@@ -33,7 +36,8 @@ class EmbeddedImages:
     """The usable pictures of a sequence as unit vectors.
 
     Attributes:
-        vectors: (n, D) float32 unit vectors on the CPU, one per usable picture.
+        vectors: (n, D) float32 unit vectors on the CPU, one per usable picture; (n, T, D) where
+            patches were asked for.
         kept: positions of those n pictures in the sequence that was given.
         skipped: the other pictures.
     """
@@ -108,6 +112,18 @@ def embed_prepared(model: nn.Module, prepared: PreparedImages) -> Tensor:
     return F.normalize(torch.stack(vectors).mean(dim=0), dim=-1)
 
 
+def embed_patches(model: nn.Module, prepared: PreparedImages) -> Tensor:
+    """Embed the patches of n prepared pictures, of the first view: (n, T, D) on the CPU.
+
+    (0, 0, 0) of none; unit vectors from a model that is a ``PatchEncoder``.
+    """
+    if not prepared.views:
+        return torch.zeros(0, 0, 0)
+    with evaluating(model):
+        pixels = prepared.views[0]["pixel_values"].to(device_of(model))
+        return cast(PatchEncoder, model).get_patch_features(pixels).float().cpu()
+
+
 class PictureEmbedding:
     """Embeds a batch of pictures, from reading them to their vectors, in whatever thread it is.
 
@@ -115,17 +131,30 @@ class PictureEmbedding:
         model: runs in evaluation mode.
         prepare: makes its inputs.
         at_once: the model may run in several threads at once. Otherwise one waits for the other.
+        run: runs it: ``embed_patches``; default: ``embed_prepared``.
     """
 
-    def __init__(self, model: nn.Module, prepare: Preparation, *, at_once: bool) -> None:
-        self._model, self._prepare, self._at_once = model, prepare, at_once
+    def __init__(
+        self,
+        model: nn.Module,
+        prepare: Preparation,
+        *,
+        at_once: bool,
+        run: Callable[[nn.Module, PreparedImages], Tensor] | None = None,
+    ) -> None:
+        self._model, self._prepare, self._at_once, self._run = (
+            model,
+            prepare,
+            at_once,
+            run or embed_prepared,
+        )
         self._turn = nullcontext() if at_once else Lock()
 
     def __call__(self, named: Sequence[tuple[str, Any]]) -> EmbeddedImages:
         """Embed pictures: what messages call each, and what ``read_image`` reads."""
         prepared = self._prepare(named)
         with self._turn:
-            vectors = embed_prepared(self._model, prepared)
+            vectors = self._run(self._model, prepared)
         return EmbeddedImages(vectors, prepared.kept, prepared.skipped)
 
     def workers(self, wanted: int | None) -> int:
@@ -159,6 +188,22 @@ def tokenize(model: nn.Module, processor: Processor, texts: Sequence[str]) -> di
         return_tensors="pt",
     )
     return {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}
+
+
+def tell_cut(model: nn.Module, processor: Processor, texts: Sequence[str]) -> int:
+    """Count the sentences that are longer than the model reads; where there are some, log it."""
+    tokenizer = processor.tokenizer
+    longest = _longest_text(model, tokenizer)
+    if longest is None or not texts:
+        return 0
+    tokens = tokenizer(cleaned(tokenizer, texts), truncation=False, verbose=False)["input_ids"]
+    cut = sum(len(each) > longest for each in tokens)
+    if cut:
+        logger.warning(
+            "%d of %d captions are longer than the %d tokens that the model reads, and are cut.",
+            cut, len(texts), longest,
+        )  # fmt: skip
+    return cut
 
 
 def unit_vectors(features: Any) -> Tensor:  # noqa: ANN401 - a tensor or an output with one

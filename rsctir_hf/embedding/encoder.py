@@ -23,6 +23,7 @@ from rsctir_hf.embedding.encode import (
     default_batch_size,
     device_of,
     embed_inputs,
+    embed_patches,
     embed_tokens,
     evaluating,
     on_device,
@@ -34,6 +35,7 @@ from rsctir_hf.embedding.read_ahead import default_workers, one_processor, read_
 from rsctir_hf.embedding.roles import (
     BatchOptions,
     DualEncoder,
+    PatchEncoder,
     PictureSource,
     Processor,
     Progress,
@@ -42,6 +44,7 @@ from rsctir_hf.embedding.roles import (
 from rsctir_hf.embedding.tower import Tower
 from rsctir_hf.errors import ModelLoadError, UnsupportedError
 from rsctir_hf.files.pictures import read_image
+from rsctir_hf.loading.adapters import MergedIn, merge_adapter
 from rsctir_hf.loading.checks import check_device, load_part, load_weights, weights_fingerprint
 from rsctir_hf.loading.hub_files import find_model_files, from_any_folder
 from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
@@ -62,12 +65,15 @@ class LoadOptions(TypedDict, total=False):
             of this package.
         revision: branch, tag or commit on the Hub; default: its main branch.
         regions: see ``Encoder``.
+        adapter: folder or Hub id of an adapter (LoRA) that was trained in the model, and is merged
+            into its weights; of an id, ``@`` and a branch, tag or commit may follow.
     """
 
     device: str
     trust_remote_code: bool
     revision: str | None
     regions: str | RegionProposer
+    adapter: str | Path | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,6 +88,7 @@ class Encoder:
             such as ``regions.detector.load_detector`` gives.
         id: folder or Hub id the model came from, recorded with its vectors.
         revision: commit on the Hub, or None.
+        adapter: what was merged into the model's weights, or None.
 
     Raises:
         RegionsError: no such regions.
@@ -93,6 +100,7 @@ class Encoder:
     regions: str | RegionProposer = MODEL_REGIONS
     id: str = ""
     revision: str | None = None
+    adapter: MergedIn | None = None
 
     def __post_init__(self) -> None:
         _ = self.region_source  # refuses what the model cannot take, before any work
@@ -109,6 +117,7 @@ class Encoder:
         trust_remote_code: bool = False,
         revision: str | None = None,
         regions: str | RegionProposer = MODEL_REGIONS,
+        adapter: str | Path | None = None,
     ) -> "Encoder":
         """Load a model folder, or an id on the Hub, with its processor, in float32.
 
@@ -116,8 +125,8 @@ class Encoder:
 
         Raises:
             ModelLoadError: nothing there, files missing, damaged or not fitting each other, weights
-                as pickles only, a model of a newer version or that is no dual encoder, no such
-                device here, or the Hub refuses or cannot be reached.
+                as pickles only, a model of a newer version or that is no dual encoder, an adapter
+                of another model, no such device here, or the Hub refuses or cannot be reached.
             RegionsError: no such regions.
             UnsupportedError: a proposer for a model that takes no regions.
         """
@@ -132,8 +141,9 @@ class Encoder:
                 "Expected a dual encoder: a model with get_image_features and get_text_features "
                 "(CMPAGL, GaLR, CLIP, SigLIP) and a processor for pictures and text."
             )
-        ready = cast(nn.Module, model).eval().to(device)
-        return cls(ready, processor, regions, files.name, files.revision)
+        ready = cast(nn.Module, model).eval()
+        merged = None if adapter is None else merge_adapter(ready, adapter, into=files.name)
+        return cls(ready.to(device), processor, regions, files.name, files.revision, merged)
 
     @cached_property
     def region_source(self) -> RegionSource:
@@ -152,6 +162,11 @@ class Encoder:
         return getattr(self.config, "image_size", None) or getattr(vision, "image_size", None)
 
     @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with the weights, or with these and the adapter."""
+        return self.adapter.fingerprint if self.adapter else weights_fingerprint(self.model)
+
+    @property
     def made_by(self) -> Provenance:
         """What the vectors of this encoder depend on."""
         return self.provenance()
@@ -165,12 +180,13 @@ class Encoder:
         return Provenance(
             model_id=from_any_folder(self.id),
             model_revision=self.revision,
-            fingerprint=weights_fingerprint(self.model),
+            fingerprint=self.fingerprint,
             regions=self.region_source.name,
             detector=detector and replace(detector, source=from_any_folder(detector.source)),
             preprocessing=hashlib.blake2b(described.encode(), digest_size=8).hexdigest(),
             symmetries=symmetries,
             dtype=dtype,
+            adapter=from_any_folder(self.adapter.name) if self.adapter else None,
         )
 
     def inputs(self, pictures: Sequence[Image.Image]) -> dict[str, Tensor]:
@@ -212,12 +228,20 @@ class Encoder:
         images: Iterable[PictureSource],
         *,
         symmetries: int = 1,
+        **options: Unpack[BatchOptions],
+    ) -> Iterator[EmbeddedImages]:
+        """Yield what ``images`` returns batch by batch, so that a caller can show it early."""
+        return self._batches(self.embedding(symmetries), images, **options)
+
+    def _batches(
+        self,
+        embed: PictureEmbedding,
+        images: Iterable[PictureSource],
+        *,
         batch_size: int | None = None,
         workers: int | None = None,
         progress: Progress | None = None,
     ) -> Iterator[EmbeddedImages]:
-        """Yield what ``images`` returns batch by batch, so that a caller can show it early."""
-        embed = self.embedding(symmetries)
         total, done = len(images) if isinstance(images, Sequence) else 0, 0
         for batch in read_ahead(
             embed,
@@ -228,6 +252,28 @@ class Encoder:
             done += len(batch.kept) + len(batch.skipped)
             if progress is not None:
                 progress(done, total)
+
+    def patch_batches(
+        self, images: Iterable[PictureSource], **options: Unpack[BatchOptions]
+    ) -> Iterator[EmbeddedImages]:
+        """Yield as ``image_batches`` does the patches (n, T, D) of pictures, each as it is.
+
+        Raises:
+            UnsupportedError: the model has no patches in the space of pictures and sentences.
+        """
+        if not isinstance(self.model, PatchEncoder):
+            raise UnsupportedError(
+                f"{type(self.model).__name__} has no get_patch_features() method, so there are no "
+                "patch tokens, and rerank='fine' is not possible. Use a model that has it (CMPAGL, "
+                "GaLR), or rerank 'none', 'smr' or 'mr'."
+            )
+        prepare = Preparation(self.processor, region_source(self.model))
+        model = self.tower
+        embed = PictureEmbedding(model, prepare, at_once=model is not self.model, run=embed_patches)
+        try:
+            yield from self._batches(embed, images, **options)
+        except NotImplementedError as error:
+            raise UnsupportedError(f"This model has no patch tokens: {error}") from error
 
     def embedding(self, symmetries: int = 1) -> PictureEmbedding:
         """Return what embeds batches of pictures, in any thread.
@@ -282,6 +328,20 @@ class Encoder:
             count = 0
         parts = read_ahead(partial(embed_tokens, model), tokens, workers=count)
         return torch.cat(list(parts))[order.argsort()]  # (C, D)
+
+    @property
+    def guided(self) -> str:
+        """How the model scores a pair in the place of the cosine (AMFMN); "" where it does not."""
+        form = getattr(self.config, "text_guidance", "none")
+        return "" if form == "none" else str(form)
+
+    def compare(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Return the model's score (B, C) of pictures (B, D) with sentences (C, D), on the CPU."""
+        if not self.guided:
+            return images @ texts.T
+        model, device = cast(Any, self.model), device_of(self.model)
+        with evaluating(model):
+            return model.pair_scores(images.to(device), texts.to(device)).cpu()
 
     @property
     def tower(self) -> nn.Module:

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from rsctir_hf.embedding.encode import tokenize
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.files.cache import cache_folder, keep_file, mark_used
-from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.sample import VECTORS_FOLDER
 
 logger = logging.getLogger(__name__)
@@ -98,7 +97,7 @@ def _name(encoder: Encoder, inputs: Iterable[bytes]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for part in inputs:
         digest.update(hashlib.blake2b(part, digest_size=16).digest())
-    return f"{weights_fingerprint(encoder.model)}-{digest.hexdigest()}.safetensors"
+    return f"{encoder.fingerprint}-{digest.hexdigest()}.safetensors"
 
 
 def vectors_file(vectors: Tensor) -> bytes:

@@ -27,13 +27,15 @@ class Provenance:
     Attributes:
         model_id: folder or Hub id of the model.
         model_revision: commit on the Hub, or None.
-        fingerprint: of the model's weights (``checks.weights_fingerprint``).
+        fingerprint: of the model's weights (``checks.weights_fingerprint``), or of these and an
+            adapter's.
         regions: ``model``, ``none`` or a detector's name.
         detector: what identifies the detector; None where there is none or it says no more than
             its name.
         preprocessing: fingerprint of the image processor's settings.
         symmetries: views of a picture that are averaged, 1 or 8.
         dtype: of the stored numbers.
+        adapter: folder or ``OWNER/NAME@COMMIT`` of what was merged into the weights; or None.
     """
 
     model_id: str
@@ -44,6 +46,7 @@ class Provenance:
     preprocessing: str
     symmetries: int = 1
     dtype: Precision = "float32"
+    adapter: str | None = None
 
     def same_model(self, other: "Provenance") -> bool:
         """Tell whether the same weights and regions made both; they may lie elsewhere."""
@@ -61,8 +64,9 @@ class Provenance:
         return self.preprocessing, self.symmetries, self.dtype
 
     def __str__(self) -> str:
+        adapter = f" with the adapter {self.adapter}" if self.adapter else ""
         return (
-            f"{self.model_id or 'an unnamed model'} (weights {self.fingerprint}, regions "
+            f"{self.model_id or 'an unnamed model'}{adapter} (weights {self.fingerprint}, regions "
             f"{self.detector or self.regions}, preprocessing {self.preprocessing}, symmetries "
             f"{self.symmetries}, {self.dtype})"
         )
@@ -80,11 +84,15 @@ def read_provenance(record: Mapping[str, Any], place: str | Path) -> Provenance:
             "URI where a server keeps it."
         )
     try:
-        fields = {name: record[name] for name in Provenance.__dataclass_fields__}
+        # Most records are of a model without one, and older ones do not say so.
+        said = {"adapter": None, **record}
+        fields = {name: said[name] for name in Provenance.__dataclass_fields__}
         if fields["detector"] is not None:
             fields["detector"] = DetectorRecord(**fields["detector"])
         if not isinstance(fields["model_id"], str):
             raise TypeError(f"model_id is {fields['model_id']!r}")
+        if not isinstance(fields["adapter"], str | None):
+            raise TypeError(f"adapter is {fields['adapter']!r}")
         return Provenance(**fields)
     except (TypeError, KeyError, AttributeError) as error:
         raise IndexMismatchError(
@@ -133,6 +141,8 @@ def _again(record: Mapping[str, Any], here: Provenance, place: str | Path) -> st
     if here.model_revision is not None:
         index += ["--revision", here.model_revision]
     cut = record.get(RASTERS)
+    if here.adapter is not None:
+        index += ["--adapter", here.adapter]
     index += ["--images" if cut is None else "--rasters", str(record.get("root") or "FOLDER")]
     if isinstance(cut, Mapping):
         index += [f"--{name}={cut[name]}" for name in CUT_BY if name in cut]

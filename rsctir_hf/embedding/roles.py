@@ -65,3 +65,11 @@ class RegionGraphModel(Protocol):
 
     def get_region_graph(self, pixel_values: Tensor) -> Any:  # noqa: ANN401 (a GaLRRegionGraph)
         """Return boxes, scores, salience, kept nodes and adjacency of (B, 3, H, W) pictures."""
+
+
+@runtime_checkable
+class PatchEncoder(Protocol):
+    """A model that also embeds the patches of a picture into the space of whole pictures."""
+
+    def get_patch_features(self, pixel_values: Tensor) -> Tensor:
+        """Embed pictures (B, 3, H, W) as unit vectors (B, T, D), row by row of a square map."""

@@ -97,7 +97,9 @@ def replacing_files(folder: str | Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         yield unfinished
+        mode = unfinished.stat().st_mode & 0o666  # some libraries make private files
         for file in sorted(unfinished.iterdir()):
+            file.chmod(mode)
             os.replace(file, target / file.name)
     except OSError as error:
         raise storage_error(target, error) from error

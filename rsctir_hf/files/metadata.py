@@ -21,9 +21,10 @@ import os
 import re
 import reprlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,50 @@ METADATA_FILE = "metadata.jsonl"  # what is written here; the first of those tha
 METADATA_FILES = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)
 _ANY_CASE = "".join(f"[{letter}{letter.upper()}]" for letter in "metadata")
 #: What the same field is called; the first that says something is taken.
-NAME_COLUMNS = ("file_name", "filename", "image_name", "filepath")
-CAPTION_NAMES = ("captions", "caption", "sentences", "sentence", "text", "raw", "title")
+NAME_COLUMNS = ("file_name", "filename", "image_name", "filepath", "file_path", "image_path")
+#: What holds a picture in tables of pictures, and its name in tables of text.
+PICTURE_COLUMNS = ("image", "img", "picture", "path")
+CAPTION_NAMES: tuple[str, ...] = ("captions", "caption", "sentences", "sentence", "text", "raw")
+CAPTION_NAMES += ("title", "description", "descriptions")
 CATEGORY_NAMES = ("category", "class")
 _NAME, _BOX = NAME_COLUMNS[0], "bounding_box"
-_OWN_NAMES = {*NAME_COLUMNS, _BOX, *CAPTION_NAMES} - {"title"}  # which may be no caption
+_OWN_NAMES = {*NAME_COLUMNS, _BOX, *CAPTION_NAMES} - {"title", "description"}  # may be no caption
 _NUMBERED = re.compile(rf"({'|'.join(CAPTION_NAMES)})[ _]?\d+")
 _PLAIN = str | int | float | bool
 _LARGEST = sys.float_info.max
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns hold what.
+
+    Attributes:
+        image: pictures or their names; None: the first of the usual names that is there.
+        caption: sentences; None: likewise.
+    """
+
+    image: str | None = None
+    caption: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the column of names may be called."""
+        return (self.image,) if self.image else (*NAME_COLUMNS, *PICTURE_COLUMNS)
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """What the column of captions may be called."""
+        return (self.caption,) if self.caption else CAPTION_NAMES
+
+    def caption_columns(self, columns: Iterable[str]) -> list[str]:
+        """Return those that hold captions: the first of its names, and the numbered ones."""
+        there = list(columns)
+        first = next((name for name in self.captions if name in there), None)
+        numbered = [] if self.caption else filter(_is_numbered, there)
+        return [*([first] if first else []), *numbered]
+
+
+USUAL = Columns()
 
 
 @dataclass(frozen=True)
@@ -63,6 +100,7 @@ class PictureRow:
     Attributes:
         file_name: relative to the folder of the file.
         captions: its sentences without blank ones; None where the row has no field for them.
+        blank: how many captions said nothing.
         category: the kind of scene.
         bounding_box: min_lon, min_lat, max_lon, max_lat in degrees.
         geotransform: six numbers in GDAL's order (x of the corner, x per column, x per row, y of
@@ -76,6 +114,7 @@ class PictureRow:
 
     file_name: str = ""
     captions: tuple[str, ...] | None = None
+    blank: int = 0
     category: str | None = None
     bounding_box: tuple[float, ...] | None = None
     geotransform: tuple[float, ...] | None = None
@@ -95,6 +134,7 @@ class PictureRow:
         return replace(
             self,
             captions=_sum(self.captions, other.captions),
+            blank=self.blank + other.blank,
             category=self.category or other.category,
             bounding_box=self.bounding_box or other.bounding_box,
             geotransform=self.geotransform or other.geotransform,
@@ -157,6 +197,16 @@ def read_metadata(folder: Path) -> list[PictureRow]:
     Raises:
         DataLayoutError: there is none, or a row is damaged.
     """
+    file = chosen_metadata(folder)
+    return _joined(file, read_rows(file, texts=(*USUAL.names, *USUAL.captions)), USUAL)
+
+
+def chosen_metadata(folder: Path) -> Path:
+    """Return the file of a folder that is read; others beside it have a line in the log.
+
+    Raises:
+        DataLayoutError: there is none.
+    """
     found = _metadata_files(folder)
     if not found:
         raise DataLayoutError(
@@ -167,12 +217,64 @@ def read_metadata(folder: Path) -> list[PictureRow]:
     if others:
         names = ", ".join(other.name for other in others)
         logger.warning("%s is read; %s beside it is not. Keep one.", file, names)
+    return file
+
+
+@dataclass(frozen=True)
+class PictureTable:
+    """A table of pictures: its file, a row a picture, and its columns as they are mentioned."""
+
+    file: Path
+    rows: list[PictureRow]
+    fields: tuple[str, ...]
+
+
+def read_table(file: Path, columns: Columns = USUAL, *, captioned: bool = True) -> PictureTable:
+    """Read a table of captioned pictures; rows of one picture are joined.
+
+    Args:
+        file: JSON lines, a JSON list, CSV, TSV or Parquet.
+        columns: which hold names and captions.
+        captioned: captions must be there.
+
+    Raises:
+        DataLayoutError: a row is damaged, or there is no column of names or captions.
+    """
+    content = list(read_rows(file, texts=(*columns.names, *columns.captions)))
+    objects = (row for _, row in content if isinstance(row, Mapping))
+    fields = tuple(dict.fromkeys(chain.from_iterable(objects)))
+    if content and not any(name in fields for name in columns.names):
+        raise no_column(file, fields, "image", named=columns.image)
+    if content and captioned and not columns.caption_columns(fields):
+        raise no_column(file, fields, "caption", named=columns.caption)
+    first = columns.caption_columns(fields)[:1]
+    if file.suffix.lower() in TABLE_SUFFIXES[1:3]:  # where an empty cell is none
+        content = [(number, {**dict.fromkeys(first, ""), **row}) for number, row in content]
+    return PictureTable(file, _joined(file, content, columns), fields)
+
+
+def _joined(file: Path, content: Iterable[tuple[int, Any]], columns: Columns) -> list[PictureRow]:
     pictures: dict[str, PictureRow] = {}
-    for number, content in read_rows(file, texts=(*NAME_COLUMNS, *CAPTION_NAMES)):
-        row = read_row(content, file=file, number=number)
-        name = os.path.normpath(row.file_name)
-        pictures[name] = pictures[name].joined(row) if name in pictures else row
+    for number, row in content:
+        found = read_row(row, file=file, number=number, columns=columns)
+        name = os.path.normpath(found.file_name)
+        pictures[name] = pictures[name].joined(found) if name in pictures else found
     return list(pictures.values())
+
+
+def no_column(
+    source: object, columns: Iterable[str], what: str, *, named: str | None = None
+) -> DataLayoutError:
+    """Return the error of a table without a column of ``what``: the ``named`` or a usual one."""
+    known: tuple[str, ...] = (*PICTURE_COLUMNS, *NAME_COLUMNS)
+    more = ""
+    if what == "caption":
+        known, more = CAPTION_NAMES, " Captions of classes are made by --class_templates default."
+    return DataLayoutError(
+        f"{source} has the columns {', '.join(map(str, columns)) or '(none)'}. None of them is "
+        f"known to hold the {what}s; expected {repr(named) if named else ', '.join(known)}. Say "
+        f"which one does: --{what}_column NAME, or {what}_column= in Python.{more}"
+    )
 
 
 def read_metadata_below(folder: Path) -> dict[str, PictureRow]:
@@ -191,13 +293,20 @@ def read_metadata_below(folder: Path) -> dict[str, PictureRow]:
     }
 
 
-def read_row(row: Any, *, file: Path = Path(), number: int = 0) -> PictureRow:  # noqa: ANN401
+def read_row(
+    row: Any,  # noqa: ANN401
+    *,
+    file: Path = Path(),
+    number: int = 0,
+    columns: Columns = USUAL,
+) -> PictureRow:
     """Read what one row of a table says of its picture.
 
     Args:
         row: whatever stands there.
         file: it stands in.
         number: of the line or row, from 1.
+        columns: which of its fields hold name and captions.
 
     Raises:
         DataLayoutError: it is no object, or one of its fields is not as expected.
@@ -206,9 +315,13 @@ def read_row(row: Any, *, file: Path = Path(), number: int = 0) -> PictureRow:  
         if not isinstance(row, Mapping):
             raise ValueError(f"is not an object: {reprlib.repr(row)}")
         crs = row.get("crs")
+        name, said = _name_of(row, columns), _captions(row, columns)
+        captions = None if said is None else caption_texts(said)
+        own = {*_OWN_NAMES, name, columns.caption}
         return PictureRow(
-            file_name=_file_name(row),
-            captions=_captions(row),
+            file_name=plain_name(row[name]),
+            captions=captions,
+            blank=len(said or ()) - len(captions or ()),
             category=_category(row),
             bounding_box=_numbers(row, _BOX, "min_lon, min_lat, max_lon, max_lat in degrees", 4),
             geotransform=_numbers(row, "geotransform", "six numbers in GDAL's order", 6),
@@ -218,7 +331,7 @@ def read_row(row: Any, *, file: Path = Path(), number: int = 0) -> PictureRow:  
             metadata={
                 name: value
                 for name, value in row.items()
-                if name not in _OWN_NAMES and not _NUMBERED.fullmatch(name) and _is_plain(value)
+                if name not in own and not _is_numbered(name) and _is_plain(value)
             },
             file=file,
             number=number,
@@ -255,23 +368,31 @@ def _sentence(said: object) -> object:
     return next((said[name] for name in reversed(CAPTION_NAMES) if name in said), said)
 
 
-def _file_name(row: Mapping[str, Any]) -> str:
-    found = next((row[name] for name in NAME_COLUMNS if name in row), None)
+def _name_of(row: Mapping[str, Any], columns: Columns) -> str:
+    """Return which field names the picture."""
+    name = next((name for name in columns.names if name in row), "")
+    found = row.get(name)
     if not isinstance(found, str) or not found:
         raise ValueError(
-            f"has {reprlib.repr(found)} as {_NAME}; expected the name of a picture. Its fields: "
-            f"{', '.join(map(str, row))}"
+            f"has {reprlib.repr(found)} as {name or _NAME}; expected the name of a picture. Its "
+            f"fields: {', '.join(map(str, row))}"
         )
-    return plain_name(found)
+    return name
 
 
-def _captions(row: Mapping[str, Any]) -> tuple[str, ...] | None:
-    said = next((row[name] for name in CAPTION_NAMES if row.get(name)), None)
-    numbered = [row[name] for name in row if _NUMBERED.fullmatch(str(name)) and row[name]]
-    found = [] if said is None else list(caption_texts(said))
-    for each in numbered:
-        found += caption_texts(each)
-    return None if said is None and not numbered else tuple(found)
+def _captions(row: Mapping[str, Any], columns: Columns) -> list[Any] | None:
+    """Return all that the row says of the picture, blank texts included; None: no such field."""
+    there = [row[name] for name in columns.captions if name in row]
+    numbered = [] if columns.caption else [row[name] for name in row if _is_numbered(name)]
+    if not there and not numbered:
+        return None
+    cells = [next(filter(None, there), ""), *numbered] if there else numbered
+    texts = [each if isinstance(each, list) else [each or ""] for each in cells]
+    return list(chain.from_iterable(texts))
+
+
+def _is_numbered(name: object) -> bool:
+    return bool(_NUMBERED.fullmatch(str(name)))
 
 
 def _category(row: Mapping[str, Any]) -> str | None:

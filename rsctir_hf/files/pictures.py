@@ -182,6 +182,25 @@ def picture_size(path: str | Path) -> tuple[int, int] | None:
         return None
 
 
+def band_count(path: str | Path) -> int | None:
+    """Return how many bands a picture file has, alpha left aside; None where it cannot be opened.
+
+    Colours from a palette are three.
+    """
+    try:
+        file = _file_of(path, str(path))
+        if driver_of(_head(file)) == TIFF and not is_plain(tiff_tags(file), file):
+            with opened_picture(file, TIFF, str(path)) as dataset:
+                return dataset.count - sum(kind.name == "alpha" for kind in dataset.colorinterp)
+        return _opened(file, lambda picture: 3 if picture.mode == "P" else _bands_of(picture))
+    except _DECODER_ERRORS:
+        return None
+
+
+def _bands_of(picture: Image.Image) -> int:
+    return len([band for band in picture.getbands() if band != "A"])
+
+
 def first_symmetries(count: int) -> tuple[Image.Transpose | None, ...]:
     """Return the symmetries whose views are embedded: the picture as it is, or all 8.
 

@@ -1,10 +1,11 @@
-"""Rows of a table file as people's programs write it: JSON lines, CSV, tab-separated or Parquet.
+"""Rows of a table file as people's programs write it: JSON, CSV, tab-separated or Parquet.
 
 Text is UTF-8, with or without a byte order mark, or UTF-16 with one. A line of JSON ends with a
-line feed. In CSV the first line names the columns; commas, semicolons and tabs separate, and a
-column of nothing but numbers, or of nothing but true and false, is that. A cell in brackets is a
-list or an object, as JSON or as Python prints it; columns of one name are a list together. Dates of
-Parquet are texts, such as 2026-05-01.
+line feed; a file ``.json`` holds a list of objects instead, or such lines. In CSV the first line
+names the columns; commas, semicolons, tabs and bars separate, and a column of nothing but numbers,
+or of nothing but true and false, is that. A cell in brackets is a list or an object, as JSON or as
+Python prints it; columns of one name are a list together. Dates of Parquet are texts, such as
+2026-05-01.
 """
 
 import ast
@@ -25,10 +26,15 @@ from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.files.atomic import parse_json
 
 #: What a table file's name ends with.
-JSON_LINES, PARQUET = ".jsonl", ".parquet"
+JSON_LINES, JSON, PARQUET = ".jsonl", ".json", ".parquet"
 TABLE_SUFFIXES = (JSON_LINES, ".csv", ".tsv", PARQUET)
+#: Of tables that hold the names of pictures, not pictures.
+TEXT_SUFFIXES = (*TABLE_SUFFIXES[:-1], JSON)
+#: What a spreadsheet takes for a formula, and would run, at the beginning of a cell; an apostrophe
+#: in front of it keeps the cell a text.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _EXAMPLE = '{"file_name": "a.jpg", "captions": ["a pier"]}'
-_SEPARATORS = ",;\t"
+_SEPARATORS = ",;\t|"
 _LONGEST_CELL = 2**30
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
 _TRUTH = {"true": True, "false": False}
@@ -55,7 +61,8 @@ def read_rows(file: Path, *, texts: Collection[str] = ()) -> Iterator[tuple[int,
     Raises:
         DataLayoutError: the file or one of its rows cannot be read; names the row.
     """
-    if file.suffix == PARQUET:
+    suffix = file.suffix.lower()
+    if suffix == PARQUET:
         yield from enumerate(_read_parquet(file), start=1)
         return
     content = file.read_bytes()
@@ -66,15 +73,24 @@ def read_rows(file: Path, *, texts: Collection[str] = ()) -> Iterator[tuple[int,
         raise row_error(
             file, number, f"is not UTF-8 text ({error.reason}); save the file as UTF-8"
         ) from error
-    yield from (
-        _read_lines(file, text) if file.suffix == JSON_LINES else _read_csv(file, text, texts)
-    )
+    if suffix == JSON and text.lstrip().startswith("["):
+        yield from _read_list(file, text)
+    elif suffix in (JSON_LINES, JSON):
+        yield from _read_lines(file, text)
+    else:
+        yield from _read_csv(file, text, texts)
+
+
+def without_apostrophe(cell: str) -> str:
+    """Return a cell without the apostrophe that kept it from being run; see ``FORMULA``."""
+    return cell[1:] if cell.startswith(tuple(f"'{sign}" for sign in FORMULA)) else cell
 
 
 def row_error(file: Path, number: int, found: object) -> DataLayoutError:
     """Return the error that names a row and says what was found and expected there."""
-    kind, example = "Row" if file.suffix == PARQUET else "Line", ""
-    if file.suffix not in TABLE_SUFFIXES[1:]:
+    suffix = file.suffix.lower()
+    kind, example = "Row" if suffix in (PARQUET, JSON) else "Line", ""
+    if suffix not in (*TABLE_SUFFIXES[1:], JSON):
         example = f" A line is one object, such as {_EXAMPLE}."
     return DataLayoutError(
         f"{kind} {number} of {file} {str(found).rstrip('.')}.{example} Mend it, or take it out."
@@ -92,6 +108,13 @@ def _read_lines(file: Path, text: str) -> Iterator[tuple[int, Any]]:
             if line.rstrip().endswith(",") or line.strip() in ("[", "]"):
                 hint = "; no comma stands behind a line, and no bracket around all of them"
             raise row_error(file, number, f"is not JSON ({error}){hint}") from error
+
+
+def _read_list(file: Path, text: str) -> Iterator[tuple[int, Any]]:
+    try:
+        yield from enumerate(parse_json(text), start=1)
+    except ValueError as error:
+        raise DataLayoutError(f"{file} is not JSON ({error}). Write it again.") from error
 
 
 def _read_csv(file: Path, text: str, texts: Collection[str]) -> Iterator[tuple[int, Any]]:

@@ -6,9 +6,9 @@ every window, or neighbours would not match.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from rsctir_hf.files.bands import (
     palette_of,
     shows_least_as_white,
 )
+from rsctir_hf.files.capture import capture_of_tags
 from rsctir_hf.files.names import as_text
 from rsctir_hf.files.stretch import (
     fill_missing,
@@ -69,6 +70,7 @@ class Raster:
             file's own word.
         fill: value that stands for missing data though nobody says so, or None.
         notes: what a user should know of the choices made here.
+        capture: when and with what it was taken, as far as it says (``files.capture``).
         files: all that it is read from (``geo.gdal.data_files``), on this machine or elsewhere.
     """
 
@@ -83,6 +85,7 @@ class Raster:
     nodata: float | str | None = None
     fill: float | None = None
     notes: tuple[str, ...] = ()
+    capture: Mapping[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
 
     @property
@@ -279,6 +282,7 @@ def open_raster(
             least_is_white=shows_least_as_white(source),
             nodata=read_nodata(nodata),
             notes=(*([band_note] if band_note else []), *place.notes),
+            capture=capture_of_tags({**source.tags(), **source.tags(ns="IMAGERY")}),
             files=data_files(source),
         )
         kinds = {source.dtypes[band - 1] for band in chosen}

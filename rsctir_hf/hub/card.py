@@ -8,12 +8,25 @@ from typing import Any, cast
 import yaml
 from huggingface_hub import ModelCard, ModelCardData, eval_result_entries_to_yaml
 
-from rsctir_hf.data.benchmarks import BENCHMARKS, DRAWN
+from rsctir_hf.data.benchmarks import BENCHMARKS
+from rsctir_hf.data.own_terms import OwnersWords
 from rsctir_hf.errors import RsctirError
+from rsctir_hf.evaluation import results_json
 from rsctir_hf.files.atomic import parse_json, write_atomically
 from rsctir_hf.files.rows import decode
+from rsctir_hf.hub.card_data import (
+    front_matter_licence,
+    gallery_seen,
+    how_it_was_made,
+    how_to_read,
+    licence_text,
+    start_of_weights,
+    terms_of_weights,
+    training_data,
+    with_owners_words,
+)
 from rsctir_hf.hub.card_tables import (
-    RSOD,
+    before_after_table,
     eval_result_entries,
     evaluation_reports,
     is_detection,
@@ -21,30 +34,27 @@ from rsctir_hf.hub.card_tables import (
     report_key,
     results_table,
 )
+from rsctir_hf.loading.hub_files import ADAPTER, ADAPTER_FILES
 
 CARD_FILE = "README.md"
 RESULTS_FILE = "results.json"
+#: What a card takes from the record of a training, beside the reports.
+SAID_OF_THE_RUN = (
+    "git_revision",
+    "best_epoch",
+    "training_sets",
+    "seen_before",
+    "own_data",
+    "objectives",
+    "base",
+    "before_after",
+)
+
 LICENCE_FILE = "LICENSE"
+NOTHING_SAID = OwnersWords()
 EVAL_RESULTS_FOLDER = ".eval_results"  # the Hub's own name
 #: Templates lie in the repository, not in the installed package: who trains has a checkout.
 TEMPLATES = Path(__file__).parents[2] / "model_cards"
-WEIGHTS_LICENCE = Template("""\
-$model_name
-
-Weights (*.safetensors): offered for research only, without warranty of any kind. They were
-trained on the pictures and captions of
-
-$training_data
-
-The terms of benchmark data are research-only or unverified. Check them, and your own case, before
-any other use.
-
-Code and configuration in this folder (*.py, *.json, recipe.yaml): Apache License, Version 2.0,
-https://www.apache.org/licenses/LICENSE-2.0
-""")
-TRAIN = "train"
-RSOD_SOURCE = "a subset of RSOD (Long et al., TGRS 2017), boxes of four classes"
-RSOD_TERMS = "Google Earth screenshots; terms not verified"
 
 
 class CardError(RsctirError, ValueError):
@@ -63,9 +73,10 @@ def render_model_card(
     Args:
         template_path: a Markdown file with YAML front matter and ``$placeholders``.
         results: a results file: evaluation reports at any depth, ``git_revision``,
-            ``training_sets`` (name -> pictures), ``seen_before`` (in words, of the model it was
-            tuned from), ... Without ``training_sets`` the first report's data set is taken for
-            the one the model was trained on.
+            ``training_sets`` (name -> pictures), ``own_data`` (what is known of those that are no
+            benchmarks), ``seen_before`` (in words, of the model it was tuned from), ... Without
+            ``training_sets`` the first report's data set is taken for the one the model was
+            trained on.
         model_id: the name the card's examples use.
         hub_ids: see ``hub_ids_of``; the front matter names those of the training sets.
 
@@ -85,7 +96,7 @@ def render_model_card(
             "'metrics' hold 'mAP50')."
         )
     try:
-        fields = _fields(reports, results, model_id)
+        fields = _fields(reports, results, model_id, family=path.stem)
         figures = [cell for report in reports for cell in model_index(report)]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CardError(
@@ -105,24 +116,40 @@ def render_model_card(
     front_matter = cast(ModelCardData, card.data)
     front_matter.model_name = fields["model_name"]
     front_matter.eval_results = figures
+    own = results.get("own_data") or {}
+    known |= {name: each["hub_id"] for name, each in own.items() if each.get("hub_id")}
+    for cell in figures:
+        cell.dataset_type = known.get(cell.dataset_name, cell.dataset_type)
     sets = [known[name] for name in results.get("training_sets") or () if name in known]
     front_matter.datasets = sets or None
+    for field, value in front_matter_licence(results).items():
+        setattr(front_matter, field, value)
+    base = results.get("base") or {}
+    if base.get("revision"):  # it lies on the Hub
+        front_matter.base_model = base["model"]
     return card
 
 
 def _fields(
-    reports: Sequence[Mapping[str, Any]], results: Mapping[str, Any], model_id: str
+    reports: Sequence[Mapping[str, Any]], results: Mapping[str, Any], model_id: str, *, family: str
 ) -> dict[str, Any]:
     """Return what a template's placeholders stand for."""
     first = reports[0]
     return {
         "model_id": model_id,
         "model_name": model_id.rsplit("/", 1)[-1],
-        "results_table": results_table(reports),
+        "results_table": results_table(reports) + before_after(results),
         "training_data": training_data(results),
+        "how_to_read": how_to_read(results),
+        "terms_of_weights": terms_of_weights(results),
+        "gallery_seen": gallery_seen(results),
+        "how_it_was_made": how_it_was_made(results),
+        "start_of_weights": start_of_weights(results, family),
         "git_revision": _or_unknown(results.get("git_revision")),
         "best_epoch": _or_unknown(results.get("best_epoch"), "g"),
         "seed": _or_unknown(first.get("seed")),
+        "objectives": objectives_used(results),
+        "base_model": _or_unknown((results.get("base") or {}).get("model")),
         "image_size": _or_unknown(first.get("image_size")),
         "versions": ", ".join(f"{k} {v}" for k, v in (first.get("versions") or {}).items()),
     }
@@ -135,6 +162,7 @@ def write_card(
     model_id: str | None = None,
     template: str | Path | None = None,
     hub_ids: Mapping[str, str] | None = None,
+    said: OwnersWords = NOTHING_SAID,
 ) -> Path:
     """Write ``README.md``, ``LICENSE`` and ``.eval_results`` of a model folder from its results.
 
@@ -147,30 +175,36 @@ def write_card(
         template: default: ``model_cards/FAMILY.md`` of the repository.
         hub_ids: see ``hub_ids_of``; each complete split scored on one of these data sets becomes
             an entry of ``.eval_results``.
+        said: by the owner of own data that the model was trained on, see
+            ``card_data.with_owners_words``; ``results.json`` keeps it.
 
     Returns:
         The path of the card.
 
     Raises:
-        CardError: a file is missing or damaged, or there is no template for this model.
+        CardError: a file is missing or damaged, there is no template for this model, or no own
+            data to say anything of.
     """
     path = Path(folder)
     recorded = _read_json(path / RESULTS_FILE)
+    if said:
+        try:
+            recorded = with_owners_words(recorded, said)
+        except ValueError as error:
+            raise CardError(f"{path} cannot be described so: {error}.") from error
     reports: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for found in (recorded, *(_read_json(Path(file)) for file in results)):
         for report in evaluation_reports(found):
             reports[report_key(report)] = report
     name = model_id or path.resolve().name
-    kept = ("git_revision", "best_epoch", "training_sets", "seen_before")
-    merged = {key: recorded[key] for key in kept if key in recorded}
+    merged = {key: recorded[key] for key in SAID_OF_THE_RUN if key in recorded}
     merged["reports"] = list(reports.values())
     card = render_model_card(
         template or _template_for(path), merged, model_id=name, hub_ids=hub_ids
     )
-    licence = WEIGHTS_LICENCE.substitute(
-        model_name=name.rsplit("/", 1)[-1], training_data=training_data(merged)
-    )
-    write_atomically(path / LICENCE_FILE, licence)
+    if said:
+        write_atomically(path / RESULTS_FILE, results_json(recorded))
+    write_atomically(path / LICENCE_FILE, licence_text(merged, name.rsplit("/", 1)[-1]))
     write_atomically(path / CARD_FILE, str(card))
     retrieval = [report for report in reports.values() if not is_detection(report)]
     for benchmark, entries in eval_result_entries(retrieval, hub_ids_of(hub_ids or {})).items():
@@ -194,47 +228,39 @@ def hub_ids_of(given: Mapping[str, str]) -> dict[str, str]:
     return public | dict(given)
 
 
-def training_data(results: Mapping[str, Any]) -> str:
-    """Return a Markdown list of the sets a model was trained on, with their sizes and terms."""
-    sets = results.get("training_sets")
-    if sets is None:
-        first = next(iter(evaluation_reports(results)))
-        sets = {Path(str(first.get("data") or "unknown")).name: None}
-    lines = [_training_set(name, count) for name, count in sets.items()]
-    if results.get("seen_before"):
-        lines.append(
-            f"before that, as the model this one was tuned from: {results['seen_before']}; "
-            "the terms of these sets hold here too"
-        )
-    return "\n".join(f"- {line}" for line in lines)
+def before_after(results: Mapping[str, Any]) -> str:
+    """Return Markdown of what a run has recorded of its start beside its result, if anything."""
+    rows = results.get("before_after") or []
+    own = [row for row in rows if not row.get("kept")]
+    kept = [row for row in rows if row.get("kept")]
+    text = ""
+    if own:
+        text += "\n\nBefore and after: the model that it was tuned from and itself, without rerank."
+        if results.get("best_epoch") is not None:
+            text += (
+                " Validation has chosen the epoch, so that its gain flatters a little; all else was"
+                " scored once."
+            )
+        text += f"\n\n{before_after_table(own)}"
+    if kept:
+        text += f"\n\nBefore that, the base knew these:\n\n{before_after_table(kept)}"
+    return text
 
 
-def _training_set(name: str, count: int | None) -> str:
-    """Say what is known of one training set."""
-    if name == DRAWN:
-        return (
-            f"{count:,} scenes drawn by our own code (Apache-2.0): other ones than those of the "
-            "demo's gallery, described in many of the same sentences"
-        )
-    if name == RSOD:
-        pictures = "train pictures" if count is None else f"{count:,} train pictures"
-        return f"{RSOD_SOURCE}, {pictures}: {RSOD_TERMS}"
-    if name not in BENCHMARKS:
-        return name
-    known = BENCHMARKS[name]
-    official = known.images[TRAIN]
-    if count is None:
-        pictures = "train pictures"
-    elif count == official:
-        pictures = f"train, all {count:,} pictures"
-    else:
-        pictures = f"train, {count:,} of the official {official:,} pictures"
-    return f"{known.title} ({known.source}), {pictures}: {known.terms}"
+def objectives_used(results: Mapping[str, Any]) -> str:
+    """Return a sentence on the losses a run had beside its family's own, if any."""
+    used = [
+        f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})"
+        for name, options in (results.get("objectives") or {}).items()
+    ]
+    return f" Further losses of its training: {'; '.join(used)}." if used else ""
 
 
 def _template_for(folder: Path) -> Path:
     """Return the repository's template for the family of a model folder."""
-    family = _read_json(folder / "config.json").get("model_type")
+    family: Any = ADAPTER
+    if not (folder / ADAPTER_FILES[0]).is_file():
+        family = _read_json(folder / "config.json").get("model_type")
     template = TEMPLATES / f"{family}.md"
     if not template.is_file():
         raise CardError(

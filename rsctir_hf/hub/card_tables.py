@@ -95,6 +95,17 @@ def retrieval_table(reports: Sequence[Mapping[str, Any]]) -> str:
     return markdown_table(head, lines)
 
 
+def before_after_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Lay out what a run has recorded of the model it went on from, and of its result."""
+    head = ["data", "split", "pictures", "mR before", "mR after", "change"]
+    lines = []
+    for row in rows:
+        before, after = row["before"]["mR"], row["after"]["mR"]
+        names = [data_title(row), str(row["split"]), str(row["images"])]
+        lines.append([*names, f"{before:.1f}", f"{after:.1f}", f"{after - before:+.1f}"])
+    return markdown_table(head, lines)
+
+
 def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """Return Markdown of ``lines``, a list of cells each, under ``head``."""
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
@@ -111,7 +122,7 @@ def model_index(report: Mapping[str, Any]) -> Iterator[EvalResult]:
         yield EvalResult(
             task_type=task.lower().replace(" ", "-"),
             task_name=task,
-            dataset_type=Path(str(report.get("data") or "unknown")).name,
+            dataset_type=data_name(report),
             dataset_name=data_title(report),
             dataset_split=str(report.get("split") or "") or None,
             metric_type=key,
@@ -140,7 +151,7 @@ def eval_result_entries(
     """
     entries: dict[str, list[EvalResultEntry]] = {}
     for report in reports:
-        name, split = Path(str(report.get("data"))).name, str(report.get("split"))
+        name, split = str(report.get("data")), str(report.get("split"))
         whole = BENCHMARKS[name].images.get(split) if name in BENCHMARKS else None
         if name not in hub_ids or not whole or report.get("images") != whole:
             continue
@@ -155,15 +166,25 @@ def eval_result_entries(
 
 
 def data_title(report: Mapping[str, Any]) -> str:
-    """Name a report's data set, and how much of the official split it is if not all."""
-    name = Path(str(report.get("data") or "unknown")).name
+    """Name a report's data set, and how much of the official split it is if not all.
+
+    A path is own data, even where its last part is the name of a benchmark.
+    """
+    name = str(report.get("data") or "unknown")
     if name not in BENCHMARKS:
-        return OTHER_SETS.get(name, name)
+        return OTHER_SETS.get(name) or data_name(report)
     title, images = BENCHMARKS[name].title, report.get("images")
     official = BENCHMARKS[name].images.get(str(report.get("split")))
     if not official or images in (None, official):
         return title
     return f"{title}, {images:,} of {official:,} pictures"
+
+
+def data_name(report: Mapping[str, Any]) -> str:
+    """Return what a report calls its data set, of a path the last part, as no known set's name."""
+    said = str(report.get("data") or "unknown")
+    name = Path(said).name
+    return f"{name} (own data)" if said != name and name in {*BENCHMARKS, *OTHER_SETS} else name
 
 
 def rerank_title(report: Mapping[str, Any]) -> str:

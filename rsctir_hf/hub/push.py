@@ -7,13 +7,15 @@ from huggingface_hub import HfApi
 
 from rsctir_hf.errors import ModelLoadError
 from rsctir_hf.hub.card import CARD_FILE
-from rsctir_hf.loading.hub_files import ModelFiles, check_model_files
+from rsctir_hf.loading.hub_files import ADAPTER, ADAPTER_FILES, ModelFiles, check_model_files
 from rsctir_hf.loading.push_errors import explained_push
 
 logger = logging.getLogger(__name__)
 
-#: What a training run leaves beside a model and nobody wants to download.
+#: What a training run leaves beside a model and nobody wants to download; the page of a run shows
+#: pictures of the user's, which are nobody else's until they say so.
 IGNORE_PATTERNS = [
+    "report.html",
     "checkpoint-*/**",
     "_*/**",
     "runs/**",
@@ -28,7 +30,12 @@ IGNORE_PATTERNS = [
 
 
 def push_model(
-    folder: str | Path, repo_id: str, *, private: bool = False, revision: str | None = None
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
 ) -> str:
     """Upload a model folder as it stands, in one commit; the repository is made if need be.
 
@@ -37,6 +44,7 @@ def push_model(
         repo_id: ``OWNER/NAME`` on the Hub.
         private: make a new repository private.
         revision: branch to commit to; default: the main one. A new branch is made.
+        token: of the Hub; default: the one that is logged in.
 
     Returns:
         The address of the commit.
@@ -48,10 +56,11 @@ def push_model(
     path = Path(folder)
     if not path.is_dir():
         raise ModelLoadError(f"{path} is not a folder. Give the folder that holds the model.")
-    check_model_files(ModelFiles(str(path), path))
+    what = ADAPTER if (path / ADAPTER_FILES[0]).is_file() else "model"
+    check_model_files(ModelFiles(str(path), path), what=what)
     if not (path / CARD_FILE).is_file():
         logger.warning("%s has no %s: the repository will have no model card", path, CARD_FILE)
-    api = HfApi()
+    api = HfApi(token=token)
     with explained_push(str(path), repo_id):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if revision is not None:

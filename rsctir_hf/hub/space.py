@@ -19,6 +19,7 @@ DEFAULT_REGION_MODEL = "checkpoints/galr-rs"
 #: Environment variables of a launch; the flags of the same meaning come first.
 VARIABLES = (
     "RSCTIR_MODEL",
+    "RSCTIR_ADAPTER",
     "RSCTIR_REGION_MODEL",
     "RSCTIR_REGIONS",
     "RSCTIR_REGION_THRESHOLD",
@@ -40,6 +41,7 @@ ALWAYS = ("README.md", "LICENSE", "app.py", "requirements.txt", "rsctir_hf")
 #: Variables that may name a folder below CHECKPOINTS, with what counts where they are not set.
 _MODELS = {
     "RSCTIR_MODEL": DEFAULT_MODEL,
+    "RSCTIR_ADAPTER": "",
     "RSCTIR_REGION_MODEL": DEFAULT_REGION_MODEL,
     "RSCTIR_REGIONS": "",
 }

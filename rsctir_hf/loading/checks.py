@@ -143,8 +143,8 @@ def first_keys(keys: Iterable[str]) -> str:
 
 def explain_loading(files: ModelFiles, what: str, error: BaseException) -> str:
     """Turn an error of transformers into one sentence and a remedy."""
-    text = " ".join(str(error).split())
-    if len(text) > _LONGEST_REASON:  # transformers lists every family it knows
+    text = " ".join(str(error).split()).partition(" Model type should be one of")[0]
+    if len(text) > _LONGEST_REASON:
         text = f"{text[:_LONGEST_REASON]}..."
     if "trust_remote_code" in text or "custom code" in text:
         remedy = (

@@ -6,6 +6,7 @@ is said here in one sentence and a remedy.
 """
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +28,34 @@ from rsctir_hf.errors import ModelLoadError
 from rsctir_hf.files.atomic import parse_json
 
 CONFIG_FILE = "config.json"
+ADAPTER = "adapter"
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")  # as PEFT writes them
+BASE_FILE = "base.json"  # what we write beside them
+LABELS_FILE = "labels.safetensors"  # a label head beside a model
 # Weights are read from safetensors only: a pickle can run any code when it is opened.
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+#: What makes a folder a model's, whatever else lies in it.
+MODEL_FILES = (
+    *(CONFIG_FILE, *_WEIGHTS, *_PROCESSOR_FILES, "tokenizer*.json"),
+    *("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"),
+)
 # Configurations, tokenizers, templates and code; variants, other frameworks and logs stay there.
-_FETCHED = [*_WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja", "*.py"]
+_FETCHED = [
+    *_WEIGHTS,
+    ADAPTER_FILES[1],
+    LABELS_FILE,
+    "*.json",
+    "*.txt",
+    "*.model",
+    "*.jinja",
+    "*.py",
+]
 _SUBFOLDERS = ["*/*"]
 _EXAMPLES = {"model": "openai/clip-vit-base-patch32", "detector": "hustvl/yolos-tiny"}
 _EXAMPLES["text model"] = "google-bert/bert-base-uncased"
+_EXAMPLES[ADAPTER] = "OWNER/NAME"
 # A wheel brings no weights, so whoever installed one is told where they are.
 _SHIPPED = {
     "model": " The models of this project lie in checkpoints/ of its repository: clone that with "
@@ -73,7 +93,8 @@ def find_model_files(
 
     Args:
         source: a folder, or an id on the Hub.
-        what: ``model``, ``detector`` or ``text model``, for messages.
+        what: ``model``, ``detector`` or ``text model``, for messages; or ``adapter``, which has
+            files of its own.
         revision: branch, tag or commit on the Hub; default: its main branch.
         processor: whether a processor belongs to it.
 
@@ -90,10 +111,11 @@ def find_model_files(
             )
         files = ModelFiles(name, Path(name))
     elif not name or Path(name).exists() or not could_be_hub_id(name):
+        article, held = ("an", ADAPTER_FILES[0]) if what == ADAPTER else ("a", CONFIG_FILE)
         raise ModelLoadError(
-            f"{name!r} is neither a {what} folder nor a Hub id. Give an existing folder that holds "
-            f"config.json, or OWNER/NAME on the Hub, such as {_EXAMPLES[what]!r}."
-            f"{_SHIPPED.get(what, '')}"
+            f"{name!r} is neither {article} {what} folder nor a Hub id. Give an existing folder "
+            f"that holds {held}, or OWNER/NAME on the Hub, such as "
+            f"{_EXAMPLES[what]!r}.{_SHIPPED.get(what, '')}"
         )
     else:
         # All of one commit. Of an interrupted download nothing is left that would pass for whole.
@@ -135,7 +157,15 @@ def check_model_files(files: ModelFiles, *, what: str = "model", processor: bool
     Raises:
         ModelLoadError: names what is missing or unknown.
     """
+    if what == ADAPTER:
+        _check_adapter_files(files)
+        return
     if missing := _missing_files(files.folder, processor=processor):
+        if all((files.folder / name).is_file() for name in ADAPTER_FILES):
+            raise ModelLoadError(
+                f"{files.name} is an adapter, which belongs to a model. Name that as the model, "
+                "and this as its adapter: --model MODEL --adapter ADAPTER (adapter= in Python)."
+            )
         if pickles := _only_pickles(files):
             raise ModelLoadError(
                 f"{files.name} has its weights as pickles only ({', '.join(pickles)}). A pickle "
@@ -149,6 +179,30 @@ def check_model_files(files: ModelFiles, *, what: str = "model", processor: bool
             "again, or name the folder or Hub id that holds them."
         )
     _check_version(files)
+
+
+def remove_other_kind(folder: Path, *, adapter: bool, families: Iterable[str]) -> None:
+    """Remove the model that an adapter was written over, or the adapter that a model was.
+
+    Args:
+        folder: holds what was written last.
+        adapter: that is an adapter.
+        families: whose files of code go too, such as ``modeling_FAMILY.py``.
+    """
+    code = (f"*_{family}.py" for family in families)
+    for pattern in (*code, *(MODEL_FILES if adapter else (*ADAPTER_FILES, BASE_FILE))):
+        for file in folder.glob(pattern):
+            file.unlink()
+
+
+def _check_adapter_files(files: ModelFiles) -> None:
+    missing = [name for name in ADAPTER_FILES if not (files.folder / name).is_file()]
+    if missing:
+        raise ModelLoadError(
+            f"The adapter {files.name} lacks {', '.join(missing)}. Expected what PEFT's "
+            f"save_pretrained writes, with weights as safetensors: {' and '.join(ADAPTER_FILES)}. "
+            "Copy the folder again, or name the folder or Hub id that holds them."
+        )
 
 
 def _missing_files(folder: Path, *, processor: bool) -> list[str]:

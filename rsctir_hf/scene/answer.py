@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,13 @@ from rsctir_hf.geo.map_output import write_grid
 from rsctir_hf.geo.raster import Raster
 from rsctir_hf.geo.tiling import Size, Window
 from rsctir_hf.search.confidence import Level
+from rsctir_hf.search.folding import RASTER
 from rsctir_hf.search.hits import Hit, confidence
+from rsctir_hf.vector_index.contract import Metadata
 
 OUTLINE = "outline"  # of a window, in the metadata of an archive
+#: All metadata that only place a window in its raster.
+OF_WINDOWS = frozenset((OUTLINE, RASTER, "column", "row", "width", "height"))
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,9 @@ def hits_geojson(
     asked = {"text": text, "image": None if image is None else as_text(Path(image).name)}
     return {
         "type": "FeatureCollection",
-        "features": [_feature(hit, _ring(hit), {**asked, **_file_of(hit)}) for hit in hits],
+        "features": [
+            _feature(hit, _ring(hit), {**asked, **_file_of(hit)}, _said_of(hit)) for hit in hits
+        ],
         "warnings": [],
         "confidence": confidence(hits),
     }
@@ -157,7 +164,10 @@ def written_outline(ring: NDArray[np.float64]) -> str:
 
 
 def _feature(
-    hit: SceneHit | Hit, ring: NDArray[np.float64] | None, more: Mapping[str, Any]
+    hit: SceneHit | Hit,
+    ring: NDArray[np.float64] | None,
+    more: Mapping[str, Any],
+    metadata: Metadata = MappingProxyType({}),
 ) -> dict[str, Any]:
     properties = {
         "rank": hit.rank,
@@ -166,6 +176,10 @@ def _feature(
         "level": hit.level,
         **more,
         "windows": hit.merged,
+    }
+    taken = dict.fromkeys(properties)
+    properties |= {
+        f"metadata_{name}" if name in taken else name: said for name, said in metadata.items()
     }
     geometry = None if ring is None else polygon(ring)
     return {"type": "Feature", "geometry": geometry, "properties": properties}
@@ -184,8 +198,17 @@ def _ring(hit: Hit) -> NDArray[np.float64] | None:
 
 
 def _file_of(hit: Hit) -> dict[str, Any]:
-    """Return what a feature says of the file: name, path and, of a window, its pixels."""
+    """Return what a feature says of the file: name, path and, of a window, pixels and address."""
     tile = read_tile_address(path_of(hit.path or ""))
     path = (hit.path or "") if tile is None else as_text(tile.path)
-    pixels = None if tile is None else list(tile.window.box)
-    return {"file": Path(path).name, "path": path, "caption": hit.caption, "pixels": pixels}
+    of_file = {"file": Path(path).name, "path": path, "caption": hit.caption}
+    if tile is None:
+        return {**of_file, "pixels": None}
+    return {**of_file, "pixels": list(tile.window.box), "tile": hit.path}
+
+
+def _said_of(hit: Hit) -> Metadata:
+    """Return the metadata of a hit; of a window without what its pixels and outline say."""
+    if RASTER not in hit.metadata:
+        return hit.metadata
+    return {name: value for name, value in hit.metadata.items() if name not in OF_WINDOWS}

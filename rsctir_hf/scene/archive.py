@@ -121,7 +121,7 @@ class _Planned:
         rings = [self.raster.place.ring(window) for window in windows]
         outlines = [{} if ring is None else {OUTLINE: written_outline(ring)} for ring in rings]
         about = [
-            {**self.metadata(window), **outline}
+            {**self.raster.capture, **self.metadata(window), **outline}
             for window, outline in zip(windows, outlines, strict=True)
         ]
         return PictureNotes([None] * len(windows), about, [self.box(window) for window in windows])
@@ -154,8 +154,9 @@ def index_rasters(
     """Add the tiles of rasters, such as all below a folder, to a retriever's gallery.
 
     Each tile is an item whose path is its address (``geo.addresses``), with the bounding box of its
-    window and, as metadata, ``raster``, ``column``, ``row``, ``width``, ``height`` and ``outline``
-    (longitude and latitude of its corners, for ``hits_geojson``). A tile over
+    window and, as metadata, ``raster``, ``column``, ``row``, ``width``, ``height``, ``outline``
+    (longitude and latitude of its corners, for ``hits_geojson``) and, where the raster says so,
+    ``date`` and ``sensor``. A tile over
     the antimeridian has the box of its wider part, since an entry has one box. A tile that is in
     the gallery already is replaced.
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from rsctir_hf.embedding.roles import PictureSource, Progress
-from rsctir_hf.errors import RasterError
+from rsctir_hf.errors import QueryError, RasterError
 from rsctir_hf.files.names import as_text
 from rsctir_hf.geo.raster import Raster, TileReader
 from rsctir_hf.geo.tiling import Window, heat_map, merge_windows
@@ -26,7 +26,7 @@ from rsctir_hf.scene.scene_pass import ScenePass
 from rsctir_hf.search.gallery import PictureNotes
 from rsctir_hf.search.hits import Hit, confidence
 from rsctir_hf.search.other_queries import check_rerank
-from rsctir_hf.search.query import check_top_k, split_query
+from rsctir_hf.search.query import Asked, check_top_k, in_words, read_parts
 from rsctir_hf.search.retriever import Retriever
 
 TOP_K = 20
@@ -109,7 +109,7 @@ class SceneIndex:
     def search(
         self,
         *,
-        text: str | None = None,
+        text: str | Sequence[Asked] | None = None,
         image: PictureSource | None = None,
         top_k: int = TOP_K,
         rerank: str = "none",
@@ -118,7 +118,7 @@ class SceneIndex:
         """Find the places that suit words, a picture, or both.
 
         Args:
-            text: words; with ``image`` the query is the mean of the two unit vectors.
+            text: words, or several words and pictures, wanted or not (``Retriever.search``).
             image: a path or PIL picture.
             top_k: how many hits, after merging.
             rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match``.
@@ -129,12 +129,12 @@ class SceneIndex:
             ImageReadError: the query picture cannot be read.
             UnsupportedError: ``rerank="match"`` and the model cannot judge pairs.
         """
+        check_scene_rerank(rerank)
         check_top_k(top_k)
-        query, image = (image, None) if text is None else (text, image)
-        found = self.tiles.search(
-            query, image=image, top_k=len(self), rerank=rerank, temperature=temperature
-        )
-        scale = self.tiles.score_scale(query, image=image)
+        asked = read_parts(text, image)
+        found = self.tiles.search(asked, top_k=len(self), rerank=rerank, temperature=temperature)
+        scale = self.tiles.score_scale(asked)
+        pictures = [part.image for part in asked if isinstance(part.image, str | Path)]
         # by row of ``windows``, which is the tile's id
         by_row = sorted(found, key=lambda hit: hit.item)
         scores = np.array([hit.score for hit in by_row], np.float32)
@@ -154,8 +154,8 @@ class SceneIndex:
             skipped=self.skipped,
             confidence=confidence(found),
             fits_from=None if scale is None else scale.fits_from,
-            text=text,
-            image=as_text(Path(image).name) if isinstance(image, str | Path) else None,
+            text=in_words([part for part in asked if part.text is not None]) or None,
+            image=next((as_text(Path(one).name) for one in pictures), None),
         )
 
     def picture_of(self, window: Window, *, scale: float = 1.0) -> Image.Image:
@@ -187,11 +187,21 @@ class SceneIndex:
         )
 
 
+def check_scene_rerank(rerank: str) -> None:
+    """Raise ``QueryError`` when ``rerank`` is none, or needs what a scene does not keep."""
+    check_rerank(rerank)
+    if rerank == "fine":
+        raise QueryError(
+            "rerank 'fine' compares patch tokens, which a scene does not keep. Index its tiles: "
+            "rsctir index --model MODEL --rasters RASTER --index INDEX --tokens, and search that."
+        )
+
+
 def search_scene(
     retriever: Retriever,
     raster: str | Path,
     *,
-    text: str | None = None,
+    text: str | Sequence[Asked] | None = None,
     image: PictureSource | None = None,
     top_k: int = TOP_K,
     rerank: str = "none",
@@ -202,8 +212,8 @@ def search_scene(
     For several queries on one raster keep the ``SceneIndex``. Arguments, options and errors are
     those of ``SceneIndex.build`` and ``SceneIndex.search``.
     """
-    check_rerank(rerank)
+    check_scene_rerank(rerank)
     check_top_k(top_k)
-    split_query(text, image)  # refuses a query that no scene could answer, before the work
+    asked = read_parts(text, image)  # refuses what no scene could answer, before the work
     index = SceneIndex.build(retriever, raster, **cutting)
-    return index.search(text=text, image=image, top_k=top_k, rerank=rerank)
+    return index.search(text=asked, top_k=top_k, rerank=rerank)

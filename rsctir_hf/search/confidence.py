@@ -12,6 +12,7 @@ validation for both shipped models alike, and lies so that a level is seldom wro
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -39,6 +40,7 @@ OFF_TOPIC = (
     "A keyboard and a mouse on a desk.",
     "They watch a film at night.",
 )
+_Score = TypeVar("_Score", float, Tensor)
 _TYPICAL = 64  # more of the bank moves no figure, and each has to be embedded
 _BEST_SHARE = 0.98  # of them, since most are about what a gallery does not show
 
@@ -61,6 +63,7 @@ class Cuts:
 
 WORDS = Cuts(-0.3, 0.55)
 PICTURES = Cuts(0.3, 0.8)  # a picture lies nearer to its like than words do
+LIKELY = Cuts(0.1, 0.5)  # of labels: likelihoods, no places on a scale
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ class ScoreScale:
     high: float
     cuts: Cuts
 
-    def place(self, score: float) -> float:
-        """Return where a cosine lies: 0 at ``low``, 1 at ``high``."""
+    def place(self, score: _Score) -> _Score:
+        """Return where a cosine, or each of several, lies: 0 at ``low``, 1 at ``high``."""
         return (score - self.low) / (self.high - self.low)
 
     @property
@@ -116,6 +119,13 @@ def score_scale(off_topic: Tensor, typical: Tensor, cuts: Cuts) -> ScoreScale | 
     low, high = off_topic.mean(), typical.quantile(_BEST_SHARE)
     apart = high - low > off_topic.std(correction=0)
     return ScoreScale(low.item(), high.item(), cuts) if apart else None
+
+
+def likely_level(likelihood: float) -> Level:
+    """Return how well a hit fits that is as likely as this, 0 to 1, what was asked for."""
+    if likelihood < LIKELY.nothing_below:
+        return Level.NOTHING
+    return Level.FITS if likelihood >= LIKELY.fits_from else Level.PERHAPS
 
 
 def best_level(levels: Iterable[Level | None]) -> Level | None:

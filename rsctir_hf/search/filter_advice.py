@@ -6,8 +6,10 @@ from difflib import get_close_matches
 
 from rsctir_hf.files.atomic import parse_json
 from rsctir_hf.search.gallery import OWN_FIELDS
+from rsctir_hf.search.scene_labels import SCENE
 from rsctir_hf.vector_index.arguments import Scalar
-from rsctir_hf.vector_index.contract import SearchFilter, VectorIndex
+from rsctir_hf.vector_index.conditions import Condition, Contains
+from rsctir_hf.vector_index.contract import SearchFilter, VectorIndex, Wanted
 
 LOOKED_AT = 10_000  # entries of a larger index, evenly spaced
 _SHOWN = 5
@@ -41,16 +43,21 @@ def filter_advice(index: VectorIndex, only: SearchFilter | None) -> str | None:
 
 def _unknown_field(name: str, fields: list[str]) -> str:
     there = f"There are {', '.join(fields)}." if fields else "Its pictures have no metadata."
+    if name == SCENE:
+        there += " Index them again with --classes NAMES, and each gets its likeliest scene."
     return f"No picture of the index has a field {name!r}.{_meant(name, fields)} {there}"
 
 
-def _unknown_value(name: str, value: Scalar, values: Mapping[Scalar, int]) -> str:
-    told = {_written(each): each for each in values}
-    meant = _meant(str(value), told)
+def _unknown_value(name: str, value: Wanted, values: Mapping[Scalar, int]) -> str:
+    told = {written(each): each for each in values}
+    meant = "" if isinstance(value, Condition) else _meant(str(value), told)
+    if isinstance(value, Condition) and not isinstance(value, Contains) and len(told) > _SHOWN:
+        least, greatest = _ends(values)
+        return f"No picture of the index has {name} {value}. There are {least} to {greatest}."
     most = sorted(told, key=lambda each: -values[told[each]])
     more = f" and {len(most) - _SHOWN} more" if len(most) > _SHOWN else ""
     return (
-        f"No picture of the index has {name}={_written(value)}.{meant} There are "
+        f"No picture of the index has {_asked(name, value)}.{meant} There are "
         f"{', '.join(most[:_SHOWN])}{more}."
     )
 
@@ -67,7 +74,18 @@ def _meant(said: str, there: Iterable[str]) -> str:
     return f" Is {' or '.join(named)} meant?" if named else ""
 
 
-def _written(value: Scalar) -> str:
+def _ends(values: Iterable[Scalar]) -> tuple[Scalar, Scalar]:
+    """Return the least and greatest number, or text where there are none."""
+    numbers = [each for each in values if not isinstance(each, str)]
+    texts = [str(each) for each in values]
+    return (min(numbers), max(numbers)) if numbers else (min(texts), max(texts))
+
+
+def _asked(name: str, value: Wanted) -> str:
+    return f"{name} {value}" if isinstance(value, Condition) else f"{name}={written(value)}"
+
+
+def written(value: Scalar) -> str:
     """Write a value as ``--where`` takes it: a text that reads as something else in quotes."""
     if not isinstance(value, str):
         return str(value).lower() if isinstance(value, bool) else str(value)

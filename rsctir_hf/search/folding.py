@@ -1,6 +1,7 @@
-"""Hits on an archive of rasters: windows that overlap a better one of their raster are folded in.
+"""Hits folded into better ones: windows of a raster that overlap, and copies of a picture.
 
-The rule is that of a scene (``geo.tiling.merge_windows``); pictures are not folded.
+The rule of windows is that of a scene (``geo.tiling.merge_windows``), that of copies stands in
+``search.copies``.
 """
 
 from collections import defaultdict
@@ -9,34 +10,61 @@ from dataclasses import replace
 
 import numpy as np
 
+from rsctir_hf.errors import QueryError
 from rsctir_hf.files.names import path_of
 from rsctir_hf.geo.addresses import read_tile_address
 from rsctir_hf.geo.tiling import Window, merge_windows
+from rsctir_hf.search.copies import CopyFinder
 from rsctir_hf.search.gallery import PictureGallery
 from rsctir_hf.search.hits import Hit, Item
 from rsctir_hf.vector_index.contract import SearchFilter
 
+#: What is folded: windows and copies, windows, nothing.
+FOLDS = (ALL, TILES, NOTHING) = ("all", "tiles", "none")
 RASTER = "raster"  # the metadata of a window of an archive name it
 _DEEPER = 4  # times as many windows are looked at where too few places are left
 
 
+def check_fold(fold: str) -> None:
+    """Raise ``QueryError`` unless ``fold`` is one of ``FOLDS``."""
+    if fold not in FOLDS:
+        raise QueryError(f"fold is {fold!r}; expected {', '.join(FOLDS)}.")
+
+
 def folded_hits(
-    ranked: Callable[[int], Sequence[Hit]], gallery: PictureGallery, *, top_k: int
+    ranked: Callable[[int], Sequence[Hit]],
+    gallery: PictureGallery,
+    *,
+    top_k: int,
+    fold: str = TILES,
 ) -> list[Hit]:
-    """Return the ``top_k`` best pictures and places, each with how many windows it stands for.
+    """Return the ``top_k`` best pictures and places, each with how many it stands for.
+
+    All windows of the gallery are counted, and the copies among the hits that were looked at.
 
     Args:
         ranked: returns that many of the best pictures and windows, best first.
         gallery: that they are in.
         top_k: how many.
+        fold: ``all``, ``tiles`` (windows only) or ``none``.
     """
     most, found = top_k, ranked(top_k)
-    while len(best_places(found)) < top_k and len(found) >= most:
+    if fold == NOTHING:
+        return list(found)
+    copies = CopyFinder(gallery)
+
+    def distinct() -> list[tuple[Hit, int]]:
+        best = best_places(found)
+        return copies.folded(best) if fold == ALL else [(hit, 1) for hit in best]
+
+    best = distinct()
+    while len(best) < top_k and len(found) >= most:
         most *= _DEEPER
         found = ranked(most)
-    kept = best_places(found)[:top_k]
+        best = distinct()
+    kept = [hit for hit, _ in best[:top_k]]
+    merged = {place: count for place, (_, count) in enumerate(best[:top_k])}
     windows = _windows_of(kept)
-    merged = dict.fromkeys(range(len(kept)), 1)
     for places in windows.values():
         merged |= _counts([kept[place] for place in places], places, gallery)
     return [replace(hit, rank=at + 1, merged=merged[at]) for at, hit in enumerate(kept)]

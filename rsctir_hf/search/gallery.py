@@ -16,6 +16,7 @@ from rsctir_hf.files.names import as_text, named_path, path_of
 from rsctir_hf.files.pictures import read_image
 from rsctir_hf.geo.addresses import is_elsewhere_tile, read_tile, read_tile_address
 from rsctir_hf.search.hits import Item
+from rsctir_hf.search.scene_labels import SceneLabels
 from rsctir_hf.vector_index.contract import BoundingBox, Entry, Metadata, SearchFilter, VectorIndex
 
 # What the gallery itself notes among the metadata of an entry, and about the index as a whole.
@@ -70,6 +71,14 @@ class PictureNotes:
             nothing if boxes is None else boxes,
         )
 
+    def labelled(self, scenes: SceneLabels | None, vectors: Tensor) -> "PictureNotes":
+        """Return it with the likeliest of some scenes for each of the vectors (n, D)."""
+        if scenes is None:
+            return self
+        pairs = zip(self.metadata, scenes.metadata(vectors), strict=True)
+        joined = [{**known, **scene} for known, scene in pairs]
+        return PictureNotes(self.captions, joined, self.boxes)
+
     def at(self, rows: Sequence[int]) -> "PictureNotes":
         """Return what is known about some of them."""
         return PictureNotes(
@@ -94,7 +103,7 @@ def last_of_each(sources: Sequence[PictureSource]) -> list[int]:
     return list(last.values())
 
 
-def _written(path: str | Path) -> str:
+def written(path: str | Path) -> str:
     """Return how the index writes the path of a file: in full, as text (``files.names``).
 
     The address of a tile whose raster is elsewhere stays as it is.
@@ -128,7 +137,7 @@ class PictureGallery:
 
     def __init__(self, index: VectorIndex, *, images: str | Path | None = None) -> None:
         self.index = index
-        self._images = None if images is None else _written(images)
+        self._images = None if images is None else written(images)
         self._root: str = index.record.get(_ROOT) or ""
         if not isinstance(self._root, str):
             raise IndexMismatchError(
@@ -148,7 +157,7 @@ class PictureGallery:
             sources: where they come from.
             notes: what is known about them.
         """
-        paths = [None if isinstance(one, Image.Image) else _written(one) for one in sources]
+        paths = [None if isinstance(one, Image.Image) else written(one) for one in sources]
         metadata = [notes.noted(row, path) for row, path in enumerate(paths)]
         self._widen_root(path for path in paths if path and not is_elsewhere_tile(path))
         held = self._ids_of_paths({path for path in paths if path})
@@ -173,7 +182,7 @@ class PictureGallery:
     def below(self, folders: Sequence[str | Path]) -> dict[int, str]:
         """Return by id the files, as text, that lie below folders or did: of a tile its raster."""
         places = [place for each in folders for place in (each, os.path.realpath(each))]
-        roots = tuple(f"{_written(place)}/" for place in places)
+        roots = tuple(f"{written(place)}/" for place in places)
         found = dict[int, str]()
         for part in self.index.ids().split(_AT_ONCE):
             for entry in self.index.entries_of(part):
@@ -207,15 +216,32 @@ class PictureGallery:
         """Return the id of this very file, if it is in the gallery."""
         if not isinstance(image, str | Path):
             return []
-        path = _written(image)
-        if self._images is not None:
-            path = os.path.join(self._root, os.path.relpath(path, self._images))
-        return list(self._ids_of_paths({path}).values())
+        return list(self._ids_of_paths({self._indexed(image)}).values())
+
+    def ids_by_name(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the ids of those files that are in the gallery.
+
+        A name is a path, or else one below the folder of all pictures.
+        """
+        root = self._images or self._root
+        tried = {
+            name: (self._indexed(name), self._indexed(os.path.join(root, name))) for name in names
+        }
+        held = self._ids_of_paths({path for paths in tried.values() for path in paths})
+        found = {name: held.get(path, held.get(below)) for name, (path, below) in tried.items()}
+        return {name: one for name, one in found.items() if one is not None}
 
     @property
     def record(self) -> dict[str, Any]:
         """The record of the index, with the folder that holds all pictures: they may move."""
         return {**self.index.record, _ROOT: self._root}
+
+    def _indexed(self, path: str | Path) -> str:
+        """Return how the index writes the path of a file that lies where the pictures are now."""
+        now = written(path)
+        if self._images is None:
+            return now
+        return os.path.join(self._root, os.path.relpath(now, self._images))
 
     def _item(self, entry: Entry) -> Item:
         more: dict[str, Any] = dict(entry.metadata)

@@ -8,6 +8,9 @@ from torch import Tensor
 from rsctir_hf.search.confidence import Level, ScoreScale, best_level
 from rsctir_hf.vector_index.contract import BoundingBox, Metadata
 
+#: Weights of a picture's patches for a query: rows, from the top, of a map that sums to 1.
+Heat = tuple[tuple[float, ...], ...]
+
 
 @dataclass(frozen=True)
 class Item:
@@ -35,7 +38,7 @@ class Hit:
         path: of the picture, as text (``files.names``: ``path_of`` gives back a name that is no
             UTF-8); None for a caption, or for a picture handed in from memory.
         caption: the caption, or what the gallery says about the picture, if anything.
-        score: cosine with the query, -1..1.
+        score: cosine with the query, -1..1; of labels, how likely it shows them, 0..1.
         rank: from 1, after the rerank.
         rank_before: from 1, by cosine alone, windows that were folded counted.
         rerank_score: what the rerank ordered by; None without a rerank.
@@ -43,8 +46,9 @@ class Hit:
         box: where on the Earth it lies, if that is known.
         level: how well it fits; None where that was not judged: the gallery is still growing, or
             there is none, or words and a picture were asked for together.
-        merged: how many windows of a raster it stands for, itself among them (``folding``); 1 for a
-            picture.
+        merged: how many windows of a raster, or copies of a picture, it stands for, itself among
+            them (``folding``).
+        heat: of the fine stage, how much each patch counted; None without it.
     """
 
     item: int
@@ -58,6 +62,7 @@ class Hit:
     box: BoundingBox | None = None
     level: Level | None = None
     merged: int = 1
+    heat: Heat | None = None
 
     def __repr__(self) -> str:
         """Leave out what holds nothing, and digits that mean nothing."""
@@ -65,7 +70,7 @@ class Hit:
         shown = (
             f"{name}={value:.4f}" if isinstance(value, float) else f"{name}={value!r}"
             for name, value in values.items()
-            if value not in (None, {}) and (name, value) != ("merged", 1)
+            if value not in (None, {}) and (name, value) != ("merged", 1) and name != "heat"
         )
         return f"Hit({', '.join(shown)})"
 

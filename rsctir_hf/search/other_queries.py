@@ -4,16 +4,23 @@ SMR (our reading) needs one number per candidate, its hubness over those queries
 once and kept. MR needs their ranks and is computed anew for each query.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 import torch
 from torch import Tensor, nn
 
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import QueryError
 from rsctir_hf.reranking import SMR_TEMPERATURE, hubness, mr_single, smr_single
+from rsctir_hf.search.query import QueryPart
 
-RERANKS = ("none", "smr", "mr", "match")
+RERANKS = ("none", "smr", "mr", "match", "fine")
+_OF_TEXTS = {
+    "match": "judges a picture against a text",
+    "fine": "compares the patches of pictures with a text",
+}
+Compare = Callable[[Tensor, Tensor], Tensor]
 _QUERIES_AT_ONCE = 256  # bounds the (Q, G) block that is in memory
 
 
@@ -21,6 +28,19 @@ def check_rerank(rerank: str) -> None:
     """Raise ``QueryError`` when ``rerank`` is not one of ``RERANKS``."""
     if rerank not in RERANKS:
         raise QueryError(f"rerank is {rerank!r}; expected one of {', '.join(RERANKS)}.")
+
+
+def check_rerank_of(rerank: str, parts: Sequence[QueryPart]) -> None:
+    """Raise ``QueryError`` when ``rerank`` cannot be asked for with the parts of a query."""
+    if rerank not in _OF_TEXTS:
+        return
+    if not any(part.text and part.wanted for part in parts):
+        raise QueryError(
+            f"rerank {rerank!r} {_OF_TEXTS[rerank]} and there is no text. Add one, or use rerank "
+            "'none', 'smr' or 'mr'."
+        )
+    if not all(part.wanted for part in parts):
+        raise QueryError(f"rerank {rerank!r} cannot judge what is not wanted. Use rerank 'none'.")
 
 
 def smr_temperature(model: nn.Module, temperature: float | None = None) -> float:
@@ -38,6 +58,11 @@ def smr_temperature(model: nn.Module, temperature: float | None = None) -> float
     return float(temperature)
 
 
+def cosines(queries: Tensor, candidates: Tensor) -> Tensor:
+    """Compare unit vectors (Q, D) and (G, D)."""
+    return queries @ candidates.T
+
+
 class OtherQueries:
     """Queries that stand in for the other queries of a live one.
 
@@ -46,13 +71,20 @@ class OtherQueries:
         candidates: (G, D) unit vectors.
         own_candidates: where the queries are candidates themselves, the candidate (Q,) each one
             is, or -1: its score with itself says nothing and counts as the smallest of its column.
+        compare: returns the scores (Q, G) of queries and candidates; by default their cosines.
     """
 
     def __init__(
-        self, queries: Tensor, candidates: Tensor, *, own_candidates: Sequence[int] | None = None
+        self,
+        queries: Tensor,
+        candidates: Tensor,
+        *,
+        own_candidates: Sequence[int] | None = None,
+        compare: Compare = cosines,
     ) -> None:
         self.candidates = candidates
         self._queries = queries
+        self._compare = compare
         self._own = None if own_candidates is None else torch.tensor(own_candidates)
         self._hubness: dict[float, Tensor] = {}
 
@@ -97,10 +129,15 @@ class OtherQueries:
         return hubs
 
     def _bank_scores(self, rows: Tensor) -> Tensor:
-        """Cosine (Q', G) of the given queries with the candidates."""
-        scores = self._queries[rows] @ self.candidates.T
+        """Score (Q', G) of the given queries with the candidates."""
+        scores = self._compare(self._queries[rows], self.candidates)
         if self._own is not None:
             among = (self._own[rows] >= 0).nonzero().flatten()
             own = self._own[rows[among]]
             scores[among, own] = (self._queries @ self.candidates[own].T).amin(dim=0)
         return scores
+
+
+def bank_queries(encoder: Encoder, sentences: Tensor, pictures: Tensor) -> OtherQueries:
+    """Let sentences (Q, D) stand in for queries to pictures (G, D), scored as the model does."""
+    return OtherQueries(sentences, pictures, compare=lambda q, g: encoder.compare(g, q).T)

@@ -9,14 +9,14 @@ other the best thousand by cosine (``search.session``).
 
 import os
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 import rsctir_hf.regions as region_views
 from rsctir_hf.embedding.encode import evaluating
@@ -33,17 +33,31 @@ from rsctir_hf.regions.contribution import Contributions, region_contributions
 from rsctir_hf.regions.proposer import Regions
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.caption_bank import CaptionBank
-from rsctir_hf.search.confidence import ScoreScale
+from rsctir_hf.search.composed import Term, composed_scores, summed
+from rsctir_hf.search.concept import Concept
+from rsctir_hf.search.concept_search import ConceptSearch
+from rsctir_hf.search.confidence import WORDS, ScoreScale
+from rsctir_hf.search.folding import TILES, check_fold
 from rsctir_hf.search.gallery import IndexReport, PictureGallery, PictureNotes, last_of_each
 from rsctir_hf.search.hits import Hit, Item, confidence
-from rsctir_hf.search.other_queries import check_rerank
-from rsctir_hf.search.query import check_top_k, describe_query, split_query
+from rsctir_hf.search.label_search import LabelSearch
+from rsctir_hf.search.other_queries import check_rerank, check_rerank_of
+from rsctir_hf.search.query import (
+    Asked,
+    QueryPart,
+    check_top_k,
+    describe_query,
+    joined_words,
+    read_parts,
+)
+from rsctir_hf.search.scene_labels import SceneLabels
 from rsctir_hf.search.session import Query, SearchSession
 from rsctir_hf.search.stored import open_stored
 from rsctir_hf.vector_index.contract import BoundingBox, Metadata, SearchFilter, VectorIndex
 from rsctir_hf.vector_index.opening import open_index
 
-__all__ = ["Hit", "IndexReport", "Retriever", "Skipped", "confidence", "describe_query"]
+__all__ = ["Concept", "Hit", "IndexReport", "QueryPart", "Retriever", "Skipped"]
+__all__ += ["confidence", "describe_query"]
 
 EXACT_ENGINE = "exact"
 
@@ -58,6 +72,12 @@ class Retriever:
         index: what holds the vectors; by default a new one of the exact engine.
         images: where the pictures of the index lie now, if not where it says.
 
+    Attributes:
+        concepts: learns from hits that are marked good or bad, and searches again.
+        scenes: names the scene of each picture that is added; None: nobody does.
+        labels: finds pictures by labels of what they show, such as "ship and not sand".
+        fine: the fine stage; its ``add_patches`` makes what ``rerank="fine"`` needs.
+
     Raises:
         IndexMismatchError: ``index`` was made with another model or other regions.
     """
@@ -71,13 +91,18 @@ class Retriever:
         images: str | Path | None = None,
     ) -> None:
         self.encoder = encoder
-        sentences = read_caption_bank() if bank is None else bank
-        self._bank = sentences if isinstance(sentences, CaptionBank) else CaptionBank(sentences)
+        bank = read_caption_bank() if bank is None else bank
+        self._bank = bank if isinstance(bank, CaptionBank) else CaptionBank(bank)
         index = open_index(EXACT_ENGINE) if index is None else index
         if index.record or len(index):
             check_same_model(index.record, encoder.made_by, index.place)
         self._gallery = PictureGallery(index, images=images)
+        self._fold = TILES
+        self.scenes: SceneLabels | None = None
         self._search = SearchSession(encoder, gallery=self._gallery, bank=self._bank)
+        self.concepts = ConceptSearch(encoder, self._gallery, self._search)
+        self.labels = LabelSearch(encoder, self._gallery, self._search)
+        self.fine = self._search.fine
 
     @classmethod
     def from_pretrained(
@@ -90,8 +115,7 @@ class Retriever:
     ) -> "Retriever":
         """Load a model folder, or a Hub id.
 
-        ``engine`` holds the vectors: ``exact``, ``hnsw`` or the URI of a server; see
-        ``vector_index.opening``.
+        ``engine`` holds the vectors, see ``vector_index.opening``: ``exact``, ``hnsw`` or a URI.
 
         Raises:
             ModelLoadError, RegionsError, UnsupportedError: the model cannot be loaded or used so.
@@ -116,7 +140,7 @@ class Retriever:
         Args:
             folder: what ``stored.open_stored`` opens, or an index that is open.
             model: where that model lies now, if not where the index says. By default it is the
-                very commit of the Hub that made the index.
+                very commit of the Hub that made the index. The adapter that made it is opened too.
             images: see the class.
             bank: see the class.
             options: see ``LoadOptions``; regions are needed where a detector found them.
@@ -126,22 +150,27 @@ class Retriever:
             IndexMismatchError: no index there, or made with another model or other regions.
             MissingDependencyError, IndexUnavailableError: a package, or the server, is absent.
         """
-        index = folder
-        if isinstance(index, str | Path):
-            index = open_stored(index)
+        index = open_stored(folder) if isinstance(folder, str | Path) else folder
         made_by = read_provenance(index.record, index.place)
         if model is None:
             options.setdefault("revision", made_by.model_revision)
         if "regions" not in options:
             options["regions"] = own_regions(made_by, index.place)
+        moved = [] if model is not None else [("model", made_by.model_id)]
+        if "adapter" not in options and made_by.adapter is not None:
+            options["adapter"] = made_by.adapter
+            moved.append(("adapter", made_by.adapter))
+        moved = [(what, place) for what, place in moved if not Path(place).is_dir()]
         try:
             encoder = Encoder.from_pretrained(model or made_by.model_id, **options)
         except ModelLoadError as error:
-            if model is not None or Path(made_by.model_id).is_dir():
+            if not moved:
                 raise
+            what = " and ".join(f"this {part}" for part, _ in moved)
+            how = " and ".join(f"--{part} ({part}= in Python)" for part, _ in moved)
             raise ModelLoadError(
-                f"{error} The index in {index.place} was made with this model; if it lies "
-                "elsewhere now, name its folder: --model (model= in Python)."
+                f"{error} The index in {index.place} was made with {what}; if it lies "
+                f"elsewhere now, name its folder: {how}."
             ) from error
         return cls(encoder, bank=bank, index=index, images=images)
 
@@ -163,6 +192,23 @@ class Retriever:
     def with_empty_gallery(self) -> "Retriever":
         """Return another retriever on the same model and embedded bank, with nothing indexed."""
         return Retriever(self.encoder, bank=self._bank)
+
+    def folding(self, fold: str) -> "Retriever":
+        """Return a retriever on the same model and gallery that folds other hits together.
+
+        Args:
+            fold: ``tiles``, as at first: windows of a raster that overlap a better one are left
+                out; ``all``: copies of a picture as well (``search.copies``); ``none``. A hit says
+                how many it stands for, ``merged``.
+
+        Raises:
+            QueryError: none of these.
+        """
+        check_fold(fold)
+        other = copy(self)
+        other._fold = fold
+        other.concepts, other.labels = self.concepts.folding(fold), self.labels.folding(fold)
+        return other
 
     def __len__(self) -> int:
         return len(self._gallery)
@@ -208,8 +254,7 @@ class Retriever:
         for batch in stored_batches(self.encoder, sources, embeddings, **options):
             skipped += batch.skipped
             if batch.kept:
-                kept = [sources[position] for position in batch.kept]
-                self.add(batch.vectors, kept, notes.at(batch.kept))
+                self.add(batch.vectors, [sources[at] for at in batch.kept], notes.at(batch.kept))
                 indexed += len(batch.kept)
         self.finish_adding()
         return IndexReport(indexed, tuple(skipped))
@@ -218,7 +263,7 @@ class Retriever:
         """Add n pictures whose unit vectors (n, D) are there already; then ``finish_adding``."""
         if self.engine.persistent and not self.engine.record:
             self._note_provenance()
-        self._gallery.add(vectors, images, notes)
+        self._gallery.add(vectors, images, notes.labelled(self.scenes, vectors))
         self._search.growing = True
         self._search.forget()
 
@@ -243,7 +288,7 @@ class Retriever:
 
     def search(
         self,
-        query: str | Path | Image.Image | None = None,
+        query: Asked | Sequence[Asked] | None = None,
         *,
         image: PictureSource | None = None,
         top_k: int = 5,
@@ -251,44 +296,45 @@ class Retriever:
         temperature: float | None = None,
         only: SearchFilter | None = None,
     ) -> list[Hit]:
-        """Find pictures by words, by picture, or by both.
+        """Find pictures by words, by picture, or by several of both.
 
         Args:
-            query: a ``str`` is words, a ``Path`` or PIL picture is a picture.
-            image: a picture beside the words, as a path or PIL picture: then the query is the mean
-                of the two unit vectors.
+            query: a ``str`` is words, a ``Path`` or PIL picture is a picture; a list of them and
+                of ``QueryPart``, which has a weight or is not wanted, is asked for together
+                (``search.composed``). "Boats without sand" is read as two parts.
+            image: a picture beside the words, as a path or PIL picture.
             top_k: how many hits.
-            rerank: ``none``, ``smr`` (our reading), ``mr`` or ``match``: the model's fusion encoder
-                judges the first 16 with the text.
+            rerank: ``none``, ``smr`` (our reading), ``mr``; ``match``: the model's fusion encoder
+                judges the first 16 with the text; ``fine``: the patches of the first 100 are
+                compared with the text, and each hit says which of them counted, ``heat``.
             temperature: of SMR; default ``config.smr_temperature``.
             only: which pictures may be found, by metadata and by where on the Earth they lie.
 
         Returns:
-            At most ``top_k`` hits, best first.
+            At most ``top_k`` hits, best first. Of several parts the hits' ``score`` is the cosine
+            with their sum, and ``rerank_score`` what the order comes from.
 
         Raises:
             QueryError: empty or contradictory query, nothing indexed, unknown or impossible rerank.
             ImageReadError: the query picture cannot be read.
             UnsupportedError: ``rerank="match"`` and the model cannot judge pairs, or the detector
                 cannot look at the query picture.
+            IndexMismatchError: ``rerank="fine"`` and the index holds no patches.
             IndexUnavailableError: the server that keeps the index does not answer.
         """
         check_rerank(rerank)
         check_top_k(top_k)
-        words, picture = split_query(query, image)
+        parts = read_parts(query, image)
         if len(self) == 0:
             raise QueryError("Nothing is indexed yet. Call index() with a folder of pictures.")
-        if rerank == "match" and words is None:
-            raise QueryError(
-                "rerank 'match' judges a picture against a text and there is no text. "
-                "Add one, or use rerank 'none', 'smr' or 'mr'."
-            )
+        check_rerank_of(rerank, parts)
         return self._search.pictures(
-            Query(self._embed_query(words, picture), words, picture),
+            self._query(parts),
             rerank=rerank,
             temperature=temperature,
             top_k=top_k,
             only=only,
+            fold=self._fold,
         )
 
     def caption_candidates(
@@ -310,7 +356,7 @@ class Retriever:
         check_top_k(top_k)
         self._bank.vectors(self.encoder)  # refuses an empty bank before any work
         return self._search.captions(
-            Query(self._embed_query(None, image), picture=image),
+            self._query(read_parts(None, image)),
             rerank=rerank,
             temperature=temperature,
             top_k=top_k,
@@ -318,7 +364,7 @@ class Retriever:
 
     def score_scale(
         self,
-        query: str | Path | Image.Image | None = None,
+        query: Asked | Sequence[Asked] | None = None,
         *,
         image: PictureSource | None = None,
         only: SearchFilter | None = None,
@@ -326,11 +372,14 @@ class Retriever:
         """Return what the cosines of such a query mean among the pictures that pass a filter.
 
         The levels of hits come from it. It is made once and kept while the gallery stays as it is.
-        None where hits are not judged: nothing is indexed, pictures are still being added, words
-        and a picture are asked for together, or the model cannot tell sentences that fit from
-        others. Raises as ``search`` does.
+        None where hits are not judged: nothing is indexed, pictures are still being added, several
+        parts are asked for together, or the model cannot tell sentences that fit from others.
+        Raises as ``search`` does.
         """
-        return self._search.scale(*split_query(query, image), only)
+        (part, *others) = joined_words(read_parts(query, image))
+        if others or not part.wanted:
+            return None
+        return self._search.scale(part.text, part.image, only)
 
     def region_graph(self, image: PictureSource) -> Any:  # noqa: ANN401 - PyG's Data
         """Return ``Encoder.region_graph`` as PyTorch Geometric's data, with its errors."""
@@ -349,7 +398,7 @@ class Retriever:
         ``regions``, in pixels of the picture, are for a model without regions of its own. Raises
         as ``region_contributions`` and ``search`` do.
         """
-        picture, asked = read_image(image), self._embed_query(*split_query(query, None))
+        picture, asked = read_image(image), self._query(read_parts(query)).vector
         with evaluating(self.encoder.model):
             return region_contributions(
                 self.encoder.model,
@@ -368,16 +417,27 @@ class Retriever:
         """
         self._note_provenance()
         self.engine.save(Path(folder))
+        self.fine.save(Path(folder))
 
     def _note_provenance(self) -> None:
         """Note in the index what made it, and which folder holds its pictures."""
         self.engine.record = {**self._gallery.record, **asdict(self.encoder.made_by)}
 
-    def _embed_query(self, text: str | None, image: PictureSource | None) -> Tensor:
-        """Return one unit vector (D,): of the text, the picture, or the mean of both."""
-        vectors = []
-        if text is not None:
-            vectors.append(self.encoder.texts([text])[0])
-        if image is not None:
-            vectors.append(self.encoder.image(image))
-        return F.normalize(torch.stack(vectors).mean(dim=0), dim=0)
+    def _query(self, parts: Sequence[QueryPart]) -> Query:
+        """Embed a query; the order of several parts comes from all of them, not from their sum."""
+        terms = [self._term(part) for part in joined_words(parts)]
+        words = [part.text for part in parts if part.text and part.wanted]
+        pictures = [part.image for part in parts if part.image is not None and part.wanted]
+        rescore = None
+        if len(terms) > 1 or terms[0].weight < 0:
+            scale = self._search.yardstick_scale(WORDS)
+            rescore = partial(composed_scores, terms, scale=scale)
+        return Query(
+            summed(terms), " and ".join(words) or None, pictures[0] if pictures else None, rescore
+        )
+
+    def _term(self, part: QueryPart) -> Term:
+        weight = part.weight if part.wanted else -part.weight
+        if part.image is not None:
+            return Term(self.encoder.image(part.image), weight, picture=True)
+        return Term(self.encoder.texts([str(part.text)])[0], weight, picture=False)

@@ -4,31 +4,29 @@ A recipe is a flat YAML file whose keys are the fields below (and those of
 ``transformers.TrainingArguments``); a flag ``--key value`` on the command line overrides it.
 """
 
-import os
-import re
+import math
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
-from rsctir_hf.data.benchmarks import DRAWN
 from rsctir_hf.errors import RecipeError
-from rsctir_hf.files.rows import decode
 from rsctir_hf.regions.proposer import MODEL_REGIONS, NO_REGIONS
+from rsctir_hf.training.data_args import DataArguments
+from rsctir_hf.training.field_help import explain_flags
+from rsctir_hf.training.objectives.objective import Options
+from rsctir_hf.training.objectives.registry import read_objectives
+from rsctir_hf.training.recipe_files import check, read_mapping, read_recipe, read_yaml
 
+ON_VALIDATION, BY_PICTURES = "validation", "pictures"
+FAMILIES = ("cmpagl", "galr")
 SMALLEST_SIDE = 32  # pixels; the networks halve the side of a picture five times
-
-
-def check(arguments: object, name: str, fits: bool, expected: str) -> None:
-    """Raise ``RecipeError``, with value and what is expected of a field, unless it fits."""
-    if not fits:
-        raise RecipeError(f"{name} is {getattr(arguments, name)!r}; expected {expected}.")
 
 
 @dataclass
@@ -36,7 +34,7 @@ class ModelArguments:
     """Which model is trained and what it starts from.
 
     Attributes:
-        family: ``cmpagl`` or ``galr``.
+        family: ``cmpagl`` or ``galr``; default: that of ``initial_model``, else ``cmpagl``.
         initial_model: a model directory or Hub id to go on from; the two weight fields
             below are then ignored.
         image_weights: ``packaged`` (weights inside a Python package), ``timm`` (timm's own,
@@ -51,7 +49,7 @@ class ModelArguments:
         min_word_count: word tokenizer only: rarer words become unknown.
     """
 
-    family: str = "cmpagl"
+    family: str | None = None
     initial_model: str | None = None
     image_weights: str = "packaged"
     text_weights: str = "minilm"
@@ -63,7 +61,9 @@ class ModelArguments:
     min_word_count: int = 1
 
     def __post_init__(self) -> None:
-        check(self, "family", self.family in ("cmpagl", "galr"), "'cmpagl' or 'galr'")
+        if self.family is None and not self.initial_model:
+            self.family = FAMILIES[0]
+        check(self, "family", self.family in (None, *FAMILIES), " or ".join(FAMILIES))
         self.config = self.options
 
     @property
@@ -73,87 +73,17 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
-    """Where the pictures and captions come from.
-
-    Attributes:
-        benchmark: ``ucm``, ``rsicd``, ``rsitmd`` or ``sydney``.
-        data: imagefolder, release folder or Hub id.
-        images: folder of the pictures when ``data`` holds caption files only.
-        extra_data: further training sets, name -> place. The name is another benchmark and the
-            place its folder or Hub id (it may hold a part of the benchmark only, and any of its
-            splits but train may be absent); or the name is ``drawn`` and the place
-            ``generated:COUNT``, which draws so many scenes that are not in the shipped gallery.
-        complete: refuse a release of ``benchmark`` whose counts differ from the official ones.
-        test_split: name of a held-out split that the leakage check also looks at; it is
-            never scored here.
-        validation_share: share of train held out for validation, for a ``benchmark`` without an
-            official validation split; 0 uses the official one.
-        allow_leakage: go on although a picture stands in two splits.
-        max_train_images: use the first so many training pictures of each set (0: all), and
-            draw no more scenes than that; for smoke runs.
-        streaming: read the training pictures of ``data``, a Hub id, as they are needed instead of
-            downloading them first; what that cannot do is said in ``rsctir_hf.data.stream``.
-            Held-out splits are downloaded whole.
-        shuffle_buffer: of a stream, the pictures among which the next one is drawn.
-    """
-
-    benchmark: str = "ucm"
-    data: str = ""
-    images: str | None = None
-    extra_data: dict[str, str] | str | None = None
-    complete: bool = True
-    test_split: str = ""
-    validation_share: float = 0.0
-    allow_leakage: bool = False
-    max_train_images: int = 0
-    streaming: bool = False
-    shuffle_buffer: int = 1000
-
-    def __post_init__(self) -> None:
-        self.extra_data = self.extra
-        if self.streaming and (self.extra_data or self.validation_share):
-            raise RecipeError(
-                f"streaming is on with extra_data {self.extra_data} and validation_share "
-                f"{self.validation_share}. A stream is one set with an official validation split; "
-                "leave both out, or switch streaming off."
-            )
-        check(self, "validation_share", 0 <= self.validation_share < 1, "0 <= share < 1")
-        check(self, "max_train_images", self.max_train_images >= 0, "0 (all) or more")
-        check(self, "shuffle_buffer", self.shuffle_buffer >= 1, "at least 1")
-        if self.benchmark in self.extra_data:
-            raise RecipeError(
-                f"extra_data names {self.benchmark!r}, which is the main set (benchmark) already."
-            )
-        if self.drawn_scenes < 0:
-            raise RecipeError(
-                f"extra_data: {DRAWN} is {self.extra_data[DRAWN]!r}; expected 'generated:COUNT', "
-                "for example generated:400."
-            )
-
-    @property
-    def extra(self) -> dict[str, str]:
-        """``extra_data`` as a mapping; from a flag it comes as inline YAML."""
-        return read_mapping("extra_data", self.extra_data)
-
-    @property
-    def drawn_scenes(self) -> int:
-        """How many scenes to draw for training; 0: none, -1: the entry cannot be read."""
-        if DRAWN not in self.extra:
-            return 0
-        found = re.fullmatch(r"generated:([1-9]\d*)", str(self.extra[DRAWN]))
-        return int(found[1]) if found else -1
-
-
-@dataclass
 class StagedTrainingArguments(TrainingArguments):
     """``TrainingArguments`` plus staged freezing, learning rates by module and averaging.
 
     Attributes:
         output_dir: where checkpoints and the finished model go.
-        overwrite_output_dir: write over the finished model that lies there.
-        frozen_epochs: module prefix -> epochs it stays frozen (-1: always).
-        lr_factors: module prefix -> factor on the learning rate.
+        overwrite_output_dir: write over the finished model, or the unfinished run, that lies there.
+        frozen_epochs: module prefix -> epochs it stays frozen (-1: always). A prefix may begin
+            with ``image_tower`` or ``text_tower``: the pretrained network of either family's
+            picture or text side; ``image_tower.early_half`` is the first half of its blocks and
+            what lies before them, ``image_neck`` what lies between it and the projection.
+        lr_factors: module prefix, likewise -> factor on the learning rate.
         average_decay: decay of the exponential moving average of weights that is
             evaluated and saved; 0 for none.
         hold_batch_norm: keep the running statistics of every batch norm as they are. Right for
@@ -208,7 +138,7 @@ class StagedTrainingArguments(TrainingArguments):
 
 @dataclass
 class RetrievalTrainingArguments(StagedTrainingArguments):
-    """``StagedTrainingArguments`` plus losses and augmentation.
+    """How it is trained: losses, augmentation, freezing and averaging.
 
     Attributes:
         contrastive_weight: weight of the symmetric InfoNCE.
@@ -221,6 +151,8 @@ class RetrievalTrainingArguments(StagedTrainingArguments):
         intra_weight: weight lambda of the intra-class term.
         intra_margin: distance delta below which a matched pair is left alone.
         intra_positives: ``pairs`` or ``all``.
+        objectives: further losses, name -> their options, such as ``{NAME: {weight: 0.5}}``; which
+            there are is said in docs/methods.md.
         captions_per_image: captions drawn per picture and step.
         word_drop: chance of each word to be left out of a training caption.
         teachers: model folders or Hub ids whose similarities the model also learns from.
@@ -229,9 +161,21 @@ class RetrievalTrainingArguments(StagedTrainingArguments):
             more of what the teachers think of the negatives.
         crop_scale: area range of the random resized crop; empty for none.
         colour_jitter: strength of brightness and contrast changes, 0..1.
+        base_share: share of the initial model's weights in the finished ones, 0 (none) to 1 (all),
+            or ``validation``: the greatest that keeps ``kept_gain``, or ``pictures``: by their
+            number (``base_weights.share_by_pictures``).
+        kept_gain: with ``base_share: validation``, the part of the best validation mR's gain over
+            the initial model that must be kept, 0 to 1; less than 1 keeps more of what it knew.
+        lora: train a small adapter (PEFT) instead of the weights of the initial model; the finished
+            folder then holds that adapter alone. Parts frozen for good get none.
+        lora_rank: rank of its matrices.
+        lora_alpha: they act with the weight alpha / rank.
+        lora_learning_rate: its learning rate, in the place of learning_rate and lr_factors.
         low_resolution: side in pixels of training pictures in the first
             ``low_resolution_epochs`` epochs; 160 px has half the pixels of 224 px.
         low_resolution_epochs: epochs before training pictures have the model's own size.
+        dry_run: say what the run would read, its steps and an estimate of its time, and end;
+            nothing is written.
         regions: of GaLR: ``model`` for its own, or folder or Hub id of an object detector, which
             looks at each picture as it is trained on.
         region_threshold: least score of that detector's regions; default: 0.5.
@@ -246,6 +190,7 @@ class RetrievalTrainingArguments(StagedTrainingArguments):
     intra_weight: float = 0.1
     intra_margin: float = 0.0
     intra_positives: Literal["pairs", "all"] = "pairs"
+    objectives: dict[str, Any] | str | None = None
     captions_per_image: int = 1
     word_drop: float = 0.0
     teachers: list[str] = field(default_factory=list)
@@ -253,18 +198,40 @@ class RetrievalTrainingArguments(StagedTrainingArguments):
     distillation_temperature: float = 2.0
     crop_scale: list[float] = field(default_factory=list)
     colour_jitter: float = 0.0
+    base_share: str = "0"
+    kept_gain: float = 1.0
+    lora: bool = False
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    lora_learning_rate: float = 1e-3
     low_resolution: int = 160
     low_resolution_epochs: int = 0
+    dry_run: bool = False
     regions: str = MODEL_REGIONS
     region_threshold: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.objectives = read_mapping("objectives", self.objectives)
+        read_objectives(self.objectives)
         scale = self.crop_scale
         fits = not scale or (len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1)
         check(self, "crop_scale", fits, "two, 0 < low <= high <= 1")
         check(self, "colour_jitter", 0 <= self.colour_jitter < 1, "0 <= strength < 1")
         check(self, "captions_per_image", self.captions_per_image >= 1, "1 or more")
+        share = self.fixed_share
+        check(
+            self,
+            "base_share",
+            share is None or 0 <= share <= 1,
+            f"{ON_VALIDATION!r}, {BY_PICTURES!r} or 0..1",
+        )
+        check(self, "kept_gain", 0 <= self.kept_gain <= 1, "0 <= part <= 1")
+        check(self, "lora_rank", self.lora_rank >= 1, "1 or more")
+        check(self, "lora_alpha", self.lora_alpha >= 1, "1 or more")
+        if self.lora:
+            check(self, "hold_batch_norm", self.hold_batch_norm, "true with lora")
+            self.learning_rate, self.lr_factors = self.lora_learning_rate, {}
         if self.regions == NO_REGIONS:
             raise RecipeError(
                 "regions is 'none'; expected 'model' or a detector. To train GaLR without regions, "
@@ -280,6 +247,20 @@ class RetrievalTrainingArguments(StagedTrainingArguments):
                 f"epochs; expected at least {SMALLEST_SIDE} px and 0 epochs or more."
             )
 
+    @property
+    def chosen_objectives(self) -> dict[str, Options]:
+        """``objectives`` with their options checked, by name."""
+        return read_objectives(read_mapping("objectives", self.objectives))
+
+    @property
+    def fixed_share(self) -> float | None:
+        """``base_share`` as a number; None where it depends on the data."""
+        if self.base_share in (ON_VALIDATION, BY_PICTURES):
+            return None
+        with suppress(ValueError):
+            return float(self.base_share)
+        return math.nan  # which fits nothing
+
 
 def parse_recipe(
     arguments: list[str],
@@ -287,7 +268,8 @@ def parse_recipe(
     """Read the recipe of a retrieval model; see ``parse_groups``.
 
     Raises:
-        RecipeError: also if teachers are to look at a stream.
+        RecipeError: also if teachers are to look at a stream, or there is no initial model to mix
+            in or to adapt, or an adapter would be written over its own model.
     """
     groups = (ModelArguments, DataArguments, RetrievalTrainingArguments)
     model, data, training = parse_groups(arguments, groups)
@@ -295,6 +277,23 @@ def parse_recipe(
         raise RecipeError(
             f"streaming is on and teachers are {training.teachers}: teachers look at every picture "
             "before training. Leave one of the two out."
+        )
+    if data.kept and not model.initial_model:
+        raise RecipeError(
+            f"keep_data is {data.kept} and no initial_model is named, which knew them. Name one, "
+            "or leave keep_data out."
+        )
+    if not model.initial_model and (training.lora or training.fixed_share != 0):
+        raise RecipeError(
+            f"lora is {training.lora} and base_share is {training.base_share}, but no "
+            "initial_model is named: which model is adapted, or mixed in? Name one, or leave both "
+            "out."
+        )
+    base = Path(model.initial_model or "")
+    if training.lora and base.is_dir() and base.resolve() == training.folder.resolve():
+        raise RecipeError(
+            f"lora is on, and output_dir and initial_model are both {base}: the adapter would take "
+            "the place of the model that it needs. Name another --output_dir."
         )
     return model, data, training
 
@@ -311,6 +310,7 @@ def parse_groups(arguments: list[str], groups: Any) -> tuple[Any, ...]:  # noqa:
             cannot be used.
     """
     parser = HfArgumentParser(groups)
+    explain_flags(parser, groups)
     if arguments and not arguments[0].startswith("-"):
         recipe = read_recipe(Path(arguments[0]))
         known = {action.dest for action in parser._actions}
@@ -350,64 +350,3 @@ def _with_lists(parser: HfArgumentParser, arguments: list[str]) -> list[str]:
         else:
             kept += [f"--{name}", *words]
     return kept
-
-
-def read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any]:
-    """Accept a mapping as such, as inline YAML (from a flag), or not at all.
-
-    Raises:
-        RecipeError: if it is something else.
-    """
-    mapping = read_yaml(value, name) if isinstance(value, str) else value
-    if mapping is None:
-        return {}
-    if not isinstance(mapping, dict):
-        raise RecipeError(f"{name} must be a mapping, got {mapping!r}.")
-    return mapping
-
-
-def read_yaml(text: str, name: str) -> Any:  # noqa: ANN401 - whatever YAML holds
-    """Return what a YAML text holds.
-
-    Raises:
-        RecipeError: it is no YAML, or nested more deeply than Python can follow.
-    """
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise RecipeError(f"{name} is not valid YAML: {error}") from error
-
-
-def read_recipe(path: Path, *, below: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Read a recipe file as a flat mapping.
-
-    A line ``extends: other.yaml`` takes over the keys of that recipe, its path being relative to
-    this one's folder; own keys win. The mappings ``config`` of both are joined, own fields winning;
-    of other mappings only the own one counts.
-
-    Args:
-        path: of the file.
-        below: the recipes that extend it, which it may not extend in turn.
-
-    Raises:
-        RecipeError: if it is missing, unreadable or no mapping, or extends itself.
-    """
-    if not os.path.isfile(path):
-        raise RecipeError(f"No recipe at {path}. The shipped ones are in training/recipes/.")
-    if path.resolve() in below:
-        raise RecipeError(f"{path} extends itself, by way of others or not. Take that line out.")
-    try:
-        text = decode(path.read_bytes())
-    except (UnicodeDecodeError, OSError) as error:
-        raise RecipeError(f"{path} is not valid YAML: {error}") from error
-    recipe = read_yaml(text, str(path))
-    if not isinstance(recipe, dict):
-        raise RecipeError(f"{path} must hold 'key: value' lines, not {type(recipe).__name__}.")
-    if (parent := recipe.pop("extends", None)) is None:
-        return recipe
-    if not isinstance(parent, str):
-        raise RecipeError(f"{path}: extends is {parent!r}; expected the name of a recipe file.")
-    inherited = read_recipe(path.parent / parent, below=(*below, path.resolve()))
-    if isinstance(recipe.get("config"), dict) and isinstance(inherited.get("config"), dict):
-        recipe["config"] = {**inherited["config"], **recipe["config"]}
-    return {**inherited, **recipe}

@@ -15,15 +15,14 @@ from rsctir_hf.evaluation import (
     SMR_TEMPERATURES,
     Scores,
     SimilarityData,
-    match_probabilities,
     report_on,
     similarity_matrix,
-    two_stage_scores,
 )
 from rsctir_hf.metrics import directional_metrics
 from rsctir_hf.reranking import smr
 from rsctir_hf.search.caption_bank import CaptionBank
 from rsctir_hf.search.matcher import PairMatcher
+from rsctir_hf.search.second_stages import match_probabilities, two_stage_scores
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +59,8 @@ def judge(encoder: Encoder, validation: Mapping[str, Any]) -> dict[str, Judged]:
 def choose_on_validation(encoder: Encoder, validation: Mapping[str, Judged]) -> None:
     """Choose SMR temperature and match weight; write them to the config.
 
-    They are those with the best mR, averaged over the validation sets.
+    They are those with the best mR, averaged over the validation sets. Those that the config has,
+    of the model the run goes on from, stay where no others are better.
 
     Args:
         encoder: the trained model.
@@ -69,15 +69,18 @@ def choose_on_validation(encoder: Encoder, validation: Mapping[str, Judged]) -> 
     sets = [judged.data for judged in validation.values()]
     config = encoder.config
     config.smr_temperature = best_on_average(
+        "SMR temperature",
         SMR_TEMPERATURES,
         lambda tau: [
             directional_metrics(*smr(data.similarity, temperature=tau), data.image_of_caption)["mR"]
             for data in sets
         ],
+        now=getattr(config, "smr_temperature", 0.0),
     )
     pairs = [(each.data, each.probabilities) for each in validation.values() if each.probabilities]
     if pairs:
         config.match_weight = best_on_average(
+            "weight of the fusion encoder (rerank match)",
             MATCH_WEIGHTS,
             lambda weight: [
                 directional_metrics(
@@ -85,19 +88,30 @@ def choose_on_validation(encoder: Encoder, validation: Mapping[str, Judged]) -> 
                 )["mR"]
                 for data, found in pairs
             ],
+            now=config.match_weight,
         )
 
 
-def best_on_average(grid: Sequence[float], score: Callable[[float], Sequence[float]]) -> float:
-    """Return the value of ``grid`` with the best mean score; the first of equals wins.
+def best_on_average(
+    what: str,
+    grid: Sequence[float],
+    score: Callable[[float], Sequence[float]],
+    *,
+    now: float = 0.0,
+) -> float:
+    """Return the value with the best mean score; of equals ``now`` wins, else the first.
 
     Args:
+        what: is chosen, in words.
         grid: values to try.
         score: mR on each validation set with a value, in percent.
+        now: the value so far, which is tried too; 0: none was ever chosen.
     """
-    found = {value: fmean(score(value)) for value in grid}
-    logger.info("mean validation mR by value: %s", found)
-    return max(found, key=lambda value: found[value])
+    found = {value: fmean(score(value)) for value in dict.fromkeys(filter(None, (*grid, now)))}
+    best = max(found, key=lambda value: (found[value], value == now))
+    tried = ", ".join(f"{value:g}: {score:.2f}" for value, score in found.items())
+    logger.info("%s: %g, by validation mR (%s)", what, best, tried)
+    return best
 
 
 def validation_reports(
@@ -124,7 +138,7 @@ def validation_reports(
                 encoder,
                 rerank=rerank,
                 bank=sentences,
-                probabilities=judged.probabilities if rerank == "match" else None,
+                judged=judged.probabilities if rerank == "match" else None,
             )
             reports.append(report.with_source(**source, data=name).to_dict())
     return reports

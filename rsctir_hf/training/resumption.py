@@ -8,10 +8,12 @@ ran out of disk, leaves one that looks like any other. Here a checkpoint counts 
 import logging
 import os
 import re
+import shlex
 import signal
+import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,10 +26,16 @@ from rsctir_hf.files.atomic import parse_json
 
 logger = logging.getLogger(__name__)
 
+#: Below the folder of a run: what only serves going on. No push takes what begins with "_".
+CHECKPOINTS = "_checkpoints"
 STATE_FILE = "trainer_state.json"  # the last that Trainer writes
 PICKLED = ("optimizer.pt", "scheduler.pt")
 _NAME = re.compile(r"checkpoint-(\d+)")
 _WORDS = {"true": True, "false": False}
+_ONCE_MORE = (
+    b"\nCtrl-C: training stops after the step at work and keeps the best so far. Ctrl-C once more "
+    b"ends it at once.\n"
+)
 
 
 def resume_point(folder: Path, asked: str | bool | None) -> str | None:
@@ -41,7 +49,7 @@ def resume_point(folder: Path, asked: str | bool | None) -> str | None:
     Raises:
         ModelLoadError: a checkpoint that was named is not whole.
     """
-    wanted = _WORDS.get(asked.lower(), asked) if isinstance(asked, str) else asked
+    wanted = _wanted(asked)
     if not wanted:
         return None
     if isinstance(wanted, str):
@@ -61,14 +69,22 @@ def resume_point(folder: Path, asked: str | bool | None) -> str | None:
     return None
 
 
-def asks_to_resume(asked: str | bool | None) -> bool:
-    """Tell whether ``resume_from_checkpoint`` names or wants a checkpoint."""
-    return bool(_WORDS.get(asked.lower(), asked) if isinstance(asked, str) else asked)
+def goes_on_in(folder: Path, asked: str | bool | None) -> bool:
+    """Tell whether ``resume_from_checkpoint`` goes on with the run of a folder."""
+    wanted = _wanted(asked)
+    found = [each.resolve() for each in checkpoints_of(folder)]
+    return Path(wanted).resolve() in found if isinstance(wanted, str) else bool(wanted and found)
+
+
+def _wanted(asked: str | bool | None) -> str | bool | None:
+    """Read "true" and "false" as such; what else a text says is a checkpoint."""
+    return _WORDS.get(asked.lower(), asked) if isinstance(asked, str) else asked
 
 
 def checkpoints_of(folder: Path) -> list[Path]:
     """Return the checkpoint folders of a run, whole or not, latest step first."""
-    matches = {path: _NAME.fullmatch(path.name) for path in folder.glob("*") if path.is_dir()}
+    places = (folder / CHECKPOINTS).glob("*")
+    matches = {path: _NAME.fullmatch(path.name) for path in places if path.is_dir()}
     steps = {path: int(match[1]) for path, match in matches.items() if match}
     return sorted(steps, key=steps.__getitem__, reverse=True)
 
@@ -112,15 +128,17 @@ class LogAtCheckpoints(TrainerCallback):
     on_epoch_end = on_step_end
 
 
-class StopOnSigterm(TrainerCallback):
-    """Ends training with a checkpoint after the step at work, once SIGTERM has come.
+class StopOnSignal(TrainerCallback):
+    """Ends training with a checkpoint after the step at work, once SIGTERM or Ctrl-C has come.
+
+    A second Ctrl-C ends at once.
 
     Attributes:
-        received: whether the signal has come.
+        received: the signal that has come; None before.
     """
 
     def __init__(self) -> None:
-        self.received = False
+        self.received: int | None = None
         self._process = os.getpid()
 
     @contextmanager
@@ -129,11 +147,14 @@ class StopOnSigterm(TrainerCallback):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGTERM, self._note)
+        before = {
+            number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)
+        }
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
@@ -142,8 +163,46 @@ class StopOnSigterm(TrainerCallback):
         if self.received:
             control.should_save = control.should_training_stop = True
 
+    on_evaluate = on_step_end
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Keep this last step beside the best one, as a limit of 1 would not."""
+        if self.received and args.save_total_limit == 1:
+            args.save_total_limit = 2
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Leave out the evaluation of an epoch that was cut; a run that goes on will make it."""
+        if self.received and (state.epoch or 0) % 1:
+            control.should_evaluate = control.should_save = False
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a loader's worker, forked while we listen
+            if number == signal.SIGINT:  # a terminal sends it to all; the step needs its pictures
+                return
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        self.received = True
+        if number == signal.SIGINT:
+            if self.received:
+                raise KeyboardInterrupt
+            os.write(2, _ONCE_MORE)  # a stream may be at work in this very moment
+        self.received = number
+
+
+@contextmanager
+def telling_how_to_go_on(command: Sequence[str]) -> Iterator[None]:
+    """End the program with exit code 130 on Ctrl-C, and say with which command the run goes on.
+
+    Args:
+        command: that started it, word by word.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        again = shlex.join([*command, "--resume_from_checkpoint", "true"])
+        said = str(stop) or "Stopped by Ctrl-C."
+        sys.stderr.write(f"\n{said} To go on:\n  {again}\n")
+        sys.exit(128 + signal.SIGINT)

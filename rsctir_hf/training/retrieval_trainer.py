@@ -5,7 +5,11 @@ caption choice, batches, what is frozen), so a run resumed from a checkpoint equ
 uninterrupted one.
 """
 
+import logging
 from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import import_module
+from itertools import chain
 from statistics import fmean
 from typing import Any, cast
 
@@ -16,24 +20,45 @@ from transformers import ProcessorMixin, TrainerCallback
 
 from rsctir_hf.data.augmentation import Augmentation
 from rsctir_hf.data.collator import EpochView, RetrievalCollator, RowDrawer
+from rsctir_hf.data.row_facts import RowFacts
 from rsctir_hf.data.sampler import CaptionAwareSampler
 from rsctir_hf.data.stream import StreamedTable, StreamView
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.evaluation import evaluate_retrieval
+from rsctir_hf.files.atomic import replacing_files, write_atomically
+from rsctir_hf.loading.adapters import AdapterBase, chosen_settings, write_base
+from rsctir_hf.loading.hub_files import remove_other_kind
 from rsctir_hf.losses import (
     distillation_loss,
-    hard_negative_indices,
     info_nce_loss,
     intra_class_loss,
-    matching_loss,
     triplet_loss,
 )
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.matcher import PairMatcher
-from rsctir_hf.training.recipe_args import RetrievalTrainingArguments
-from rsctir_hf.training.report import choose_on_validation, judge, validation_reports
-from rsctir_hf.training.sets import VALIDATION, TrainingData
+from rsctir_hf.training.base_weights import SHARES, BaseWeights, share_by_pictures
+from rsctir_hf.training.before_after import BeforeAfter, Compared, table_lines
+from rsctir_hf.training.matching_pairs import draw_pairs, fusion_loss
+from rsctir_hf.training.model_parts import has_prefix
+from rsctir_hf.training.objectives.objective import PLACE, Batch
+from rsctir_hf.training.objectives.registry import attach_objectives, detach_objectives
+from rsctir_hf.training.pair_ledger import PairLedger
+from rsctir_hf.training.recipe_args import (
+    BY_PICTURES,
+    FAMILIES,
+    ON_VALIDATION,
+    RetrievalTrainingArguments,
+)
+from rsctir_hf.training.report import Judged, choose_on_validation, judge, validation_reports
+from rsctir_hf.training.sets import TEST, VALIDATION, TrainingData
 from rsctir_hf.training.staged import StagedTrainer, hold_statistics
+from rsctir_hf.training.tuned_page import PAGE_FILE, TunedPage
+
+logger = logging.getLogger(__name__)
+
+_FACTOR = ".lora_B."
+#: What a batch holds beside the model's inputs, where it is known.
+KNOWN = ("pairs", "classes", "labels")
 
 
 class RetrievalTrainer(StagedTrainer):
@@ -62,16 +87,36 @@ class RetrievalTrainer(StagedTrainer):
         self.encoder = encoder
         self.data = data
         self.view = training_view(data.train, args)
+        self.adapter = adapter_for(encoder.model, args) if args.lora else None
+        self.merged: Any = None  # a loading.lora.MergedAdapter
+        streamed = isinstance(self.view, StreamView)
+        facts = RowFacts() if streamed or not args.objectives else RowFacts.of(data.train)
+        self.objectives = attach_objectives(
+            encoder.model, args.chosen_objectives, facts=facts, seed=args.seed
+        )
         processor = cast(ProcessorMixin, encoder.processor)
         super().__init__(
             model=encoder.model,
             args=args,
             train_dataset=self.view,
             eval_dataset=data.validation,
-            data_collator=RetrievalCollator(processor, data.teachers, regions=encoder.regions),
+            data_collator=RetrievalCollator(
+                processor, data.teachers, regions=encoder.regions, known=facts
+            ),
             processing_class=processor,
             callbacks=callbacks,
         )
+        # Of an adapter one factor is mixed: it begins with zero, and the base is without it.
+        factor = "" if self.adapter is None else _FACTOR
+        self.base = (
+            BaseWeights(self.model, lambda name: factor in name and not has_prefix(name, PLACE))
+            if args.fixed_share != 0
+            else None
+        )
+        self.add_callback(PairLedger(self.objectives, data.train))
+        self.before: BeforeAfter | None = None
+        self.compared: list[Compared] = []
+        self.base_share = 0.0  # of its weights in the finished ones
         self.can_return_loss = True
         # Dispatched batches of a stream would be cut as if all their tensors had B rows.
         self.accelerator.dataloader_config.dispatch_batches = False
@@ -90,7 +135,9 @@ class RetrievalTrainer(StagedTrainer):
         image_of_caption = inputs.pop("image_of_caption")
         positives = inputs.pop("positives")
         teacher_logits = inputs.pop("teacher_logits", None)
-        outputs = model(**inputs)
+        known = {name: inputs.pop(name) for name in KNOWN if name in inputs}
+        asked = any(each.hidden_states for each in self.objectives.values())
+        outputs = model(**inputs, **({"output_hidden_states": True} if asked else {}))
         similarity = cosines(outputs.image_embeds, outputs.text_embeds)  # (B, C)
         scale = inner.logit_scale.exp()
         loss = self.alignment_loss(similarity, image_of_caption, positives, scale=scale)
@@ -111,6 +158,19 @@ class RetrievalTrainer(StagedTrainer):
             loss = loss + self.args.matching_weight * fusion_loss(
                 inner, outputs, inputs["attention_mask"], pairs=pairs
             )
+        batch = Batch(
+            model=inner,
+            inputs=inputs,
+            outputs=outputs,
+            similarity=similarity,
+            image_of_caption=image_of_caption,
+            positives=positives,
+            scale=scale,
+            epoch=self.state.epoch or 0.0,
+            **known,
+        )
+        for objective in self.objectives.values():
+            loss = loss + objective.options.weight * objective(batch)
         return (loss, outputs) if return_outputs else loss
 
     def alignment_loss(
@@ -177,15 +237,70 @@ class RetrievalTrainer(StagedTrainer):
             }
         )
 
+    def settle_weights(self) -> dict[str, Any]:
+        """Mix in the model it goes on from, and round; an adapter is merged into the weights.
+
+        Returns:
+            Where there is such a model, ``base``: its name and revision, of an adapter the
+            fingerprint of its weights, the ``share`` of them that was mixed in, if any, and, where
+            it was chosen, the mean validation mR by share.
+        """
+        detach_objectives(self.model)
+        encoder, mixed = self.encoder, self.mix_with_base()
+        self.base_share = mixed.get("share", 0.0)
+        base = {"model": encoder.id, "revision": encoder.revision}
+        if self.adapter is None:
+            return super().settle_weights() | (
+                {"base": base | mixed} if encoder.id or mixed else {}
+            )
+        self.average = None  # the model holds it
+        self.adapter.round()
+        self.adapter.config.base_model_name_or_path = encoder.id
+        self.adapter.config.revision = encoder.revision
+        self.merged = self.adapter.merge()
+        self.model.eval()
+        base["weights"] = self.merged.base
+        return {"weights": self.merged.fingerprint, "base": base | mixed}
+
+    def mix_with_base(self) -> dict[str, Any]:
+        """Mix in the share of the base that the run asks for; see ``settle_weights``."""
+        share = self.args.fixed_share
+        if self.base is None:
+            return {}
+        if self.args.base_share == BY_PICTURES:
+            share = share_by_pictures(sum(self.data.counts.values()))
+        if share is None:
+            return self.base.choose(
+                lambda: self.score(self.eval_dataset)["mR"], kept_gain=self.args.kept_gain
+            )
+        self.base.mix(share)
+        logger.info("The finished weights are mixed: %.2g of them are the base's", share)
+        return {"share": share}
+
+    def save_finished(self) -> None:
+        """Write the finished model and its processor, or the adapter alone; nothing is pushed."""
+        if self.merged is None:
+            super().save_finished()
+            return
+        with replacing_files(self.args.folder) as unfinished:
+            self.merged.save(unfinished)
+            encoder, config = self.encoder, self.encoder.config
+            settings = chosen_settings(config)
+            base = (encoder.id, encoder.revision, config.model_type, self.merged.base, settings)
+            write_base(unfinished, AdapterBase(*base))
+        remove_other_kind(self.args.folder, adapter=True, families=FAMILIES)
+
     def final_results(self) -> dict[str, Any]:
         """Make the choices on validation, and say in the configuration what the model has seen.
 
         Returns:
-            ``seen_before``, by the model it goes on from, and ``validation``, the reports.
+            ``seen_before``, by the model it goes on from, ``own_data``, what is known of such
+            sets, and ``validation``, the reports.
         """
         encoder, config = self.encoder, self.encoder.config
         judged = judge(encoder, self.data.validation)
-        choose_on_validation(encoder, judged)
+        compared = self.compare(judged)
+        self.choose(judged)
         seen_before = config.training_images
         seen = filter(None, [self.data.describe(), seen_before])
         config.training_images = "; before that ".join(seen)
@@ -195,7 +310,79 @@ class RetrievalTrainer(StagedTrainer):
             bank=read_caption_bank(),
             source={"model": self.args.model_name, "split": VALIDATION, "seed": self.args.seed},
         )
-        return {"seen_before": seen_before, "validation": reports}
+        own = {name: asdict(known) for name, known in self.data.own.items()}
+        objectives = {name: asdict(each.options) for name, each in self.objectives.items()}
+        return {
+            "seen_before": seen_before,
+            "own_data": own,
+            "objectives": objectives,
+            "validation": reports,
+            **compared,
+        }
+
+    def choose(self, judged: Mapping[str, Judged]) -> None:
+        """Choose on validation what a search uses beside the weights."""
+        choose_on_validation(self.encoder, judged)
+
+    @property
+    def base_score(self) -> float | None:
+        """See ``StagedTrainer``."""
+        return None if self.before is None else self.before.base_score
+
+    @property
+    def ending_in_evaluations(self) -> float:
+        """See ``StagedTrainer``: choices, reports, and both models on what is scored once."""
+        validation = sum(map(len, self.data.validation.values())) or 1
+        once = [
+            *self.data.test.values(),
+            *chain(*(each.values() for each in self.data.kept.values())),
+        ]
+        shares = len(SHARES) if self.args.base_share == ON_VALIDATION else 0
+        return 1 + shares + 2 * sum(map(len, once)) / validation
+
+    def remember_base(self) -> None:
+        """Score the model that the run goes on from, to say in the end what was gained."""
+        self.before = BeforeAfter(
+            self.encoder, self.data.validation, test=self.data.test, kept=self.data.kept
+        )
+
+    def compare(self, judged: Mapping[str, Judged]) -> dict[str, Any]:
+        """Score the result beside the base, where the run goes on from one.
+
+        Returns:
+            ``before_after``, and ``test``: the result's reports on what is no benchmark.
+        """
+        if self.before is None:
+            return {}
+        matrices = {name: each.data for name, each in judged.items()}
+        self.compared = self.before.compare(self.encoder, matrices)
+        source: dict[str, Any] = {"model": self.args.model_name, "seed": self.args.seed}
+        test = [each for each in self.compared if each.split == TEST and not each.kept]
+        return {
+            "test": [
+                each.after.report.with_source(**source, data=each.data, split=TEST).to_dict()
+                for each in test
+            ],
+            "before_after": [each.to_dict() for each in self.compared],
+        }
+
+    def show(self) -> None:
+        """Write the page of what tuning has changed, and log its table."""
+        if self.before is None:
+            return
+        page = TunedPage(
+            model=self.args.model_name,
+            base=self.encoder.id,
+            compared=self.compared,
+            curve=[(epoch, score) for _, epoch, score in self.evaluations],
+            base_score=self.before.base_score,
+            best_epoch=self.best_epoch,
+            base_share=self.base_share,
+        )
+        write_atomically(self.args.folder / PAGE_FILE, page.html())
+        for line in table_lines(self.compared):
+            logger.info(line)
+        logger.info("What rose and fell, with pictures: %s", self.args.folder / PAGE_FILE)
 
 
 def training_view(
@@ -218,6 +405,11 @@ def training_view(
     return EpochView(first, *others, draw=draw, cache=True)
 
 
+def adapter_for(model: nn.Module, args: RetrievalTrainingArguments) -> Any:  # noqa: ANN401
+    """Return ``adapted_layers.add_adapter``'s; only who asks for an adapter needs its package."""
+    return import_module("rsctir_hf.training.adapted_layers").add_adapter(model, args)
+
+
 def mean_metrics(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Return the mean of each metric over sets, and ``NAME_KEY`` where there are several.
 
@@ -235,52 +427,3 @@ def cosines(image_embeds: Tensor, text_embeds: Tensor) -> Tensor:
     """Compare unit vectors (B, D) and (C, D) in full precision, whatever the towers ran in."""
     with torch.autocast(image_embeds.device.type, enabled=False):
         return image_embeds.float() @ text_embeds.float().T
-
-
-def draw_pairs(
-    scores: Tensor, positives: Tensor, image_of_caption: Tensor, *, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each true pair, and the hard negatives drawn for both of its sides.
-
-    Args:
-        scores: (B, C) scaled cosines; negatives are drawn with probability softmax of them.
-        positives: (B, C) cells that may not serve as negatives.
-        image_of_caption: (C,) the picture each caption was drawn for.
-        generator: draws the negatives.
-
-    Returns:
-        Pictures (P,), their captions (P,), and labels (P,): 1 where both belong together, else 0.
-    """
-    images, captions = (torch.arange(count, device=scores.device) for count in scores.shape)
-    negative_captions, negative_images = hard_negative_indices(
-        scores, positives, generator=generator
-    )
-    has_caption, has_image = negative_captions >= 0, negative_images >= 0
-    pair_images = torch.cat([image_of_caption, images[has_caption], negative_images[has_image]])
-    pair_captions = torch.cat([captions, negative_captions[has_caption], captions[has_image]])
-    labels = (torch.arange(len(pair_images), device=scores.device) < len(captions)).long()
-    return pair_images, pair_captions, labels
-
-
-def fusion_loss(
-    model: Any,  # noqa: ANN401 (a PairMatcher with match_logits)
-    outputs: Any,  # noqa: ANN401
-    attention_mask: Tensor,
-    *,
-    pairs: tuple[Tensor, Tensor, Tensor],
-) -> Tensor:
-    """Return the matching loss over pairs.
-
-    Args:
-        model: its ``match_logits`` takes text states and image tokens.
-        outputs: the model's output with those of both sides.
-        attention_mask: (C, T) of the captions.
-        pairs: see ``draw_pairs``.
-    """
-    images, captions, labels = pairs
-    logits = model.match_logits(
-        text_states=outputs.text_model_output.last_hidden_state[captions],
-        attention_mask=attention_mask[captions],
-        image_tokens=outputs.vision_model_output.last_hidden_state[images],
-    )  # (P, 2)
-    return matching_loss(logits, labels)

@@ -3,7 +3,6 @@
 The output folder becomes exactly what belongs on the Hub.
 """
 
-import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,18 +12,21 @@ from typing import Any
 
 import yaml
 from transformers import set_seed
+from transformers.utils.logging import disable_progress_bar
 
 from rsctir_hf.allocation import keep_freed_memory
 from rsctir_hf.errors import OutputExistsError
 from rsctir_hf.evaluation import results_json
 from rsctir_hf.files.atomic import write_atomically
-from rsctir_hf.hub.card import RESULTS_FILE, write_card
+from rsctir_hf.hub.card import CARD_FILE, LICENCE_FILE, RESULTS_FILE, write_card
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.training.recipe_args import StagedTrainingArguments
-from rsctir_hf.training.resumption import asks_to_resume, checkpoints_of
+from rsctir_hf.training.resumption import checkpoints_of, goes_on_in
 from rsctir_hf.training.staged import StagedTrainer
 
 RECIPE_FILE = "recipe.yaml"
+#: What a run writes into its folder at its end.
+WRITTEN = ("*.safetensors", "config.json", CARD_FILE, LICENCE_FILE, RESULTS_FILE, RECIPE_FILE)
 #: Fields that no recipe takes over, by how their names begin.
 NOT_RECORDED = (
     "hub_",
@@ -44,22 +46,42 @@ def begin_run(args: StagedTrainingArguments) -> str | None:
         The git revision of the code that trains, whatever the checkout is at the end.
 
     Raises:
-        OutputExistsError: a finished model lies in the run's folder, and the run neither goes on
-            from a checkpoint nor may write over it.
+        OutputExistsError: see ``refuse_used_folder``.
     """
-    goes_on = asks_to_resume(args.resume_from_checkpoint) and checkpoints_of(args.folder)
-    finished = any(args.folder.glob("*.safetensors"))
-    if finished and not (goes_on or args.overwrite_output_dir):
-        raise OutputExistsError(
-            f"{args.folder} holds a finished model. Name another --output_dir, or pass "
-            "--overwrite_output_dir true to write over it, or --resume_from_checkpoint true where "
-            "its checkpoints are."
-        )
+    refuse_used_folder(args)
     keep_freed_memory()
+    disable_progress_bar()  # of loading and writing a model, among lines that say more
     set_seed(args.seed)
-    # Trainer pushes neither checkpoints nor what begins with an underscore; logs name this host.
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(args.folder / "_runs"))
     return git_revision()
+
+
+def refuse_used_folder(args: StagedTrainingArguments) -> None:
+    """Refuse a folder whose files the run would write over without having been told to.
+
+    Raises:
+        OutputExistsError: it holds a finished model, checkpoints or other files of those names, and
+            the run neither goes on from a checkpoint there nor may write over them.
+    """
+    folder = args.folder
+    if goes_on_in(folder, args.resume_from_checkpoint) or args.overwrite_output_dir:
+        return
+    unfinished = checkpoints_of(folder)
+    written = [path.name for name in WRITTEN for path in sorted(folder.glob(name))]
+    if any(folder.glob("*.safetensors")):
+        found = "a finished model"
+    elif unfinished:
+        found = f"an unfinished run ({unfinished[0].name} is its last)"
+    elif written:
+        found = f"files that the run would write over ({', '.join(written)})"
+    else:
+        return
+    remedies = ["name another --output_dir", "pass --overwrite_output_dir true to write over it"]
+    if unfinished:
+        remedies.append("pass --resume_from_checkpoint true to go on from its checkpoints")
+    raise OutputExistsError(
+        f"{folder} holds {found}. Expected a folder of its own for each run: "
+        f"{', or '.join(remedies)}."
+    )
 
 
 def finish_run(
@@ -78,22 +100,29 @@ def finish_run(
         training_sets: name of a set -> its training pictures.
 
     Raises:
-        HubError: see ``push_errors.explained_push``.
+        PushError: see ``push_model``.
+        KeyboardInterrupt: Ctrl-C has ended the training; the model is written nevertheless.
     """
     folder, model = trainer.args.folder, trainer.model
-    # What is scored from here on is what is stored: weights rounded to half precision.
-    model.half().float().eval()
+    settled = trainer.settle_weights()
     results = {
         "git_revision": revision,
         "weights": weights_fingerprint(model),
         "best_epoch": trainer.best_epoch,
         "training_sets": training_sets,
+        **settled,
         **trainer.final_results(),
         "log": trainer.state.log_history,
     }
     write_record(folder, results=results, recipe=recipe_of(*recipe))
     trainer.save_finished()
     write_card(folder, model_id=trainer.args.model_name)
+    trainer.show()
+    if trainer.interrupted:
+        raise KeyboardInterrupt(
+            f"Stopped by Ctrl-C at step {trainer.state.global_step} of {trainer.state.max_steps}: "
+            f"{folder} holds the best model so far; nothing is pushed."
+        )
     trainer.push_finished()
 
 

@@ -1,14 +1,17 @@
 """The pictures of a training run: its sets, their splits, and the check that none is held out.
 
-A run has a main benchmark and may have further training sets (``DataArguments.extra_data``): other
-benchmarks, and scenes drawn for this run by our own code. All of them, every split at hand of the
-further ones and ``test_split`` of the main one, go through one leakage check before a model is
-built. A main set that is streamed stands alone, and only its held-out splits can be checked then.
+A run has a main set, own data or a benchmark, and may have further training sets
+(``DataArguments.extra_data``): benchmarks, own data, and scenes drawn for this run by our own code.
+All of them, every split at hand of own data and of the further ones, and ``test_split`` of a main
+benchmark, go through one leakage check before a model is built. Where own data has no validation
+split, that check also says which pictures are nearly equal, and a share is held out that has none
+of them on both sides. A main set that is streamed stands alone, and only its held-out splits can
+be checked then.
 """
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,24 +24,37 @@ from rsctir_hf.data.benchmarks import (
     hold_out,
     load_benchmark,
     load_captioned_folder,
+    refuse_other_data,
 )
 from rsctir_hf.data.collator import TeacherLogits
-from rsctir_hf.data.leakage import check_leakage
+from rsctir_hf.data.label_sets import with_labels
+from rsctir_hf.data.leakage import LeakageReport, check_leakage
+from rsctir_hf.data.left_out import leave_out, read_pairs
+from rsctir_hf.data.reading import read_captioned
 from rsctir_hf.data.stream import StreamedTable, file_digests, stream_from_hub
 from rsctir_hf.data.tables import check_pictures
 from rsctir_hf.errors import DataLayoutError, ImageReadError
-from rsctir_hf.files.metadata import METADATA_FILE
+from rsctir_hf.files.metadata import METADATA_FILE, Columns
 from rsctir_hf.sample import sample_folder
-from rsctir_hf.training.recipe_args import DataArguments
+from rsctir_hf.training.data_args import DataArguments
+from rsctir_hf.training.own_data import OwnData
+from rsctir_hf.training.own_sets import (
+    HOLD_OUT_SEED,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Splits,
+    described,
+    load_own,
+    own_stream,
+    source_of,
+    with_validation,
+)
 
 logger = logging.getLogger(__name__)
 
-HOLD_OUT_SEED = 0  # the same pictures whatever the run's seed, so that seeds compare
-TRAIN, VALIDATION = "train", "validation"
 #: Seeds of drawn scenes from here on are for training; the shipped gallery has the seeds 0 to 9.
 FIRST_TRAINING_SEED = 1000
-
-Splits = dict[str, datasets.Dataset]
 
 
 class SceneDrawer(Protocol):
@@ -59,11 +75,18 @@ class TrainingData:
         validation: name of a set -> its validation pictures, where it has some. Recall is computed
             over all pictures of a set.
         teachers: what other models say about a batch, for ``distillation_weight``; None: nobody.
+        test: name of a set of own data -> its test pictures, where it has some. Nothing here, and
+            no choice, looks at them.
+        kept: name of a benchmark that the initial model knew -> its test or validation split.
+        own: name of a set of own data -> what is known of it. All others are benchmarks or drawn.
     """
 
     train: Mapping[str, datasets.Dataset | StreamedTable]
     validation: Mapping[str, datasets.Dataset]
     teachers: TeacherLogits | None = None
+    test: Mapping[str, datasets.Dataset] = field(default_factory=dict)
+    own: Mapping[str, OwnData] = field(default_factory=dict)
+    kept: Mapping[str, Splits] = field(default_factory=dict)
 
     @property
     def captions(self) -> list[list[str]]:
@@ -83,10 +106,12 @@ class TrainingData:
 
     def describe(self) -> str:
         """Say in words what the training pictures are."""
+        titles = {
+            name: f"{name} (own data{'' if known.captioned else ', without captions'})"
+            for name, known in self.own.items()
+        } | {DRAWN: "drawn scenes"}
         return "; ".join(
-            f"drawn scenes, {count:,} pictures"
-            if name == DRAWN
-            else f"{BENCHMARKS[name].title} train, {count:,} pictures"
+            f"{titles.get(name) or f'{BENCHMARKS[name].title} train'}, {count:,} pictures"
             for name, count in self.counts.items()
         )
 
@@ -106,38 +131,87 @@ def load_training_data(
             held-out split, or there is no program to draw with.
         QueryError: if a set has an unknown name.
     """
+    if not arguments.data:
+        raise DataLayoutError(
+            "No data is named. Give a folder, file or Hub id of captioned pictures: --data PLACE."
+        )
     if arguments.streaming:
         return stream_training_data(arguments)
+    sets, own = load_sets(arguments, folder=folder, draw=draw)
+    kept = load_kept(arguments.kept, only_it=arguments.complete)
+    known_before = {f"{name} (kept)": splits for name, splits in kept.items()}
+    found = refuse_leaks({**sets, **known_before}, allow=arguments.allow_leakage)
+    if (known := own.get(arguments.name)) is not None:
+        name, share = known.name, arguments.validation_share
+        sets[name], own[name] = with_validation(sets[name], known, share=share, found=found)
+    if arguments.leave_out:
+        leave_out_listed(sets[arguments.name], arguments)
+    train = splits_of(sets, TRAIN)
+    main = arguments.name
+    train[main] = with_labels(train[main], arguments.data, split=TRAIN)
+    if most := arguments.max_train_images:
+        train = {name: table.take(min(most, len(table))) for name, table in train.items()}
+    return TrainingData(
+        train=train,
+        validation=splits_of(sets, VALIDATION),
+        test=splits_of({name: sets[name] for name in own}, TEST),
+        own=own,
+        kept=kept,
+    )
+
+
+def leave_out_listed(splits: Splits, arguments: DataArguments) -> None:
+    """Take the pairs of a list out of the training pictures of a set, and of no other split."""
+    file = arguments.leave_out or ""
+    splits[TRAIN] = leave_out(
+        splits[TRAIN],
+        read_pairs(file),
+        elsewhere=[table for split, table in splits.items() if split != TRAIN],
+        source=file,
+        most=arguments.leave_out_most,
+    )
+
+
+def splits_of(sets: Mapping[str, Splits], split: str) -> Splits:
+    """Return one split of each set that has it."""
+    return {name: splits[split] for name, splits in sets.items() if split in splits}
+
+
+def load_sets(
+    arguments: DataArguments, *, folder: Path, draw: SceneDrawer | None
+) -> tuple[dict[str, Splits], dict[str, OwnData]]:
+    """Load every set, and what is known of those that are own data."""
     most = arguments.max_train_images
-    sets = {arguments.benchmark: load_main(arguments)}
+    sets: dict[str, Splits] = {}
+    own: dict[str, OwnData] = {}
+    if arguments.benchmark:
+        sets[arguments.benchmark] = load_main(arguments)
+    else:
+        sets[arguments.name], own[arguments.name] = load_own(arguments)
     for name, place in arguments.extra.items():
         if name == DRAWN:
             count = min(arguments.drawn_scenes, most or arguments.drawn_scenes)
             sets[name] = draw_training_scenes(count, folder=folder, draw=draw)
+        elif name in BENCHMARKS:
+            sets[name] = load_extra(name, place, only_it=arguments.complete)
         else:
-            sets[name] = load_extra(name, place)
-    refuse_leaks(sets, allow=arguments.allow_leakage)
-    train = {name: splits[TRAIN] for name, splits in sets.items()}
-    if most:
-        train = {name: table.take(min(most, len(table))) for name, table in train.items()}
-    return TrainingData(
-        train=train,
-        validation={
-            name: splits[VALIDATION] for name, splits in sets.items() if VALIDATION in splits
-        },
-    )
+            sets[name], own[name] = described(name, place, read_captioned(place))
+    return sets, own
 
 
 def stream_training_data(arguments: DataArguments) -> TrainingData:
     """Open the training pictures of a Hub data set as a stream, and load what is held out."""
-    name = arguments.benchmark
-    held_out = load_splits(arguments, VALIDATION, arguments.test_split)
+    name = arguments.name
+    own = {} if arguments.benchmark else {name: own_stream(arguments)}
+    test = TEST if name in own and own[name].test else arguments.test_split
+    held_out = load_splits(arguments, VALIDATION, test)
     refuse_leaks({name: held_out}, allow=arguments.allow_leakage)
     stream = stream_from_hub(
         arguments.data,
         TRAIN,
         buffer_size=arguments.shuffle_buffer,
         limit=arguments.max_train_images,
+        columns=Columns(arguments.image_column, arguments.caption_column),
     )
     logger.info(
         "Streaming %d training pictures of %s. They are not compared with held-out pictures "
@@ -147,22 +221,43 @@ def stream_training_data(arguments: DataArguments) -> TrainingData:
     )
     files = () if arguments.allow_leakage else file_digests(*held_out.values())
     stream = replace(stream, held_out=frozenset(files))
-    return TrainingData(train={name: stream}, validation={name: held_out[VALIDATION]})
+    return TrainingData(
+        train={name: stream},
+        validation={name: held_out[VALIDATION]},
+        test=splits_of({name: held_out} if own else {}, TEST),
+        own=own,
+    )
 
 
 def load_splits(arguments: DataArguments, *names: str) -> Splits:
-    """Load splits of the main benchmark; the name of one that is not wanted is empty."""
-    return {
-        name: load_benchmark(
+    """Load splits of the main set; the name of one that is not wanted is empty.
+
+    Raises:
+        DataLayoutError: also if pictures are not those of the benchmark that is named.
+    """
+    wanted = [name for name in names if name]
+    if not arguments.benchmark:
+        source = source_of(arguments)
+        return {name: source.read(only=name).splits[name] for name in wanted}
+    tables: Splits = {}
+    for split in wanted:
+        tables[split] = load_benchmark(
             arguments.benchmark,
             arguments.data,
-            split=name,
+            split=split,
             images=arguments.images,
             complete=arguments.complete,
             verify=False,
         )
-        for name in filter(None, names)
-    }
+        if arguments.complete:  # before another split is looked for, which own data may lack
+            refuse_others(arguments.benchmark, tables, place=arguments.data)
+    return tables
+
+
+def refuse_others(name: str, splits: Splits, *, place: str) -> None:
+    """Refuse splits whose pictures are not those of a benchmark; see ``refuse_other_data``."""
+    for split, table in splits.items():
+        refuse_other_data(name, table, split=split, source=place)
 
 
 def load_main(arguments: DataArguments) -> Splits:
@@ -176,17 +271,41 @@ def load_main(arguments: DataArguments) -> Splits:
     return splits
 
 
-def load_extra(name: str, place: str) -> Splits:
-    """Load what there is of a further benchmark: train at least, part of its pictures will do."""
+def load_extra(name: str, place: str, *, only_it: bool) -> Splits:
+    """Load what there is of a further benchmark: train at least, part of its pictures will do.
+
+    Args:
+        name: of the benchmark.
+        place: its folder or Hub id.
+        only_it: refuse pictures that are not those of the benchmark.
+    """
     here = available_splits(place)
-    for split, count in BENCHMARKS[name].images.items() if name in BENCHMARKS else ():
+    for split, count in BENCHMARKS[name].images.items():
         if count and split not in here:
             logger.info("%s: %s has no %s split; it is not checked", name, place, split)
-    wanted = dict.fromkeys((TRAIN, *here))
-    return {
+    splits = {
         split: load_benchmark(name, place, split=split, complete=False, verify=False)
-        for split in wanted
+        for split in dict.fromkeys((TRAIN, *here))
     }
+    if only_it:
+        refuse_others(name, splits, place=place)
+    return splits
+
+
+def load_kept(places: Mapping[str, str], *, only_it: bool) -> dict[str, Splits]:
+    """Load benchmarks that the initial model knew: of each test, or validation where that is all.
+
+    Args:
+        places: name of a benchmark -> its folder or Hub id; a part of its pictures will do.
+        only_it: refuse pictures that are not those of the benchmark.
+    """
+    kept = {}
+    for name, place in places.items():
+        split = TEST if TEST in available_splits(place) else VALIDATION
+        kept[name] = {split: load_benchmark(name, place, split=split, complete=False, verify=False)}
+        if only_it:
+            refuse_others(name, kept[name], place=place)
+    return kept
 
 
 def draw_once(
@@ -218,10 +337,13 @@ def draw_training_scenes(count: int, *, folder: Path, draw: SceneDrawer | None) 
     }
 
 
-def refuse_leaks(sets: Mapping[str, Splits], *, allow: bool) -> None:
+def refuse_leaks(sets: Mapping[str, Splits], *, allow: bool) -> LeakageReport:
     """Check all splits of all sets together, and raise where a held-out picture stands twice.
 
     Nobody has decoded the pictures before; this decodes each one, and raises where some are broken.
+
+    Returns:
+        What stands twice and may.
     """
     tables = {
         f"{name}/{split}": table for name, splits in sets.items() for split, table in splits.items()
@@ -241,6 +363,7 @@ def refuse_leaks(sets: Mapping[str, Splits], *, allow: bool) -> None:
     ]
     if leaks and not allow:
         raise DataLayoutError(
-            f"{len(leaks)} held-out pictures stand in two splits, such as {leaks[0]}. Take them "
-            "out of train, or pass --allow_leakage true if you accept figures that flatter."
+            f"Held-out pictures that stand in two splits: {len(leaks)}, such as {leaks[0]}. Take "
+            "them out of train, or pass --allow_leakage true if you accept figures that flatter."
         )
+    return found

@@ -5,6 +5,7 @@ count only when they are whole.
 """
 
 import logging
+import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,22 +18,32 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import (
     EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
+from transformers.integrations import TensorBoardCallback
 from transformers.trainer_utils import TrainOutput
 
 from rsctir_hf.embedding.encode import evaluating
+from rsctir_hf.errors import RecipeError
+from rsctir_hf.hub.push import push_model
 from rsctir_hf.loading.push_errors import explained_push
+from rsctir_hf.training.model_parts import has_prefix, named_parts, setting_of
+from rsctir_hf.training.objectives.objective import PLACE
 from rsctir_hf.training.precision import tune_for_cpu
+from rsctir_hf.training.progress import FORWARD, Pace, ProgressInWords
 from rsctir_hf.training.recipe_args import StagedTrainingArguments
-from rsctir_hf.training.resumption import LogAtCheckpoints, StopOnSigterm, resume_point
+from rsctir_hf.training.resumption import CHECKPOINTS, LogAtCheckpoints, StopOnSignal, resume_point
 from rsctir_hf.training.trainer_internals import SavingTrainer
 
 logger = logging.getLogger(__name__)
 
+ADAPTER = ".lora_"  # in the names of an adapter's parameters
+LOGS = "_runs"  # no push takes what begins with an underscore
 AVERAGE_FILE = "averaged_weights.safetensors"
 
 
@@ -124,8 +135,10 @@ class StagedTrainer(SavingTrainer):
         **options: Any,  # noqa: ANN401
     ) -> None:
         args.remove_unused_columns = False
+        args.frozen_epochs = named_parts(model, args.freezing)
+        args.lr_factors = named_parts(model, args.factors)
         patience = args.early_stopping_epochs
-        self.stopper = StopOnSigterm()
+        self.stopper = StopOnSignal()
         tune_for_cpu(model, bf16=args.bf16)
         super().__init__(
             model=model,
@@ -139,6 +152,12 @@ class StagedTrainer(SavingTrainer):
             ],
             **options,
         )
+        for wordless in (PrinterCallback, ProgressCallback):
+            self.remove_callback(wordless)
+        self.add_callback(ProgressInWords(self.pace, lambda: self.base_score))
+        for logs in self.callback_handler.callbacks:
+            if isinstance(logs, TensorBoardCallback) and logs.logging_dir is None:
+                logs.logging_dir = str(args.folder / LOGS)  # as they name this host
         # Only now does the model lie on its device.
         self.average = WeightAverage(self.model, args.average_decay) if args.average_decay else None
         if self.average is not None:
@@ -153,14 +172,27 @@ class StagedTrainer(SavingTrainer):
     ) -> TrainOutput:
         """Train; ``true`` goes on from the last whole checkpoint (see ``resume_point``).
 
+        A Ctrl-C ends it after the step at work, with a checkpoint of it and the best model so far
+        (``interrupted``).
+
         Raises:
             ModelLoadError: a checkpoint that was named is not whole.
             SystemExit: SIGTERM has come; there is a checkpoint of the last step.
+            KeyboardInterrupt: Ctrl-C has come before the first evaluation, or twice.
         """
         point = resume_point(self.args.folder, resume_from_checkpoint)
+        if point is None and self.args.overwrite_output_dir:
+            shutil.rmtree(self.args.folder / CHECKPOINTS, ignore_errors=True)
+        limit = self.args.save_total_limit
         with self.stopper.listening():
             output = super().train(point, *args, **kwargs)
-        if self.stopper.received:
+        self.args.save_total_limit = limit
+        if self.interrupted and not self.evaluations:
+            raise KeyboardInterrupt(
+                f"Stopped by Ctrl-C at step {self.state.global_step} of {self.state.max_steps}, "
+                "before the first evaluation: no model is written."
+            )
+        if self.stopper.received == signal.SIGTERM:
             logger.warning(
                 "stopped by SIGTERM: the same command with --resume_from_checkpoint true goes on "
                 "from step %d",
@@ -211,6 +243,18 @@ class StagedTrainer(SavingTrainer):
         )
         return self.accelerator.prepare(loader)
 
+    def settle_weights(self) -> dict[str, Any]:
+        """Give the trained model its final weights: what is scored from then on is what is stored.
+
+        They are rounded to half precision here.
+
+        Returns:
+            What the record says of them.
+        """
+        self.average = None  # the model holds it
+        self.model.half().float().eval()
+        return {}
+
     def score(self, rows: Any) -> dict[str, float]:  # noqa: ANN401
         """Return figures of the model over validation rows, in percent."""
         raise NotImplementedError
@@ -218,6 +262,9 @@ class StagedTrainer(SavingTrainer):
     def final_results(self) -> dict[str, Any]:
         """Return what the record says of the finished model: ``validation``, a list of reports."""
         raise NotImplementedError
+
+    def show(self) -> None:
+        """Show what the run has come to, beside record and card."""
 
     def evaluate(
         self,
@@ -240,19 +287,52 @@ class StagedTrainer(SavingTrainer):
         return metrics
 
     def push_finished(self) -> None:
-        """Push the finished model, if the run was told to push; its folder must be whole by now."""
+        """Push the finished model, if the run was told to push; its folder must be whole by now.
+
+        ``Trainer.push_to_hub`` would take the page of the run along, with pictures of the user's.
+        """
         if self.args.push_to_hub:
-            with explained_push(
-                f"The finished model in {self.args.folder}", str(self.hub_model_id)
-            ):
-                self.push_to_hub(commit_message="End of training")
+            args = self.args
+            push_model(
+                args.folder,
+                str(self.hub_model_id),
+                private=bool(args.hub_private_repo),
+                revision=args.hub_revision,
+                token=args.hub_token,
+            )
+
+    @property
+    def base_score(self) -> float | None:
+        """Validation score of the model that the run goes on from, in percent; None: of none."""
+        return None
+
+    @property
+    def ending_in_evaluations(self) -> float:
+        """How long the scoring of the finished model takes, in evaluations."""
+        return 1.0
+
+    def pace(self) -> Pace:
+        """Return what estimates the time left, before anything has been timed."""
+        rows: Any = self.eval_dataset or ()
+        pictures = sum(map(len, rows.values())) if isinstance(rows, Mapping) else len(rows)
+        return Pace(FORWARD * pictures / self.args.train_batch_size, self.ending_in_evaluations)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C has ended the training."""
+        return self.stopper.received == signal.SIGINT
+
+    @property
+    def evaluations(self) -> list[tuple[int, float, float]]:
+        """Step, epoch and the figure that chooses the best model, in percent, as the log has it."""
+        name = f"eval_{(self.args.metric_for_best_model or 'mR').removeprefix('eval_')}"
+        log = self.state.log_history
+        return [(int(row["step"]), row["epoch"], row[name]) for row in log if name in row]
 
     @property
     def best_epoch(self) -> float | None:
         """Epoch of the evaluation that chose the weights, as the log has it; None: none did."""
-        score = f"eval_{(self.args.metric_for_best_model or '').removeprefix('eval_')}"
-        log = self.state.log_history
-        scored = {entry["step"]: entry["epoch"] for entry in log if score in entry}
+        scored = {step: epoch for step, epoch, _ in self.evaluations}
         chosen = self.state.best_global_step if self.args.load_best_model_at_end else None
         return None if chosen is None else scored.get(chosen)
 
@@ -288,26 +368,19 @@ class StagedTrainer(SavingTrainer):
 def apply_freezing(model: nn.Module, frozen_epochs: Mapping[str, float], *, epoch: float) -> None:
     """Freeze the parameters whose prefix is still frozen at ``epoch``, thaw the others.
 
+    Where an adapter lies in the model, all but its own and those of objectives stay frozen.
+
     Raises:
-        ValueError: if a prefix fits no parameter.
+        RecipeError: if a prefix fits no parameter.
     """
     for prefix in frozen_epochs:
         if not any(has_prefix(name, prefix) for name, _ in model.named_parameters()):
-            raise ValueError(f"frozen_epochs: no parameter of the model begins with {prefix!r}.")
+            raise RecipeError(f"frozen_epochs: no parameter of the model begins with {prefix!r}.")
+    adapted = any(ADAPTER in name for name, _ in model.named_parameters())
     for name, parameter in model.named_parameters():
         until = setting_of(name, frozen_epochs, default=0)
-        parameter.requires_grad_(not (until < 0 or epoch < until))
-
-
-def setting_of(name: str, settings: Mapping[str, float], *, default: float) -> float:
-    """Return the setting of a parameter; of several prefixes that fit, the longest decides."""
-    fits = [prefix for prefix in settings if has_prefix(name, prefix)]
-    return settings[max(fits, key=len)] if fits else default
-
-
-def has_prefix(name: str, prefix: str) -> bool:
-    """Whether a dotted parameter name lies in the module ``prefix`` names."""
-    return name == prefix or name.startswith(f"{prefix}.")
+        own = ADAPTER in name or has_prefix(name, PLACE)
+        parameter.requires_grad_(epoch >= until >= 0 and (own or not adapted))
 
 
 def hold_statistics(model: nn.Module) -> None:

@@ -1,30 +1,41 @@
 """A model and its processor at the start of training, built from a recipe's model arguments."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import timm
 from torch import Tensor
-from transformers import AutoTokenizer, BertConfig, PreTrainedModel, ProcessorMixin
+from transformers import AutoTokenizer, BertConfig
 
+from rsctir_hf.embedding.encode import tell_cut
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import RecipeError
 from rsctir_hf.loading.hub_files import find_model_files
 from rsctir_hf.models.cmpagl import CMPAGLConfig, CMPAGLModel, CMPAGLProcessor
 from rsctir_hf.models.galr import GaLRConfig, GaLRModel, GaLRProcessor, build_word_tokenizer
+from rsctir_hf.regions.proposer import MODEL_REGIONS, RegionProposer
 from rsctir_hf.training.packaged_weights import backbone_state_dict, glove_vectors, minilm_folder
-from rsctir_hf.training.recipe_args import ModelArguments
+from rsctir_hf.training.recipe_args import FAMILIES, ModelArguments
 
 
 def build_model(
-    arguments: ModelArguments, captions: Iterable[list[str]]
-) -> tuple[PreTrainedModel, ProcessorMixin]:
+    arguments: ModelArguments,
+    captions: Iterable[list[str]],
+    *,
+    regions: str | RegionProposer = MODEL_REGIONS,
+) -> Encoder:
     """Build the model a recipe asks for, with its starting weights.
 
     Args:
         arguments: family, configuration and sources of weights.
         captions: the captions of every training picture; a word tokenizer learns from them.
+        regions: see ``Encoder``.
+
+    Returns:
+        An encoder that has the id of ``initial_model``, if that was named.
 
     Raises:
         RecipeError: if the configuration is contradictory, a weight source is unknown or does not
@@ -33,24 +44,35 @@ def build_model(
         MissingDependencyError: if a weight package is not installed.
     """
     if arguments.initial_model:
-        return load_initial_model(arguments.initial_model, family=arguments.family)
-    try:
-        build = build_cmpagl if arguments.family == "cmpagl" else build_galr
-        return build(arguments, captions)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"The recipe's config does not make a model: {error}") from error
+        encoder = replace(load_initial_model(arguments), regions=regions)
+    else:
+        try:
+            build: Any = build_cmpagl if arguments.family == "cmpagl" else build_galr
+            model, processor = build(arguments, captions)
+            encoder = Encoder(model, processor, regions)
+        except (TypeError, ValueError) as error:
+            raise RecipeError(f"The recipe's config does not make a model: {error}") from error
+    tell_cut(encoder.model, encoder.processor, list(chain.from_iterable(captions)))
+    return encoder
 
 
-def load_initial_model(source: str, *, family: str) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """Load a trained model and its processor."""
+def load_initial_model(arguments: ModelArguments) -> Encoder:
+    """Load a trained model; a recipe that names no family takes over its."""
+    source = arguments.initial_model or ""
     loaded = Encoder.from_pretrained(source)
-    model = cast(PreTrainedModel, loaded.model)
-    if model.config.model_type != family:
+    found = loaded.config.model_type
+    if found not in FAMILIES:
         raise RecipeError(
-            f"initial_model {source} is of family {model.config.model_type!r}, but the recipe's "
-            f"family is {family!r}."
+            f"initial_model {source} is a {type(loaded.model).__name__} (model_type {found!r}); "
+            f"expected a model of {' or '.join(FAMILIES)}, such as checkpoints/cmpagl-rs."
         )
-    return model, cast(ProcessorMixin, loaded.processor)
+    arguments.family = arguments.family or found
+    if found != arguments.family:
+        raise RecipeError(
+            f"initial_model {source} is of family {found!r}, but the recipe's "
+            f"family is {arguments.family!r}."
+        )
+    return loaded
 
 
 def build_cmpagl(

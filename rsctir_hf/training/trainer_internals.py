@@ -16,6 +16,8 @@ Method                     Why                                                  
                            are, before the first step                           a_checkpoint_...``
 ``_load_best_model``       the same for the state that validation chose         ``test_best_by_
                                                                                 validation_...``
+``_get_output_dir``        checkpoints lie in a folder that no push takes       ``test_nothing_that_
+                                                                                only_serves_...``
 =========================  ===================================================  ==================
 
 ``save_model(_internal_call=True)`` saves without a push; the card is not yet written then.
@@ -28,7 +30,9 @@ from torch import nn
 from transformers import PreTrainedModel, Trainer
 
 from rsctir_hf.files.atomic import replacing_files
-from rsctir_hf.training.recipe_args import StagedTrainingArguments
+from rsctir_hf.loading.hub_files import remove_other_kind
+from rsctir_hf.training.recipe_args import FAMILIES, StagedTrainingArguments
+from rsctir_hf.training.resumption import CHECKPOINTS
 
 TRAINING_ARGS_NAME = "training_args.bin"
 
@@ -51,12 +55,17 @@ class SavingTrainer(Trainer):
     def save_finished(self) -> None:
         """Write the finished model and its processor into the run's folder; nothing is pushed."""
         self.save_model(_internal_call=True)
+        others = set(FAMILIES) - {self.model.config.model_type}
+        remove_other_kind(self.args.folder, adapter=False, families=others)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401
-        checkpoint = self.args.folder / f"checkpoint-{self.state.global_step}"
+        checkpoint = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
         checkpoint.mkdir(parents=True, exist_ok=True)
         self.save_beside(checkpoint)
         super()._save_checkpoint(model, trial)
+
+    def _get_output_dir(self, trial: Any) -> str:  # noqa: ANN401
+        return str(self.args.folder / CHECKPOINTS)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Write a checkpoint in full precision, and the finished model in half of it.

@@ -10,6 +10,7 @@ window.rsctir = (() => {
   let last = null; // the selection that is about to be sent
   let stepped = false; // opening it made a step in the history
   let stepBack = false; // the next step back is ours
+  const senders = new Map(); // by element what asks the server
   let restoring = false; // what is asked for comes from the address
 
   const items = (grid) => all('[data-item]', grid);
@@ -22,6 +23,7 @@ window.rsctir = (() => {
     });
     card?.classList.add('rs-chosen');
     card?.setAttribute('aria-current', 'true');
+    showMarks();
   }
 
   // The lightbox of a card opens at once; its content follows from the server.
@@ -82,7 +84,8 @@ window.rsctir = (() => {
   // Arrows between the cards of a grid, as they lie on the screen.
   function move(event, card) {
     const cards = items(card.closest('[id^=rs-]'));
-    const across = cards.filter((each) => each.offsetTop === cards[0].offsetTop).length || 1;
+    const top = (each) => Math.round(each.getBoundingClientRect().top);
+    const across = cards.filter((each) => top(each) === top(cards[0])).length || 1;
     const by = {ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across}[event.key];
     const ends = {Home: 0, End: cards.length - 1}[event.key];
     const next = cards[ends ?? cards.indexOf(card) + (by ?? NaN)];
@@ -91,9 +94,82 @@ window.rsctir = (() => {
     event.preventDefault();
   }
 
+  // Marks and ticks of cards: the server keeps them, and the strip above the results says them.
+  const ACTS = {g: 'good', b: 'bad', c: 'keep'};
+
+  function act(card, kind) {
+    const grid = card?.closest('#rs-results');
+    const trigger = grid && [...senders].find(([element]) => grid.contains(element))?.[1];
+    if (trigger) trigger('like', {item: Number(card.dataset.item), act: kind});
+  }
+
+  const large = () => opened()?.dataset.grid === 'rs-results'
+    ? document.querySelector('#rs-results .rs-chosen') : null;
+
+  function showMarks(element, watch) {
+    const press = (root, key) => all('[data-act]', root).forEach((button) => button.setAttribute(
+      'aria-pressed', all('#rs-marks [data-of]').some(
+        ({dataset}) => dataset.of === key && dataset.kind === button.dataset.act)));
+    const show = () => {
+      all('#rs-results [data-key]').forEach((each) => press(each, each.dataset.key));
+      const box = document.getElementById('rs-detail-acts');
+      if (box) press(box, large()?.closest('[data-key]')?.dataset.key);
+    };
+    if (watch) watch('value', () => requestAnimationFrame(show));
+    show();
+  }
+
+  // A box that is dragged over the map of places; a click without a drag asks for none.
+  function drawBox(element, trigger) {
+    let from = null;
+    const at = (event, map) => {
+      const {left, top, width, height} = map.getBoundingClientRect();
+      return [(event.clientX - left) / width, (event.clientY - top) / height].map(
+        (each) => Math.min(Math.max(each, 0), 1));
+    };
+    const sides = (one, other) => [Math.min(one, other), Math.max(one, other)];
+    element.addEventListener('pointerdown', (event) => {
+      const map = event.target.closest('.rs-places');
+      if (!map) return;
+      from = at(event, map);
+      map.setPointerCapture(event.pointerId);
+      event.preventDefault();
+    });
+    element.addEventListener('pointermove', (event) => {
+      const map = element.querySelector('.rs-places');
+      if (!from || !map) return;
+      const to = at(event, map);
+      const [[x0, x1], [y0, y1]] = [sides(from[0], to[0]), sides(from[1], to[1])];
+      const {width, height} = map.viewBox.baseVal;
+      map.querySelector('g').innerHTML = `<rect x="${x0 * width}" y="${y0 * height}" ` +
+        `width="${(x1 - x0) * width}" height="${(y1 - y0) * height}"/>`;
+    });
+    element.addEventListener('pointerup', (event) => {
+      const map = element.querySelector('.rs-places');
+      if (!from || !map) return;
+      const to = at(event, map);
+      const [[x0, x1], [y0, y1]] = [sides(from[0], to[0]), sides(from[1], to[1])];
+      const [west, south, east, north] = map.dataset.bounds.split(',').map(Number);
+      from = null;
+      const drawn = x1 - x0 > 0.005 || y1 - y0 > 0.005;
+      trigger('select', {box: !drawn ? [] : [
+        west + x0 * (east - west), north - y1 * (north - south),
+        west + x1 * (east - west), north - y0 * (north - south)]});
+    });
+  }
+
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const box = opened();
+    const typing = event.target.closest?.('input, textarea, [contenteditable], [role=listbox]');
+    const kind = !typing && ACTS[event.key.toLowerCase()];
+    const marked = box ? large() : document.activeElement?.closest?.('#rs-results li')
+      ?.querySelector('[data-item]');
+    if (kind && marked) {
+      act(marked, kind);
+      event.preventDefault();
+      return;
+    }
     if (box) {
       if (event.key === 'Escape') close();
       else if (event.key === 'ArrowRight') step(1);
@@ -109,6 +185,11 @@ window.rsctir = (() => {
     if (event.target.closest('.rs-close') || event.target.matches('.rs-lightbox')) close();
     else if (event.target.closest('.rs-before')) step(-1);
     else if (event.target.closest('.rs-after')) step(1);
+    else if (event.target.closest('[data-act]')) {
+      const button = event.target.closest('[data-act]');
+      act(button.closest('li')?.querySelector('[data-item]') ?? large(), button.dataset.act);
+    }
+    else if (event.target.closest('.rs-link')) write(event.target.closest('.rs-link'), location.href);
     else if (event.target.closest('.rs-copy')) copy(event.target.closest('.rs-copy'));
     else if (event.target.closest('[role=tab]')) setTimeout(keepTab);
     else if (event.target.closest('#rs-options-switch')) toggleOptions();
@@ -116,9 +197,12 @@ window.rsctir = (() => {
     if (event.target.matches('.rs-lightbox')) event.stopPropagation();
   });
 
-  async function copy(button) {
+  function copy(button) {
     const box = button.closest('.rs-lightbox, .rs-code');
-    const text = box.querySelector('[data-copy]')?.dataset.copy ?? box.querySelector('code').innerText;
+    write(button, box.querySelector('[data-copy]')?.dataset.copy ?? box.querySelector('code').innerText);
+  }
+
+  async function write(button, text) {
     try {
       await navigator.clipboard.writeText(text);
     } catch { // no secure context: the older way
@@ -227,6 +311,8 @@ window.rsctir = (() => {
 
   // Called by what holds cards: a click opens the lightbox of that grid, if it has one.
   function select(element, trigger) {
+    senders.set(element, trigger);
+    new MutationObserver(() => showMarks()).observe(element, {childList: true, subtree: true});
     element.addEventListener('click', (event) => {
       const card = event.target.closest('[data-item]');
       if (!card) return;
@@ -251,5 +337,5 @@ window.rsctir = (() => {
     code.textContent = code.textContent.replace(placeholder, location.origin + location.pathname);
   }
 
-  return {address, arrive, select, follow, dress, keepTab, take};
+  return {address, arrive, drawBox, showMarks, select, follow, dress, keepTab, take};
 })();

@@ -23,7 +23,7 @@ _RERANK = "none, smr, mr or match"
 
 
 class Endpoints:
-    """The four functions that clients call.
+    """The searches that clients call.
 
     Every answer is a mapping. Errors become a ``gr.Error``, which a client receives as an
     ``AppError`` with the same text.
@@ -145,5 +145,9 @@ def build_endpoints(bench: Workbench) -> None:
         "region_graph": (calls.region_graph, [picture]),
     }
     for name, (call, inputs) in signatures.items():
-        public = MODEL | {"api_name": name, "api_visibility": "public"}
-        button.click(call, inputs, answer, **public)
+        button.click(call, inputs, answer, **public(name))
+
+
+def public(name: str) -> dict[str, Any]:
+    """Return how an endpoint is bound that clients see by that name."""
+    return MODEL | {"api_name": name, "api_visibility": "public"}

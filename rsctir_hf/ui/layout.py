@@ -8,6 +8,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from rsctir_hf.ui.endpoints import build_endpoints
+from rsctir_hf.ui.loop_endpoints import build_loop_endpoints
 from rsctir_hf.ui.server.events import PRIVATE, REDRAW, Trigger
 from rsctir_hf.ui.server.limits import AT_ONCE, MAX_FILE, MOST_SESSIONS, MOST_WAITING, RequestLimits
 from rsctir_hf.ui.server.mailboxes import keep_mailboxes
@@ -75,6 +76,7 @@ def build_app(bench: Workbench) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 about = build_about_tab(bench)
         build_endpoints(bench)
+        build_loop_endpoints(bench)
         graphs = [regions.chooser.picture, regions.control]
         for results in (search, picture.results, scene):
             explained = _explained_in(tabs, results, graphs)

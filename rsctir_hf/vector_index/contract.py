@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -20,7 +21,12 @@ from rsctir_hf.vector_index.arguments import (
     distinct_ids,
     id_list,
 )
+from rsctir_hf.vector_index.conditions import Condition, typed
 from rsctir_hf.vector_index.nearest import no_hits
+
+Wanted = Scalar | Condition
+ValueCount = tuple[Scalar, int]
+_AT_ONCE = 10_000  # entries that are fetched from a server
 
 
 @dataclass(frozen=True)
@@ -114,14 +120,15 @@ class SearchFilter:
 
     Attributes:
         where: by name, the value an entry must have, or several of which it must have one.
-            ``True`` and ``1`` are different values; ``1`` and ``1.0`` are the same.
+            ``True`` and ``1`` are different values; ``1`` and ``1.0`` are the same. A ``Range``,
+            ``Contains`` or ``Dates`` (``conditions``) may stand for a value.
         box: entries whose own box overlaps or touches this one; those without a box do not.
 
     Raises:
         QueryError: a value that is neither text, number nor truth value, or no value at all.
     """
 
-    where: Mapping[str, Scalar | Iterable[Scalar]] = field(default_factory=dict)
+    where: Mapping[str, Wanted | Iterable[Wanted]] = field(default_factory=dict)
     box: BoundingBox | None = None
 
     def __post_init__(self) -> None:
@@ -136,13 +143,13 @@ class SearchFilter:
                     f"The filter gives no value for {name!r}. Give one or several, or leave it out."
                 )
             for value in wanted[name]:
-                checked_metadata({name: value})
+                checked_metadata({name: "" if isinstance(value, Condition) else value})
         object.__setattr__(self, "where", wanted)  # frozen
 
     @property
-    def wanted(self) -> dict[str, tuple[Scalar, ...]]:
-        """By name, the values of which an entry must have one."""
-        return cast(dict[str, tuple[Scalar, ...]], self.where)
+    def wanted(self) -> dict[str, tuple[Wanted, ...]]:
+        """By name, the values and conditions of which an entry must meet one."""
+        return cast(dict[str, tuple[Wanted, ...]], self.where)
 
 
 @dataclass(frozen=True)
@@ -307,6 +314,18 @@ class VectorIndex(ABC):
     def entries_of(self, ids: Sequence[int] | Tensor) -> list[Entry]:
         """Return what is known about n ids, in their order."""
         return self._entries(id_list(ids))
+
+    def value_counts(self, only: SearchFilter | None = None) -> dict[str, list[ValueCount]]:
+        """Return by name of metadata each value and how many entries that pass a filter have it."""
+        counted: dict[str, Counter[tuple[bool, Scalar]]] = {}
+        for part in self.ids(only).split(_AT_ONCE):
+            for entry in self.entries_of(part):
+                for name, value in entry.metadata.items():
+                    counted.setdefault(name, Counter())[typed(value)] += 1
+        return {
+            name: [(value, count) for (_, value), count in found.items()]
+            for name, found in counted.items()
+        }
 
     def search(
         self, queries: Tensor, top_k: int, *, only: SearchFilter | None = None

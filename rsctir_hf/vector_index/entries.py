@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rsctir_hf.errors import IndexMismatchError
 from rsctir_hf.files.atomic import parse_json
 from rsctir_hf.vector_index.arguments import Scalar, checked_metadata, refuse_held, refuse_unknown
-from rsctir_hf.vector_index.contract import Batch, BoundingBox, Entry, SearchFilter
+from rsctir_hf.vector_index.conditions import Condition, typed
+from rsctir_hf.vector_index.contract import Batch, BoundingBox, Entry, SearchFilter, Wanted
 
 RECORDS_FILE = "records.jsonl"
 _NO_BOX = (np.nan,) * 4  # compares false with everything
@@ -105,7 +106,7 @@ class Records:
             return passing
         for name, values in only.wanted.items():
             codes, known = self._coded(name)
-            passing &= np.isin(codes, [known[key] for key in map(typed, values) if key in known])
+            passing &= np.isin(codes, _codes_of(values, known))
         if only.box is not None:
             passing &= self._overlapping(only.box)
         return passing
@@ -182,9 +183,15 @@ class Records:
         return overlapping
 
 
-def typed(value: Scalar) -> tuple[bool, Scalar]:
-    """Return a key that tells ``True`` from ``1``, which Python takes for equal."""
-    return isinstance(value, bool), value
+def _codes_of(values: Iterable[Wanted], known: dict[tuple[bool, Scalar], int]) -> list[int]:
+    """Return the codes of values and of those that meet a condition."""
+    found: list[int] = []
+    for value in values:
+        if isinstance(value, Condition):
+            found += [code for (_, each), code in known.items() if value.passes(each)]
+        elif typed(value) in known:
+            found.append(known[typed(value)])
+    return found
 
 
 def _as_fields(entry: Entry | None) -> dict[str, Any] | None:

@@ -6,9 +6,15 @@ Both compare with the entry's own metadata and corners by the rules of ``contrac
 import json
 from typing import Any
 
-from rsctir_hf.vector_index.arguments import Metadata, Scalar
-from rsctir_hf.vector_index.contract import SearchFilter
-from rsctir_hf.vector_index.entries import typed
+from rsctir_hf.vector_index.conditions import (
+    DATE_DIGITS,
+    DATE_PATTERN,
+    Condition,
+    Contains,
+    Dates,
+    Range,
+)
+from rsctir_hf.vector_index.contract import SearchFilter, Wanted
 
 PATH = "path"  # metadata of this name is a column of its own in Milvus, to look up many at once
 LONGEST_PATH = 65_535  # bytes, Milvus's limit
@@ -22,12 +28,19 @@ def sql_condition(only: SearchFilter | None) -> tuple[str, list[Any]]:
     conditions = ["true"]
     values: list[Any] = []
     for name, wanted in only.wanted.items() if only else ():
-        if len(wanted) > _FEW:
-            conditions.append("metadata -> %s = ANY(%s::jsonb[])")
-            values += [name, [json.dumps(value) for value in wanted]]
+        plain = [value for value in wanted if not isinstance(value, Condition)]
+        if len(plain) > _FEW:
+            either = ["metadata -> %s = ANY(%s::jsonb[])"]
+            values += [name, [json.dumps(value) for value in plain]]
         else:
-            conditions.append(" OR ".join(["metadata @> %s::jsonb"] * len(wanted)))
-            values += [json.dumps({name: value}) for value in wanted]
+            either = ["metadata @> %s::jsonb"] * len(plain)
+            values += [json.dumps({name: value}) for value in plain]
+        for value in wanted:
+            if isinstance(value, Condition):
+                met, of_it = _sql_of(value, name)
+                either.append(met)
+                values += of_it
+        conditions.append(" OR ".join(either))
     if only and only.box:
         overlaps = (
             "(box(point(min_x, min_y), point(max_x, max_y)) && box(point(%s, %s), point(%s, %s)) "
@@ -39,14 +52,46 @@ def sql_condition(only: SearchFilter | None) -> tuple[str, list[Any]]:
     return " AND ".join(f"({condition})" for condition in conditions), values
 
 
+def _sql_of(asked: Condition, name: str) -> tuple[str, list[Any]]:
+    """Return a condition on the value of one name, and the values of its placeholders.
+
+    Which letters PostgreSQL takes for the same in lower case is up to the locale of the database.
+    """
+    match asked:
+        case Range(low, high):
+            ends = {"low": low, "high": high}
+            path = " && ".join(
+                f"@ {sign} ${end}"
+                for end, sign in (("low", ">="), ("high", "<="))
+                if ends[end] is not None
+            )
+            met = "jsonb_path_exists(metadata -> %s, %s::jsonpath, %s::jsonb)"  # types must agree
+            return met, [name, f"$ ? ({path})", json.dumps(ends)]
+        case Contains(text):
+            met = (
+                "(jsonb_typeof(metadata -> %s) = 'string' "
+                "AND strpos(lower(metadata ->> %s), lower(%s)) > 0)"
+            )
+            return met, [name, name, text]
+        case Dates():
+            digits = "regexp_replace(substring(metadata ->> %s from %s), '\\D', '', 'g')"
+            met = (
+                f"(rpad({digits}, {DATE_DIGITS}, '9') COLLATE \"C\" >= %s "
+                f'AND {digits} COLLATE "C" <= %s)'
+            )
+            return met, [name, DATE_PATTERN, asked.first, name, DATE_PATTERN, asked.last]
+
+
 def milvus_condition(only: SearchFilter | None) -> str:
     """Return a filter expression of Milvus; what the user gave stands in it as JSON literals.
 
-    milvus-lite takes ``True`` and ``1`` for the same (see ``typed_alike``), and knows no ``in`` for
+    More passes it than should (see ``is_loose_in_milvus``). milvus-lite knows no ``in`` for
     metadata: each value costs a look at every entry. Paths come by the hundred and have a column.
     """
     conditions = ["id >= 0"]
     for name, wanted in only.wanted.items() if only else ():
+        if any(isinstance(value, Condition) for value in wanted):
+            continue
         if name == PATH and all(map(path_column, wanted)):
             conditions.append(f"{PATH} in [{', '.join(map(_literal, wanted))}]")
             continue
@@ -63,26 +108,23 @@ def milvus_condition(only: SearchFilter | None) -> str:
     return " and ".join(f"({condition})" for condition in conditions)
 
 
-def path_column(path: Scalar | None) -> str:
+def path_column(path: Wanted | None) -> str:
     """Return what stands in the column of paths: the path, or nothing where it does not fit."""
     fits = isinstance(path, str) and len(path.encode()) <= LONGEST_PATH
     return str(path) if fits else ""
 
 
-def confuses_types(only: SearchFilter | None) -> bool:
-    """Tell whether a filter asks for a value that an engine may take for one of another type."""
+def is_loose_in_milvus(only: SearchFilter | None) -> bool:
+    """Tell whether ``milvus_condition`` lets more through, to be looked at one by one.
+
+    milvus-lite takes ``True`` and ``1`` for the same, and conditions are not handed to it.
+    """
     return only is not None and any(
-        value in (0, 1) for values in only.wanted.values() for value in values
+        value in (0, 1) or isinstance(value, Condition)
+        for values in only.wanted.values()
+        for value in values
     )
 
 
-def typed_alike(metadata: Metadata, only: SearchFilter) -> bool:
-    """Tell whether metadata has what a filter asks for, and ``True`` where it asks for that."""
-    return all(
-        name in metadata and typed(metadata[name]) in map(typed, wanted)
-        for name, wanted in only.wanted.items()
-    )
-
-
-def _literal(value: Scalar) -> str:
+def _literal(value: Wanted) -> str:
     return json.dumps(value, ensure_ascii=False)

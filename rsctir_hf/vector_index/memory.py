@@ -22,6 +22,7 @@ from rsctir_hf.vector_index.folder import SavedIndex, write_folder
 from rsctir_hf.vector_index.nearest import evenly_spaced, in_order, nearest_rows
 from rsctir_hf.vector_index.shards import read_vectors
 
+MEMORY = "memory"  # the place of an index that was not saved yet
 _TOO_MANY_TOMBSTONES = 0.2  # share of the rows
 
 
@@ -40,7 +41,7 @@ class MemoryIndex(VectorIndex):
 
     def __init__(self) -> None:
         self.record = {}
-        self.place = "memory"
+        self.place = MEMORY
         self._records = Records()
         self._lock = RLock()
         self._loaded: Path | None = None

@@ -27,14 +27,14 @@ from rsctir_hf.errors import (
     RsctirError,
 )
 from rsctir_hf.vector_index.arguments import refuse_folder, refuse_held, refuse_unknown
+from rsctir_hf.vector_index.conditions import meets
 from rsctir_hf.vector_index.contract import Batch, BoundingBox, Entry, SearchFilter, VectorIndex
 from rsctir_hf.vector_index.filters import (
     LONGEST_PATH,
     PATH,
-    confuses_types,
+    is_loose_in_milvus,
     milvus_condition,
     path_column,
-    typed_alike,
 )
 from rsctir_hf.vector_index.nearest import evenly_spaced, hits_of, nearest_rows
 from rsctir_hf.vector_index.server_uri import read_server_uri
@@ -130,7 +130,7 @@ class MilvusIndex(VectorIndex):
     def ids(self, only: SearchFilter | None = None, *, most: int | None = None) -> Tensor:
         """See ``contract.VectorIndex.ids``."""
         found: list[int] = []
-        doubtful = only if confuses_types(only) else None
+        doubtful = only if is_loose_in_milvus(only) else None
         with self._answering() as client:
             if self.dimension is not None:
                 rows = client.query_iterator(
@@ -143,7 +143,7 @@ class MilvusIndex(VectorIndex):
                     found += [
                         row["id"]
                         for row in part
-                        if doubtful is None or typed_alike(row["metadata"], doubtful)
+                        if doubtful is None or meets(row["metadata"], doubtful.wanted)
                     ]
                 rows.close()
         found.sort()
@@ -215,7 +215,21 @@ class MilvusIndex(VectorIndex):
     ) -> tuple[Tensor, Tensor]:
         """See ``contract.VectorIndex.search``; at most 16,384 hits, Milvus's limit."""
         limit = min(top_k, _MOST_HITS)
-        doubtful = only if confuses_types(only) else None
+        found = self._passing(queries, limit, only)
+        if is_loose_in_milvus(only) and min(map(len, found)) < limit < _MOST_HITS:
+            found = [hits[:limit] for hits in self._passing(queries, _MOST_HITS, only)]
+        if only is not None and min(map(len, found)) < limit:
+            ids = self.ids(only)
+            if 0 < len(ids) <= _MOST_HITS:  # the graph did not reach enough of them
+                scores, rows = nearest_rows(self.vectors_of(ids), queries, limit)
+                return scores, ids[rows]
+        return hits_of(found)
+
+    def _passing(
+        self, queries: Tensor, limit: int, only: SearchFilter | None
+    ) -> list[list[tuple[float, int]]]:
+        """Return (score, id) of those of the nearest ``limit`` of each query that pass."""
+        doubtful = only if is_loose_in_milvus(only) else None
         with self._answering() as client:
             self._flush(client)
             answers = client.search(
@@ -226,20 +240,14 @@ class MilvusIndex(VectorIndex):
                 output_fields=["id", "metadata"] if doubtful else ["id"],
                 search_params={"params": {"ef": max(_EF_SEARCH, limit)}},
             )
-        found = [
+        return [
             [
                 (hit["distance"], hit["id"])
                 for hit in hits
-                if doubtful is None or typed_alike(hit["entity"]["metadata"], doubtful)
+                if doubtful is None or meets(hit["entity"]["metadata"], doubtful.wanted)
             ]
             for hits in answers
         ]
-        if only is not None and min(map(len, found)) < limit:
-            ids = self.ids(only)
-            if 0 < len(ids) <= _MOST_HITS:  # the graph did not reach enough of them
-                scores, rows = nearest_rows(self.vectors_of(ids), queries, limit)
-                return scores, ids[rows]
-        return hits_of(found)
 
     @contextmanager
     def _answering(self) -> Iterator[Any]:

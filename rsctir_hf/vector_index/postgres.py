@@ -21,7 +21,14 @@ from torch import Tensor
 
 from rsctir_hf.errors import IndexMismatchError, MissingDependencyError, QueryError
 from rsctir_hf.vector_index.arguments import refuse_folder, refuse_held, refuse_unknown
-from rsctir_hf.vector_index.contract import Batch, BoundingBox, Entry, SearchFilter, VectorIndex
+from rsctir_hf.vector_index.contract import (
+    Batch,
+    BoundingBox,
+    Entry,
+    SearchFilter,
+    ValueCount,
+    VectorIndex,
+)
 from rsctir_hf.vector_index.filters import sql_condition
 from rsctir_hf.vector_index.nearest import hits_of
 from rsctir_hf.vector_index.postgres_session import Session
@@ -138,6 +145,21 @@ class PostgresIndex(VectorIndex):
             values += [most] * 4
             rows = self._session.fetch(query, values, condition=sql.SQL(condition))
         return torch.tensor([row[0] for row in rows], dtype=torch.int64)
+
+    def value_counts(self, only: SearchFilter | None = None) -> dict[str, list[ValueCount]]:
+        """See ``contract.VectorIndex.value_counts``; counted by the server."""
+        condition, values = sql_condition(only)
+        query = (
+            "SELECT key, value, count(*) FROM {table}, jsonb_each(metadata) WHERE {condition} "
+            "GROUP BY key, value"
+        )
+        counted: dict[str, list[ValueCount]] = {}
+        with self._together():
+            if self.dimension is not None:
+                rows = self._session.fetch(query, values, condition=sql.SQL(condition))
+                for name, value, count in rows:
+                    counted.setdefault(name, []).append((value, count))
+        return counted
 
     def save(self, folder: Path | None = None) -> None:
         """Build the HNSW graph where there is none, and the statistics that filters need."""

@@ -9,13 +9,13 @@ import yaml
 
 from benchmarks import training_speed
 from benchmarks.training_speed import BareLoop, PreparedTrainer
-from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.training.recipe_args import parse_recipe
 from rsctir_hf.training.sets import TrainingData
 from rsctir_hf.training.start import build_model
 from tests import miniature
 
 RECIPE = {
+    "benchmark": "ucm",
     "family": "cmpagl",
     "image_weights": "none",
     "text_weights": "none",
@@ -66,9 +66,9 @@ def trainer(recipe, tmp_path):
         {"image": miniature.draw_picture(number), "captions": miniature.sentences(number)}
         for number in range(6)
     ]
-    model, processor = build_model(model_args, [])
+    encoder = build_model(model_args, [])
     data = TrainingData({"ucm": rows}, {"ucm": rows})
-    trainer = PreparedTrainer(Encoder(model, processor), args, data=data)
+    trainer = PreparedTrainer(encoder, args, data=data)
     trainer.prepared = list(trainer.get_train_dataloader())
     return trainer
 

@@ -9,6 +9,8 @@ import sys
 import pytest
 from PIL import Image
 
+from rsctir_hf.data.benchmarks import BENCHMARKS
+from rsctir_hf.hub.card_tables import data_title
 from rsctir_hf.search.confidence import Level
 from rsctir_hf.vector_index.opening import open_index
 from tests.miniature import write_imagefolder, write_karpathy
@@ -66,6 +68,24 @@ def test_evaluate_prints_a_table_and_writes_json(rsctir, clip_folder, captioned_
     assert report["symmetries"] == 1
     assert len(report["per_image"]) == 3 and len(report["interval"]) == 2
     assert file.read_text().count("\n") < 80  # a picture is one line, not one line a number
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [("ucm", "./ucm"), ("rsod", "./rsod"), ("mine", "mine"), ("sample", "sample")],
+)
+def test_own_data_pass_for_no_set_of_the_same_name(
+    rsctir, clip_folder, captioned_folder, tmp_path, monkeypatch, data, named
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(captioned_folder, data)
+    code, out, err = rsctir("evaluate", "--model", clip_folder, "--data", data, "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["data"] == named
+    assert data_title(report) not in {each.title for each in BENCHMARKS.values()} | {
+        "RSOD (subset)"
+    }
 
 
 def test_evaluate_averages_over_eight_symmetries(rsctir, clip_folder, captioned_folder, tmp_path):
@@ -180,6 +200,11 @@ def test_foreseen_errors_are_one_line_and_exit_code_two(
         ),
         ((*into, part), "--partial of rsctir convert"),
         ((*into, part, "--private"), "--private is about --push"),
+        ((*into, part, "--data_name", "mine"), "--data_name, --data_licence and --data_source are"),
+        (
+            ("convert", "--data", captioned_folder, "--push", "a/b", "--data-name", "RSICD"),
+            "readers of its card would take for another set",
+        ),
         ((*evaluate, "--data", captioned_folder, "--device", "nonsense"), "device 'nonsense'"),
         ((*evaluate, "--data", captioned_folder, "--symmetries", 4), "symmetries is 4"),
         ((*evaluate, "--data", tmp_path / "latin"), "not UTF-8"),
@@ -253,6 +278,17 @@ def test_card_is_written_from_the_results_files(rsctir, clip_folder, captioned_f
     assert "x, seed not recorded" in text
     assert "| captioned | test | none |" in text and "| captioned | test | smr |" in text
     assert "research only" in (clip_folder / "LICENSE").read_text()
+    code, _, err = rsctir("card", "--model", clip_folder, *options, "--data_licence", "mit")
+    assert code == 2 and "its record names no own data" in err
+    results = json.loads((clip_folder / "results.json").read_text())
+    own = {"captioned": {"name": "captioned", "licence": None, "source": None}}
+    results |= {"own_data": own, "training_sets": {"captioned": 3}}
+    (clip_folder / "results.json").write_text(json.dumps(results))
+    template.write_text("---\nlicense: other\n---\n$training_data\n")
+    said = ("--data_name", "Harbours", "--data_licence", "mit", "--data-source", "our drone")
+    assert rsctir("card", "--model", clip_folder, "--template", template, *said)[0] == 0
+    text = (clip_folder / "README.md").read_text()
+    assert "- Harbours, 3 training pictures of own data. Source: our drone. Licence: mit." in text
 
 
 @pytest.mark.slow
@@ -357,3 +393,43 @@ def test_regions_that_do_not_fit_are_one_line_and_exit_code_two(
         assert last.startswith("error: ") and re.search(message, last), (arguments, err)
     for name in ("own", "bare"):
         assert rsctir(*search, tmp_path / name)[0] == 0
+
+
+def own_captions(folder, picture_folder):
+    """Lay three pictures out with a table of captions, one more without a picture."""
+    (folder / "images").mkdir(parents=True)
+    rows = ["bild,beschreibung"]
+    for colour, caption in CAPTIONS.items():
+        shutil.copy(picture_folder / f"{colour}.png", folder / "images")
+        rows.append(f"images/{colour}.png,{caption}")
+    (folder / "captions.csv").write_text("\n".join(rows))
+    return folder
+
+
+def test_evaluate_takes_own_captions_in_any_layout(rsctir, clip_folder, picture_folder, tmp_path):
+    data = own_captions(tmp_path / "own", picture_folder)
+    evaluate = ("evaluate", "--model", clip_folder, "--data", data, "--json")
+    code, _, err = rsctir(*evaluate)
+    assert code == 2 and "has the columns bild, beschreibung" in err and "--image_column" in err
+    columns = ("--image_column", "bild", "--caption-column", "beschreibung")
+    code, out, err = rsctir(*evaluate, *columns)
+    assert code == 0, err
+    assert (json.loads(out)["images"], json.loads(out)["captions"]) == (3, 3)
+    (data / "images" / "red.png").unlink()
+    code, _, err = rsctir(*evaluate, *columns)
+    assert code == 2 and "lacks 1 of its 3 pictures: images/red.png" in err
+    code, out, err = rsctir(*evaluate, *columns, "--allow-missing")
+    assert code == 0 and json.loads(out)["images"] == 2, err
+
+
+def test_evaluate_scores_folders_of_classes_and_says_which_split_there_is_not(
+    rsctir, clip_folder, picture_folder, tmp_path
+):
+    for colour in CAPTIONS:
+        (tmp_path / "own" / "train" / colour).mkdir(parents=True)
+        shutil.copy(picture_folder / f"{colour}.png", tmp_path / "own" / "train" / colour)
+    evaluate = ("evaluate", "--model", clip_folder, "--data", tmp_path / "own", "--json")
+    code, _, err = rsctir(*evaluate)
+    assert code == 2 and "There is no split 'test', only train" in err
+    code, out, err = rsctir(*evaluate, "--split", "train")
+    assert code == 0 and json.loads(out)["captions"] == 15, err

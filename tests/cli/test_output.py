@@ -16,7 +16,7 @@ from rsctir_hf.search.retriever import Skipped
 from tests.miniature import hub_table, write_imagefolder
 
 #: They write into the model's own folder, to the Hub, or nothing.
-NO_OUTPUT = {"caption", "leakage", "card", "push", "deploy_space"}
+NO_OUTPUT = {"caption", "facets", "leakage", "card", "push", "deploy_space"}
 
 
 def test_every_command_prints_json_and_what_writes_takes_an_output():
@@ -114,15 +114,15 @@ def test_homes_and_variables_are_written_out_in_paths_only(monkeypatch, tmp_path
     monkeypatch.setenv("DATA", "/data")
     asked = Search(
         place="~/index",
-        text="~ $DATA",
-        image=Path("$DATA/a.png"),
+        text=["~ $DATA"],
+        image=[Path("$DATA/a.png")],
         model="$DATA/model",
         images="postgresql://u@h/$NO",
     )
     found = with_homes(asked)
     assert (found.place, found.image, found.model) == (
         "/of/me/index",
-        Path("/data/a.png"),
+        [Path("/data/a.png")],
         "/data/model",
     )
     assert (found.text, found.images) == (asked.text, asked.images)

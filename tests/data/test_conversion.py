@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from rsctir_hf.data.benchmarks import load_benchmark
-from rsctir_hf.data.conversion import convert
+from rsctir_hf.data.conversion import FORMATS, convert
+from rsctir_hf.data.reading import CaptionedSource, read_captioned
 from rsctir_hf.errors import DataLayoutError, OutputExistsError
 from tests.miniature import hub_table, write_imagefolder, write_karpathy, write_precomp
 
@@ -112,3 +113,19 @@ def test_two_pictures_of_one_name_are_refused(tmp_path):
     metadata.write_text(metadata.read_text().replace("scene01", "other/scene00"))
     with pytest.raises(DataLayoutError, match=r"two pictures named scene00\.png"):
         convert("ucm", source, tmp_path / "out")
+
+
+def test_own_captions_are_converted_without_a_benchmark(tmp_path):
+    source = CaptionedSource(write_imagefolder(tmp_path / "own"))
+    for kind in FORMATS:
+        assert convert("", source, tmp_path / kind, format=kind) == {
+            "train": 6,
+            "validation": 3,
+            "test": 3,
+        }
+        again = read_captioned(tmp_path / kind).splits
+        assert {split: len(table) for split, table in again.items()} == {
+            "train": 6,
+            "validation": 3,
+            "test": 3,
+        }

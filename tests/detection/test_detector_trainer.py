@@ -61,7 +61,9 @@ def whole(tmp_path_factory):
 def test_a_resumed_run_equals_an_uninterrupted_one(whole):
     trainer, _, folder = whole
     resumed = make_trainer(folder / "again")
-    resumed.train(resume_from_checkpoint=str(folder / "checkpoint-1"))  # amid the first epoch
+    resumed.train(
+        resume_from_checkpoint=str(folder / "_checkpoints" / "checkpoint-1")
+    )  # amid the first epoch
     assert resumed.state.global_step == trainer.state.global_step == 4
     expected = trainer.model.state_dict()
     for name, value in resumed.model.state_dict().items():

@@ -163,3 +163,16 @@ def test_a_model_that_may_not_be_safe_in_threads_runs_in_one_at_a_time(
     assert len(other.names) > 1
     expected = tiny_encoder.images(paths, batch_size=1).vectors
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+def test_captions_that_are_cut_are_counted(tiny_encoder, caplog):
+    long = "a pier " * 500
+    model, processor = tiny_encoder.model, tiny_encoder.processor
+    assert encode.tell_cut(model, processor, ["a pier", long, "boats", long]) == 2
+    assert "2 of 4 captions are longer than the" in caplog.text
+    caplog.clear()
+    assert (
+        encode.tell_cut(model, processor, ["a pier"]) == encode.tell_cut(model, processor, []) == 0
+    )
+    assert caplog.text == ""
+    assert tiny_encoder.texts([long]).shape == (1, 16)

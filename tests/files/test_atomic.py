@@ -104,7 +104,9 @@ def test_the_files_of_a_folder_are_replaced_and_others_stay(tmp_path):
     (tmp_path / ".files.part" / "half").write_text("x")
     with replacing_files(tmp_path) as unfinished:
         (unfinished / "config").write_text("newer")
+        (unfinished / "config").chmod(0o600)  # as safetensors does
         assert (tmp_path / "config").read_text() == "older"
+    assert (tmp_path / "config").stat().st_mode == (tmp_path / "notes").stat().st_mode
     found = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert found == {"config": "newer", "notes": "older"}
 

@@ -58,7 +58,7 @@ def test_every_field_of_a_line_is_read(tmp_path):
 
 def test_a_line_may_say_nothing_but_the_name(tmp_path):
     row = only_row(tmp_path, captions=[], category=None, crs=None)
-    assert (row.captions, row.caption, row.category, row.crs) == (None, None, None, None)
+    assert (row.captions, row.caption, row.category, row.crs) == ((), None, None, None)
     assert (row.bounding_box, row.geotransform, row.objects) == (None, None, None)
     assert row.metadata == {}
 

@@ -143,7 +143,7 @@ DAMAGED = {
     "too many cells": ("a,b\n1,2\na pier, with boats, two\n", "Line 3 of .*3 cells .*2 columns"),
     "an open quote": ('file_name,b\na.png,"x\n' + "y" * 9, None),
     "another encoding": ("a,b\n1,caf\xe9\n", "Line 2 of .*not UTF-8.*save the file as UTF-8"),
-    "no name": ("picture,text\na.png,b\n", "Line 2 of .*None as file_name.*picture, text"),
+    "no name": ("place,text\na.png,b\n", "Line 2 of .*None as file_name.*place, text"),
 }
 
 

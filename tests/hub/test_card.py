@@ -11,7 +11,7 @@ import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from rsctir_hf.hub.card import CardError, render_model_card, write_card
-from rsctir_hf.hub.card_tables import evaluation_reports, results_table
+from rsctir_hf.hub.card_tables import evaluation_reports, model_index, results_table
 from rsctir_hf.sample import sample_folder
 from tests.conftest import ROOT
 from tests.test_checkpoints import DETECTOR, FAMILIES
@@ -152,6 +152,14 @@ def test_card_of_the_detector_carries_its_average_precisions_and_terms(tmp_path)
     ]
     for words in (text, (tmp_path / "LICENSE").read_text()):
         assert "261 train pictures: Google Earth screenshots; terms not verified" in words
+
+
+@pytest.mark.parametrize("name", ["ucm", "rsod", "sample"])
+def test_a_folder_called_like_a_known_set_is_own_data(name):
+    own = report() | {"data": f"./{name}"}
+    assert results_table([own]).splitlines()[2].startswith(f"| {name} (own data) | ")
+    entry = next(model_index(own))
+    assert (entry.dataset_type, entry.dataset_name) == (f"{name} (own data)",) * 2
 
 
 def test_drawn_scenes_are_never_taken_for_a_benchmark():

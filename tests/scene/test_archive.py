@@ -49,6 +49,30 @@ def test_a_bounding_box_finds_the_tiles_of_one_place(retriever, folder):
     assert {hit.metadata["raster"] for hit in hits} == {"far.tif"}
 
 
+def test_tiles_are_marked_and_found_like_pictures(retriever, folder, scene_file):
+    index_rasters(retriever, folder, **CUT)
+    scene = SceneIndex.build(retriever, scene_file, **CUT)
+    for tiles, count in ((retriever, 14), (scene.tiles, 30)):
+        good, bad, *_ = tiles.search("a river", top_k=3)
+        concept = tiles.concepts.learn("a river", good=[good.path], bad=[bad.item])
+        hits = tiles.concepts.find(concept, top_k=40)
+        assert len(hits) == count - 2 and not {good.path, bad.path} & {hit.path for hit in hits}
+        expected = tiles.engine.vectors_of([hit.item for hit in hits]) @ concept.direction
+        assert [hit.score for hit in hits] == pytest.approx(expected.tolist(), abs=1e-6)
+        assert len({hit.path for hit in hits}) == len(hits)
+        assert tiles.concepts.find(concept, top_k=1, marked="first")[0].path == good.path
+
+
+def test_windows_that_overlap_are_folded_for_marks_too(retriever, folder):
+    index_rasters(retriever, folder, tile=FIELD, overlap=0.5)
+    concept = retriever.concepts.learn("a river")
+    whole = retriever.folding("none").concepts.find(concept, top_k=100)
+    places = retriever.concepts.find(concept, top_k=100)
+    assert len(whole) == len(retriever) > len(places) > 1
+    assert sum(hit.merged for hit in places) >= len(retriever)
+    assert places[0].path == whole[0].path and places[0].merged > 1
+
+
 def test_a_raster_over_the_antimeridian_is_indexed_on_both_sides(retriever, folder, tmp_path):
     # 3 windows of 32 px and 0.00001 degrees; the second reaches from 179.9999 to -179.99978
     across = rasterio.Affine(1e-5, 0, 180 - 42e-5, 0, -1e-5, 10)
@@ -409,3 +433,16 @@ def test_either_pictures_or_rasters_are_indexed(rsctir, clip_folder, tmp_path):
     code, _, err = rsctir("index", "--model", clip_folder, "--index", tmp_path / "index")
     assert code == 2
     assert "Give one of --images and --rasters" in err
+
+
+def test_tiles_say_when_and_with_what_their_raster_was_taken(retriever, tmp_path):
+    write(tmp_path / "a.tif", fields(1, 1))
+    with rasterio.open(tmp_path / "a.tif", "r+") as file:
+        file.update_tags(TIFFTAG_DATETIME="2024:05:31 10:30:00")
+        file.update_tags(ns="IMAGERY", SATELLITEID="WV03")
+    index_rasters(retriever, tmp_path, **CUT)
+    (hit,) = retriever.search("a river")
+    assert (hit.metadata["date"], hit.metadata["sensor"]) == ("2024-05-31T10:30:00", "WV03")
+    (feature,) = hits_geojson([hit])["features"]
+    assert feature["properties"]["sensor"] == "WV03" and "outline" not in feature["properties"]
+    assert "column" not in feature["properties"]

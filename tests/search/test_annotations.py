@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import ExifTags, Image
 
 from rsctir_hf.errors import DataLayoutError
 from rsctir_hf.search.annotations import read_annotations
@@ -53,3 +54,18 @@ def test_rows_of_pictures_that_are_not_there_have_a_line(tmp_path, caplog):
     assert read_annotations(tmp_path, [tmp_path / "a.png"]).metadata == [{}]
     (line,) = caplog.messages
     assert line.startswith("2 rows of") and "'A.PNG'" in line
+
+
+def test_a_file_says_itself_when_it_was_taken_where_no_column_does(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.DateTime], exif[ExifTags.Base.Model] = "2024:05:31 10:30:00", "FC330"
+    pictures = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    for file in pictures:
+        Image.new("RGB", (8, 8)).save(file, exif=exif)
+    own = {"date": "2024-05-31T10:30:00", "sensor": "FC330"}
+    assert read_annotations(tmp_path, pictures).metadata == [own, own]
+    (tmp_path / "metadata.csv").write_text("file_name,Acquired\na.jpg,2020-01-01\n")
+    found = read_annotations(tmp_path, pictures).metadata
+    assert found == [{"Acquired": "2020-01-01", "sensor": "FC330"}, {"sensor": "FC330"}]
+    (tmp_path / "metadata.csv").write_text("file_name,camera,time\na.jpg,x,y\n")
+    assert read_annotations(tmp_path, pictures).metadata == [{"camera": "x", "time": "y"}, {}]

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from rsctir_hf.errors import QueryError
-from rsctir_hf.search.query import check_top_k, describe_query, split_query
+from rsctir_hf.search.query import (
+    QueryPart,
+    check_top_k,
+    describe_parts,
+    describe_query,
+    read_parts,
+)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t"])
@@ -55,6 +61,19 @@ def test_a_query_of_more_than_a_page_is_refused():
         describe_query("a " * 1_000 + "b")
 
 
+def test_a_denial_is_said_to_be_read_as_parts_or_what_to_do_instead():
+    assert describe_query("boats without sand") == "Read as 'boats' without 'sand'."
+    assert "least like it" in describe_query("no boats")
+    assert "--not" in describe_query("a beach without trees and with boats")
+
+
+def test_the_hint_about_parts_names_each_thing_once():
+    unwanted = QueryPart("barcos en el puerto", wanted=False), QueryPart("sand", wanted=False)
+    said = describe_parts(unwanted)
+    assert "does not look English" in said and said.count("least like it") == 1
+    assert describe_parts((QueryPart("boats"), *unwanted[1:])) is None
+
+
 @pytest.mark.parametrize("text", ["\ud800", "boats \udcff.png"])
 def test_half_a_surrogate_pair_is_refused(text):
     with pytest.raises(QueryError, match="broken character"):
@@ -63,9 +82,9 @@ def test_half_a_surrogate_pair_is_refused(text):
 
 def test_contradictory_and_absent_queries_are_refused():
     with pytest.raises(QueryError, match="There is no query"):
-        split_query(None)
+        read_parts(None)
     with pytest.raises(QueryError, match="picture already and image= was given too"):
-        split_query(Path("a.jpg"), "b.jpg")
+        read_parts(Path("a.jpg"), "b.jpg")
 
 
 @pytest.mark.parametrize("query", [["a"], {"a": 1}, 3.5, b"a pier", None])

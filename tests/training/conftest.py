@@ -1,8 +1,10 @@
 """What the tests of both Trainers and both doors share."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 
 from tests.tiny_training import tiny_processor, tiny_rows
 
@@ -19,16 +21,22 @@ def processor(rows):
 
 @pytest.fixture
 def uploads(monkeypatch):
-    """Repository, message and file names of each upload to a Hub that takes everything."""
+    """Repository and the paths of each upload to a Hub that takes everything."""
     made = []
 
     class Api:
+        def __init__(self, token=None):
+            pass
+
         def create_repo(self, repo_id, **options):
-            return type("Url", (), {"repo_id": repo_id})()
+            return SimpleNamespace(repo_id=repo_id)
 
-        def upload_folder(self, *, folder_path, repo_id, commit_message, **options):
-            files = {path.name for path in Path(folder_path).iterdir() if path.is_file()}
-            made.append((repo_id, commit_message, files))
+        def upload_folder(self, *, folder_path, repo_id, ignore_patterns, **options):
+            paths = (path for path in Path(folder_path).rglob("*") if path.is_file())
+            names = (path.relative_to(folder_path).as_posix() for path in paths)
+            made.append((repo_id, set(filter_repo_objects(names, ignore_patterns=ignore_patterns))))
+            return SimpleNamespace(commit_url="https://hub/commit")
 
-    monkeypatch.setattr("transformers.trainer.hf_api", Api)
+    for place in ("transformers.trainer.hf_api", "rsctir_hf.hub.push.HfApi"):
+        monkeypatch.setattr(place, Api)
     return made

@@ -82,7 +82,7 @@ def test_a_model_in_training_is_given_back_as_it_was(trained):
 def test_push_to_hub_uploads_the_finished_folder(data, tmp_path, uploads):
     pushing = {"push_to_hub": "true", "hub_model_id": "org/mini"}
     load_door("detector").main(arguments_for(data, tmp_path / "out", **pushing))
-    *_, files = uploads[-1]
+    ((_, files),) = uploads
     assert {"README.md", "model.safetensors", "results.json", "recipe.yaml"} <= files
 
 

@@ -8,8 +8,8 @@ from rsctir_hf.training.recipe_args import (
     ModelArguments,
     RetrievalTrainingArguments,
     parse_recipe,
-    read_recipe,
 )
+from rsctir_hf.training.recipe_files import read_recipe
 
 
 def write(path, text):
@@ -18,13 +18,15 @@ def write(path, text):
 
 
 def test_flags_override_the_recipe_which_overrides_the_defaults(tmp_path):
-    recipe = write(tmp_path / "r.yaml", "family: galr\nlearning_rate: 1.0e-3\nreport_to: none\n")
+    text = "family: galr\nbenchmark: rsicd\nlearning_rate: 1.0e-3\nreport_to: none\n"
+    recipe = write(tmp_path / "r.yaml", text)
     model, data, training = parse_recipe(
         [recipe, "--learning_rate", "2e-3", "--output_dir", str(tmp_path / "o")]
     )
     assert model.family == "galr"
     assert training.learning_rate == 2e-3
-    assert data.benchmark == "ucm"
+    assert (data.benchmark, data.name) == ("rsicd", "rsicd")
+    assert parse_recipe([recipe, "--benchmark", ""])[1].benchmark is None
 
 
 def test_mappings_come_from_yaml_or_from_a_flag(tmp_path):
@@ -80,7 +82,7 @@ def test_of_inherited_mappings_only_the_configuration_is_joined_with_the_own_one
         ("family: clip\n", "clip"),
         ("config: 3\n", "config must be a mapping"),
         ("extra_data: rsicd\n", "extra_data must be a mapping"),
-        ("extra_data: {ucm: here}\n", "main set"),
+        ("benchmark: ucm\nextra_data: {ucm: here}\n", "main set"),
         ("extra_data: {drawn: 400}\n", "expected 'generated:COUNT'"),
         ("extra_data: {drawn: generated:0}\n", "expected 'generated:COUNT'"),
         ("extends: missing.yaml\n", "missing.yaml"),

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,16 +12,23 @@ import time
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import TrainerCallback
 
 from rsctir_hf.errors import ModelLoadError
-from rsctir_hf.training.resumption import checkpoint_fault, checkpoints_of, resume_point
+from rsctir_hf.training.resumption import (
+    checkpoint_fault,
+    checkpoints_of,
+    resume_point,
+    telling_how_to_go_on,
+)
 from tests.conftest import ROOT
 from tests.miniature import write_karpathy
 from tests.tiny_recipes import TINY, TINY_CONFIG, flags_of
+from tests.tiny_training import make_trainer
 
 
 def write_checkpoint(folder, step):
-    path = folder / f"checkpoint-{step}"
+    path = folder / "_checkpoints" / f"checkpoint-{step}"
     path.mkdir(parents=True)
     save_file({"weight": torch.zeros(1000)}, path / "model.safetensors")
     save_file({"weight": torch.zeros(1000)}, path / "average.safetensors")
@@ -88,8 +96,8 @@ def test_a_checkpoint_without_weights_says_so(tmp_path):
 def test_checkpoints_are_ordered_by_their_step_and_nothing_else_is_one(tmp_path):
     for step in (9, 10, 100):
         write_checkpoint(tmp_path, step)
-    (tmp_path / "checkpoint-last").mkdir()
-    (tmp_path / "checkpoint-200").write_text("a file")
+    (tmp_path / "_checkpoints" / "checkpoint-last").mkdir()
+    (tmp_path / "_checkpoints" / "checkpoint-200").write_text("a file")
     assert [path.name for path in checkpoints_of(tmp_path)] == [
         f"checkpoint-{step}" for step in (100, 10, 9)
     ]
@@ -119,8 +127,96 @@ def test_a_checkpoint_that_was_named_must_be_whole(tmp_path):
         resume_point(tmp_path, str(tmp_path / "elsewhere"))
 
 
+class Interrupt(TrainerCallback):
+    """Presses Ctrl-C in a step."""
+
+    def __init__(self, step, times=1):
+        self.step, self.times = step, times
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        for _ in range(self.times if state.global_step == self.step - 1 else 0):
+            signal.raise_signal(signal.SIGINT)
+
+
+BEST = {"save_strategy": "epoch", "save_total_limit": 1, "load_best_model_at_end": True}
+BEST |= {"metric_for_best_model": "mR", "greater_is_better": True, "num_train_epochs": 4}
+
+
+def interrupted_trainer(folder, rows, processor, step, times=1):
+    callbacks = [Interrupt(step, times)]
+    return make_trainer(folder, rows, processor, callbacks=callbacks, **BEST)
+
+
 @pytest.mark.slow
-def test_a_training_that_is_told_to_end_leaves_what_the_next_goes_on_from(tmp_path):
+@pytest.mark.parametrize(
+    "step", [7, 9]
+)  # within the third epoch of three steps, and in its evaluation
+def test_ctrl_c_keeps_the_best_so_far_and_a_resumed_run_is_as_if_nothing_had_been(
+    step, tmp_path, rows, processor
+):
+    whole = make_trainer(tmp_path / "whole", rows, processor, **BEST)
+    whole.train()
+    if step == 9:
+        cut = make_trainer(tmp_path / "cut", rows, processor, **BEST)
+        pressed = iter([False, False, True])
+        score = cut.score
+
+        def interrupted_score(rows):
+            if next(pressed, False):
+                signal.raise_signal(signal.SIGINT)
+            return score(rows)
+
+        cut.score = interrupted_score
+    else:
+        cut = interrupted_trainer(tmp_path / "cut", rows, processor, step)
+    cut.train()
+    assert cut.interrupted and cut.state.global_step == step
+    scores = [score for _, _, score in cut.evaluations]
+    assert len(scores) == step // 3 and cut.evaluations == whole.evaluations[: step // 3]
+    assert cut.evaluate()["eval_mR"] == pytest.approx(max(scores))
+    assert cut.args.save_total_limit == 1  # as the recipe said
+    assert checkpoints_of(tmp_path / "cut")[0].name == f"checkpoint-{step}"
+    resumed = make_trainer(tmp_path / "cut", rows, processor, **BEST)
+    resumed.train(resume_from_checkpoint="true")
+    assert not resumed.interrupted and resumed.evaluations == whole.evaluations
+
+
+@pytest.mark.parametrize(("step", "times", "said"), [(2, 1, "at step 2 of 12, before"), (5, 2, "")])
+def test_ctrl_c_before_an_evaluation_or_twice_leaves_no_model(
+    step, times, said, tmp_path, rows, processor, capfd
+):
+    before = signal.getsignal(signal.SIGINT)  # ignored in a shell's background
+    with pytest.raises(KeyboardInterrupt, match=said or None):
+        interrupted_trainer(tmp_path, rows, processor, step, times).train()
+    assert bool(checkpoints_of(tmp_path)) and not list(tmp_path.glob("*.safetensors"))
+    assert "Ctrl-C once more" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_that_may_write_over_another_leaves_none_of_its_checkpoints(
+    tmp_path, rows, processor
+):
+    write_checkpoint(tmp_path, 500)
+    make_trainer(tmp_path, rows, processor, max_steps=2, overwrite_output_dir=True).train()
+    assert [path.name for path in checkpoints_of(tmp_path)] == ["checkpoint-2"]
+
+
+def test_ctrl_c_ends_the_program_with_the_command_that_goes_on(capsys):
+    command = ["python", "training/run.py", "my recipe.yaml", "--config", "{a: 1}"]
+    with pytest.raises(SystemExit) as end, telling_how_to_go_on(command):
+        raise KeyboardInterrupt("Stopped.")
+    assert end.value.code == 130
+    *_, said, again = capsys.readouterr().err.splitlines()
+    assert said == "Stopped. To go on:"
+    assert shlex.split(again) == [*command, "--resume_from_checkpoint", "true"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGTERM, "stopped by SIGTERM: "), (signal.SIGINT, "Stopped by Ctrl-C")],
+)
+def test_a_training_that_is_told_to_end_leaves_what_the_next_goes_on_from(tmp_path, number, said):
     data = write_karpathy(tmp_path / "data", {"train": 6, "val": 3, "test": 3})
     given = {
         **TINY,
@@ -144,10 +240,10 @@ def test_a_training_that_is_told_to_end_leaves_what_the_next_goes_on_from(tmp_pa
     while not checkpoints_of(tmp_path / "out") and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert errors.strip().splitlines()[-1].startswith("stopped by SIGTERM: ")
+    assert process.returncode == 128 + number
+    assert [line for line in errors.splitlines() if line.startswith(said)]
     assert "Traceback" not in errors
     point = resume_point(tmp_path / "out", "true")
     assert point is not None and os.path.isdir(point)

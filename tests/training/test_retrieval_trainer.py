@@ -15,7 +15,8 @@ from rsctir_hf.losses import (
     triplet_loss,
 )
 from rsctir_hf.models.cmpagl import CMPAGLModel, CMPAGLOutput
-from rsctir_hf.training.retrieval_trainer import draw_pairs, fusion_loss, mean_metrics
+from rsctir_hf.training.matching_pairs import draw_pairs, fusion_loss
+from rsctir_hf.training.retrieval_trainer import mean_metrics
 from rsctir_hf.training.staged import hold_statistics
 from rsctir_hf.training.teachers import Teacher, Teachers
 from tests.tiny_training import StopAt, curve, make_trainer
@@ -171,14 +172,14 @@ def test_batch_norm_statistics_stay_or_move_as_asked():
 def test_a_run_on_a_gpu_trains_averages_and_resumes(tmp_path, rows, processor):
     make_trainer(tmp_path, rows, processor, use_cpu=False, callbacks=[StopAt(4)]).train()
     resumed = make_trainer(tmp_path, rows, processor, use_cpu=False)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    resumed.train(resume_from_checkpoint=str(tmp_path / "_checkpoints" / "checkpoint-4"))
     assert {value.device.type for value in resumed.average.weights.values()} == {"cuda"}
 
 
 def test_a_tokenizer_saved_with_the_checkpoint_reads_the_same(tmp_path, rows, processor):
     trainer = make_trainer(tmp_path, rows, processor, num_train_epochs=1, save_steps=1)
     trainer.train()
-    again = AutoTokenizer.from_pretrained(tmp_path / "checkpoint-1")
+    again = AutoTokenizer.from_pretrained(tmp_path / "_checkpoints" / "checkpoint-1")
     assert again("many boats")["input_ids"] == processor.tokenizer("many boats")["input_ids"]
 
 

@@ -3,21 +3,29 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
+from rsctir_hf.data.reading import read_captioned
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import DataLayoutError, RecipeError
+from rsctir_hf.hub.push import push_model
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.training import run_record
-from rsctir_hf.training.recipe_args import read_recipe
+from rsctir_hf.training.recipe_files import read_recipe
+from rsctir_hf.training.resumption import checkpoints_of
 from tests import miniature
 from tests.conftest import ROOT
+from tests.geo.rasters import write
 from tests.tiny_recipes import TINY, TINY_CONFIG, flags_of, load_door
 
-RECIPES = sorted((ROOT / "training" / "recipes").glob("*.yaml"))
+FINETUNE = ROOT / "training" / "recipes" / "finetune.yaml"
+GO_ON = {FINETUNE, FINETUNE.with_name("adapt.yaml")}  # with models of either family
+SCORED_BY = ("use_regions", "text_guidance")  # what a recipe's objective asks of the model
+RECIPES = sorted({*FINETUNE.parent.glob("*.yaml")} - GO_ON)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +45,12 @@ def write_release(benchmark, root):
 
 
 def arguments_for(recipe, data, output, **changes):
-    family = recipe.stem.split("_")[0]
+    said = read_recipe(recipe)
+    config = yaml.safe_load(TINY_CONFIG[said["family"]])
+    kept = {name: said["config"][name] for name in SCORED_BY if name in said.get("config", {})}
     options = {
         **TINY,
-        "config": TINY_CONFIG[family],
+        "config": json.dumps(config | kept),
         "data": str(data),
         "output_dir": str(output),
         **changes,
@@ -87,6 +97,55 @@ def test_every_recipe_trains_saves_and_can_be_searched_with(recipe, run, tmp_pat
     pictures = miniature.write_pictures(tmp_path / "gallery", ["a.png", "b.png"])
     assert retriever.index(pictures).indexed == 2
     assert len(retriever.search("many boats", top_k=2)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["cmpagl", "galr"])
+def test_one_recipe_goes_on_from_a_model_of_either_family(family, run, tmp_path):
+    data = write_release("ucm", tmp_path / "data")
+    run.main(arguments_for(FINETUNE.with_name(f"{family}_ucm.yaml"), data, tmp_path / "start"))
+    thawing = dict.fromkeys(("frozen_epochs", "lr_factors"), "{image_tower: 1}")
+    options = {**TINY, **thawing, "data": data, "output_dir": tmp_path / "out"}
+    run.main([str(FINETUNE), *flags_of(options | {"initial_model": tmp_path / "start"})])
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["base"]["model"] == str(tmp_path / "start")
+    assert results["base"]["share"] in [tenths / 10 for tenths in range(11)]
+    assert read_recipe(tmp_path / "out" / "recipe.yaml")["family"] == family
+    assert len(Retriever.from_pretrained(tmp_path / "out").encoder.texts(["many boats"])) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 30])
+def test_own_data_is_trained_on_and_written_down_under_its_own_name(count, run, tmp_path):
+    data = write_release("ucm", tmp_path / "data")
+    run.main(arguments_for(FINETUNE.with_name("galr_ucm.yaml"), data, tmp_path / "start"))
+    own = miniature.write_imagefolder(tmp_path, {"harbours": count}, first=50) / "harbours"
+    options = {**TINY, "data": own, "output_dir": tmp_path / "out", "data_licence": "mit"}
+    run.main([str(FINETUNE), *flags_of(options | {"initial_model": tmp_path / "start"})])
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    held = results["validation"][0]["images"]
+    assert results["training_sets"] == {"harbours": count - held}
+    assert {row["data"] for row in results["validation"]} == {"harbours"}
+    known = results["own_data"]["harbours"]
+    assert known["held_out"].startswith(f"{held} of {count} pictures held out")
+    assert (known["licence"], known["source"], known["test"]) == ("mit", None, False)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    said = f"harbours (own data), {count - held} pictures; before that UCM-Captions train, 6"
+    assert config["training_images"].startswith(said)
+    for name in ("README.md", "LICENSE"):
+        lines = (tmp_path / "out" / name).read_text().splitlines()
+        assert any(line.startswith("- before that, ") for line in lines)
+        rest = " ".join(line for line in lines if not line.startswith("- before that, "))
+        assert "harbours, " in rest and "Licence: mit." in rest
+        assert "UCM" not in rest and "USGS" not in rest
+    # What was written down runs again, on the same pictures.
+    again = [str(tmp_path / "out" / "recipe.yaml"), "--output_dir", str(tmp_path / "again")]
+    run.main(again)
+    second = json.loads((tmp_path / "again" / "results.json").read_text())
+    assert second["own_data"] == results["own_data"]
+    assert [row["mR"] for row in second["validation"]] == [
+        row["mR"] for row in results["validation"]
+    ]
 
 
 @pytest.mark.slow
@@ -164,21 +223,108 @@ def test_every_recipe_is_valid_yaml_with_a_story():
         text = recipe.read_text()
         assert text.startswith("#"), f"{recipe.name} begins with a comment that says what it is"
         assert yaml.safe_load(text)
-    assert len(RECIPES) == 17
+    assert len(RECIPES) == 20
 
 
 @pytest.mark.slow
-def test_push_to_hub_goes_through_the_trainer_and_uploads_the_finished_folder(
+def test_nothing_that_only_serves_going_on_and_no_page_with_pictures_is_pushed(
     run, tmp_path, uploads
 ):
     recipe = ROOT / "training" / "recipes" / "galr_ucm.yaml"
     data = write_release("ucm", tmp_path / "data")
     options = {"push_to_hub": "true", "hub_model_id": "org/galr-mini"}
     run.main(arguments_for(recipe, data, tmp_path / "out", **options))
-    repo_id, message, files = uploads[-1]
-    assert (repo_id, message) == ("org/galr-mini", "End of training")
+    out = tmp_path / "out"
+    (out / "report.html").write_text("pictures of the user's")
+    push_model(out, "org/galr-mini")
+    (repo_id, files), by_hand = uploads
+    assert (repo_id, files) == by_hand == ("org/galr-mini", files)
     expected = {"README.md", "LICENSE", "config.json", "model.safetensors", "modeling_galr.py"}
     expected |= {"processor_config.json", "recipe.yaml", "results.json", "modules.json"}
     assert expected <= files
-    assert "training_args.bin" not in files
+    assert not {"training_args.bin", "report.html"} & files
+    assert not [name for name in files if "checkpoint" in name or name.startswith("_")]
+    assert checkpoints_of(out) and all(
+        each.parent.name == "_checkpoints" for each in checkpoints_of(out)
+    )
     assert "license: other" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def tuning(run, tmp_path_factory):
+    """Flags of a run that goes on from a tiny model; both on the same miniature release."""
+    root = tmp_path_factory.mktemp("tuning")
+    data = write_release("ucm", root / "data")
+    start = ROOT / "training" / "recipes" / "galr_ucm.yaml"
+    run.main(arguments_for(start, data, root / "start", num_train_epochs="1"))
+    recipe = ROOT / "training" / "recipes" / "finetune.yaml"
+    kept = write_imagefolder_of(root / "kept")
+    changes = {**TINY, "initial_model": root / "start", "keep_data": f"{{rsicd: {kept}}}"}
+    changes |= {"benchmark": "ucm", "data": data}
+
+    def flags(output, **more):
+        return [str(recipe), *flags_of({**changes, "output_dir": output, **more})]
+
+    return flags
+
+
+def write_imagefolder_of(folder):
+    return miniature.write_imagefolder(folder, {"train": 2, "validation": 2, "test": 3}, first=70)
+
+
+@pytest.mark.slow
+def test_a_tuned_model_is_shown_beside_what_it_began_with(run, tuning, tmp_path, caplog):
+    out = tmp_path / "my tuned"
+    with caplog.at_level("INFO"):
+        run.main(tuning(out))
+    results = json.loads((out / "results.json").read_text())
+    own, kept = results["before_after"]
+    assert (own["data"], own["split"], own["kept"], own["images"]) == (
+        "ucm",
+        "validation",
+        False,
+        3,
+    )
+    assert (kept["data"], kept["split"], kept["kept"], kept["images"]) == ("rsicd", "test", True, 3)
+    assert "once" in kept["scored"] and set(kept["before"]) == set(kept["after"])
+    assert own["after"]["mR"] == results["validation"][0]["mR"]
+    assert "Before and after" in (out / "README.md").read_text()
+    assert (out / "report.html").read_text().count("<svg") == 1
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[-1].split(":")[0] in ("Better than the base", "NOT better than the base")
+    assert any(line.startswith("  rsctir push --model '") for line in lines[-3:])
+    assert any(line.startswith("Epoch 2 of 2: validation mR") and "(base" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_rasters_of_more_bands_and_bits_go_all_the_way(run, tuning, tmp_path, caplog):
+    data = tmp_path / "deep"
+    data.mkdir()
+    lines = ["file_name,caption"]
+    for number in range(8):
+        values = np.random.default_rng(number).integers(300, 4000, (4, 40, 40))
+        write(data / f"{number}.tif", values.astype(np.uint16))
+        lines.append(f"{number}.tif,{miniature.sentences(number)[0]}")
+    (data / "captions.csv").write_text("\n".join(lines))
+    with caplog.at_level("INFO"):
+        for flag in ("true", "false"):
+            own = {"benchmark": "", "data": data, "keep_data": "{}", "dry_run": flag}
+            run.main(tuning(tmp_path / "out", **own))
+    assert "deep, read as: 0.tif, 40 x 40 px: “Some boats" in caplog.text
+    assert "<img" in (tmp_path / "out" / "report.html").read_text()
+    held = json.loads((tmp_path / "out" / "results.json").read_text())["validation"][0]["images"]
+    assert len(read_captioned(tmp_path / "out" / "_held_out").splits["train"]) == held > 0
+    assert f"--data {tmp_path}/out/_held_out" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_dry_run_says_what_a_run_would_do_and_leaves_no_trace(run, tuning, tmp_path, caplog):
+    out = tmp_path / "out"
+    with caplog.at_level("INFO"):
+        run.main(tuning(out, dry_run="true"))
+    said = caplog.text
+    assert not out.exists()
+    assert "ucm, training: 6 pictures with" in said and said.count("ucm, read as: ") == 3
+    assert "32 x 32 px: “" in said and "Leakage check over" in said
+    assert "Steps: 4 at most, 2 epochs of 2, with up to 3 pictures" in said
+    assert "Time: at most about" in said and "2 validations" in said

@@ -6,7 +6,8 @@ import yaml
 
 from rsctir_hf.detection.detector_args import parse_detector_recipe
 from rsctir_hf.errors import OutputExistsError
-from rsctir_hf.training.recipe_args import DataArguments, parse_recipe
+from rsctir_hf.training.data_args import DataArguments
+from rsctir_hf.training.recipe_args import parse_recipe
 from rsctir_hf.training.run_record import begin_run, git_revision, recipe_of, write_record
 
 
@@ -48,18 +49,34 @@ def test_a_finished_model_is_not_written_over_unless_asked(door, tmp_path, monke
         return begin_run(parse([*data, "--output_dir", str(tmp_path), *flags])[-1])
 
     begin()
-    (tmp_path / "checkpoint-3").mkdir()
-    (tmp_path / "checkpoint-3" / "model.safetensors").touch()
-    begin()  # what was interrupted is no finished model
+    (tmp_path / "_runs").mkdir()
+    begin()  # logs of a run that did not get far
+    checkpoint = tmp_path / "_checkpoints" / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    with pytest.raises(OutputExistsError, match=r"unfinished run \(checkpoint-3.*--output_dir.*"
+                       r"--overwrite_output_dir true.*--resume_from_checkpoint true"):  # fmt: skip
+        begin()
     (tmp_path / "model.safetensors").touch()
-    for flags in ((), ("--resume_from_checkpoint", "false")):
-        with pytest.raises(OutputExistsError, match="--overwrite_output_dir true"):
+    elsewhere = str(tmp_path / "other" / "checkpoint-3")
+    for flags in (
+        (),
+        ("--resume_from_checkpoint", "false"),
+        ("--resume_from_checkpoint", elsewhere),
+    ):
+        with pytest.raises(OutputExistsError, match=r"finished model.*--overwrite_output_dir true"):
             begin(*flags)
     begin("--overwrite_output_dir", "true")
     begin("--resume_from_checkpoint", "true")
-    (tmp_path / "checkpoint-3" / "model.safetensors").unlink()
-    (tmp_path / "checkpoint-3").rmdir()
+    begin("--resume_from_checkpoint", str(checkpoint))
+    checkpoint.rmdir()
     with pytest.raises(OutputExistsError):  # nothing to go on from, so it would begin anew
         begin("--resume_from_checkpoint", "true")
     recipe = recipe_of(*parse([*data, "--output_dir", "o", "--overwrite_output_dir", "true"]))
     assert "overwrite_output_dir" not in recipe and "disable_tqdm" not in recipe
+
+
+def test_files_of_somebody_elses_are_not_written_over(tmp_path):
+    (tmp_path / "README.md").write_text("of a project")
+    (tmp_path / "LICENSE").write_text("of a project")
+    with pytest.raises(OutputExistsError, match=r"write over \(README.md, LICENSE\)"):
+        begin_run(parse_recipe(["--output_dir", str(tmp_path)])[-1])

@@ -6,8 +6,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from transformers.integrations import TensorBoardCallback
 
+from rsctir_hf.errors import RecipeError
 from rsctir_hf.loading.checks import weights_fingerprint
+from rsctir_hf.training.model_parts import named_parts
 from rsctir_hf.training.resumption import checkpoint_fault
 from rsctir_hf.training.staged import AVERAGE_FILE, WeightAverage, apply_freezing
 from tests.tiny_training import StopAt, curve, make_trainer, stream_of
@@ -32,7 +35,9 @@ def test_a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_one(
     make_trainer(tmp_path / "cut", rows, processor, callbacks=[StopAt(step)], **options).train()
     resumed = make_trainer(tmp_path / "cut", rows, processor, **options)
     torch.manual_seed(99)  # whatever state the new process starts in
-    resumed.train(resume_from_checkpoint=str(tmp_path / "cut" / f"checkpoint-{step}"))
+    resumed.train(
+        resume_from_checkpoint=str(tmp_path / "cut" / "_checkpoints" / f"checkpoint-{step}")
+    )
     assert curve(resumed)[-3:] == curve(whole)[-3:]
     for (name, left), (_, right) in zip(
         whole.model.named_parameters(), resumed.model.named_parameters(), strict=True
@@ -54,7 +59,7 @@ def test_a_curve_logged_every_few_steps_goes_on_as_if_nothing_had_been(
     whole.train()
     cut = make_trainer(tmp_path / "cut", rows, processor, callbacks=[StopAt(8)], **options)
     cut.train()
-    (tmp_path / "cut" / "checkpoint-8" / "trainer_state.json").unlink()
+    (tmp_path / "cut" / "_checkpoints" / "checkpoint-8" / "trainer_state.json").unlink()
     resumed = make_trainer(tmp_path / "cut", rows, processor, **options)
     resumed.train(resume_from_checkpoint="true")
     assert curve(resumed) == curve(whole)
@@ -75,7 +80,10 @@ def test_the_average_is_whole_before_the_checkpoint_counts(
     monkeypatch.setattr(trainer, "save_beside", stop)
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
-    assert checkpoint_fault(tmp_path / "checkpoint-2") == "trainer_state.json is missing"
+    assert (
+        checkpoint_fault(tmp_path / "_checkpoints" / "checkpoint-2")
+        == "trainer_state.json is missing"
+    )
 
 
 @pytest.mark.slow
@@ -140,7 +148,23 @@ def test_checkpoints_hold_the_average_in_the_order_it_was_saved(tmp_path, rows, 
     wide = [value for value in trainer.model.parameters() if value.ndim == 4 and value.shape[2] > 1]
     assert wide and all(value.is_contiguous(memory_format=torch.channels_last) for value in wide)
     trainer.train()
-    assert (tmp_path / "checkpoint-2" / AVERAGE_FILE).is_file()
+    assert (tmp_path / "_checkpoints" / "checkpoint-2" / AVERAGE_FILE).is_file()
+
+
+def test_runs_of_one_process_log_below_their_own_folders(tmp_path, rows, processor, monkeypatch):
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    for name in ("first", "second"):
+        trainer = make_trainer(tmp_path / name, rows, processor, report_to="tensorboard")
+        (logs,) = logs_of(trainer)
+        assert logs.logging_dir == str(tmp_path / name / "_runs")
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "elsewhere")
+    (logs,) = logs_of(make_trainer(tmp_path / "third", rows, processor, report_to="tensorboard"))
+    assert logs.logging_dir == "elsewhere"
+
+
+def logs_of(trainer):
+    callbacks = trainer.callback_handler.callbacks
+    return [each for each in callbacks if isinstance(each, TensorBoardCallback)]
 
 
 def test_best_by_validation_is_loaded_with_its_average(tmp_path, rows, processor):
@@ -185,8 +209,62 @@ def test_the_longest_prefix_decides_what_is_frozen(layers):
 
 
 def test_a_prefix_that_fits_nothing_is_an_error(layers):
-    with pytest.raises(ValueError, match="no_such_part"):
+    with pytest.raises(RecipeError, match="no_such_part"):
         apply_freezing(layers, {"no_such_part": 1}, epoch=0.0)
+
+
+def test_towers_are_called_as_each_family_calls_them(layers):
+    galr = nn.ModuleDict({"backbone": nn.Linear(1, 1), "text_encoder": nn.GRU(1, 1)})
+    said = {"text_tower.encoder": 0.1, "text_tower": 2, "text_model_head": 3}
+    assert named_parts(layers, said) == {
+        "text_model.encoder": 0.1,
+        "text_model": 2,
+        "text_model_head": 3,
+    }
+    assert named_parts(galr, {"image_tower": -1, "text_tower": 1}) == {
+        "backbone": -1,
+        "text_encoder": 1,
+    }
+    with pytest.raises(RecipeError, match=r"image_tower.stem: this ModuleDict has none of"):
+        named_parts(layers, {"image_tower.stem": 1})
+
+
+def test_the_neck_is_what_lies_between_tower_and_projection():
+    picture_side = {
+        "stem": nn.Linear(1, 1),
+        "stem_norm": nn.Linear(1, 1),
+        "layers": nn.Linear(1, 1),
+    }
+    cmpagl = nn.ModuleDict({"image_model": nn.ModuleDict(picture_side)})
+    assert named_parts(cmpagl, {"image_neck": -1}) == {
+        "image_model.stem_norm": -1,
+        "image_model.layers": -1,
+    }
+    del cmpagl["image_model"]["stem"]  # now all of it is tower
+    assert named_parts(cmpagl, {"image_neck": -1}) == {}
+    galr = nn.ModuleDict(
+        {name: nn.Linear(1, 1) for name in ("backbone", "mvsa", "image_projection")}
+    )
+    assert named_parts(galr, {"image_neck": -1}) == {"mvsa": -1}
+
+
+def test_the_early_half_of_a_tower_is_what_lies_before_the_middle_of_its_blocks():
+    text = nn.ModuleDict({"embeddings": nn.Embedding(2, 2), "encoder": nn.ModuleDict()})
+    text["encoder"]["layer"] = nn.ModuleList(nn.Linear(1, 1) for _ in range(3))
+    backbone = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.ModuleDict())
+    backbone[2]["blocks"] = nn.Sequential(*(nn.Linear(1, 1) for _ in range(5)))
+    model = nn.ModuleDict({"text_model": text, "backbone": backbone})
+    said = {"image_tower.early_half": -1, "text_tower.early_half": 2}
+    assert named_parts(model, said) == {
+        "backbone.0": -1,
+        "backbone.2.blocks.0": -1,
+        "backbone.2.blocks.1": -1,
+        "text_model.embeddings": 2,
+        "text_model.encoder.layer.0": 2,
+    }
+    model["text_model"] = nn.GRU(1, 1)
+    with pytest.raises(RecipeError, match=r"early_half: text_model is a GRU.*no row of blocks"):
+        named_parts(model, said)
 
 
 def test_the_average_is_the_closed_form_of_its_steps(layers):

@@ -10,6 +10,7 @@ from rsctir_hf.models.galr import GaLRModel
 from rsctir_hf.training.packaged_weights import backbone_state_dict, glove_vectors, minilm_folder
 from rsctir_hf.training.recipe_args import ModelArguments
 from rsctir_hf.training.start import build_model
+from tests.tiny_training import save
 
 CAPTIONS = [["Many boats in a harbor .", "A harbor."], ["An airport with planes."]]
 TINY_CMPAGL = {
@@ -29,9 +30,10 @@ TINY_GALR = {"backbone": "efficientnet_lite0", "fusion_dim": 8, "text_hidden_siz
 
 @pytest.mark.slow
 def test_galr_starts_from_packaged_backbone_and_glove_words():
-    model, processor = build_model(
+    built = build_model(
         ModelArguments(family="galr", text_weights="glove", config=TINY_GALR), CAPTIONS
     )
+    model, processor = built.model, built.processor
     assert isinstance(model, GaLRModel)
     weights = backbone_state_dict("efficientnet_lite0")
     name = "blocks.0.0.conv_dw.weight"
@@ -47,9 +49,9 @@ def test_cmpagl_starts_from_random_towers_where_asked():
     arguments = ModelArguments(
         family="cmpagl", image_weights="none", text_weights="none", config=TINY_CMPAGL
     )
-    model, processor = build_model(arguments, CAPTIONS)
-    assert isinstance(model, CMPAGLModel)
-    assert processor.tokenizer.model_max_length == arguments.max_tokens
+    built = build_model(arguments, CAPTIONS)
+    assert isinstance(built.model, CMPAGLModel)
+    assert built.processor.tokenizer.model_max_length == arguments.max_tokens
 
 
 @pytest.mark.slow
@@ -58,7 +60,7 @@ def test_a_bert_can_be_cut_to_its_first_layers():
         family="galr", image_weights="none", text_layers=2,
         config=TINY_GALR | {"text_encoder_type": "bert"},
     )  # fmt: skip
-    model, _ = build_model(arguments, CAPTIONS)
+    model = build_model(arguments, CAPTIONS).model
     whole = BertModel.from_pretrained(minilm_folder(), add_pooling_layer=False)
     assert len(model.text_encoder.bert.encoder.layer) == 2
     for name, value in model.text_encoder.bert.state_dict().items():
@@ -72,12 +74,12 @@ def test_a_trained_model_folder_is_gone_on_from(tmp_path):
     arguments = ModelArguments(
         family="galr", image_weights="none", text_weights="none", config=TINY_GALR
     )
-    model, processor = build_model(arguments, CAPTIONS)
-    model.save_pretrained(tmp_path)
-    processor.save_pretrained(tmp_path)
-    again, _ = build_model(ModelArguments(family="galr", initial_model=str(tmp_path)), CAPTIONS)
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name
+    built = build_model(arguments, CAPTIONS)
+    save(built, tmp_path)
+    again = build_model(ModelArguments(family="galr", initial_model=str(tmp_path)), CAPTIONS)
+    assert (built.id, again.id) == ("", str(tmp_path))
+    for name, value in built.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
 
 
 @pytest.mark.parametrize(
@@ -97,10 +99,25 @@ def test_a_start_of_another_family_is_refused(tmp_path):
     start = ModelArguments(
         family="galr", image_weights="none", text_weights="none", config=TINY_GALR
     )
-    for part in build_model(start, CAPTIONS):
-        part.save_pretrained(tmp_path)
+    save(build_model(start, CAPTIONS), tmp_path)
     with pytest.raises(RecipeError, match="'galr', but the recipe's family is 'cmpagl'"):
         build_model(ModelArguments(family="cmpagl", initial_model=str(tmp_path)), CAPTIONS)
+
+
+def test_the_family_is_that_of_the_start(tmp_path):
+    arguments = ModelArguments(
+        family="galr", image_weights="none", text_weights="none", config=TINY_GALR
+    )
+    save(build_model(arguments, CAPTIONS), tmp_path)
+    again = ModelArguments(initial_model=str(tmp_path))
+    assert isinstance(build_model(again, CAPTIONS).model, GaLRModel)
+    assert again.family == "galr"
+    assert ModelArguments().family == "cmpagl"
+
+
+def test_a_start_that_is_no_model_of_ours_is_refused(clip_folder):
+    with pytest.raises(RecipeError, match=r"is a CLIPModel \(model_type 'clip'\); expected"):
+        build_model(ModelArguments(initial_model=str(clip_folder)), CAPTIONS)
 
 
 def test_a_start_that_is_not_there_is_named(tmp_path):

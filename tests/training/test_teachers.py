@@ -11,6 +11,7 @@ from rsctir_hf.training.recipe_args import ModelArguments
 from rsctir_hf.training.start import build_model
 from rsctir_hf.training.teachers import Teacher, Teachers, load_teachers
 from tests.miniature import hub_table
+from tests.tiny_training import save
 from tests.training.test_start import TINY_CMPAGL
 
 
@@ -28,8 +29,7 @@ def sources(tmp_path_factory, train):
             image_weights="none", text_weights="none", config={**TINY_CMPAGL}
         )
         folders.append(str(tmp_path_factory.mktemp(f"teacher{number}")))
-        for part in build_model(arguments, train["ucm"]["captions"]):
-            part.save_pretrained(folders[-1])
+        save(build_model(arguments, train["ucm"]["captions"]), folders[-1])
     return folders
 
 

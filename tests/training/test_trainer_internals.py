@@ -16,6 +16,7 @@ PARAMETERS = {
     "_save": ["self", "output_dir", "state_dict"],
     "_load_from_checkpoint": ["self", "resume_from_checkpoint", "model"],
     "_load_best_model": ["self"],
+    "_get_output_dir": ["self", "trial"],
 }
 
 

@@ -20,11 +20,21 @@ from rsctir_hf.ui.views.results import ShownHits
 # Handlers that run a model, by name; `explain` also serves the words of the region tab.
 RUN_A_MODEL = {"search", "search_again", "add_pictures", "why", "similar", "describe"}
 RUN_A_MODEL |= {"find_regions", "explain", "look", "restore"}
+RUN_A_MODEL |= {"compose", "offer", "narrow", "search_marked", "save_concept", "open_concept"}
+RUN_A_MODEL |= {"take_home"}
 RUN_A_MODEL |= {"find_pictures", "find_sentences", "find_similar_pictures", "region_graph"}
+RUN_A_MODEL |= {
+    "find_by_labels",
+    "find_composed",
+    "list_filters",
+    "search_again",
+    "export_pictures",
+}
 ENDPOINTS = {"/text_to_image", "/image_to_text", "/image_to_image", "/region_graph"}
+ENDPOINTS |= {"/labels", "/composed_query", "/filters", "/marks", "/export"}
 
 
-def test_building_the_page_loads_nothing_and_names_four_endpoints():
+def test_building_the_page_loads_nothing_and_names_its_endpoints():
     bench = Workbench(AppSettings(model="no/such/model"))
     demo = build_app(bench)
     assert bench.status.phase is Phase.WAITING
@@ -122,6 +132,7 @@ def test_events_that_run_a_model_share_one_slot_and_the_queue_is_limited():
         ("scene", 1, True)
     }
     light = [e for e in demo.fns.values() if e.name not in RUN_A_MODEL | {"search_scene"}]
+    light = [e for e in light if (e.name, e.concurrency_id) != ("<lambda>", "model")]  # of labels
     assert {event.concurrency_limit for event in light} == {"default"}
     assert demo._queue.default_concurrency_limit == 2
     assert demo._queue.max_size == 64

@@ -1,5 +1,6 @@
 """What every vector index promises; the test class of each engine inherits it."""
 
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from rsctir_hf.errors import IndexMismatchError, QueryError, UnknownItemError
+from rsctir_hf.vector_index.conditions import Contains, Dates, Range
 from rsctir_hf.vector_index.contract import BoundingBox, SearchFilter
 from rsctir_hf.vector_index.recall import measure_recall
 
@@ -26,8 +28,16 @@ def metadata_of(position):
         "number": position,
         "checked": position % 10 == 0,
         "gsd": position / 2,
+        "date": date_of(position),
         **({"path": f"/b/'{position}\\\".png"} if position % 2 else {}),
     }
+
+
+def date_of(position):
+    """A day each from 2024-01-01, as ISO or EXIF write it or as a number; the year of some."""
+    day = datetime(2024, 1, 1, 12, 30) + timedelta(days=position)
+    written = [day.isoformat() + "Z", f"{day:%Y:%m:%d %H:%M:%S}", int(f"{day:%Y%m%d}"), "2024"]
+    return written[3 if position % 7 == 3 else position % 3]
 
 
 def box_of(position):
@@ -77,6 +87,31 @@ FILTERS = {
     "whole fraction": (SearchFilter({"gsd": 3}), lambda p: p == 6),
     "odd value": (SearchFilter({"class": 'it\'s "quoted" %s {x}'}), lambda p: False),
     "odd key": (SearchFilter({'no "such" name': 1}), lambda p: False),
+    "range": (SearchFilter({"gsd": Range(3, 5.5)}), lambda p: 6 <= p <= 11),
+    "open range": (SearchFilter({"number": Range(low=197)}), lambda p: p >= 197),
+    "range of texts": (SearchFilter({"class": Range(high="b")}), lambda p: p % 4 == 0),
+    "a range of numbers holds no text": (SearchFilter({"class": Range(0)}), lambda p: False),
+    "a range holds no truth value": (SearchFilter({"checked": Range(0, 1)}), lambda p: False),
+    "a range or a value": (
+        SearchFilter({"number": [Range(high=2), 9]}),
+        lambda p: p in (*range(3), 9),
+    ),
+    "contains": (SearchFilter({"class": Contains("AR")}), lambda p: p % 4 in (1, 3)),
+    "contains a sign of patterns": (SearchFilter({"class": Contains("%")}), lambda p: False),
+    "no number contains": (SearchFilter({"number": Contains("1")}), lambda p: False),
+    "dates": (
+        SearchFilter({"date": Dates("2024-02", "2024-03-02")}),
+        lambda p: 31 <= p <= 61 or p % 7 == 3,
+    ),
+    "dates from": (
+        SearchFilter({"date": Dates(after="2024-06-30")}),
+        lambda p: p >= 181 or p % 7 == 3,
+    ),
+    "dates until": (SearchFilter({"date": Dates(before="2023")}), lambda p: False),
+    "a range and a class": (
+        SearchFilter({"number": Range(high=9), "class": "farm"}),
+        lambda p: p in (3, 7),
+    ),
     "box": (SearchFilter(box=BoundingBox(20.5, 40.5, 22.5, 50)), lambda p: p in (20, 21, 22, 190)),
     "touching box": (SearchFilter(box=BoundingBox(5, 41, 6, 42)), lambda p: p % 170 in (4, 5, 6)),
     "antimeridian": (
@@ -171,6 +206,16 @@ class VectorIndexContract:
         assert scores.shape == ids.shape == (2, min(8, len(within)))
         for query, row in zip(queries, ids, strict=True):
             assert row.tolist() == by_hand(vectors, query, 8, lambda p: 100 + p in within)
+
+    def test_values_are_counted(self, index):
+        assert index.value_counts() == {}
+        fill(index)
+        counted = index.value_counts(SearchFilter({"number": Range(high=9)}))
+        assert dict(counted["class"]) == {"airport": 3, "harbour": 3, "forest": 2, "farm": 2}
+        assert [(type(value), count) for value, count in counted["checked"]].count((bool, 1)) == 1
+        assert dict(counted["checked"]) == {True: 1, False: 9}
+        assert sum(count for _, count in counted["path"]) == 5
+        assert sorted(counted["gsd"]) == [(number / 2, 1) for number in range(10)]
 
     def test_what_is_deleted_is_found_no_more(self, index):
         vectors = fill(index)

@@ -7,6 +7,7 @@ at pictures. What is new or changed is embedded; a cache that cannot be used cos
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from rsctir_hf.embedding.store import EmbeddingStore, start_rebuild
 from rsctir_hf.errors import DataLayoutError, FolderBusyError, IndexMismatchError, StorageError
 from rsctir_hf.files.cache import cache_folder
 from rsctir_hf.files.names import as_text, path_of
+from rsctir_hf.search.annotations import notes_of_rows
 from rsctir_hf.search.gallery import IndexReport, PictureNotes
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.server.shown_gallery import Gallery
@@ -48,19 +50,32 @@ def index_gallery(
     """
     shipped = shipped_pictures(retriever.encoder, gallery.paths) if gallery.drawn else None
     if shipped is not None:
-        retriever.add(shipped, gallery.paths, PictureNotes.of(len(shipped)))
+        retriever.add(shipped, gallery.paths, notes_of(gallery, gallery.paths))
         return IndexReport(len(shipped), ())
     paths, cache = spread(gallery.paths), cache_folder(GALLERIES) if keep else None
     if cache is None or gallery.folder is None:
-        return retriever.index(paths, progress=progress)
-    kept = _KeptVectors(retriever, paths, gallery.folder, cache)
+        return _index_anew(retriever, gallery, paths, progress)
+    kept = _KeptVectors(retriever, paths, gallery, cache)
     try:
         return kept.index(progress)
     except (StorageError, FolderBusyError, IndexMismatchError, DataLayoutError) as error:
         logger.warning("The vectors of this gallery are not kept: %s", error)
     rest = [path for path in paths if str(path) not in kept.arrived]
-    made = retriever.index(rest, progress=progress)
+    made = _index_anew(retriever, gallery, rest, progress)
     return IndexReport(len(retriever), made.skipped)
+
+
+def notes_of(gallery: Gallery, paths: Sequence[Path]) -> PictureNotes:
+    """Return what a gallery says of pictures, to filter by; its captions are shown, not kept."""
+    notes = notes_of_rows(gallery.records, paths, lenient=True)
+    return replace(notes, captions=[None] * len(paths))
+
+
+def _index_anew(
+    retriever: Retriever, gallery: Gallery, paths: Sequence[Path], progress: Progress
+) -> IndexReport:
+    notes = notes_of(gallery, paths)
+    return retriever.index(paths, metadata=notes.metadata, boxes=notes.boxes, progress=progress)
 
 
 def spread(paths: Sequence[Path]) -> list[Path]:
@@ -74,7 +89,7 @@ class _KeptVectors:
     Args:
         retriever: that searches it.
         paths: of its pictures, in the order in which they are embedded.
-        folder: that holds them all.
+        gallery: that they are of.
         cache: the folder of the cache for galleries.
 
     Attributes:
@@ -82,9 +97,12 @@ class _KeptVectors:
     """
 
     def __init__(
-        self, retriever: Retriever, paths: Sequence[Path], folder: Path, cache: Path
+        self, retriever: Retriever, paths: Sequence[Path], gallery: Gallery, cache: Path
     ) -> None:
+        folder = gallery.folder or Path(gallery.root)
         self._retriever, self._folder = retriever, folder
+        self._notes = notes_of(gallery, paths)
+        self._row = {str(path): row for row, path in enumerate(paths)}
         self._pictures = [file_picture(path, folder) for path in paths]
         self._made_by = retriever.encoder.made_by
         self._store = EmbeddingStore(
@@ -111,7 +129,9 @@ class _KeptVectors:
 
     def _take(self, rows: pa.Table) -> None:
         paths = [str(self._folder / path_of(each)) for each in rows["id"].to_pylist()]
-        self._retriever.add(unit_vectors_of(rows), paths, PictureNotes.of(len(paths)))
+        self._retriever.add(
+            unit_vectors_of(rows), paths, self._notes.at([self._row[path] for path in paths])
+        )
         self.arrived.update(paths)
 
 

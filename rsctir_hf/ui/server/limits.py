@@ -30,6 +30,10 @@ FORGET_AFTER = 3600
 MAX_FILE = "200mb"
 #: Pictures that one visitor may add to a search of their own.
 MAX_OWN_PICTURES = 200
+#: Pictures that one visitor may mark good or bad.
+MOST_MARKS = 1000
+#: Pictures in the collection of one visitor.
+MOST_COLLECTED = 1000
 #: Pixels of a visitor's picture. A file of half a megabyte may hold 180 million, and several are
 #: read at once.
 MAX_PICTURE_PIXELS = 40_000_000

@@ -109,6 +109,6 @@ def read_figures(folder: Path) -> tuple[Figure, ...]:
 
 def _data_in_words(report: Mapping[str, Any]) -> str:
     """Name data set and split of a report, the set as papers do where it is one of theirs."""
-    name = Path(str(report.get("data") or "")).name
-    title = BENCHMARKS[name].title if name in BENCHMARKS else name
+    data = str(report.get("data") or "")  # own data may be a folder called like a benchmark
+    title = BENCHMARKS[data].title if data in BENCHMARKS else Path(data).name
     return f"{title} {report.get('split') or ''}".strip()

@@ -18,8 +18,8 @@ from rsctir_hf.sample import sample_folder
 from rsctir_hf.scene import TILE, SceneAnswer, SceneHit, SceneIndex
 from rsctir_hf.scene.plan import plan_tiles
 from rsctir_hf.search.retriever import Retriever
+from rsctir_hf.time_left import TimeLeft, in_words
 from rsctir_hf.ui.server.limits import MAX_SCENE_PIXELS
-from rsctir_hf.ui.server.time_left import TimeLeft, in_words
 
 logger = logging.getLogger(__name__)
 

@@ -25,6 +25,8 @@ class AppSettings:
         model: model directory or Hub id that searches.
         model_named: ``model`` was asked for, so that an index is opened with it and not with the
             model that its record names.
+        adapter: folder or Hub id of an adapter that was trained in ``model``; of an index, None
+            is the one that made it.
         region_model: model that draws region graphs where ``model`` has none; None switches the
             tab off in that case.
         regions: what a GaLR model, whichever of the two it is, takes its regions from: ``model``,
@@ -47,6 +49,7 @@ class AppSettings:
 
     model: str = DEFAULT_MODEL
     model_named: bool = False
+    adapter: str | None = None
     region_model: str | None = DEFAULT_REGION_MODEL
     regions: str = MODEL_REGIONS
     region_threshold: float | None = None
@@ -122,6 +125,8 @@ def _parser(environ: Mapping[str, str], root: Path) -> argparse.ArgumentParser:
 
     text = "model directory or Hub id (default: the one that ships, or that made the index)"
     add_named("--model", "RSCTIR_MODEL", text)
+    text = "folder or Hub id of an adapter (LoRA) that was trained in the model"
+    add_named("--adapter", "RSCTIR_ADAPTER", text)
     add(
         "--region-model",
         default=environ.get("RSCTIR_REGION_MODEL", str(root / DEFAULT_REGION_MODEL)),

@@ -3,8 +3,10 @@
 import io
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from datasets import Image as ImageFeature
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.constants import HF_HOME
 
-from rsctir_hf.errors import DataLayoutError, ImageReadError
+from rsctir_hf.errors import DataLayoutError, ImageReadError, QueryError
 from rsctir_hf.files.atomic import write_atomically
 from rsctir_hf.files.metadata import (
     CAPTION_NAMES,
@@ -63,11 +65,37 @@ class Gallery:
         return self.records.get(named_path(path), PictureRow())
 
     @cached_property
+    def root(self) -> str:
+        """The folder that the pictures have in common; empty where there are none."""
+        folders = [os.path.dirname(path) for path in self.paths]
+        return os.path.commonpath(folders) if folders else ""
+
+    @cached_property
     def names(self) -> Mapping[str, str]:
-        """The pictures' names below the folder that they have in common, by their paths."""
-        paths = [str(path) for path in self.paths]
-        folder = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
-        return {path: Path(os.path.relpath(path, folder)).as_posix() for path in paths}
+        """The pictures' names below ``root``, by their paths."""
+        return {
+            path: Path(os.path.relpath(path, self.root)).as_posix() for path in map(str, self.paths)
+        }
+
+    @cached_property
+    def named(self) -> Mapping[str, str]:
+        """The pictures' paths by their names, and by what stands at the end of those alone."""
+        ends = Counter(Path(name).name for name in self.names.values())
+        short = {Path(name).name: path for path, name in self.names.items()}
+        whole = {name: path for path, name in self.names.items()}
+        return {name: path for name, path in short.items() if ends[name] == 1} | whole
+
+    def path_of(self, name: str) -> str:
+        """Return the path of a picture by its name.
+
+        Raises:
+            QueryError: there is none of this name; names those like it.
+        """
+        if name in self.named:
+            return self.named[name]
+        near = get_close_matches(name, self.named, n=3, cutoff=0.8)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise QueryError(f"There is no picture {name} in this gallery.{meant}")
 
     @cached_property
     def types(self) -> Mapping[str, tuple[str, ...]]:

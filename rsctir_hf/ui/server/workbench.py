@@ -32,12 +32,12 @@ from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.caption_bank import CaptionBank
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.search.stored import keeps_vectors, open_stored, stored_regions
+from rsctir_hf.time_left import TimeLeft
 from rsctir_hf.ui.server.kept_gallery import index_gallery
 from rsctir_hf.ui.server.messages import without_folders
 from rsctir_hf.ui.server.model_facts import ModelFacts, describe_model
 from rsctir_hf.ui.server.settings import AppSettings
 from rsctir_hf.ui.server.shown_gallery import Gallery, gallery_of_index, open_gallery
-from rsctir_hf.ui.server.time_left import TimeLeft
 
 logger = logging.getLogger(__name__)
 
@@ -183,8 +183,13 @@ class Workbench:
             self.status = Status(Phase.GALLERY)
             self.gallery = self._open_gallery()
         self.status = Status(Phase.MODEL)
-        retriever = self._open_index() if stored else self._load_retriever(self.settings.model)
-        self.facts = describe_model(retriever.encoder.model, self.model)
+        retriever = (
+            self._open_index()
+            if stored
+            else self._load_retriever(self.settings.model, **self._adapter())
+        )
+        merged = retriever.encoder.adapter
+        self.facts = describe_model(retriever.encoder.model, merged.name if merged else self.model)
         if self.gallery is None:
             self.gallery = gallery_of_index(retriever)
         self._retriever = retriever
@@ -225,6 +230,7 @@ class Workbench:
             bank=self._bank_of_one(),
             regions=chosen,
             **how,
+            **self._adapter(),
         )
         self.model = opened.encoder.id
         return opened
@@ -241,10 +247,13 @@ class Workbench:
             "trust_remote_code": self.settings.trust_remote_code,
         }
 
-    def _load_retriever(self, model: str) -> Retriever:
+    def _adapter(self) -> Any:  # noqa: ANN401 - of ``LoadOptions``
+        return {"adapter": self.settings.adapter} if self.settings.adapter else {}
+
+    def _load_retriever(self, model: str, **adapter: Any) -> Retriever:  # noqa: ANN401
         """Load a model; one with region graphs takes the launch's regions wherever it is used."""
         settings, how = self.settings, self._how()
-        loaded = self._load(model, bank=self._bank_of_one(), **how)
+        loaded = self._load(model, bank=self._bank_of_one(), **how, **adapter)
         if not isinstance(loaded.encoder.model, RegionGraphModel):
             return loaded
         try:

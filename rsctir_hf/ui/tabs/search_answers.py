@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from os.path import isabs
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,18 @@ import gradio as gr
 from PIL import Image
 
 from rsctir_hf.errors import QueryError, RsctirError
+from rsctir_hf.search.facets import dated
 from rsctir_hf.search.gallery import read_picture
-from rsctir_hf.search.retriever import Retriever, confidence, describe_query
+from rsctir_hf.search.query import describe_parts
+from rsctir_hf.search.retriever import QueryPart, Retriever, confidence
+from rsctir_hf.search.written_filters import read_dates, read_filter
 from rsctir_hf.ui.server.events import item_of, told_to_visitors
 from rsctir_hf.ui.server.kept_gallery import spread
+from rsctir_hf.ui.server.marked import Marks
 from rsctir_hf.ui.server.messages import counted
 from rsctir_hf.ui.server.own_pictures import OwnPictures, index_own_pictures
 from rsctir_hf.ui.server.shown_gallery import Gallery
-from rsctir_hf.ui.server.uploads import offer_file, png_of
+from rsctir_hf.ui.server.uploads import offer_file, png_of, read_upload, uploaded
 from rsctir_hf.ui.server.workbench import Phase, Workbench
 from rsctir_hf.ui.views.address import RESULTS, TABS, Asked, kept_address, read_address
 from rsctir_hf.ui.views.cards import heading, hint, note, notice, refusal
@@ -43,7 +48,7 @@ GALLERY, OWN = "Gallery", "Your pictures"
 ANY_TYPE = "Any scene type"
 PAGE = 24  # pictures to browse at a time
 MOST_PAGES = 10**6
-_ASKS = frozenset(("q", "like", "page", "type"))  # of an address
+_ASKS = frozenset(("q", "labels", "like", "page", "type"))  # of an address
 _WHOSE_WORDS = note(
     "Words in quotation marks are captions that came with the pictures. The search does not read "
     "them: it looks at the pictures."
@@ -74,6 +79,8 @@ class Controls:
     where: str = GALLERY
     own: OwnPictures | None = None
     visit: Visit = field(default_factory=Visit)
+    kept: Asked = field(default_factory=Asked)  # filters and parts stay from it
+    marks: Marks = field(default_factory=Marks)
 
     @property
     def type(self) -> str:
@@ -88,11 +95,24 @@ class Place:
     retriever: Retriever | None
     gallery: Gallery
 
-    def only(self, kind: str) -> SearchFilter | None:
-        """Return the filter to pictures of a scene type; None for any type."""
-        return (
-            SearchFilter({"path": self.gallery.types[kind]}) if kind in self.gallery.types else None
-        )
+    def only(self, asked: Asked, retriever: Retriever) -> SearchFilter | None:
+        """Return the filter of a question, its scene type among it; None where it has none.
+
+        Raises:
+            QueryError: it makes no sense, or there are no dates.
+        """
+        dates = read_dates(asked.after or None, asked.before or None)
+        only = dated(retriever.engine, read_filter(asked.where, asked.bbox or None), dates)
+        if asked.type not in self.gallery.types:
+            return only
+        more = {"path": self.gallery.types[asked.type]}
+        return SearchFilter({**(only.where if only else {}), **more}, only.box if only else None)
+
+    def counted(self, asked: Asked, retriever: Retriever, only: SearchFilter | None) -> int:
+        """Return how many pictures a question is put to."""
+        if asked.filtered:
+            return len(retriever.engine.ids(only))
+        return len(self.gallery.types.get(asked.type, self.gallery.paths))
 
     def paths(self, kind: str) -> Sequence[str]:
         """Return the pictures of a scene type, in an order in which the first ones differ."""
@@ -117,28 +137,45 @@ class SearchHandlers:
     def answer(self, asked: Asked, controls: Controls) -> Answer:
         """Answer a question, or show a page of the gallery where there is none."""
         controls.visit.asked = True
+        if asked.q or asked.like or asked.parts or asked.marked:
+            asked = replace(asked, labels="")
         try:
-            if not (asked.q or asked.like):
+            if not (asked.asks or asked.marked):
                 return self.browse(asked, controls.own if controls.where == OWN else None)
-            find = self._alike if asked.like else self._search
-            shown, said = find(asked, self._place(controls), controls.temperature)
+            place = self._place(controls)
+            if asked.marked:
+                shown, said = self._marked(asked, place, controls.marks)
+            elif asked.labels:
+                shown, said = self._labelled(asked, place)
+            else:
+                shown, said = self._search(asked, place, controls.temperature)
         except RsctirError as error:
             return refusal(error), "", "", ShownHits(), asked, kept_address(asked)
         said += self._still_indexing() if controls.where != OWN else ""
-        label = f"Pictures like {asked.like}" if asked.like else f"Pictures for {asked.q}"
-        return said, picture_results(shown, label=label), "", shown, asked, kept_address(asked)
+        label = (
+            f"Pictures like {asked.like}"
+            if asked.like
+            else f"Pictures for {asked.q or asked.labels}"
+        )
+        grid = picture_results(shown, label=label, markable=True)
+        return said, grid, "", shown, asked, kept_address(asked)
 
     def browse(self, asked: Asked, own: OwnPictures | None = None) -> Answer:
         """Show a page of the gallery, which needs no model."""
         gallery = self.bench.gallery if own is None else own.gallery
         if gallery is None:
             return "", "", "", ShownHits(), asked, kept_address(asked)
-        paths = Place(None, gallery).paths(asked.type)
+        place = Place(own.retriever if own else None, gallery)
+        paths = place.paths(asked.type)
+        if asked.filtered:
+            retriever = place.retriever or self.bench.retriever()
+            passing = paths_of(retriever, place.only(asked, retriever))
+            paths = [path for path in paths if path in passing]
         pages = -(-len(paths) // PAGE)
-        asked = replace(asked, page=min(asked.page, pages))
+        asked = replace(asked, page=max(min(asked.page, pages), 1))
         first = (asked.page - 1) * PAGE
         shown = pictures_to_browse(gallery, paths[first : first + PAGE])
-        grid = picture_results(shown, label="Pictures of the gallery")
+        grid = picture_results(shown, label="Pictures of the gallery", markable=True)
         kind = f"{type_in_words(asked.type)} " if asked.type in gallery.types else ""
         said = heading(f"Browse {len(paths):,} {kind}pictures, or say what you look for")
         turning = pages_nav(asked.page, pages)
@@ -147,8 +184,10 @@ class SearchHandlers:
     def search(self, query: str | None, *controls: Any) -> Answer:  # noqa: ANN401
         """Answer words that were typed; ``controls`` is what ``Controls`` takes."""
         given = Controls(*controls)
-        asked = Asked(q=(query or "").strip(), type=given.type)
+        kept = replace(given.kept, like="", parts=(), page=1, open=0, marked=False)
+        asked = replace(kept, q=(query or "").strip(), type=given.type, rerank=NO_RERANK)
         if not asked.q:
+            asked = replace(asked, results=RESULTS)
             return NO_WORDS, *self.answer(asked, given)[1:]
         asked = replace(asked, rerank=given.rerank, results=int(given.top_k))
         return self.answer(asked, given)
@@ -157,7 +196,7 @@ class SearchHandlers:
         """Answer the last question anew after a control has changed."""
         given = Controls(*controls)
         asked = replace(asked, type=given.type, page=1, open=0)
-        if asked.q or asked.like:
+        if asked.asks or asked.marked:
             asked = replace(asked, rerank=given.rerank, results=int(given.top_k))
         return self.answer(asked, given)
 
@@ -166,7 +205,8 @@ class SearchHandlers:
     ) -> Answer:
         """Show another page of the gallery."""
         page = max(item_of(event, range(MOST_PAGES)), 1)
-        return self.browse(replace(asked, page=page, open=0), own if where == OWN else None)
+        with told_to_visitors():
+            return self.browse(replace(asked, page=page, open=0), own if where == OWN else None)
 
     def similar(
         self,
@@ -177,7 +217,13 @@ class SearchHandlers:
         """Show what looks like the open picture, in the place of the results; no words."""
         given = Controls(*controls)
         names = shown.gallery.names if shown.gallery else {}
-        asked = Asked(
+        asked = replace(
+            given.kept,
+            q="",
+            parts=(),
+            page=1,
+            open=0,
+            marked=False,
             like=names.get(path or "", ""),
             rerank=for_pictures(given.rerank),
             type=given.type,
@@ -268,44 +314,62 @@ class SearchHandlers:
     def _search(
         self, asked: Asked, place: Place, temperature: float | None
     ) -> tuple[ShownHits, str]:
-        about_query = describe_query(asked.q)
+        """Find what fits all parts of a question; the picture that it names is left out."""
+        parts = parts_of(asked, place.gallery)
+        about_query = describe_parts(parts)
         retriever = place.retriever or self.bench.retriever()
-        hits = retriever.search(
-            asked.q,
-            top_k=asked.results,
-            rerank=asked.rerank,
+        only = place.only(asked, retriever)
+        own = place.gallery.path_of(asked.like) if asked.like else ""
+        rerank = asked.rerank if asked.q else for_pictures(asked.rerank)
+        folding = retriever.folding(asked.fold) if asked.fold else retriever
+        hits = folding.search(
+            parts,
+            top_k=asked.results + bool(own),
+            rerank=rerank,
             temperature=temperature or None,
-            only=place.only(asked.type),
+            only=only,
         )
-        shown = ShownHits(tuple(hits), asked.rerank, place.gallery, asked.q)
-        count = len(place.gallery.types.get(asked.type, place.gallery.paths))
-        said = heading(f"Best of {counted(count, 'picture')}")
-        if any(place.gallery.record(hit.path).captions for hit in hits if hit.path):
-            said += _WHOSE_WORDS
-        return shown, said + search_message(about_query, shown)
+        found = tuple(without(own, hits)[: asked.results])
+        shown = ShownHits(found, rerank, place.gallery, asked.q)
+        if asked.like and not (asked.q or asked.parts):
+            return shown, heading(f"Most like {asked.like}")
+        return shown, self._said(asked, shown, about_query, place.counted(asked, retriever, only))
 
-    def _alike(
-        self, asked: Asked, place: Place, temperature: float | None
-    ) -> tuple[ShownHits, str]:
-        """Find what looks like a picture of the gallery, which is itself left out."""
+    def _labelled(self, asked: Asked, place: Place) -> tuple[ShownHits, str]:
+        """Find what most likely shows what is ticked."""
         retriever = place.retriever or self.bench.retriever()
-        path = next(
-            (path for path, name in place.gallery.names.items() if name == asked.like), None
-        )
-        if path is None:
+        only = place.only(asked, retriever)
+        folding = retriever.folding(asked.fold) if asked.fold else retriever
+        hits = folding.labels.find(asked.labels, top_k=asked.results, only=only)
+        words = asked.labels.replace('"', "")
+        shown = ShownHits(tuple(hits), NO_RERANK, place.gallery, words)
+        return shown, self._said(asked, shown, None, place.counted(asked, retriever, only))
+
+    def _said(self, asked: Asked, shown: ShownHits, about_query: str | None, count: int) -> str:
+        said = heading(f"Best of {counted(count, 'picture')}")
+        known = shown.gallery.record if shown.gallery else None
+        if known and any(known(hit.path).captions for hit in shown.hits if hit.path):
+            said += _WHOSE_WORDS
+        if not shown.hits and asked.filtered:
+            return said + notice("warning", "Nothing passes the filters", "Take one of them off.")
+        return said + search_message(about_query, shown)
+
+    def _marked(self, asked: Asked, place: Place, marks: Marks) -> tuple[ShownHits, str]:
+        """Find what a visitor's marks lead to; what is marked is left out, to mark more."""
+        if asked.like or asked.parts:
             raise QueryError(
-                f"There is no picture {asked.like} in this gallery. Search for words instead."
+                "Marks go with words alone. Take the other parts of the query out; mark what is "
+                "not wanted as bad."
             )
-        hits = retriever.search(
-            image=path,
-            top_k=asked.results + 1,
-            rerank=for_pictures(asked.rerank),
-            temperature=temperature or None,
-            only=place.only(asked.type),
-        )
-        others = tuple(without(path, hits)[: asked.results])
-        said = heading(f"Most like {asked.like}")
-        return ShownHits(others, for_pictures(asked.rerank), place.gallery), said
+        retriever = place.retriever or self.bench.retriever()
+        concept = marks.learnt(asked.q, retriever)
+        only = place.only(asked, retriever)
+        marked = "first" if concept.marks and marks.unchanged(concept) else "out"
+        folding = retriever.folding(asked.fold) if asked.fold else retriever
+        hits = folding.concepts.find(concept, top_k=asked.results, only=only, marked=marked)
+        shown = ShownHits(tuple(hits), NO_RERANK, place.gallery, asked.q)
+        said = heading(f"Searched again with {counted(len(concept.marks), 'mark')}")
+        return shown, said if hits else said + NOTHING_TO_SHOW
 
     def _still_indexing(self) -> str:
         """Say that the search saw a part of the gallery only; empty once all is indexed."""
@@ -313,6 +377,33 @@ class SearchHandlers:
         if status.phase is not Phase.INDEXING:
             return ""
         return part_searched(status.done, status.total)
+
+
+def parts_of(asked: Asked, gallery: Gallery) -> list[QueryPart]:
+    """Return the parts of a question: its words, the picture it is about, and more of it.
+
+    Raises:
+        QueryError: a picture is neither one of the gallery nor an upload, or a part makes no sense.
+        ImageReadError: an upload cannot be read.
+    """
+    found = [QueryPart(asked.q)] if asked.q else []
+    found += [QueryPart(image=gallery.path_of(asked.like))] if asked.like else []
+    for part in asked.parts:
+        what: dict[str, Any] = {"text": part.text}
+        if not part.text:
+            own = isabs(part.image)
+            picture = read_upload(str(uploaded(part.image))) if own else None
+            what = {"image": picture or gallery.path_of(part.image)}
+        found.append(QueryPart(**what, weight=part.weight, wanted=part.wanted))
+    return found
+
+
+def paths_of(retriever: Retriever, only: SearchFilter | None) -> set[str]:
+    """Return the paths of the pictures that pass a filter."""
+    engine = retriever.engine
+    passing = set(engine.ids(only).tolist())
+    known = zip(engine.ids().tolist(), retriever.items, strict=True)
+    return {item.path for one, item in known if item.path and one in passing}
 
 
 def offered_file(path: str | None) -> str | None:

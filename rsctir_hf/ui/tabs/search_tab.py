@@ -2,21 +2,24 @@
 
 import gradio as gr
 
-from rsctir_hf.ui.server.events import MODEL, PRIVATE, SELECTION
+from rsctir_hf.ui.server.events import MODEL, PRIVATE, REDRAW, SELECTION
 from rsctir_hf.ui.server.limits import FORGET_AFTER
 from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.tabs.controls import DetailPanel, QueryBox, ResultTab, build_rerank
+from rsctir_hf.ui.tabs.label_panel import LabelPanel
+from rsctir_hf.ui.tabs.loop_answers import LoopHandlers, controls_of
+from rsctir_hf.ui.tabs.loop_panels import Bound, LoopPanel, QueryPanel
 from rsctir_hf.ui.tabs.search_answers import (
     ANY_TYPE,
     GALLERY,
     OWN,
     Launched,
-    SearchHandlers,
     Visit,
     offered_file,
     type_choices,
 )
 from rsctir_hf.ui.views.address import MOST_RESULTS, RESULTS, Asked
+from rsctir_hf.ui.views.cards import acts
 from rsctir_hf.ui.views.results import NO_RERANK, ShownHits
 from rsctir_hf.ui.views.samples import FOLLOW_ADDRESS, SELECT_ITEM
 
@@ -37,7 +40,7 @@ _SWITCHED = "smr"  # what the switch beside the query stands for
 
 def build_search_tab(bench: Workbench, tabs: gr.Tabs) -> tuple[ResultTab, Launched]:
     """Lay the tab out and bind its events; call inside ``gr.Tab`` of ``tabs``."""
-    handlers = SearchHandlers(bench)
+    handlers = LoopHandlers(bench)
     shown, asked, chosen = gr.State(ShownHits()), gr.State(Asked()), gr.State(None)
     own = gr.State(None, time_to_live=FORGET_AFTER)
     query = QueryBox("What are you looking for?", EXAMPLES, "rs", min_width=240)
@@ -56,16 +59,20 @@ def build_search_tab(bench: Workbench, tabs: gr.Tabs) -> tuple[ResultTab, Launch
         )
         gr.HTML(_OPTIONS_SWITCH)
     options = _Options(handlers, own)
+    more, loop = options.more, LoopPanel()
     message = gr.HTML("", elem_id="rs-message")
     grid = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-results")
     pages = gr.HTML("", js_on_load=SELECT_ITEM, elem_id="rs-pages")
+    loop.build_below()
     address = gr.HTML("", js_on_load=FOLLOW_ADDRESS, elem_id="rs-address")
     detail = DetailPanel("rs", grid="rs-results")
     with detail.beside:
+        gr.HTML(acts(), elem_id="rs-detail-acts")
         why = gr.HTML("", elem_id="rs-why")
 
     place, visit = [options.where, own], gr.State(Visit())
     inputs = [options.rerank, options.top_k, kind, options.temperature, *place, visit]
+    inputs += [asked, loop.marks]
     outputs = [message, grid, pages, shown, asked, address]
     for trigger in query.asked:
         trigger(handlers.search, [query.words, *inputs], outputs, **MODEL)
@@ -85,7 +92,13 @@ def build_search_tab(bench: Workbench, tabs: gr.Tabs) -> tuple[ResultTab, Launch
     opened.then(handlers.why, chosen, why, **MODEL)
     controls = [query.words, smr, options.rerank, kind, options.top_k, options.where, tabs]
     restored = [*controls, detail.content, chosen, *outputs]
-    address.select(handlers.restore, visit, restored, **MODEL)
+    address.select(handlers.restore, visit, restored, **MODEL).then(
+        controls_of, asked, [*more.filters, *more.rows], **REDRAW
+    )
+    bound = Bound(query.words, inputs, outputs, place, shown, asked)
+    more.bind(handlers, bound)
+    loop.bind(handlers, grid, bound)
+    options.labels.bind(handlers, inputs, outputs)
     detail.offer(offered_file, [chosen])
     launched = Launched([kind, message, grid, pages, shown], [shown, visit], handlers.launched)
     return ResultTab(options.rerank, detail, [chosen, shown], handlers.result), launched
@@ -94,8 +107,9 @@ def build_search_tab(bench: Workbench, tabs: gr.Tabs) -> tuple[ResultTab, Launch
 class _Options:
     """What is folded away until *More options* is pressed; ``app.js`` unfolds it."""
 
-    def __init__(self, handlers: SearchHandlers, own: gr.State) -> None:
+    def __init__(self, handlers: LoopHandlers, own: gr.State) -> None:
         with gr.Column(elem_id="rs-options"):
+            self.more, self.labels = QueryPanel(), LabelPanel()
             with gr.Row():
                 self.rerank = build_rerank("rs-rerank", scale=3, min_width=280)
                 self.top_k = gr.Slider(

@@ -15,6 +15,12 @@ _DIVIDER = (
     '<p class="rs-divider"><span>Weaker matches: these fit less well. Other words may find '
     "better ones.</span></p>"
 )
+#: By name: sign, words and key of what can be done with a result.
+ACTS = {
+    "good": ("✓", "Good: this is what I look for", "g"),
+    "bad": ("✗", "Bad: this is not what I look for", "b"),
+    "keep": ("+", "Collect", "c"),
+}
 #: Said after the coordinates of what our own code drew.
 MADE_UP = ", a made-up place"
 _MARKS = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
@@ -28,10 +34,12 @@ class Card:
         title: caption in quotation marks, or file name.
         subtitle: file name below a caption; may be empty.
         picture: data URI, or an empty string for a result that is a sentence.
-        score: cosine similarity, -1..1; None where nothing was asked.
-        rank: place after reranking, from 1.
+        score: cosine similarity, -1..1; None where nothing was asked, or the order is not by it.
+        rank: place after reranking, from 1; 0 where nothing was asked.
         moved: places gained by reranking (negative: lost); None without reranking.
         weak: it does not fit well; shown all the same.
+        key: what tells its picture from others; with one, it can be marked and collected.
+        merged: how many pictures or windows it stands for.
     """
 
     title: str
@@ -41,6 +49,8 @@ class Card:
     rank: int
     moved: int | None = None
     weak: bool = False
+    key: str = ""
+    merged: int = 1
 
 
 def escape(text: object) -> str:
@@ -56,12 +66,26 @@ def card_grid(cards: Sequence[Card], *, label: str) -> str:
     strong = len(cards)
     while strong and cards[strong - 1].weak:
         strong -= 1
-    items = [f"<li>{_picture_card(card, item)}</li>" for item, card in enumerate(cards)]
+    items = [
+        f'<li data-key="{escape(card.key)}">{_picture_card(card, item)}{acts() if card.key else ""}'
+        "</li>"
+        for item, card in enumerate(cards)
+    ]
     grids = [_grid(items[:strong], label)] if strong or not items else []
     if items[strong:]:
         grids += [_DIVIDER] if strong else []
         grids += [_grid(items[strong:], f"{label}, weaker matches")]
     return "".join(grids)
+
+
+def acts() -> str:
+    """Return the buttons that mark a picture or collect it; ``app.js`` knows of which one."""
+    buttons = "".join(
+        f'<button type="button" class="rs-act" data-act="{act}" aria-pressed="false" '
+        f'aria-label="{words}" title="{words} ({key})">{sign}</button>'
+        for act, (sign, words, key) in ACTS.items()
+    )
+    return f'<span class="rs-acts" role="group" aria-label="Mark">{buttons}</span>'
 
 
 def _grid(items: Sequence[str], label: str) -> str:
@@ -161,16 +185,20 @@ def _picture_card(card: Card, item: int) -> str:
     """Return a card as a button; what is read to it is what stands on it."""
     file = escape(card.subtitle).replace("_", "_<wbr>")  # where a long name may break
     subtitle = f'<span class="rs-subtitle">{file}</span>' if file else ""
-    asked = card.score is not None
-    rank = f'<span class="rs-rank">{_spoken("Rank ")}{card.rank}</span>' if asked else ""
-    line = f'<span class="rs-line">{_score(card)}{_move(card.moved)}</span>' if asked else ""
+    rank = f'<span class="rs-rank">{_spoken("Rank ")}{card.rank}</span>' if card.rank else ""
+    scored = card.score is not None
+    line = f'<span class="rs-line">{_score(card)}{_move(card.moved)}</span>' if scored else ""
     kind = "rs-card rs-weak" if card.weak else "rs-card"
     return (
         f'<button type="button" class="{kind}" data-item="{item}">'
         f'<span class="rs-frame"><img src="{card.picture}" alt="" loading="lazy">{rank}</span>'
         f'<span class="rs-body"><span class="rs-title">{escape(card.title)}</span>{subtitle}'
-        f"{line}</span></button>"
+        f"{_merged(card.merged)}{line}</span></button>"
     )
+
+
+def _merged(count: int) -> str:
+    return f'<span class="rs-merged">stands for {counted(count, "picture")}</span>' * (count > 1)
 
 
 def _spoken(text: str) -> str:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from rsctir_hf.files.data_uris import encode_picture
 from rsctir_hf.regions.arrange import DREA_SWITCHES, rearranged
 from rsctir_hf.regions.graph import RegionGraph, to_data, to_networkx
 from rsctir_hf.ui.server.messages import counted
 from rsctir_hf.ui.views.cards import escape, note
 from rsctir_hf.ui.views.region_figures import DROPPED, EDGE, KEPT, GraphView, centre_of, on_picture
-from rsctir_hf.ui.views.thumbnails import CARD_SIDE, encode_picture
+from rsctir_hf.ui.views.thumbnails import CARD_SIDE
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -1,8 +1,8 @@
 """The header that is always visible: title, gallery, model, and how far the launch is."""
 
 from rsctir_hf.hub.space import SAMPLE_GALLERY
+from rsctir_hf.time_left import in_words
 from rsctir_hf.ui.server.messages import counted, without_folders
-from rsctir_hf.ui.server.time_left import in_words
 from rsctir_hf.ui.server.workbench import Phase, Status, Workbench
 from rsctir_hf.ui.views.cards import escape, notice, progress_bar
 from rsctir_hf.vector_index.opening import server_of

@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 from PIL import Image
 
-from rsctir_hf.ui.views.thumbnails import encode_picture
+from rsctir_hf.files.data_uris import encode_picture
 
 INK = "#10222b"
 _CLEAR = "rgba(0,0,0,0)"

@@ -9,6 +9,8 @@ from typing import Any
 from rsctir_hf.files.metadata import PictureRow
 from rsctir_hf.files.pictures import picture_size
 from rsctir_hf.search.retriever import Hit
+from rsctir_hf.search.scene_labels import scene_in_words
+from rsctir_hf.ui.server.messages import counted
 from rsctir_hf.ui.server.shown_gallery import Gallery
 from rsctir_hf.ui.views.cards import (
     MADE_UP,
@@ -47,6 +49,10 @@ class ShownHits:
     words: str = ""
     asked: bool = True
 
+    def scored(self, hit: Hit) -> bool:
+        """Whether a hit's cosine says how well it fits; several parts are not judged by one."""
+        return self.asked and (self.rerank != NO_RERANK or hit.rerank_score is None)
+
     def name_of(self, hit: Hit) -> str:
         """Name a picture as its gallery does: below the folder of the gallery."""
         path = hit.path or ""
@@ -83,8 +89,11 @@ def for_pictures(rerank: str) -> str:
     return NO_RERANK if rerank == MATCH else rerank
 
 
-def picture_results(shown: ShownHits, *, label: str) -> str:
-    """Show picture hits as a grid of cards; none says what another one said, if it can."""
+def picture_results(shown: ShownHits, *, label: str, markable: bool = False) -> str:
+    """Show picture hits as a grid of cards; none says what another one said, if it can.
+
+    ``markable`` ones can be marked and collected.
+    """
     cards, said = [], set[str]()
     for hit in shown.hits:
         record = _record(hit, shown.gallery)
@@ -93,7 +102,8 @@ def picture_results(shown: ShownHits, *, label: str) -> str:
             (one for one in captions if one not in said), captions[0] if captions else ""
         )
         said.add(caption)
-        cards.append(_card(hit, caption, shown))
+        card = _card(hit, caption, shown)
+        cards.append(replace(card, key=shown.name_of(hit)) if markable and hit.path else card)
     return card_grid(cards, label=label)
 
 
@@ -112,12 +122,16 @@ def picture_detail(hit: Hit, shown: ShownHits) -> str:
         ("Caption" if place == 0 else "Also", quoted(caption))
         for place, caption in enumerate(dict.fromkeys(record.captions or ()))
     ][:3]
-    if shown.asked:
+    if shown.scored(hit):
         facts.append(("Similarity", f"{hit.score:.3f} of at most 1"))
     if shown.rerank != NO_RERANK:
         facts.append(("Before reranking", f"rank {hit.rank_before}, now {hit.rank}"))
+    if hit.merged > 1:
+        facts.append(("Stands for", counted(hit.merged, "picture")))
     if record.category:
         facts.append(("Scene type", type_in_words(record.category)))
+    if scene := scene_in_words(hit.metadata):
+        facts.append(("Predicted scene", scene))
     if size := picture_size(path):
         facts.append(("Size", f"{size[0]} x {size[1]} pixels"))
         if centre := record.centre(size):
@@ -154,7 +168,8 @@ def hit_record(
         "caption": hit.caption or record.caption,
     }
     if hit.path is not None:
-        values |= {"item": hit.item, "file": Path(hit.path).name}
+        name = gallery.names.get(hit.path, "") if gallery else ""
+        values |= {"item": hit.item, "file": Path(hit.path).name, "name": name}
     if rerank != NO_RERANK:
         values |= {"rank_before": hit.rank_before, "rerank_score": hit.rerank_score}
     if with_images and hit.path is not None:
@@ -172,10 +187,11 @@ def _card(hit: Hit, caption: str, shown: ShownHits) -> Card:
         title=quoted(caption) if caption else file,
         subtitle=file if caption else "",
         picture=picture_uri(hit.path) if hit.path else "",
-        score=hit.score if shown.asked else None,
-        rank=hit.rank,
+        score=hit.score if shown.scored(hit) else None,
+        rank=hit.rank if shown.asked else 0,
         moved=_moved(hit, shown.rerank),
         weak=shown.asked and is_weak(hit.level),
+        merged=hit.merged,
     )
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rsctir_hf.files.bands import in_words
+from rsctir_hf.files.data_uris import encode_picture
 from rsctir_hf.scene import SceneAnswer, SceneHit
 from rsctir_hf.ui.server.open_scenes import OpenScene
 from rsctir_hf.ui.views.cards import (
@@ -18,7 +19,7 @@ from rsctir_hf.ui.views.cards import (
     note,
     notice,
 )
-from rsctir_hf.ui.views.thumbnails import CARD_SIDE, DETAIL_SIDE, encode_picture
+from rsctir_hf.ui.views.thumbnails import CARD_SIDE, DETAIL_SIDE
 
 MAP_COLUMNS = ("#", "score", "longitude", "latitude")
 PIXEL_COLUMNS = ("#", "score", "column", "row")

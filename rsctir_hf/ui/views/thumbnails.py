@@ -1,17 +1,13 @@
 """Pictures as the page shows them: small, and within the page itself."""
 
-import base64
-import io
 from functools import lru_cache
 
-from PIL import Image
-
 from rsctir_hf.errors import ImageReadError
+from rsctir_hf.files.data_uris import encode_picture
 from rsctir_hf.search.gallery import read_picture
 
 CARD_SIDE = 300
 DETAIL_SIDE = 900
-_QUALITY = {"JPEG": 82, "WEBP": 80}
 # Shown for a file that vanished or broke after it was indexed.
 _PLACEHOLDER = (
     "data:image/svg+xml;utf8,"
@@ -32,13 +28,3 @@ def picture_uri(path: str, side: int = CARD_SIDE) -> str:
     except ImageReadError:
         return _PLACEHOLDER
     return encode_picture(picture, side)
-
-
-def encode_picture(picture: Image.Image, side: int) -> str:
-    """Return a picture as a data URI of at most ``side`` pixels a side; clear parts stay clear."""
-    small = picture.copy()
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    kind = "JPEG" if picture.mode == "RGB" else "WEBP"
-    buffer = io.BytesIO()
-    small.save(buffer, format=kind, quality=_QUALITY[kind])
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

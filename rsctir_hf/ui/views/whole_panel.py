@@ -6,11 +6,12 @@ from PIL import Image
 from torch import Tensor
 
 from rsctir_hf.embedding.encode import evaluating
+from rsctir_hf.files.data_uris import encode_picture
 from rsctir_hf.regions.global_window import GlobalView, global_views
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.views.cards import escape, note
 from rsctir_hf.ui.views.notices import ONE_WINDOW
-from rsctir_hf.ui.views.thumbnails import CARD_SIDE, encode_picture
+from rsctir_hf.ui.views.thumbnails import CARD_SIDE
 
 _DARKEST = 0.75  # how far the cell that is looked at least is darkened
 _NOTE = (

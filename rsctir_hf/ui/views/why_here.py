@@ -7,11 +7,12 @@ from typing import Any
 
 from PIL import Image
 
+from rsctir_hf.files.data_uris import encode_picture
 from rsctir_hf.regions.graph import to_networkx
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.views.cards import escape, note
 from rsctir_hf.ui.views.region_figures import KEPT, GraphView
-from rsctir_hf.ui.views.thumbnails import CARD_SIDE, encode_picture
+from rsctir_hf.ui.views.thumbnails import CARD_SIDE
 
 MOST_BOXES = 6
 _FAINTEST = 0.35  # opacity of a box without salience

@@ -176,6 +176,6 @@ def test_the_drawn_gallery_is_ready_without_looking_at_it(checkpoint, cache):
     gallery = open_gallery("sample")
     report = index_gallery(retriever, gallery, keep=True, progress=lambda *_: pytest.fail("slow"))
     assert (report.indexed, len(retriever)) == (200, 200)
-    assert not cache.exists()
+    assert not (cache / GALLERIES).exists()
     scene = gallery.paths[42]
     assert retriever.search(scene, top_k=1)[0].path == str(scene)

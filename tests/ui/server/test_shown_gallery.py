@@ -153,6 +153,18 @@ def test_markup_among_what_is_known_stays_text(tmp_path):
     assert "&lt;script&gt;" in shown and "&lt;b&gt;.png" in shown
 
 
+def test_the_predicted_scene_of_a_hit_is_shown_large_with_its_probability(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    path = str(tmp_path / "a.png")
+    for metadata, said in (
+        ({"predicted_scene": "harbor", "scene_probability": 0.93}, True),
+        ({}, False),
+    ):
+        hit = Hit(0, path, None, 0.5, 1, 1, None, metadata)
+        shown = picture_detail(hit, ShownHits((hit,)))
+        assert ("Predicted scene" in shown and "harbor 93 %" in shown) == said
+
+
 def test_links_out_of_a_gallery_are_not_shown(tmp_path):
     gallery = tmp_path / "gallery"
     gallery.mkdir()

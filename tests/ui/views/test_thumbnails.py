@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from rsctir_hf.ui.views.thumbnails import encode_picture, picture_uri
+from rsctir_hf.files.data_uris import encode_picture
+from rsctir_hf.ui.views.thumbnails import picture_uri
 
 
 def test_a_sixteen_bit_tiff_becomes_a_jpeg_that_browsers_show(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rsctir_hf.ui.server.time_left import TimeLeft, in_words
+from rsctir_hf.time_left import TimeLeft, in_words
 
 
 def estimates(seconds_a_batch, *, total):

@@ -38,6 +38,15 @@ def in_words(seconds: float | None) -> str:
         return ""
     if seconds < 10:
         return ", some seconds left"
+    return f", about {duration(seconds)} left"
+
+
+def duration(seconds: float) -> str:
+    """Write a length of time in the unit that suits it."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     if seconds < 90:
-        return f", about {round(seconds, -1):.0f} s left"
-    return f", about {seconds / 60:.0f} min left"
+        return f"{round(seconds, -1):.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
