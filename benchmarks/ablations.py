@@ -10,16 +10,14 @@ seeds, which give both the same pictures, crops, captions and batches. ``results
 written after each run, and a run it holds is not repeated unless its recipe has changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from report import NONE, RESULTS, run
-from series import PROCESSOR, RECIPES, Row, Run, Series, compared_cells
+from series import PROCESSOR, RECIPES, Row, Series, compared_cells
 
-from rsctir_hf.hub.card_tables import markdown_table
-
-NO_RUNS = "No ablations yet: run `python benchmarks/ablations.py --data data/ucm_captions`."
 ROWS = (
     Row("GaLR, global only", "galr_global_only"),
     Row("GaLR, + regions (plain graph)", "galr_regions", "GaLR, global only"),
@@ -39,22 +37,7 @@ ROWS = (
     Row("CMPAGL, SMR, all queries at once", "cmpagl_base", "CMPAGL, cross (default)", "smr"),
     Row("CMPAGL, SMR, live with the bank", "cmpagl_base", "CMPAGL, cross (default)", "smr_bank"),
 )
-SERIES = Series(ROWS, RECIPES / "ablations", RESULTS / "ablations.json")
 COLUMNS = ("Row", "mR", "Compared with", "Difference", "By seed", "Processor minutes", "Recipe")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what is missing, and print the table of what is there."""
-    options = SERIES.parser(__doc__).parse_args(arguments)
-    SERIES.train_missing(
-        options.output, recipes=options.only, seeds=options.seeds, data=options.data
-    )
-    print(table(SERIES.read_runs(options.output)))
-
-
-def table(runs: Sequence[Run]) -> str:
-    """Markdown of all rows that have runs."""
-    return markdown_table(COLUMNS, map(cells, SERIES.summaries(runs))) if runs else NO_RUNS
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
@@ -63,5 +46,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     return [*compared_cells(row), minutes, f"`{Path(row['recipe']).stem}`"]
 
 
+SERIES = Series(ROWS, RECIPES / "ablations", RESULTS / "ablations.json", COLUMNS, cells)
+
 if __name__ == "__main__":
-    run(main)
+    run(partial(SERIES.main, __doc__))

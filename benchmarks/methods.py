@@ -11,24 +11,23 @@ the exact engine, the median of some in one thread; a machine's times compare wi
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from report import NONE, RESULTS, run
-from series import PROCESSOR, RECIPES, Row, Run, Series, compared_cells
+from series import PROCESSOR, RECIPES, Row, Series, compared_cells
 from torch.nn.functional import normalize
 
 from rsctir_hf.data.label_sets import read_labelled
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.files.atomic import parse_json
-from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.labels.label_scores import SINGLE, evaluate_labels
 from rsctir_hf.search.gallery import PictureNotes
 from rsctir_hf.search.retriever import Retriever
 
-NO_RUNS = "No methods yet: run `python benchmarks/methods.py --data data/ucm_captions`."
 GALLERY, QUERIES = 10_000, 20
 GALR, CMPAGL = "GaLR (base)", "CMPAGL (base)"
 GALR_FREE, CMPAGL_FREE = "GaLR, towers free", "CMPAGL, towers free"
@@ -85,23 +84,6 @@ def query_milliseconds(encoder: Encoder) -> float:
     return statistics.median(spent[1:])
 
 
-SERIES = Series(ROWS, RECIPES, RESULTS / "methods.json", measure)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what is missing, and print the table of what is there."""
-    options = SERIES.parser(__doc__).parse_args(arguments)
-    SERIES.train_missing(
-        options.output, recipes=options.only, seeds=options.seeds, data=options.data
-    )
-    print(table(SERIES.read_runs(options.output)))
-
-
-def table(runs: Sequence[Run]) -> str:
-    """Markdown of all rows that have runs."""
-    return markdown_table(COLUMNS, map(cells, SERIES.summaries(runs))) if runs else NO_RUNS
-
-
 def cells(row: Mapping[str, Any]) -> list[str]:
     """Cells of one row; a rerank of another row's training has no time or SMR of its own."""
     found, own = row["measured"], row["score"] == "none"
@@ -112,5 +94,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     return [*compared_cells(row), *figures, minutes, query, f"`{Path(row['recipe']).stem}`"]
 
 
+SERIES = Series(ROWS, RECIPES, RESULTS / "methods.json", COLUMNS, cells, measure)
+
 if __name__ == "__main__":
-    run(main)
+    run(partial(SERIES.main, __doc__))

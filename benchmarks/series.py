@@ -20,6 +20,7 @@ from typing import Any
 
 from report import NONE, ROOT, flags, read, save
 
+from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.training.recipe_files import read_recipe
 
 RECIPES = ROOT / "training" / "recipes"
@@ -60,12 +61,16 @@ class Series:
         rows: of the table.
         folder: of their recipes.
         file: the results file.
+        columns: headings of the table.
+        cells: of one row's summary, a cell a column.
         measure: what else is measured of the folder that a run leaves, with the data's folder.
     """
 
     rows: tuple[Row, ...]
     folder: Path
     file: Path
+    columns: tuple[str, ...]
+    cells: Callable[[Mapping[str, Any]], list[str]]
     measure: Measure | None = None
 
     @cached_property
@@ -87,6 +92,21 @@ class Series:
         )
         parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
         return parser
+
+    def main(self, doc: str | None, arguments: Sequence[str] | None = None) -> None:
+        """Train what is missing, and print the table of what is there."""
+        options = self.parser(doc).parse_args(arguments)
+        self.train_missing(
+            options.output, recipes=options.only, seeds=options.seeds, data=options.data
+        )
+        print(self.table(self.read_runs(options.output)))
+
+    def table(self, runs: Sequence[Run]) -> str:
+        """Markdown of all rows that have runs."""
+        if not runs:
+            name = self.file.stem
+            return f"No {name} yet: run `python benchmarks/{name}.py --data data/ucm_captions`."
+        return markdown_table(self.columns, map(self.cells, self.summaries(runs)))
 
     def train_missing(
         self, file: Path, *, recipes: Sequence[str], seeds: Sequence[int], data: str

@@ -8,8 +8,7 @@ import pytest
 import series
 from series import SEEDS
 
-from benchmarks import ablations
-from benchmarks.ablations import NO_RUNS, NONE, ROWS, SERIES
+from benchmarks.ablations import NONE, ROWS, SERIES
 from rsctir_hf.training.recipe_args import parse_recipe
 from rsctir_hf.training.recipe_files import read_recipe
 from rsctir_hf.training.start import build_model
@@ -142,15 +141,15 @@ def test_a_rerank_row_comes_from_the_reports_of_its_run_without_another_training
 
 def test_the_table_shows_spread_only_where_there_is_some():
     runs = [run_of("galr_global_only", 0, none=40.0), run_of("galr_regions", 0, none=41.25)]
-    lines = ablations.table(runs).splitlines()
+    lines = SERIES.table(runs).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert cells[0][1:] == ["40.00", NONE, NONE, NONE, "3.0", "`galr_global_only`"]
     assert cells[1][1:5] == ["41.25", "GaLR, global only", "+1.25", "+1.25"]
     more = [*runs, run_of("galr_global_only", 1, none=40.0), run_of("galr_regions", 1, none=40.25)]
     assert "| 40.75 ± 0.71 | GaLR, global only | +0.75 ± 0.50 | +1.25 / +0.25 |" in (
-        ablations.table(more)
+        SERIES.table(more)
     )
-    assert ablations.table([]) == NO_RUNS
+    assert SERIES.table([]).startswith("No ablations yet: run `python benchmarks/ablations.py")
 
 
 def test_every_reference_is_a_row_of_the_same_family():
@@ -181,13 +180,13 @@ def test_an_interrupted_series_goes_on_with_what_is_missing(trained, tmp_path):
     arguments = ["--output", str(file), "--only", "galr_regions", "galr_global_only"]
     arguments += ["--seeds", "0", "1"]
     with pytest.raises(KeyboardInterrupt):
-        ablations.main(arguments)
+        SERIES.main(None, arguments)
     assert len(SERIES.read_runs(file)) == 2
-    ablations.main(arguments)
+    SERIES.main(None, arguments)
     # Seed by seed, so that what is there can be compared; the failed one once more.
     pairs = [("galr_regions", 0), ("galr_global_only", 0), ("galr_regions", 1)]
     assert trained == [*pairs, ("galr_regions", 1), ("galr_global_only", 1)]
-    ablations.main(arguments)
+    SERIES.main(None, arguments)
     assert len(trained) == 5
     assert [row["mean"] for row in json.loads(file.read_text())["rows"]] == [40.5, 40.5]
     assert [path.name for path in tmp_path.iterdir()] == ["ablations.json"]
@@ -197,7 +196,7 @@ def test_a_run_whose_recipe_has_changed_since_is_made_again(trained, tmp_path):
     file = tmp_path / "ablations.json"
     stale = run_of("galr_regions", 0, none=10.0) | {"fingerprint": "another"}
     series.save(file, SERIES.report_on([stale]))
-    ablations.main(["--output", str(file), "--only", "galr_regions", "--seeds", "0"])
+    SERIES.main(None, ["--output", str(file), "--only", "galr_regions", "--seeds", "0"])
     assert [run["mR"]["none"] for run in SERIES.read_runs(file)] == [40.0]
 
 
