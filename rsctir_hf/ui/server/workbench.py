@@ -4,6 +4,7 @@ The page is up before the model is. ``Workbench.status`` says at any time how fa
 a search waits until there is something to search.
 """
 
+import atexit
 import logging
 import threading
 import time
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 READY = "Gallery and caption bank are ready"
 #: Seconds a search waits for the model and the first pictures.
 PATIENCE = 180.0
+_LAST_SECONDS = 10.0  # that the end of the program waits for the step at work
 _OTHER_MODEL = " Launch with --model or RSCTIR_MODEL to use another model."
 _OTHER_REGIONS = (
     " Launch with --regions and --region-threshold, or RSCTIR_REGIONS and RSCTIR_REGION_THRESHOLD, "
@@ -129,7 +131,9 @@ class Workbench:
     def start(self) -> None:
         """Begin loading and indexing in the background; a second call does nothing."""
         if self._started.acquire(blocking=False):
-            threading.Thread(target=self._prepare, name="rsctir-prepare", daemon=True).start()
+            thread = threading.Thread(target=self._prepare, name="rsctir-prepare", daemon=True)
+            thread.start()
+            atexit.register(thread.join, _LAST_SECONDS)  # torn out of PyTorch it would abort
 
     def retriever(self, patience: float = PATIENCE) -> Retriever:
         """Return the retriever once pictures can be searched.
@@ -171,6 +175,8 @@ class Workbench:
             remedy = _OTHER_MODEL if isinstance(error, ModelLoadError) else ""
             self._fail(without_folders(error) + remedy)
         except Exception as error:  # the thread's last line of defence: the page must say so
+            if not threading.main_thread().is_alive():
+                return  # the program ends, and nobody waits for what it would have shown
             logger.exception("Preparing the app failed")
             self._fail(f"{type(error).__name__}: {without_folders(error)}")
         finally:

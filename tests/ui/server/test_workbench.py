@@ -1,5 +1,7 @@
 """A launch from start to ready, and what goes wrong on the way."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +80,33 @@ def test_an_unforeseen_error_is_told_too(settings):
     bench = Workbench(settings, load=explode)
     with pytest.raises(ModelLoadError, match="ZeroDivisionError: boom"):
         bench.retriever()
+
+
+END_DURING_A_STEP = """
+import sys, threading, time
+from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from rsctir_hf.ui.server.settings import parse_settings
+from rsctir_hf.ui.server.workbench import Workbench
+at_work = threading.Event()
+def load(*_, **__):
+    at_work.set()
+    time.sleep(1)
+    print("the step is over", flush=True)
+    with ThreadPoolExecutor() as pool:
+        pool.submit(print, "another step")
+Workbench(parse_settings(sys.argv[1:], {}, root=Path()), load=load).start()
+at_work.wait()
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_ends_while_it_prepares_lets_the_step_at_work_end(launch_flags):
+    done = subprocess.run(
+        [sys.executable, "-c", END_DURING_A_STEP, *launch_flags], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "the step is over\n")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_search_does_not_wait_for_ever(settings):
