@@ -92,7 +92,7 @@ class RetrievalTrainer(StagedTrainer):
         streamed = isinstance(self.view, StreamView)
         facts = RowFacts() if streamed or not args.objectives else RowFacts.of(data.train)
         self.objectives = attach_objectives(
-            encoder.model, args.chosen_objectives, facts=facts, seed=args.seed
+            encoder, args.chosen_objectives, facts=facts, seed=args.seed
         )
         processor = cast(ProcessorMixin, encoder.processor)
         super().__init__(

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from rsctir_hf.data.row_facts import RowFacts
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.training.recipe_files import check
 
 #: Name of the heads' module in a model that trains; a recipe's prefixes may name it.
@@ -87,6 +88,9 @@ class Objective(nn.Module):
     def __init__(self, options: Any, model: Any, facts: RowFacts) -> None:  # noqa: ANN401
         super().__init__()
         self.options = options
+
+    def begin(self, encoder: Encoder) -> None:
+        """Look once at the model, with its processor, as training starts from it; nothing here."""
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss, a scalar."""

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from rsctir_hf.data.row_facts import RowFacts
+from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.errors import RecipeError
+from rsctir_hf.training.objectives.kept_sentences import KeptSentences
 from rsctir_hf.training.objectives.label_codes import LabelCodes
 from rsctir_hf.training.objectives.label_free import LabelFree
 from rsctir_hf.training.objectives.multiscale import Multiscale
@@ -20,6 +22,7 @@ from rsctir_hf.training.objectives.text_guided import TextGuided
 from rsctir_hf.training.objectives.two_level import TwoLevel
 
 OBJECTIVES: dict[str, type[Objective]] = {
+    "kept_sentences": KeptSentences,
     "label_codes": LabelCodes,
     "label_free": LabelFree,
     "self_paced": SelfPaced,
@@ -43,14 +46,16 @@ def read_objectives(asked: Mapping[str, Any]) -> dict[str, Options]:
 
 
 def attach_objectives(
-    model: nn.Module, asked: Mapping[str, Options], *, facts: RowFacts, seed: int
+    encoder: Encoder, asked: Mapping[str, Options], *, facts: RowFacts, seed: int
 ) -> dict[str, Objective]:
     """Put objectives with their heads into a model; these begin at random, by the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = {name: OBJECTIVES[name](each, model, facts) for name, each in asked.items()}
+        made = {name: OBJECTIVES[name](each, encoder.model, facts) for name, each in asked.items()}
+        for objective in made.values():
+            objective.begin(encoder)
     if made:
-        model.add_module(PLACE, nn.ModuleDict(cast("dict[str, nn.Module]", made)))
+        encoder.model.add_module(PLACE, nn.ModuleDict(cast("dict[str, nn.Module]", made)))
     return made
 
 
