@@ -1,18 +1,20 @@
-"""The base's vectors of general sentences are kept, so that tuning on a few captions forgets less.
+"""What the base makes of general sentences is kept, so that tuning on a few captions forgets less.
 
 A model tuned on one narrow set of captions moves all other sentences too, though nothing asks it
-to. Here some sentences of the caption bank, which drew on no data set, stand beside each batch and
-are held where the base had them: learning without forgetting (Li and Hoiem, ECCV 2016) on the text
-side alone, where it takes no pictures *(our choice)*.
+to. Here sentences of the caption bank, which drew on no data set, are held where the base had them,
+and pictures of the batch go on to read them as the base did: learning without forgetting (Li and
+Hoiem, ECCV 2016), with sentences in place of their classes *(our choice)*.
 """
 
+import copy
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import kl_div, normalize
 
+from rsctir_hf.data.row_facts import RowFacts
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.training.objectives.objective import Batch, Objective, Options
@@ -25,22 +27,38 @@ class KeptSentencesOptions(Options):
 
     Attributes:
         sentences: of the bank beside each batch; every step takes the next ones.
+        pictures: weight of what the batch's pictures read, beside the sentences' 1. More than 0
+            takes a second copy of the model, and a forward pass of it in each step.
+        temperature: of the softmax over all sentences of the bank that a picture reads.
     """
 
     sentences: int = 64
+    pictures: float = 0.0
+    temperature: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self, "sentences", self.sentences >= 1, "1 or more")
+        check(self, "pictures", self.pictures >= 0, "0 or more")
+        check(self, "temperature", self.temperature > 0, "more than 0")
 
 
 class KeptSentences(Objective):
-    """How far general sentences have moved from where the base had them: the mean of 1 - cosine."""
+    """How far the model has moved from what the base makes of sentences of the bank.
+
+    The mean of 1 - cosine between a sentence's two vectors; and, with a weight, the divergence
+    (Kullback-Leibler) of each picture's softmax over the base's vectors from that of the base.
+    """
 
     Options: ClassVar[type[Options]] = KeptSentencesOptions
     options: KeptSentencesOptions
     vectors: Tensor
     next: Tensor
+    base: tuple[Any, ...]  # not a module by itself, so that nobody trains or saves it with the model
+
+    def __init__(self, options: KeptSentencesOptions, model: Any, facts: RowFacts) -> None:  # noqa: ANN401
+        super().__init__(options, model, facts)
+        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
 
     def begin(self, encoder: Encoder) -> None:
         """Ask the base for its vectors, in an order that the run's seed has drawn."""
@@ -51,13 +69,35 @@ class KeptSentences(Objective):
         for name in self.names:
             self.register_buffer(name, tokens[name], persistent=False)  # (C, T)
         self.register_buffer("vectors", encoder.texts(bank).clone(), persistent=False)  # (C, D)
-        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
+        if self.options.pictures:
+            self.base = (copy.deepcopy(encoder.model).eval().requires_grad_(False),)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the mean distance of the next sentences, a scalar."""
+        """Return the distance, a scalar."""
         steps = torch.arange(self.options.sentences, device=self.next.device)
         rows = (self.next + steps) % len(self.vectors)
         self.next.copy_((rows[-1] + 1) % len(self.vectors))
         tokens = {name: getattr(self, name)[rows] for name in self.names}
         found = batch.model.get_text_features(**tokens).pooler_output.float()  # (S, D)
-        return (1 - (normalize(found, dim=1) * self.vectors[rows]).sum(dim=1)).mean()
+        moved = (1 - (normalize(found, dim=1) * self.vectors[rows]).sum(dim=1)).mean()
+        if self.options.pictures:
+            moved = moved + self.options.pictures * self._read_otherwise(batch)
+        return moved
+
+    def _read_otherwise(self, batch: Batch) -> Tensor:
+        """Return how far the pictures' reading of the bank is from the base's, a scalar."""
+        pictures = {name: each for name, each in batch.inputs.items() if name not in self.names}
+        with torch.no_grad():
+            (base,) = self.base
+            before = base.to(self.next.device).get_image_features(**pictures).pooler_output
+        return kl_div(
+            self._reading(batch.outputs.image_embeds),
+            self._reading(before),
+            reduction="batchmean",
+            log_target=True,
+        )
+
+    def _reading(self, pictures: Tensor) -> Tensor:
+        """Return the logarithm of (B, C) shares of attention, from (B, D) vectors."""
+        cosines = normalize(pictures.float(), dim=1) @ self.vectors.T
+        return (cosines / self.options.temperature).log_softmax(dim=1)

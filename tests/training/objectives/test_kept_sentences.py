@@ -1,5 +1,7 @@
 """The base's vectors of general sentences, held while a model learns from few captions."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -35,10 +37,40 @@ def test_general_sentences_stay_where_the_base_had_them(tmp_path, rows, processo
     assert 1 - kept < (1 - plain) / 2
 
 
+def test_pictures_go_on_to_read_the_bank_as_the_base_did(tmp_path, rows, processor):
+    def read_otherwise(folder, **options):
+        trainer = make_trainer(
+            folder,
+            rows,
+            processor,
+            matching_weight=0.0,
+            frozen_epochs={},
+            objectives={"kept_sentences": {"weight": 1e-6, "pictures": 1.0, **options}},
+        )
+        trainer.train()
+        trainer.model.eval()
+        with torch.no_grad():
+            batch = next(iter(trainer.get_train_dataloader()))
+            trainer.objectives["kept_sentences"].next.zero_()
+            inputs = {"pixel_values": batch["pixel_values"]}
+            seen = SimpleNamespace(
+                inputs=inputs,
+                outputs=SimpleNamespace(
+                    image_embeds=trainer.model.get_image_features(**inputs).pooler_output
+                ),
+            )
+            return trainer.objectives["kept_sentences"]._read_otherwise(seen)
+
+    plain = read_otherwise(tmp_path / "a")
+    kept = read_otherwise(tmp_path / "b", pictures=1e8)
+    assert 0 < kept < 0.75 * plain
+
+
 def test_nothing_is_lost_before_the_first_step_and_each_step_takes_the_next(
     tmp_path, rows, processor
 ):
-    options = {"objectives": {"kept_sentences": {"sentences": 1000}}, "matching_weight": 0.0}
+    options = {"objectives": {"kept_sentences": {"sentences": 1000, "pictures": 1.0}}}
+    options["matching_weight"] = 0.0
     trainer = make_trainer(tmp_path, rows, processor, **options)
     objective, bank = trainer.objectives["kept_sentences"], read_caption_bank()
     batch = next(iter(trainer.get_train_dataloader()))
@@ -57,6 +89,14 @@ def test_nothing_is_lost_before_the_first_step_and_each_step_takes_the_next(
     torch.testing.assert_close(found, expected + 2, atol=1e-4, rtol=1e-4)
 
 
-def test_no_sentence_at_all_is_refused():
-    with pytest.raises(RecipeError, match="sentences is 0; expected 1 or more"):
-        read_objectives({"kept_sentences": {"sentences": 0}})
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sentences": 0}, "sentences is 0; expected 1 or more"),
+        ({"pictures": -1.0}, "pictures is -1.0; expected 0 or more"),
+        ({"temperature": 0.0}, "temperature is 0.0; expected more than 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(RecipeError, match=message):
+        read_objectives({"kept_sentences": options})
