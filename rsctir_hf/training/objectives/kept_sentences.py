@@ -54,7 +54,7 @@ class KeptSentences(Objective):
     options: KeptSentencesOptions
     vectors: Tensor
     next: Tensor
-    base: tuple[Any, ...]  # not a module by itself, so that nobody trains or saves it with the model
+    base: tuple[Any, ...]  # no module by itself: nobody trains or saves it with the model
 
     def __init__(self, options: KeptSentencesOptions, model: Any, facts: RowFacts) -> None:  # noqa: ANN401
         super().__init__(options, model, facts)
