@@ -106,5 +106,5 @@ def test_a_share_that_is_none_is_refused(wrong):
 
 
 def test_the_more_pictures_the_less_of_the_base():
-    shares = [share_by_pictures(count) for count in (1, 30, 220, 275, 5500)]
-    assert shares == [0.5, 0.5, 0.5, 0.4, 0.02]
+    shares = [share_by_pictures(count) for count in (1, 30, 140, 280, 7000)]
+    assert shares == [0.5, 0.5, 0.5, 0.25, 0.01]
