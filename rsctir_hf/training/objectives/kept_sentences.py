@@ -27,19 +27,22 @@ class KeptSentencesOptions(Options):
 
     Attributes:
         sentences: of the bank beside each batch; every step takes the next ones.
-        pictures: weight of what the batch's pictures read, beside the sentences' 1. More than 0
-            takes a second copy of the model, and a forward pass of it in each step.
+        reading: weight of what pictures read, beside the sentences' 1. More than 0 takes a second
+            copy of the model, and a forward pass of it in each step.
+        pictures: of the batch that read, at most.
         temperature: of the softmax over all sentences of the bank that a picture reads.
     """
 
     sentences: int = 64
-    pictures: float = 0.0
+    reading: float = 0.0
+    pictures: int = 16
     temperature: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self, "sentences", self.sentences >= 1, "1 or more")
-        check(self, "pictures", self.pictures >= 0, "0 or more")
+        check(self, "reading", self.reading >= 0, "0 or more")
+        check(self, "pictures", self.pictures >= 1, "1 or more")
         check(self, "temperature", self.temperature > 0, "more than 0")
 
 
@@ -69,7 +72,7 @@ class KeptSentences(Objective):
         for name in self.names:
             self.register_buffer(name, tokens[name], persistent=False)  # (C, T)
         self.register_buffer("vectors", encoder.texts(bank).clone(), persistent=False)  # (C, D)
-        if self.options.pictures:
+        if self.options.reading:
             self.base = (copy.deepcopy(encoder.model).eval().requires_grad_(False),)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -80,18 +83,21 @@ class KeptSentences(Objective):
         tokens = {name: getattr(self, name)[rows] for name in self.names}
         found = batch.model.get_text_features(**tokens).pooler_output.float()  # (S, D)
         moved = (1 - (normalize(found, dim=1) * self.vectors[rows]).sum(dim=1)).mean()
-        if self.options.pictures:
-            moved = moved + self.options.pictures * self._read_otherwise(batch)
+        if self.options.reading:
+            moved = moved + self.options.reading * self._read_otherwise(batch)
         return moved
 
     def _read_otherwise(self, batch: Batch) -> Tensor:
         """Return how far the pictures' reading of the bank is from the base's, a scalar."""
-        pictures = {name: each for name, each in batch.inputs.items() if name not in self.names}
+        most = self.options.pictures
+        pictures = {
+            name: each[:most] for name, each in batch.inputs.items() if name not in self.names
+        }
         with torch.no_grad():
             (base,) = self.base
             before = base.to(self.next.device).get_image_features(**pictures).pooler_output
         return kl_div(
-            self._reading(batch.outputs.image_embeds),
+            self._reading(batch.outputs.image_embeds[:most]),
             self._reading(before),
             reduction="batchmean",
             log_target=True,

@@ -45,7 +45,7 @@ def test_pictures_go_on_to_read_the_bank_as_the_base_did(tmp_path, rows, process
             processor,
             matching_weight=0.0,
             frozen_epochs={},
-            objectives={"kept_sentences": {"weight": 1e-6, "pictures": 1.0, **options}},
+            objectives={"kept_sentences": {"weight": 1e-6, "reading": 1.0, **options}},
         )
         trainer.train()
         trainer.model.eval()
@@ -62,14 +62,14 @@ def test_pictures_go_on_to_read_the_bank_as_the_base_did(tmp_path, rows, process
             return trainer.objectives["kept_sentences"]._read_otherwise(seen)
 
     plain = read_otherwise(tmp_path / "a")
-    kept = read_otherwise(tmp_path / "b", pictures=1e8)
+    kept = read_otherwise(tmp_path / "b", reading=1e8)
     assert 0 < kept < 0.75 * plain
 
 
 def test_nothing_is_lost_before_the_first_step_and_each_step_takes_the_next(
     tmp_path, rows, processor
 ):
-    options = {"objectives": {"kept_sentences": {"sentences": 1000, "pictures": 1.0}}}
+    options = {"objectives": {"kept_sentences": {"sentences": 1000, "reading": 1.0}}}
     options["matching_weight"] = 0.0
     trainer = make_trainer(tmp_path, rows, processor, **options)
     objective, bank = trainer.objectives["kept_sentences"], read_caption_bank()
@@ -93,7 +93,8 @@ def test_nothing_is_lost_before_the_first_step_and_each_step_takes_the_next(
     ("options", "message"),
     [
         ({"sentences": 0}, "sentences is 0; expected 1 or more"),
-        ({"pictures": -1.0}, "pictures is -1.0; expected 0 or more"),
+        ({"reading": -1.0}, "reading is -1.0; expected 0 or more"),
+        ({"pictures": 0}, "pictures is 0; expected 1 or more"),
         ({"temperature": 0.0}, "temperature is 0.0; expected more than 0"),
     ],
 )
