@@ -93,6 +93,15 @@ class FineStage:
         kept = not self._gallery.index.persistent and place != MEMORY and Path(place).is_dir()
         return PatchStore(self._encoder.fingerprint, Path(place) if kept else None)
 
+    @property
+    def pictures(self) -> int:
+        """Of how many pictures the patches are kept.
+
+        Raises:
+            IndexMismatchError: what the folder holds is damaged.
+        """
+        return len(self._store)
+
     def add_patches(
         self, *, progress: Progress | None = None, batch_size: int | None = None
     ) -> IndexReport:

@@ -19,7 +19,7 @@ from rsctir_hf.ui.server.workbench import Workbench
 from rsctir_hf.ui.views.results import for_pictures, hit_record
 
 MOST_RESULTS = 100
-_RERANK = "none, smr, mr or match"
+_RERANK = "none, smr, mr, match or fine"
 
 
 class Endpoints:
@@ -39,7 +39,8 @@ class Endpoints:
 
         Args:
             query: English words for what the picture shows, such as: boats beside a pier.
-            rerank: none, smr, mr or match; all but none move down pictures that fit everything.
+            rerank: none; smr or mr, which move down pictures that fit everything; match; or fine,
+                over an index with patch tokens.
             top_k: how many pictures, 1 to 100.
             with_images: also return each picture, small, as a data URI.
 
@@ -61,7 +62,7 @@ class Endpoints:
 
         Args:
             picture: the picture, as a data: URI or an upload; addresses are not fetched.
-            rerank: none, smr, mr or match.
+            rerank: none, smr, mr, match or fine.
             top_k: how many sentences, 1 to 100.
 
         Returns:

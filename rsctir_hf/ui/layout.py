@@ -22,6 +22,7 @@ from rsctir_hf.ui.tabs.region_tab import build_region_tab
 from rsctir_hf.ui.tabs.scene_tab import build_scene_tab
 from rsctir_hf.ui.tabs.search_tab import build_search_tab
 from rsctir_hf.ui.views.header import header
+from rsctir_hf.ui.views.results import FINE
 from rsctir_hf.ui.views.samples import sample_strip
 
 PAGE_TITLE = "rsctir: search remote-sensing pictures"
@@ -166,11 +167,11 @@ def _watcher(
         bench.start()
         changed = [gr.skip()] * (outputs - 1)
         if bench.status.over:
-            can_match = bench.facts is not None and bench.facts.can_match
-            choices = gr.update(**rerank_offer(can_match=can_match))
+            has = bench.reranks
+            choices = [gr.update(**rerank_offer(each)) for each in (has, has, {*has} - {FINE})]
             strip, stopped = sample_strip(bench.gallery), gr.Timer(active=False)
             about = figures_table(bench.facts), library_box(bench.model)
-            changed = [stopped, *[choices] * 3, *[strip] * 2, *about]
+            changed = [stopped, *choices, *[strip] * 2, *about]
         # The gallery last: whoever asks meanwhile keeps the answer.
         return header(bench), *changed, *fill(shown, visit, request.query_params)
 

@@ -14,6 +14,7 @@ from rsctir_hf.ui.tabs.label_panel import ALL_OF_THEM, ANY_OF_THEM, find, offer,
 from rsctir_hf.ui.tabs.loop_answers import LoopHandlers
 from rsctir_hf.ui.tabs.search_answers import ANY_TYPE, GALLERY, Controls, Visit
 from rsctir_hf.ui.views.address import Asked, read_address
+from rsctir_hf.ui.views.results import picture_detail
 from tests.ui.tiny_models import BANK
 
 NAMES = ("bare-soil", "dock", "ship")
@@ -50,7 +51,8 @@ def test_ticks_are_an_expression(shows, lacks, any_of, expected):
 
 def test_labels_are_offered_where_the_model_brings_them(bench, knowing, monkeypatch):
     said, shows, lacks = offer(knowing)
-    assert said == "" and shows["choices"] == lacks["choices"] == list(NAMES)
+    assert said == "" and shows["choices"] == lacks["choices"]
+    assert shows["choices"] == [("bare soil", "bare-soil"), ("dock", "dock"), ("ship", "ship")]
     monkeypatch.undo()
     assert "No label head" in offer(LoopHandlers(bench))[0]
 
@@ -59,7 +61,10 @@ def test_what_is_ticked_is_answered_and_stands_in_the_address(knowing):
     message, grid, _, shown, asked, _ = find(
         knowing, ["ship"], ALL_OF_THEM, ["bare-soil"], *controls()
     )
-    assert "Best of" in message and grid.count("<img") == len(shown.hits) == 6
+    assert "pictures for ship and not bare-soil" in message
+    assert grid.count("<img") == len(shown.hits) == 6
+    large = picture_detail(shown.hits[0], shown)
+    assert "Likely" in large and "%" in large and "Similarity" not in large
     likely = [hit.score for hit in shown.hits]
     assert likely == sorted(likely, reverse=True) and all(0 <= each <= 1 for each in likely)
     again = read_address(asked.address)
@@ -72,7 +77,8 @@ def test_what_is_ticked_is_answered_and_stands_in_the_address(knowing):
 def test_a_contradiction_is_said_in_one_line_and_nothing_ticked_browses(knowing):
     refused = find(knowing, ["ship"], ANY_OF_THEM, ["ship"], *controls())
     assert "wanted and not wanted" in refused[0] and not refused[3].hits
-    assert "Browse" in find(knowing, [], ALL_OF_THEM, [], *controls())[0]
+    message, grid, *_ = find(knowing, [], ALL_OF_THEM, [], *controls())
+    assert "Nothing is ticked" in message and "<img" in grid
 
 
 def test_the_endpoint_answers_and_refuses_in_words(bench, knowing):

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,7 @@ from rsctir_hf.embedding.encode import Skipped
 from rsctir_hf.embedding.roles import RegionGraphModel
 from rsctir_hf.errors import (
     DataLayoutError,
+    IndexMismatchError,
     ModelLoadError,
     QueryError,
     RegionsError,
@@ -127,6 +129,15 @@ class Workbench:
     def model_name(self) -> str:
         """Last part of the model's directory or id."""
         return Path(self.model).name or self.model
+
+    @property
+    def reranks(self) -> frozenset[str]:
+        """What not every launch can order by: ``match``, and ``fine`` over stored patch tokens."""
+        able = self.facts is not None and self.facts.can_match
+        stored = False
+        with suppress(IndexMismatchError):  # damaged tokens: whoever asks for them is told
+            stored = self._retriever is not None and self._retriever.fine.pictures > 0
+        return frozenset(["match"] * able + ["fine"] * stored)
 
     def start(self) -> None:
         """Begin loading and indexing in the background; a second call does nothing."""

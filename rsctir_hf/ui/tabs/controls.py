@@ -1,13 +1,13 @@
 """What the tabs have alike: the box for words, the rerank, the panel of the open result."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from rsctir_hf.ui.server.events import PRIVATE, Trigger
-from rsctir_hf.ui.views.results import NO_RERANK, RERANK_NAMES
+from rsctir_hf.ui.views.results import FINE, MATCH, NO_RERANK, RERANK_NAMES
 from rsctir_hf.ui.views.samples import PictureChooser
 
 _RERANK_HELP = (
@@ -18,7 +18,11 @@ _STEPS = """<div class="rs-steps">
 <button type="button" class="rs-before" aria-label="Previous picture">&#8592;</button>
 <button type="button" class="rs-after" aria-label="Next picture">&#8594;</button>
 <button type="button" class="rs-close">Close</button></div>"""
-_MATCH_HELP = " Match reads picture and sentence together."
+#: What is said of a rerank that not every launch has.
+_HELP = {
+    MATCH: " Match reads picture and sentence together.",
+    FINE: " Fine compares the patches of pictures with the sentence.",
+}
 
 
 class QueryBox:
@@ -73,17 +77,20 @@ class QueryBox:
 
 
 def build_rerank(elem_id: str, **options: Any) -> gr.Radio:  # noqa: ANN401 - gradio's own
-    """Place the rerank switch, without *Match* until the model is known to have it."""
-    offered = rerank_offer(can_match=False)
-    return gr.Radio(value=NO_RERANK, label="Rerank", elem_id=elem_id, **offered, **options)
+    """Place the rerank switch, without what not every launch has until that is known."""
+    return gr.Radio(value=NO_RERANK, label="Rerank", elem_id=elem_id, **rerank_offer(), **options)
 
 
-def rerank_offer(*, can_match: bool) -> dict[str, Any]:
-    """Return choices and help of the rerank switch; *Match* only where the model can."""
-    pairs = [(name, value) for value, name in RERANK_NAMES.items()]
-    if can_match:
-        return {"choices": pairs, "info": _RERANK_HELP + _MATCH_HELP}
-    return {"choices": pairs[:-1], "info": _RERANK_HELP}
+def rerank_offer(has: Collection[str] = ()) -> dict[str, Any]:
+    """Return choices and help of the rerank switch; ``has`` is what this launch has besides."""
+    names = {
+        value: name for value, name in RERANK_NAMES.items() if value in has or value not in _HELP
+    }
+    said = "".join(_HELP.get(value, "") for value in names)
+    return {
+        "choices": [(name, value) for value, name in names.items()],
+        "info": _RERANK_HELP + said,
+    }
 
 
 def arriving(elem_id: str) -> dict[str, Any]:

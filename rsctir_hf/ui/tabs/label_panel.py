@@ -7,9 +7,12 @@ from typing import Any
 import gradio as gr
 
 from rsctir_hf.errors import RsctirError
+from rsctir_hf.labels.expression import any_spelling
 from rsctir_hf.ui.server.events import MODEL
+from rsctir_hf.ui.tabs.controls import arriving
 from rsctir_hf.ui.tabs.search_answers import Answer, Controls, SearchHandlers
 from rsctir_hf.ui.views.cards import refusal
+from rsctir_hf.ui.views.notices import NO_TICKS
 from rsctir_hf.ui.views.results import NO_RERANK
 
 ALL_OF_THEM, ANY_OF_THEM = "all of them", "any of them"
@@ -23,9 +26,11 @@ class LabelPanel:
             "Tick what is in the scene", open=False, elem_id="rs-labels"
         ) as self.opened:
             self.said = gr.HTML("")
-            self.shows = gr.CheckboxGroup([], label="Pictures show", elem_id="rs-shows")
-            self.how = gr.Radio([ALL_OF_THEM, ANY_OF_THEM], value=ALL_OF_THEM, label="Show")
-            self.lacks = gr.CheckboxGroup([], label="and do not show", elem_id="rs-lacks")
+            self.shows = gr.CheckboxGroup([], label="What pictures show", elem_id="rs-shows")
+            self.how = gr.Radio(
+                [ALL_OF_THEM, ANY_OF_THEM], value=ALL_OF_THEM, label="Of these, a picture shows"
+            )
+            self.lacks = gr.CheckboxGroup([], label="and does not show", elem_id="rs-lacks")
             self.go = gr.Button("Search by labels", variant="primary", size="sm")
 
     def bind(
@@ -38,7 +43,9 @@ class LabelPanel:
         offered = [self.said, self.shows, self.lacks]
         self.opened.expand(lambda: offer(handlers), None, offered, **MODEL)
         ticked = [self.shows, self.how, self.lacks, *controls]
-        self.go.click(lambda *given: find(handlers, *given), ticked, outputs, **MODEL)
+        self.go.click(lambda *given: find(handlers, *given), ticked, outputs, **MODEL).then(
+            **arriving("rs-message")
+        )
 
 
 def offer(handlers: SearchHandlers) -> tuple[Any, ...]:
@@ -47,7 +54,8 @@ def offer(handlers: SearchHandlers) -> tuple[Any, ...]:
         names = list(handlers.bench.retriever().labels.head().labels)
     except RsctirError as error:
         return refusal(error, "There is nothing to tick"), gr.skip(), gr.skip()
-    return "", gr.update(choices=names), gr.update(choices=names)
+    choices = [(any_spelling(name), name) for name in names]
+    return "", gr.update(choices=choices), gr.update(choices=choices)
 
 
 def find(
@@ -57,7 +65,7 @@ def find(
     lacks: Sequence[str],
     *controls: Any,  # noqa: ANN401 - what ``Controls`` takes
 ) -> Answer:
-    """Answer what is ticked; the filters stay."""
+    """Answer what is ticked, the filters stay; without a tick the gallery is there to browse."""
     given = Controls(*controls)
     asked = replace(
         given.kept,
@@ -72,7 +80,8 @@ def find(
         rerank=NO_RERANK,
         results=int(given.top_k),
     )
-    return handlers.answer(asked, given)
+    answer = handlers.answer(asked, given)
+    return answer if asked.labels else (NO_TICKS, *answer[1:])
 
 
 def ticked(shows: Sequence[str], lacks: Sequence[str], *, any_of: bool) -> str:

@@ -25,7 +25,7 @@ from rsctir_hf.ui.server.shown_gallery import Gallery
 from rsctir_hf.ui.server.uploads import offer_file, png_of, read_upload, uploaded
 from rsctir_hf.ui.server.workbench import Phase, Workbench
 from rsctir_hf.ui.views.address import RESULTS, TABS, Asked, kept_address, read_address
-from rsctir_hf.ui.views.cards import heading, hint, note, notice, refusal
+from rsctir_hf.ui.views.cards import heading, hint, note, notice, pages_nav, refusal
 from rsctir_hf.ui.views.notices import NO_WORDS, NOTHING_TO_SHOW, part_searched
 from rsctir_hf.ui.views.results import (
     DOUBTS,
@@ -248,10 +248,11 @@ class SearchHandlers:
         if opened is None and asked.open:
             address = kept_address(replace(asked, open=0))
         large = picture_detail(opened, shown) if opened else ""
+        rerank = shown.rerank if shown.hits else NO_RERANK  # one that was refused is not offered
         controls = (
             asked.q,
-            asked.rerank != NO_RERANK,
-            asked.rerank,
+            rerank != NO_RERANK,
+            rerank,
             asked.type or ANY_TYPE,
             asked.results,
             GALLERY,
@@ -342,11 +343,12 @@ class SearchHandlers:
         folding = retriever.folding(asked.fold) if asked.fold else retriever
         hits = folding.labels.find(asked.labels, top_k=asked.results, only=only)
         words = asked.labels.replace('"', "")
-        shown = ShownHits(tuple(hits), NO_RERANK, place.gallery, words)
+        shown = ShownHits(tuple(hits), NO_RERANK, place.gallery, words, likely=True)
         return shown, self._said(asked, shown, None, place.counted(asked, retriever, only))
 
     def _said(self, asked: Asked, shown: ShownHits, about_query: str | None, count: int) -> str:
-        said = heading(f"Best of {counted(count, 'picture')}")
+        what = f" for {shown.words}" if shown.likely else ""
+        said = heading(f"Best of {counted(count, 'picture')}{what}")
         known = shown.gallery.record if shown.gallery else None
         if known and any(known(hit.path).captions for hit in shown.hits if hit.path):
             said += _WHOSE_WORDS
@@ -422,23 +424,6 @@ def type_choices(gallery: Gallery | None) -> dict[str, Any]:
     types = list(gallery.types) if gallery else []
     choices = [(ANY_TYPE, ANY_TYPE), *((type_in_words(name), name) for name in types)]
     return {"choices": choices, "visible": len(types) > 1}
-
-
-def pages_nav(page: int, pages: int) -> str:
-    """Return the buttons that turn the pages of the gallery."""
-    if pages < 2:
-        return ""
-    back = _page_button(page - 1, "Previous pictures", disabled=page == 1)
-    on = _page_button(page + 1, "More pictures", disabled=page == pages)
-    return (
-        f'<nav class="rs-pages" aria-label="Pages of the gallery">{back}<span>Page {page} of '
-        f"{pages}</span>{on}</nav>"
-    )
-
-
-def _page_button(page: int, label: str, *, disabled: bool) -> str:
-    off = " disabled" if disabled else ""
-    return f'<button type="button" class="rs-page" data-item="{page}"{off}>{label}</button>'
 
 
 def search_message(about_query: str | None, shown: ShownHits) -> str:

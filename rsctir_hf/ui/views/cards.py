@@ -12,7 +12,7 @@ from rsctir_hf.search.confidence import Level
 from rsctir_hf.ui.server.messages import counted, without_folders
 
 _DIVIDER = (
-    '<p class="rs-divider"><span>Weaker matches: these fit less well. Other words may find '
+    '<p class="rs-divider"><span>Weaker matches: these fit less well. Another query may find '
     "better ones.</span></p>"
 )
 #: By name: sign, words and key of what can be done with a result.
@@ -34,7 +34,7 @@ class Card:
         title: caption in quotation marks, or file name.
         subtitle: file name below a caption; may be empty.
         picture: data URI, or an empty string for a result that is a sentence.
-        score: cosine similarity, -1..1; None where nothing was asked, or the order is not by it.
+        score: cosine, or how likely it fits; None: nothing asked, or no order by it.
         rank: place after reranking, from 1; 0 where nothing was asked.
         moved: places gained by reranking (negative: lost); None without reranking.
         weak: it does not fit well; shown all the same.
@@ -147,6 +147,23 @@ def note(markup: str) -> str:
 def heading(text: str) -> str:
     """Return a heading above results."""
     return f'<h2 class="rs-head">{escape(text)}</h2>'
+
+
+def pages_nav(page: int, pages: int) -> str:
+    """Return the buttons that turn the pages of the gallery."""
+    if pages < 2:
+        return ""
+    back = _page_button(page - 1, "Previous pictures", disabled=page == 1)
+    on = _page_button(page + 1, "More pictures", disabled=page == pages)
+    return (
+        f'<nav class="rs-pages" aria-label="Pages of the gallery">{back}<span>Page {page} of '
+        f"{pages}</span>{on}</nav>"
+    )
+
+
+def _page_button(page: int, label: str, *, disabled: bool) -> str:
+    off = " disabled" if disabled else ""
+    return f'<button type="button" class="rs-page" data-item="{page}"{off}>{label}</button>'
 
 
 def progress_bar(text: str, done: int, total: int) -> str:

@@ -7,6 +7,9 @@ NO_WORDS = notice(
     "Nothing was typed",
     "Say in a few words what the pictures should show, or take one of the examples.",
 )
+NO_TICKS = notice(
+    "hint", "Nothing is ticked", "Tick what the pictures should show, or should not show."
+)
 GIVE_PICTURE = notice(
     "info",
     "Give a picture",

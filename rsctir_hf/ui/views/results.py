@@ -26,7 +26,8 @@ from rsctir_hf.ui.views.thumbnails import DETAIL_SIDE, picture_uri
 
 NO_RERANK = "none"
 MATCH = "match"
-RERANK_NAMES = {"none": "None", "smr": "SMR", "mr": "MR", "match": "Match"}
+FINE = "fine"
+RERANK_NAMES = {"none": "None", "smr": "SMR", "mr": "MR", MATCH: "Match", FINE: "Fine"}
 
 DOUBTS = doubts("collection", "results")
 
@@ -41,6 +42,7 @@ class ShownHits:
         gallery: where they come from; None for the visitor's own pictures.
         words: what was asked; empty where a picture was, or nothing.
         asked: something was; else they are pictures of the gallery, without a score.
+        likely: scores say how likely what was asked holds, 0..1; else they are cosines.
     """
 
     hits: tuple[Hit, ...] = ()
@@ -48,6 +50,7 @@ class ShownHits:
     gallery: Gallery | None = None
     words: str = ""
     asked: bool = True
+    likely: bool = False
 
     def scored(self, hit: Hit) -> bool:
         """Whether a hit's cosine says how well it fits; several parts are not judged by one."""
@@ -85,8 +88,8 @@ def without(path: str, hits: Sequence[Hit]) -> list[Hit]:
 
 
 def for_pictures(rerank: str) -> str:
-    """Return how picture-to-picture results are ordered; *Match* needs a sentence on one side."""
-    return NO_RERANK if rerank == MATCH else rerank
+    """Return how pictures like a picture are ordered; *Match* and *Fine* need a sentence."""
+    return NO_RERANK if rerank in (MATCH, FINE) else rerank
 
 
 def picture_results(shown: ShownHits, *, label: str, markable: bool = False) -> str:
@@ -123,7 +126,8 @@ def picture_detail(hit: Hit, shown: ShownHits) -> str:
         for place, caption in enumerate(dict.fromkeys(record.captions or ()))
     ][:3]
     if shown.scored(hit):
-        facts.append(("Similarity", f"{hit.score:.3f} of at most 1"))
+        said = ("Similarity", f"{hit.score:.3f} of at most 1")
+        facts.append(("Likely", f"{hit.score:.1%}") if shown.likely else said)
     if shown.rerank != NO_RERANK:
         facts.append(("Before reranking", f"rank {hit.rank_before}, now {hit.rank}"))
     if hit.merged > 1:

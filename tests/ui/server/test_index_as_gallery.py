@@ -6,16 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gradio import EventData
 
 from rsctir_hf.scene import index_rasters
 from rsctir_hf.search.retriever import Retriever
 from rsctir_hf.ui.endpoints import Endpoints
 from rsctir_hf.ui.server.workbench import Phase, Workbench
+from rsctir_hf.ui.tabs.controls import rerank_offer
+from rsctir_hf.ui.tabs.search_answers import SearchHandlers, Visit
+from rsctir_hf.ui.views.address import Asked
 from rsctir_hf.ui.views.header import header
 from rsctir_hf.ui.views.results import ShownHits, picture_results
 from rsctir_hf.ui.views.samples import sample_strip
 from rsctir_hf.ui.views.thumbnails import _PLACEHOLDER
 from tests.geo.rasters import picture, write
+from tests.models.tiny_cmpagl import seeded_model, tiny_processor, tiny_stem_config
 from tests.ui.conftest import wait_until_over
 from tests.ui.tiny_models import PICTURES
 
@@ -152,3 +157,29 @@ def test_an_index_without_pictures_is_refused(settings, index, model):
 def test_a_server_s_password_is_not_shown(settings):
     bench = Workbench(replace(settings, gallery="postgresql://me:secret@host/db?table=t"))
     assert "secret" not in header(bench)
+
+
+def test_the_fine_rerank_is_offered_over_an_index_with_patch_tokens(settings, tmp_path):
+    model = seeded_model(tiny_stem_config(stem_skip_levels=True))
+    for part in (model, tiny_processor(model)):
+        part.save_pretrained(tmp_path / "model")
+    retriever = Retriever.from_pretrained(tmp_path / "model", bank=["a river"])
+    retriever.index(settings.gallery)
+    retriever.save(tmp_path / "plain")
+    plain = launched(settings, tmp_path / "plain", model_named=False)
+    assert "fine" not in plain.reranks and len(rerank_offer(plain.reranks)["choices"]) == 4
+    refused, _, _, shown, *_ = SearchHandlers(plain).search("a river", "fine", 4)
+    assert "no patch tokens" in refused and "--tokens" in refused and not shown.hits
+    retriever.fine.add_patches()
+    retriever.save(tmp_path / "fine")
+    opened = launched(settings, tmp_path / "fine", model_named=False)
+    offered = rerank_offer(opened.reranks)
+    assert ("Fine", "fine") in offered["choices"] and "patches" in offered["info"]
+    found = SearchHandlers(opened).search("a river", "fine", 4)
+    assert len(found[3].hits) == 4 and "Reranking" in found[0]
+
+
+def test_a_rerank_that_an_address_asks_for_and_nobody_offers_is_not_left_in_the_switch(bench):
+    asked = Asked(q="a river", rerank="fine")
+    answer = SearchHandlers(bench).restore(Visit(), EventData(None, {"address": asked.address}))
+    assert answer[1:3] == (False, "none") and "cannot be answered" in answer[9]
