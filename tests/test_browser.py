@@ -5,12 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rsctir_hf.embedding.encoder import Encoder
-from rsctir_hf.labels.code_network import LabelCoder
-from rsctir_hf.labels.label_head import LabelHead
 from tests.app_server import running_app
 from tests.geo.rasters import picture, write
-from tests.models.tiny_cmpagl import tiny_config
 from tests.ui.tiny_models import save_launch
 
 pytest.importorskip("gradio", reason="the app needs the extra 'app'")
@@ -25,7 +21,6 @@ FLAGS = (
     "--disable-sync",
     "--no-first-run",
 )
-LABELS = ("bare-soil", "dock", "ship")
 SLOW = 60_000  # milliseconds a shared machine may take
 
 pytestmark = [
@@ -38,9 +33,6 @@ pytestmark = [
 def launch(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     flags = save_launch(folder)
-    made_by = Encoder.from_pretrained(folder / "cmpagl").made_by
-    head = LabelHead(LABELS, LabelCoder(tiny_config().projection_dim, len(LABELS)), made_by)
-    head.save(folder / "cmpagl" / "labels.safetensors")
     with running_app(flags, folder / "log.txt") as url:
         yield folder, url
 
@@ -447,16 +439,3 @@ def test_marks_by_keys_lead_to_another_answer_a_concept_and_a_file(page, tmp_pat
     with page.expect_download() as collected:
         page.get_by_role("button", name="Export").click()
     assert collected.value.suggested_filename == "collection.zip"
-
-
-def test_what_is_ticked_is_searched_for(page):
-    page.locator("#rs-options-switch").click()
-    page.get_by_text("Tick what is in the scene").click()
-    page.get_by_role("button", name="Search by labels").click()
-    page.get_by_text("Nothing is ticked").wait_for()
-    page.locator("#rs-shows").get_by_label("ship").check()
-    page.locator("#rs-lacks").get_by_label("bare soil").check()
-    page.get_by_role("button", name="Search by labels").click()
-    page.get_by_text("pictures for ship and not bare-soil").wait_for()
-    open_card(page, 0)
-    assert "Likely" in page.locator("#rs-detail").inner_text()

@@ -34,6 +34,7 @@ from rsctir_hf.hub.card_tables import (
     report_key,
     results_table,
 )
+from rsctir_hf.labels.label_head import head_beside
 from rsctir_hf.loading.hub_files import ADAPTER, ADAPTER_FILES
 
 CARD_FILE = "README.md"
@@ -184,6 +185,7 @@ def write_card(
     Raises:
         CardError: a file is missing or damaged, there is no template for this model, or no own
             data to say anything of.
+        QueryError: the label head in the folder is damaged.
     """
     path = Path(folder)
     recorded = _read_json(path / RESULTS_FILE)
@@ -199,6 +201,8 @@ def write_card(
     name = model_id or path.resolve().name
     merged = {key: recorded[key] for key in SAID_OF_THE_RUN if key in recorded}
     merged["reports"] = list(reports.values())
+    if head := head_beside(path):
+        merged["label_head"] = {"labels": head.labels, **head.learnt_from}
     card = render_model_card(
         template or _template_for(path), merged, model_id=name, hub_ids=hub_ids
     )

@@ -13,6 +13,7 @@ from typing import Any
 from rsctir_hf.data.benchmarks import BENCHMARKS, DRAWN
 from rsctir_hf.data.own_terms import OwnersWords
 from rsctir_hf.hub.card_tables import RSOD, data_name, evaluation_reports
+from rsctir_hf.loading.hub_files import LABELS_FILE
 
 Results = Mapping[str, Any]
 
@@ -64,6 +65,15 @@ STARTS = {
 TRAIN = "train"
 UNCHOSEN = """\
 The pictures that the model learnt from have no captions, so nothing was chosen by a score."""
+UCM_LABELS = (
+    *("airplane", "bare-soil", "buildings", "cars", "chaparral", "court", "dock", "field", "grass"),
+    *("mobile-home", "pavement", "sand", "sea", "ship", "tanks", "trees", "water"),
+)
+UCM_LABEL_TERMS = (
+    "the multi-labels of UC Merced Land Use (Chaudhuri et al.), as the released code of CMIR-NET "
+    "has them, without a licence: their terms are not verified"
+)
+OWN_LABEL_TERMS = "labels of own data, whose terms are for their owner to say"
 WIDTH = 100  # characters of a line of a card
 #: Below this a card says what one picture is worth.
 FEW_PICTURES = 20
@@ -86,7 +96,20 @@ def training_data(results: Results) -> str:
         )
     if share := (results.get("base") or {}).get("share"):
         lines.append(f"{share:.2f} of the weights are those of that model, the rest as tuned")
+    if head := results.get("label_head"):
+        lines.append(_label_head(head))
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _label_head(head: Mapping[str, Any]) -> str:
+    """Say what the label head beside a model has learnt from, which its weights have not."""
+    names, count = sorted(head["labels"]), head.get("pictures")
+    pictures = f"{count:,} pictures" if count else "pictures"
+    terms = UCM_LABEL_TERMS if names == sorted(UCM_LABELS) else OWN_LABEL_TERMS
+    return (
+        f"`{LABELS_FILE}` beside the weights tells {len(names)} labels ({', '.join(names)}), "
+        f"learnt from {pictures} with {terms}"
+    )
 
 
 def how_to_read(results: Results) -> str:

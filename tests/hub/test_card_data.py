@@ -8,7 +8,11 @@ from huggingface_hub import ModelCard
 
 from rsctir_hf.data.benchmarks import BENCHMARKS
 from rsctir_hf.data.own_terms import OwnersWords
+from rsctir_hf.embedding.provenance import Provenance
 from rsctir_hf.hub.card import CardError, write_card
+from rsctir_hf.hub.card_data import UCM_LABELS
+from rsctir_hf.labels.code_network import LabelCoder
+from rsctir_hf.labels.label_head import LabelHead
 from tests.hub.test_card import report
 
 BEFORE = "UCM-Captions train, 1,680 pictures; RSICD train, 7,957 pictures"
@@ -208,3 +212,21 @@ def test_a_card_of_benchmarks_speaks_of_the_models_that_ship(family, tmp_path):
     assert "commands behind the shipped models in their order" in text
     assert "EfficientNet-Lite2 (ImageNet)" in text
     assert "our own code; the model never\n  saw its pictures in training." in text
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (UCM_LABELS, "17 labels (airplane, bare-soil,"),
+        (("quay", "crane"), "2 labels (crane, quay), learnt from 40 pictures with labels of own"),
+    ],
+)
+def test_a_label_head_beside_the_weights_is_named_with_what_it_learnt_from(
+    labels, expected, tmp_path
+):
+    made_by = Provenance("m", None, "f", "none", None, "p")
+    head = LabelHead(labels, LabelCoder(8, len(labels)), made_by, {"pictures": 40})
+    head.save(tmp_path / "labels.safetensors")
+    for text in written(tmp_path, own_results()):
+        assert expected in text and text.count("`labels.safetensors`") == 1
+        assert ("their terms are not verified" in text) == (labels is UCM_LABELS)

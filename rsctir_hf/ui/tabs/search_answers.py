@@ -30,6 +30,7 @@ from rsctir_hf.ui.views.notices import NO_WORDS, NOTHING_TO_SHOW, part_searched
 from rsctir_hf.ui.views.results import (
     DOUBTS,
     NO_RERANK,
+    SMR,
     ShownHits,
     describe_moves,
     for_pictures,
@@ -251,7 +252,7 @@ class SearchHandlers:
         rerank = shown.rerank if shown.hits else NO_RERANK  # one that was refused is not offered
         controls = (
             asked.q,
-            rerank != NO_RERANK,
+            rerank == SMR,
             rerank,
             asked.type or ANY_TYPE,
             asked.results,

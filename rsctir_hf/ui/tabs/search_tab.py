@@ -20,7 +20,7 @@ from rsctir_hf.ui.tabs.search_answers import (
 )
 from rsctir_hf.ui.views.address import MOST_RESULTS, RESULTS, Asked
 from rsctir_hf.ui.views.cards import acts
-from rsctir_hf.ui.views.results import NO_RERANK, ShownHits
+from rsctir_hf.ui.views.results import NO_RERANK, SMR, ShownHits
 from rsctir_hf.ui.views.samples import FOLLOW_ADDRESS, SELECT_ITEM
 
 EXAMPLES = (
@@ -35,7 +35,7 @@ _OPTIONS_SWITCH = (
     '<button type="button" id="rs-options-switch" aria-expanded="false" '
     'aria-controls="rs-options">More options</button>'
 )
-_SWITCHED = "smr"  # what the switch beside the query stands for
+_SWITCHED = SMR  # what the switch beside the query stands for
 
 
 def build_search_tab(bench: Workbench, tabs: gr.Tabs) -> tuple[ResultTab, Launched]:
@@ -80,7 +80,7 @@ def build_search_tab(bench: Workbench, tabs: gr.Tabs) -> tuple[ResultTab, Launch
     smr.input(lambda on: _SWITCHED if on else NO_RERANK, smr, options.rerank, **PRIVATE).then(
         *again, **MODEL
     )
-    options.rerank.input(lambda name: name != NO_RERANK, options.rerank, smr, **PRIVATE)
+    options.rerank.input(lambda name: name == _SWITCHED, options.rerank, smr, **PRIVATE)
     for trigger in (options.rerank.input, options.top_k.release, options.where.change, kind.input):
         trigger(*again, **MODEL)
     pages.select(handlers.turn, [asked, *place], outputs, **SELECTION)

@@ -25,9 +25,8 @@ from rsctir_hf.ui.views.cards import (
 from rsctir_hf.ui.views.thumbnails import DETAIL_SIDE, picture_uri
 
 NO_RERANK = "none"
-MATCH = "match"
-FINE = "fine"
-RERANK_NAMES = {"none": "None", "smr": "SMR", "mr": "MR", MATCH: "Match", FINE: "Fine"}
+SMR, MATCH, FINE = "smr", "match", "fine"
+RERANK_NAMES = {"none": "None", SMR: "SMR", "mr": "MR", MATCH: "Match", FINE: "Fine"}
 
 DOUBTS = doubts("collection", "results")
 
