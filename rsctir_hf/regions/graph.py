@@ -32,6 +32,7 @@ require_packages("networkx", "torch_geometric", extra="app")
 _SAME_PLACE = GaLRConfig.denoise_iou
 NODE_COLUMNS = ("#", "label", "score", "salience", "x", "y", "width", "height", "in the graph")
 CONTRIBUTION = "contribution"  # column, and attribute of nodes, of an explained graph
+_OF_AN_EFFECT = ("words", "whole", "without_any", "noise")
 _CONTRIBUTION_PLACE = 4  # its column follows salience
 
 
@@ -139,8 +140,8 @@ def explained(data: Data, contributions: Contributions, *, words: str) -> Data:
 
     Returns:
         A copy with ``contributions`` (n,), NaN for a region that was not asked about or that the
-        model had left out itself; ``words``; ``whole``, the score; and ``without_any``, the score
-        without all regions, where it was measured.
+        model had left out itself; ``words``; ``whole``, the score; and, where they were measured,
+        ``without_any``, the score without all regions, and ``noise``, what a region has to exceed.
     """
     found = data.clone()
     value_of = dict(zip(contributions.numbers.tolist(), contributions.values[:, 0], strict=True))
@@ -151,6 +152,8 @@ def explained(data: Data, contributions: Contributions, *, words: str) -> Data:
     found.words, found.whole = words, float(contributions.whole[0])
     if contributions.without_any is not None:
         found.without_any = float(contributions.without_any[0])
+    if contributions.noise is not None:
+        found.noise = float(contributions.noise[0])
     return found
 
 
@@ -178,12 +181,12 @@ def to_networkx(data: Data) -> nx.Graph:
     self-loop, where there is one), ``label`` where there is one and ``dropped`` (the reason) where
     it applies; edges carry ``weight`` and ``similarity``. The model's own weights are symmetric;
     others give an ``nx.DiGraph`` whose edges lead from source to target, see ``to_data``. The nodes
-    of an ``explained`` graph also carry ``contribution``, the graph itself ``words``, ``whole`` and
-    ``without_any``.
+    of an ``explained`` graph also carry ``contribution``, the graph itself ``words``, ``whole``,
+    ``without_any`` and ``noise``.
     """
     nx = _package("networkx")
     graph = nx.DiGraph() if _is_directed(data) else nx.Graph()
-    graph.graph |= {name: data[name] for name in ("words", "whole", "without_any") if name in data}
+    graph.graph |= {name: data[name] for name in _OF_AN_EFFECT if name in data}
     for node in range(data.num_nodes):
         graph.add_node(node, **_node_attributes(data, node))
     for (source, target), weight in zip(

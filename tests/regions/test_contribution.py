@@ -1,13 +1,17 @@
 """What regions contribute to a score: signed, true, and sound for boxes of every kind."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from rsctir_hf.errors import QueryError, RegionsError, UnsupportedError
+from rsctir_hf.regions import contribution
 from rsctir_hf.regions.contribution import (
     MOST_BOXES,
+    Contributions,
     box_contributions,
     node_contributions,
     region_contributions,
@@ -196,9 +200,42 @@ def test_the_models_way_is_taken_and_boxes_are_scaled_from_the_picture(cmpagl, g
     expected = box_contributions(cmpagl, pixels, queries, boxes=BOXES, scores=SURE)
     assert torch.equal(found.boxes, expected.boxes)
     assert_close(found.values, expected.values)
+    assert found.noise.shape == (3,) and (found.noise > 0).all()
     own = region_contributions(galr, {"pixel_values": pixels}, queries, picture_size=(9, 9))
+    assert own.noise.shape == (3,) and (own.noise > 0).all()
     graph = galr.get_region_graph(pixels)
     assert torch.equal(own.boxes, graph.boxes[0, graph.mask[0]])
+
+
+def test_the_noise_is_three_root_mean_squares_of_what_moved_regions_contribute(cmpagl, monkeypatch):
+    asked = []
+
+    def contributions(model, pixels, queries, *, boxes, scores=None):
+        asked.append(boxes)
+        return box_contributions(model, pixels, queries, boxes=boxes, scores=scores)
+
+    monkeypatch.setattr(contribution, "box_contributions", contributions)
+    inputs, queries = {"pixel_values": pictures_of(1)}, queries_of()
+    found, again = (
+        region_contributions(cmpagl, inputs, queries, regions=Regions(BOXES, SURE))
+        for _ in range(2)
+    )
+    moved = asked[1]
+    assert len(moved) == MOST_BOXES and torch.equal(moved, asked[3])
+    assert_close(moved[:3, 2:] - moved[:3, :2], found.boxes[:, 2:] - found.boxes[:, :2])
+    assert moved.min() >= 0 and moved.max() <= 64
+    values = box_contributions(cmpagl, inputs["pixel_values"], queries, boxes=moved).values
+    assert_close(found.noise, 3 * (values**2).mean(dim=0) ** 0.5)
+    assert torch.equal(found.noise, again.noise)
+
+
+def test_the_reason_speaks_for_the_result_beyond_the_noise():
+    whole, masked = torch.tensor([0.5]), torch.tensor([[0.9], [0.4], [0.48]])
+    made = partial(Contributions, BOXES, SURE, torch.arange(1, 4), torch.ones(3).bool(), whole)
+    assert made(masked).reason() == 1
+    assert made(masked, noise=torch.tensor([0.09])).reason() == 1
+    assert made(masked, noise=torch.tensor([0.11])).reason() is None
+    assert made(masked[:1]).reason() is None  # the only one speaks against it
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,8 @@ def graph_sentence(graph: nx.Graph, view: GraphView, *, own: bool = True) -> str
 def effect_sentence(graph: nx.Graph) -> str:
     """Say in one sentence what the regions of an ``explained`` graph did for the result.
 
+    A region is named as the reason if it speaks for the result by more than ``SMALL_MOVE`` and by
+    more than the noise of a random mask; else one that speaks against it as clearly; else none is.
     Every region with a contribution counts, in the graph or not: whether the model that made the
     result used it is for that model to say, and ``explained`` has asked it.
     """
@@ -118,22 +120,29 @@ def effect_sentence(graph: nx.Graph) -> str:
     used = [node for node in graph.nodes.values() if CONTRIBUTION in node]
     if not used:
         return f"{start}the score is {score:.2f}, and there is no region to leave out."
-    strongest = max(used, key=lambda node: abs(node[CONTRIBUTION]))
     together = ""
     if len(used) > 1 and "without_any" in graph.graph:
         together = f"; without any region it would be {graph.graph['without_any']:.2f}"
-    if abs(strongest[CONTRIBUTION]) <= SMALL_MOVE:
-        return (
-            f"{start}no single region moves the score of {score:.2f} by more than "
-            f"{SMALL_MOVE:.2f}{together}."
-        )
-    verb = "lowers" if strongest[CONTRIBUTION] > 0 else "raises"
-    name = f"#{strongest['number']}"
-    name += f" ({strongest['label']})" if "label" in strongest else ""
+    noise = graph.graph.get("noise", 0.0)
+    least = max(SMALL_MOVE, noise)
+    for_it = max(used, key=lambda node: node[CONTRIBUTION])
+    against = min(used, key=lambda node: node[CONTRIBUTION])
+    if for_it[CONTRIBUTION] > least:
+        return f"{start}{_without(for_it, score, 'lowers')}{together}."
+    if against[CONTRIBUTION] < -least:
+        return f"{start}no region decides, and {_without(against, score, 'raises')}{together}."
+    why = "the noise of a random mask" if noise > SMALL_MOVE else "too little to be a reason"
     return (
-        f"{start}leaving out region {name} {verb} the score from {score:.2f} to "
-        f"{score - strongest[CONTRIBUTION]:.2f}{together}."
+        f"{start}no single region decides: none moves the score of {score:.2f} by more than "
+        f"{least:.2f}, {why}{together}."
     )
+
+
+def _without(node: dict, score: float, verb: str) -> str:
+    """Say what leaving a region out does to a score."""
+    name = f"#{node['number']}" + (f" ({node['label']})" if "label" in node else "")
+    left = score - node[CONTRIBUTION]
+    return f"leaving out region {name} {verb} the score from {score:.2f} to {left:.2f}"
 
 
 def sign_colour(node: dict) -> str:

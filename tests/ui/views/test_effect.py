@@ -40,18 +40,37 @@ def test_the_region_that_moves_the_score_most_is_named_with_both_scores():
     )
 
 
-def test_a_region_that_speaks_against_the_words_raises_the_score_when_left_out():
-    graph = explained_graph(0.02, -0.05)
+def test_a_reason_speaks_for_the_words_though_another_region_moves_the_score_more():
+    sentence = effect_sentence(explained_graph(0.02, -0.05, noise=0.015))
+    assert sentence == ("For “a pier”, leaving out region #1 lowers the score from 0.41 to 0.39.")
+
+
+def test_a_region_that_speaks_against_the_words_is_named_where_none_speaks_for_them():
+    graph = explained_graph(0.02, -0.05, noise=0.03)
     graph.nodes[1]["label"] = "structure"
-    sentence = effect_sentence(graph)
-    assert "region #2 (structure) raises the score from 0.41 to 0.46" in sentence
+    assert effect_sentence(graph) == (
+        "For “a pier”, no region decides, and leaving out region #2 (structure) raises the score "
+        "from 0.41 to 0.46."
+    )
+
+
+def test_no_region_decides_where_none_moves_the_score_beyond_the_noise_of_a_random_mask():
+    quiet, loud = (
+        explained_graph(0.04, -0.05, noise=0.039),
+        explained_graph(0.04, -0.05, noise=0.06),
+    )
+    assert "leaving out region #1 lowers the score" in effect_sentence(quiet)
+    assert effect_sentence(loud) == (
+        "For “a pier”, no single region decides: none moves the score of 0.41 by more than 0.06, "
+        "the noise of a random mask."
+    )
 
 
 def test_small_moves_are_said_to_be_small_and_all_regions_together_are_told():
     sentence = effect_sentence(explained_graph(0.004, -0.01, without_any=0.33))
     assert sentence == (
-        "For “a pier”, no single region moves the score of 0.41 by more than 0.01; "
-        "without any region it would be 0.33."
+        "For “a pier”, no single region decides: none moves the score of 0.41 by more than 0.01, "
+        "too little to be a reason; without any region it would be 0.33."
     )
 
 
