@@ -203,6 +203,13 @@ class Search(WithQuery, WithMarks, WithLabels):
     )
     pick: Annotated[str | None, typer.Option(help="Keep only hits such as 1,3-5.")] = None
     note: Annotated[str | None, typer.Option(help="A note on what is kept.")] = None
+    heat: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for each hit under the query's heat map; --output and --json then place "
+            "the thing, not the picture."
+        ),
+    ] = None
     link: Annotated[str | None, typer.Option(help="Ask again: '?text=a+pier&where=x%3D1'.")] = None
     as_json: AsJson = False
     model: Annotated[
@@ -246,6 +253,9 @@ class Scene(WithModel, WithTiles, WithQuery):
     ]
     form: HitsForm = None
     heatmap: Annotated[Path | None, typer.Option(help="GeoTIFF of the scores.")] = None
+    things: Annotated[
+        bool, typer.Option("--things", help="Outline the thing in each hit, not its tile.")
+    ] = False
     top_k: TopK = 20
     rerank: RerankOption = Rerank.NONE
     bank: Bank = None

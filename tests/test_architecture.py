@@ -29,7 +29,7 @@ from module_imports import tree_of as parse
 
 MOST_IN_ROOT = 10
 MOST_LINES_OF_A_FILE = 450
-MOST_LINES_OF_THE_PACKAGE = 48_000  # 32,800 before own captions, loop and related systems
+MOST_LINES_OF_THE_PACKAGE = 48_050  # 32,800 before own captions, loop and related systems
 # tokenizers comes with transformers, NumPy and Pillow with torchvision
 LEAF_PACKAGES = {"torch", "torchvision", "timm", "transformers", "tokenizers"}
 LEAF_PACKAGES |= {"numpy", "PIL"}

@@ -51,6 +51,7 @@ def scene(asked: Scene) -> None:
             overlap=asked.overlap,
             gsd=asked.gsd,
             workers=asked.workers,
+            things=asked.things,
             progress=bar.show,
             **reading,
         )

@@ -123,6 +123,8 @@ def search_index(asked: Search) -> None:
         hits = find_labelled(folding, asked, only)
     else:
         hits = folding.search(parts, top_k=asked.top_k, rerank=rerank, only=only)
+    if asked.heat is not None:
+        hits = located(hits, retriever, parts, asked.heat)
     if not (hits and opened.persistent):  # a server is not asked for more than is needed
         hint = " ".join(filter(None, (hint, filter_advice(opened, only)))) or None
     if asked.output is not None or asked.collect is not None:
@@ -161,6 +163,10 @@ def check_files(asked: Search) -> None:
     """
     kept = Path(asked.place).glob("*")  # none where a server keeps it
     read = [*kept, *pictures_of(asked)]
+    if asked.heat is not None and has_other_query(asked):
+        raise QueryError("--heat shows where words or a picture are. Give --text or --image alone.")
+    if asked.heat is not None and asked.heat.exists() and not asked.heat.is_dir():
+        raise QueryError(f"--heat {asked.heat} is a file; expected a folder, which is made.")
     if asked.output is None and asked.form is not None:
         raise QueryError("--format is about a file. Name it: --output.")
     if asked.output is not None:
@@ -173,6 +179,19 @@ def check_files(asked: Search) -> None:
             Collection.load(asked.collect)
     if (asked.pick or asked.note) and asked.output is None and asked.collect is None:
         raise QueryError("--pick and --note are about what is kept. Give --output or --collect.")
+
+
+def located(
+    hits: Sequence[Hit], retriever: Retriever, parts: Sequence[QueryPart], folder: Path
+) -> list[Hit]:
+    """Return hits with where in them the query is, and write each under its heat map."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for hit in hits:
+        placed, drawn = retriever.heat.located(hit, list(parts))
+        drawn.save(folder / f"{hit.rank:03}.png")
+        found.append(placed)
+    return found
 
 
 def keep_hits(

@@ -4,6 +4,7 @@ Pure arithmetic on pixels and six numbers: nothing here opens a file. A transfor
 ``(a, b, c, d, e, f)`` as rasterio has it: x = a column + b row + c, y = d column + e row + f.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,12 @@ class Window:
         """(4, 2) column and row of upper left, lower left, lower right, upper right."""
         left, top, right, bottom = self.box
         return np.array([(left, top), (left, bottom), (right, bottom), (right, top)], float)
+
+    def part(self, box: tuple[float, float, float, float]) -> "Window":
+        """Return the window within this one that x1, y1, x2, y2, as shares of it, name."""
+        left, top = int(box[0] * self.width), int(box[1] * self.height)
+        right, bottom = math.ceil(box[2] * self.width), math.ceil(box[3] * self.height)
+        return Window(self.col + left, self.row + top, right - left, bottom - top)
 
     def outline(self, points: int) -> NDArray[np.float64]:
         """(4 * points, 2) column and row along the sides, the same way around as ``corners``."""

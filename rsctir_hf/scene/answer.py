@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from rsctir_hf.files.atomic import replacing
 from rsctir_hf.files.names import as_text, path_of
 from rsctir_hf.geo.addresses import read_tile_address
-from rsctir_hf.geo.geojson import Point, polygon
+from rsctir_hf.geo.geojson import Point, polygon, unrolled
 from rsctir_hf.geo.map_output import write_grid
 from rsctir_hf.geo.raster import Raster
 from rsctir_hf.geo.tiling import Size, Window
 from rsctir_hf.search.confidence import Level
 from rsctir_hf.search.folding import RASTER
+from rsctir_hf.search.heat import SharedBox
 from rsctir_hf.search.hits import Hit, confidence
 from rsctir_hf.vector_index.contract import Metadata
 
@@ -42,6 +43,7 @@ class SceneHit:
         rerank_score: what the rerank ordered by; None without a rerank.
         level: how well it fits; None where that was not judged.
         map_corners: the corners in the raster's own coordinates; None where it has none.
+        thing: where in the window the query's heat map points; None where nobody looked.
     """
 
     rank: int
@@ -53,6 +55,7 @@ class SceneHit:
     rerank_score: float | None = None
     level: Level | None = None
     map_corners: tuple[Point, ...] | None = None
+    thing: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,11 @@ class SceneAnswer:
         }
 
     def _feature(self, hit: SceneHit) -> dict[str, Any]:
-        ring = self.raster.place.ring(hit.window)
+        ring = self.raster.place.ring(hit.thing or hit.window)
         own = {} if ring is not None or hit.map_corners is None else {"corners": hit.map_corners}
         asked = {"text": self.text, "image": self.image, "file": self.raster.name}
-        return _feature(hit, ring, {**asked, "pixels": list(hit.window.box), **own})
+        thing = {} if hit.thing is None else {"thing": list(hit.thing.box)}
+        return _feature(hit, ring, {**asked, "pixels": list(hit.window.box), **thing, **own})
 
     def write_geojson(self, path: str | Path) -> None:
         """Write ``to_geojson``; the file appears whole or not at all.
@@ -129,8 +133,8 @@ def hits_geojson(
 ) -> dict[str, Any]:
     """Return hits on an index as a GeoJSON FeatureCollection, as a scene's answer does.
 
-    A window of an archive has its outline, any other hit its box; the geometry of one without a
-    place on earth is null.
+    A window of an archive has its outline, any other hit its box, and one with a ``thing`` that of
+    the thing; the geometry of one without a place on earth is null.
 
     Args:
         hits: of ``Retriever.search``.
@@ -138,11 +142,14 @@ def hits_geojson(
         image: the picture asked for.
     """
     asked = {"text": text, "image": None if image is None else as_text(Path(image).name)}
+
+    def said(hit: Hit) -> dict[str, Any]:
+        thing = {} if hit.thing is None else {"thing": [round(share, 4) for share in hit.thing]}
+        return {**asked, **_file_of(hit), **thing}
+
     return {
         "type": "FeatureCollection",
-        "features": [
-            _feature(hit, _ring(hit), {**asked, **_file_of(hit)}, _said_of(hit)) for hit in hits
-        ],
+        "features": [_feature(hit, _ring(hit), said(hit), _said_of(hit)) for hit in hits],
         "warnings": [],
         "confidence": confidence(hits),
     }
@@ -186,7 +193,17 @@ def _feature(
 
 
 def _ring(hit: Hit) -> NDArray[np.float64] | None:
-    """Return the outline of a hit (n, 2) in degrees."""
+    """Return the outline of a hit (n, 2) in degrees, or of the thing in it.
+
+    Where the outline has more than four corners, it is that of the hit: the thing is not placed.
+    """
+    ring = _whole_ring(hit)
+    if ring is None or hit.thing is None or len(ring) != 4:
+        return ring
+    return _within(ring, hit.thing)
+
+
+def _whole_ring(hit: Hit) -> NDArray[np.float64] | None:
     if OUTLINE in hit.metadata:
         return np.array([each.split() for each in str(hit.metadata[OUTLINE]).split(", ")], float)
     if hit.box is None:
@@ -194,7 +211,17 @@ def _ring(hit: Hit) -> NDArray[np.float64] | None:
     west, south, east, north = hit.box.corners
     across = np.linspace(west, east, 2 if east - west < 180 else 5)  # less than 180 degrees apart
     sides = [(x, south) for x in across] + [(x, north) for x in across[::-1]]
-    return np.array(sides)
+    return np.roll(sides, 1, axis=0)  # from the upper left
+
+
+def _within(corners: NDArray[np.float64], thing: SharedBox) -> NDArray[np.float64]:
+    """Return the outline (4, 2) of a thing between corners (4, 2), the upper left first."""
+    degrees = np.column_stack([unrolled(corners[:, 0]), corners[:, 1]])
+    left, top, right, bottom = thing
+    shares = np.array([(left, top), (left, bottom), (right, bottom), (right, top)])
+    x, y = shares[:, :1], shares[:, 1:]
+    upper, lower = (1 - x) * degrees[0] + x * degrees[3], (1 - x) * degrees[1] + x * degrees[2]
+    return (1 - y) * upper + y * lower
 
 
 def _file_of(hit: Hit) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The tiles of one scene as vectors, and questions put to them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -158,6 +159,22 @@ class SceneIndex:
             image=next((as_text(Path(one).name) for one in pictures), None),
         )
 
+    def located(self, answer: SceneAnswer, query: str | Sequence[Asked]) -> SceneAnswer:
+        """Return an answer whose hits also say where in their window the query is, ``thing``.
+
+        Raises:
+            QueryError: see ``search.heat.HeatMaps.of``.
+            RasterError: the file is gone or damaged.
+        """
+        heat = self.tiles.heat
+        return replace(
+            answer,
+            hits=tuple(
+                replace(hit, thing=hit.window.part(heat.of(self.picture_of(hit.window), query).box))
+                for hit in answer.hits
+            ),
+        )
+
     def picture_of(self, window: Window, *, scale: float = 1.0) -> Image.Image:
         """Return what the model sees of a window, ``scale`` times as large.
 
@@ -205,15 +222,18 @@ def search_scene(
     image: PictureSource | None = None,
     top_k: int = TOP_K,
     rerank: str = "none",
-    **cutting: Any,  # noqa: ANN401 - the options of SceneIndex.build
+    **cutting: Any,  # noqa: ANN401 - things, and the options of SceneIndex.build
 ) -> SceneAnswer:
     """Find the places of one raster that suit words, a picture, or both.
 
-    For several queries on one raster keep the ``SceneIndex``. Arguments, options and errors are
+    For several queries on one raster keep the ``SceneIndex``. With ``things`` each hit says where
+    in its window the query is (``SceneIndex.located``). Other arguments, options and errors are
     those of ``SceneIndex.build`` and ``SceneIndex.search``.
     """
     check_scene_rerank(rerank)
     check_top_k(top_k)
     asked = read_parts(text, image)  # refuses what no scene could answer, before the work
+    things = cutting.pop("things", False)
     index = SceneIndex.build(retriever, raster, **cutting)
-    return index.search(text=asked, top_k=top_k, rerank=rerank)
+    answer = index.search(text=asked, top_k=top_k, rerank=rerank)
+    return index.located(answer, asked) if things else answer

@@ -9,7 +9,7 @@ from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.embedding.kept_vectors import kept_texts
 from rsctir_hf.errors import QueryError
 from rsctir_hf.files.sentences import normalise_caption
-from rsctir_hf.search.confidence import yardstick_sentences
+from rsctir_hf.search.confidence import typical_sentences, yardstick_sentences
 from rsctir_hf.search.hits import Item
 
 
@@ -60,3 +60,7 @@ class CaptionBank:
         if self._yardstick is None:
             self._yardstick = kept_texts(encoder, yardstick_sentences(), keep=self._keep)
         return self._yardstick
+
+    def average(self, encoder: Encoder) -> Tensor:
+        """Return the mean vector (D,) of captions of all kinds, whatever this bank holds."""
+        return self.yardstick(encoder)[-len(typical_sentences()) :].mean(dim=0)

@@ -6,7 +6,6 @@ apart from the model. The score mixes both stages as EERCF does; the weight, the
 many are compared are our choice, on validation (``benchmarks/second_stage.py``).
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,6 @@ from rsctir_hf.embedding.roles import Progress
 from rsctir_hf.errors import ImageReadError, UnsupportedError
 from rsctir_hf.reranking import reordered, text_gated
 from rsctir_hf.search.gallery import IndexReport, PictureGallery
-from rsctir_hf.search.hits import Heat
 from rsctir_hf.vector_index.memory import MEMORY
 from rsctir_hf.vector_index.patches import PART_ROWS, PatchStore
 
@@ -158,13 +156,6 @@ class FineStage:
         """
         (patches,) = (each.vectors[0] for each in self._encoder.patch_batches([picture]))
         return fine_rerank(scores, bank[best_of(scores)], patches)
-
-    def heat(self, query: Tensor, items: Sequence[int]) -> list[Heat]:
-        """Return the weights of the patches of pictures, by their ids, for a query (D,)."""
-        patches = self._store.patches_of(self._gallery.index.vectors_of(items))
-        _, weights = text_gated(query[None], patches, temperature=FINE_TEMPERATURE)
-        side = math.isqrt(weights.shape[1])  # processors make square inputs
-        return [tuple(map(tuple, each.view(side, -1).tolist())) for each in weights]
 
     def _fill(
         self, wanted: Tensor, *, progress: Progress | None, batch_size: int | None

@@ -8,9 +8,6 @@ from torch import Tensor
 from rsctir_hf.search.confidence import Level, ScoreScale, best_level
 from rsctir_hf.vector_index.contract import BoundingBox, Metadata
 
-#: Weights of a picture's patches for a query: rows, from the top, of a map that sums to 1.
-Heat = tuple[tuple[float, ...], ...]
-
 
 @dataclass(frozen=True)
 class Item:
@@ -48,7 +45,8 @@ class Hit:
             there is none, or words and a picture were asked for together.
         merged: how many windows of a raster, or copies of a picture, it stands for, itself among
             them (``folding``).
-        heat: of the fine stage, how much each patch counted; None without it.
+        thing: the box around what the query's heat map points at (``heat``), x1, y1, x2, y2 as
+            shares of width and height; None where nobody looked.
     """
 
     item: int
@@ -62,7 +60,7 @@ class Hit:
     box: BoundingBox | None = None
     level: Level | None = None
     merged: int = 1
-    heat: Heat | None = None
+    thing: tuple[float, float, float, float] | None = None
 
     def __repr__(self) -> str:
         """Leave out what holds nothing, and digits that mean nothing."""
@@ -70,7 +68,7 @@ class Hit:
         shown = (
             f"{name}={value:.4f}" if isinstance(value, float) else f"{name}={value!r}"
             for name, value in values.items()
-            if value not in (None, {}) and (name, value) != ("merged", 1) and name != "heat"
+            if value not in (None, {}) and (name, value) != ("merged", 1)
         )
         return f"Hit({', '.join(shown)})"
 

@@ -39,6 +39,7 @@ from rsctir_hf.search.concept_search import ConceptSearch
 from rsctir_hf.search.confidence import WORDS, ScoreScale
 from rsctir_hf.search.folding import TILES, check_fold
 from rsctir_hf.search.gallery import IndexReport, PictureGallery, PictureNotes, last_of_each
+from rsctir_hf.search.heat import HeatMaps
 from rsctir_hf.search.hits import Hit, Item, confidence
 from rsctir_hf.search.label_search import LabelSearch
 from rsctir_hf.search.other_queries import check_rerank, check_rerank_of
@@ -77,6 +78,7 @@ class Retriever:
         scenes: names the scene of each picture that is added; None: nobody does.
         labels: finds pictures by labels of what they show, such as "ship and not sand".
         fine: the fine stage; its ``add_patches`` makes what ``rerank="fine"`` needs.
+        heat: ``heat.of(picture, query)`` shows where in a picture a query is.
 
     Raises:
         IndexMismatchError: ``index`` was made with another model or other regions.
@@ -103,6 +105,7 @@ class Retriever:
         self.concepts = ConceptSearch(encoder, self._gallery, self._search)
         self.labels = LabelSearch(encoder, self._gallery, self._search)
         self.fine = self._search.fine
+        self.heat = HeatMaps(encoder, self._bank)
 
     @classmethod
     def from_pretrained(
@@ -306,7 +309,7 @@ class Retriever:
             top_k: how many hits.
             rerank: ``none``, ``smr`` (our reading), ``mr``; ``match``: the model's fusion encoder
                 judges the first 16 with the text; ``fine``: the patches of the first 100 are
-                compared with the text, and each hit says which of them counted, ``heat``.
+                compared with the text.
             temperature: of SMR; default ``config.smr_temperature``.
             only: which pictures may be found, by metadata and by where on the Earth they lie.
 

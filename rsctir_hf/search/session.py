@@ -163,9 +163,6 @@ class SearchSession:
                 )
 
         hits = folded_hits(ranked, self._gallery, top_k=top_k, fold=fold)
-        if rerank == "fine":
-            heats = self.fine.heat(query.vector, [hit.item for hit in hits])
-            hits = [replace(hit, heat=heat) for hit, heat in zip(hits, heats, strict=True)]
         if query.rescore is not None or guided:  # a cosine alone does not say how well they fit
             return hits
         return judged(hits, self.scale(query.words, query.picture, only))

@@ -48,6 +48,22 @@ def test_hits_are_written_in_the_format_of_the_suffix(search, tmp_path):
     assert model["href"].endswith("tiny-clip")
 
 
+def test_hits_are_written_under_their_heat_maps_and_name_the_thing(search, tmp_path):
+    heat, output = tmp_path / "heat", tmp_path / "hits.geojson"
+    asked = ("--text", "a pier", "--heat", heat, "--output", output, "--top-k", "2", "--json")
+    code, out, err = search(*asked)
+    assert code == 0, err
+    hits = json.loads(out)["hits"]
+    assert [file.name for file in sorted(heat.iterdir())] == ["001.png", "002.png"]
+    with Image.open(heat / "001.png") as drawn, Image.open(hits[0]["path"]) as picture:
+        assert drawn.size == picture.size
+    for hit, feature in zip(hits, json.loads(output.read_text())["features"], strict=True):
+        assert feature["properties"]["thing"] == pytest.approx(hit["thing"], abs=1e-4)
+    assert search("--text", "a pier", "--heat", output)[0] == 2
+    code, _, err = search("--labels", "pier", "--label-head", "none", "--heat", heat)
+    assert code == 2 and "Give --text or --image alone" in err
+
+
 def test_a_link_asks_again(search):
     asked = ("--text", "a pier", "--where", "class=pier", "--top-k", "1", "--json")
     first = json.loads(search(*asked)[1])

@@ -37,6 +37,12 @@ def test_hits_are_printed_and_written_with_a_heat_map(rsctir, options, tmp_path)
     assert sorted(file.name for file in heat.parent.iterdir()) == ["heat.tif", "hits.geojson"]
 
 
+def test_things_are_outlined_in_the_place_of_tiles(rsctir, options):
+    code, out, err = rsctir(*options, "--text", "a river", "--top-k", 2, "--things", "--json")
+    assert code == 0, err
+    assert all(feature["properties"]["thing"] for feature in json.loads(out)["features"])
+
+
 def test_json_prints_the_features(rsctir, options):
     code, out, _ = rsctir(*options, "--text", "a river", "--top-k", 2, "--json")
     assert code == 0

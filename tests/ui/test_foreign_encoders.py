@@ -14,6 +14,7 @@ from rsctir_hf.ui.tabs.picture_tab import PictureHandlers
 from rsctir_hf.ui.tabs.region_tab import RegionHandlers
 from rsctir_hf.ui.tabs.search_answers import SearchHandlers
 from rsctir_hf.ui.views.header import header
+from rsctir_hf.ui.views.results import ShownHits
 from tests.foreign_encoders import FOREIGN, save_foreign
 from tests.ui.conftest import wait_until_over
 from tests.ui.tiny_models import BANK
@@ -70,7 +71,7 @@ def test_without_a_region_model_the_region_tab_names_the_remedy(alone):
     picture = str(alone.gallery.paths[2])
     message, shown, *_ = RegionHandlers(alone).find_regions(picture)
     assert "--region-model" in message and shown is None
-    assert SearchHandlers(alone).why(picture) == ""
+    assert "<img" in SearchHandlers(alone).why(picture, ShownHits(words="a pier"))
     with pytest.raises(gr.Error, match="--region-model"):
         Endpoints(alone).region_graph(picture)
 

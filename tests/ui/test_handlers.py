@@ -12,7 +12,7 @@ from rsctir_hf.files.names import named_path
 from rsctir_hf.search.confidence import Level
 from rsctir_hf.search.retriever import Hit
 from rsctir_hf.ui.endpoints import Endpoints
-from rsctir_hf.ui.server.workbench import Phase, Status, Workbench
+from rsctir_hf.ui.server.workbench import Phase, Status
 from rsctir_hf.ui.tabs.picture_tab import PictureHandlers
 from rsctir_hf.ui.tabs.region_tab import RegionHandlers
 from rsctir_hf.ui.tabs.scene_tab import SceneHandlers
@@ -233,15 +233,14 @@ def test_the_gallery_has_pages(bench, monkeypatch):
         handlers.turn(asked, GALLERY, None, click(-1))
 
 
-def test_below_a_result_stand_the_regions_the_region_model_looks_at(bench, bad_uploads):
-    handlers = SearchHandlers(bench)
-    shown = handlers.why(str(bench.gallery.paths[2]))
-    assert 1 <= shown.count("<i style=") <= 6
-    assert "do not depend on what you searched for" in shown
-    assert handlers.why(str(bad_uploads[0])) == handlers.why(None) == ""
-    alone = Workbench(replace(bench.settings, region_model=None))
-    alone.retriever = bench.retriever
-    assert SearchHandlers(alone).why(str(bench.gallery.paths[2])) == ""
+def test_below_a_result_stands_where_the_words_are_in_it(bench, bad_uploads):
+    handlers, asked = SearchHandlers(bench), ShownHits(words="a <pier>")
+    path = str(bench.gallery.paths[2])
+    shown = handlers.why(path, asked)
+    assert shown.count("<img") == 1 and "Where: “a &lt;pier&gt;”" in shown
+    assert shown != handlers.why(path, ShownHits(words="many planes"))
+    assert handlers.why(str(bad_uploads[0]), asked) == handlers.why(None, asked) == ""
+    assert handlers.why(path, ShownHits()) == ""  # a picture was asked for, or nothing
 
 
 def test_own_pictures_are_searched_only_when_chosen(bench):

@@ -46,6 +46,7 @@ from rsctir_hf.ui.views.region_figures import (
 )
 from rsctir_hf.ui.views.samples import PictureChooser, picture_refusal, read_given
 from rsctir_hf.ui.views.whole_panel import look_at_whole
+from rsctir_hf.ui.views.why_here import heat_in_view
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -134,6 +135,15 @@ class RegionHandlers:
             unexplained = notice("warning", "No contributions", without_folders(error))
             return unexplained, replace(shown, words="", effect=None)
         return "", replace(shown, words=words, effect=effect)
+
+    def where(self, shown: GraphShown | None) -> str:
+        """Draw where in the picture the words are; nothing without words."""
+        if shown is None or not shown.words:
+            return ""
+        try:
+            return heat_in_view(self.bench.retriever(), shown.picture, shown.words)
+        except RsctirError as error:
+            return picture_refusal(error)
 
     def draw(
         self, shown: GraphShown | None, alike: float, most_regions: float, least_weight: float
@@ -253,12 +263,13 @@ def build_region_tab(bench: Workbench) -> QueryTab:
             words = gr.Textbox(
                 label="Explain for these words (optional)",
                 placeholder="a bridge over a river",
-                info="What each region does to the score of the picture with these words.",
+                info="Where in the picture they are, and what each region does to their score.",
                 max_lines=1,
                 submit_btn=True,
                 elem_id="rs-region-words",
             )
             unexplained = gr.HTML("")
+            where = gr.HTML("", elem_id="rs-region-where")
             alike, *others = _build_sliders()
         with gr.Column(scale=3, min_width=300):
             message = gr.HTML(GIVE_PICTURE_FOR_REGIONS, elem_id="rs-region-message")
@@ -269,6 +280,7 @@ def build_region_tab(bench: Workbench) -> QueryTab:
 
     draw = (handlers.draw, [shown, alike, *others], drawn)
     explain = (handlers.explain, [shown, words], [unexplained, shown])
+    point = (handlers.where, shown, where)
     found = [message, shown, alike, four, window]
 
     def answer(trigger: Trigger) -> None:
@@ -276,10 +288,13 @@ def build_region_tab(bench: Workbench) -> QueryTab:
             *explain, **MODEL
         )
         explained.then(*draw, **REDRAW).then(**arriving("rs-region-message"))
+        explained.then(*point, **MODEL)
 
     for trigger in chooser.given:
         answer(trigger)
-    words.submit(*explain, **MODEL).then(*draw, **REDRAW)
+    explained = words.submit(*explain, **MODEL)
+    explained.then(*draw, **REDRAW)
+    explained.then(*point, **MODEL)
     for slider in (alike, *others):
         slider.release(*draw, **REDRAW)
     four.expand(handlers.compare, shown, switches, **REDRAW)

@@ -40,7 +40,7 @@ from rsctir_hf.ui.views.results import (
     type_in_words,
     without,
 )
-from rsctir_hf.ui.views.why_here import regions_in_view
+from rsctir_hf.ui.views.why_here import heat_in_view
 from rsctir_hf.vector_index.contract import SearchFilter
 
 logger = logging.getLogger(__name__)
@@ -279,13 +279,12 @@ class SearchHandlers:
             page = (gr.skip(),) * 4
         return gr.update(**type_choices(gallery)), *page
 
-    def why(self, path: str | None) -> str:
-        """Draw the regions of the opened result; nothing where no model shows regions."""
+    def why(self, path: str | None, shown: ShownHits) -> str:
+        """Draw where the words are in the opened result; nothing where no words were asked."""
         try:
-            picture = read_picture(path or "")
-            return regions_in_view(self.bench.region_retriever(), picture)
+            return heat_in_view(self.bench.retriever(), read_picture(path or ""), shown.words)
         except RsctirError as error:
-            logger.info("No regions below a result: %s", error)
+            logger.info("No heat map below a result: %s", error)
             return ""
 
     def add_pictures(self, uploads: list[str] | None) -> tuple[OwnPictures | None, str, Any]:

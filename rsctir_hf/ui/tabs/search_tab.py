@@ -89,7 +89,7 @@ def build_search_tab(bench: Workbench, tabs: gr.Tabs) -> tuple[ResultTab, Launch
     opened = grid.select(
         handlers.show, [shown, asked], [detail.content, chosen, why, asked, address], **SELECTION
     )
-    opened.then(handlers.why, chosen, why, **MODEL)
+    opened.then(handlers.why, [chosen, shown], why, **MODEL)
     controls = [query.words, smr, options.rerank, kind, options.top_k, options.where, tabs]
     restored = [*controls, detail.content, chosen, *outputs]
     address.select(handlers.restore, visit, restored, **MODEL).then(

@@ -106,6 +106,12 @@ def test_words_explain_the_score_of_the_model_that_searches(bench, handlers, sho
     assert all("the result's score: " in text for text in drawn["figure"].data[-1].customdata)
 
 
+def test_words_are_shown_where_they_are_in_the_picture(handlers, shown):
+    assert handlers.where(None) == handlers.where(shown) == ""
+    found = handlers.where(handlers.explain(shown, BANK[0])[1])
+    assert found.count("<img") == 1 and f"Where: “{BANK[0]}”" in found
+
+
 def test_the_regions_stay_while_the_words_change_or_go(handlers, shown):
     _, first = handlers.explain(shown, BANK[0])
     _, second = handlers.explain(first, BANK[1])
