@@ -6,8 +6,10 @@
 For captions of UCM-Captions validation the best picture of the split is found, and the region of
 it with the largest contribution (``rsctir_hf.regions.contribution``): a node of GaLR's graph, or a
 box of GaLR's default proposals whose cells GaLR, or whose tokens a CMPAGL-style model, leaves out
-(the subjects ``galr-rs``, ``galr-rs, boxes`` and ``cmpagl-rs, boxes``). Target: taking it out
-lowers the score more than taking another one out, in 80 % of the results. Three readings:
+(the subjects ``galr-rs``, ``galr-rs, boxes`` and ``cmpagl-rs, boxes``). For the subjects
+``galr-rs, heat map`` and ``cmpagl-rs, heat map`` it is the box around the peak of the query's heat
+map, which is made of windows of the picture and takes nothing out. Target: taking it out lowers
+the score more than taking another one of its size out, in 80 % of the results. Four readings:
 
 - *as named*: in the model, as contributions are measured. The top region is the one whose removal
   lowers the score most, so it wins by definition, save for ties. This says nothing.
@@ -17,6 +19,11 @@ lowers the score more than taking another one out, in 80 % of the results. Three
 - *elsewhere, in the picture*: the same against the very same box at a random place whose centre is
   outside the top region.
 
+- *ranked by blur, as named*: the other way round. The top region is the one whose blurred pixels
+  cost most, and what is compared is what the model loses without it.
+
+The rankings never use the fill that they are tested with; a heat map has the third reading only.
+
 Pixels are replaced by the mean colour (``grey``, zero after normalisation) and by a blurred copy
 (``blur``). The last two readings see the picture as the model does, and nothing there favours the
 top region beyond what its contribution says. Nothing is chosen here, and validation is not test.
@@ -25,7 +32,7 @@ bootstrapped over pictures.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +51,17 @@ from rsctir_hf.files.pictures import read_image
 from rsctir_hf.hub.card_tables import markdown_table
 from rsctir_hf.loading.checks import weights_fingerprint
 from rsctir_hf.regions.contribution import Contributions, box_contributions, node_contributions
+from rsctir_hf.search.confidence import typical_sentences
+from rsctir_hf.search.heat import Looks, SharedBox, look_at
 
-#: Subject -> model, and whether contributions are those of nodes.
+NODES, BOXES, HEAT = "nodes", "boxes", "heat map"
+#: Subject -> model, and what its regions are.
 SUBJECTS = {
-    "galr-rs": ("galr-rs", True),
-    "galr-rs, boxes": ("galr-rs", False),
-    "cmpagl-rs, boxes": ("cmpagl-rs", False),
+    "galr-rs": ("galr-rs", NODES),
+    "galr-rs, boxes": ("galr-rs", BOXES),
+    "galr-rs, heat map": ("galr-rs", HEAT),
+    "cmpagl-rs, boxes": ("cmpagl-rs", BOXES),
+    "cmpagl-rs, heat map": ("cmpagl-rs", HEAT),
 }
 REGION_MODEL = "galr-rs"  # whose default proposals a model without regions is asked about
 FILE = RESULTS / "deletion_test.json"
@@ -57,6 +69,7 @@ QUERIES = 200
 SEED = 0
 TARGET = 80.0
 FILLS = ("grey", "blur")
+TURNED = "ranked by blur, as named"
 NAMED, OTHER, ELSEWHERE = "as named", "another region, in the picture", "elsewhere, in the picture"
 BLUR_KERNEL, BLUR_SIGMA = 41, 12.0  # pixels of the model input
 ALIKE = (0.5, 2.0)  # times the top region's area
@@ -110,23 +123,30 @@ def measure(subject: str, pictures: Sequence[Any], captions: Sequence[str]) -> d
         ``results``, a row for each caption whose picture has two regions to compare, and their
         summary.
     """
-    name, nodes = SUBJECTS[subject]
+    name, kind = SUBJECTS[subject]
     loaded = Encoder.from_pretrained(CHECKPOINTS / name)
-    proposer = None if nodes else Encoder.from_pretrained(CHECKPOINTS / REGION_MODEL)
+    proposer = Encoder.from_pretrained(CHECKPOINTS / REGION_MODEL) if kind == BOXES else None
     vectors = loaded.images(pictures).vectors
     queries = loaded.texts(captions)
     best = (queries @ vectors.T).argmax(dim=1).tolist()
     generator = torch.Generator().manual_seed(SEED)
+    average = loaded.texts(typical_sentences()).mean(dim=0)
+    looks: dict[int, Looks] = {}
     rows = []
     for query, picture in zip(tqdm(queries, desc=subject, unit="result"), best, strict=True):
-        row = take_out(loaded, proposer, pictures[picture], query, generator)
+        if kind == HEAT:
+            looks[picture] = looks.get(picture) or look_at(loaded, pictures[picture])
+            box = looks[picture].heat(query - average).box
+            row = take_out_box(loaded, pictures[picture], box, query, generator)
+        else:
+            row = take_out(loaded, proposer, pictures[picture], query, generator)
         if row is not None:
             rows.append({"picture": picture, **row})
     return {
         "subject": subject,
         "model": name,
         "model_revision": f"weights:{weights_fingerprint(loaded.model)}",
-        "regions": "nodes" if nodes else f"default proposals of {REGION_MODEL}",
+        "regions": f"default proposals of {REGION_MODEL}" if kind == BOXES else kind,
         "data": "ucm",
         "split": "validation",
         "seed": SEED,
@@ -166,11 +186,45 @@ def take_out(
         model: Any = loaded.model
         vectors = model.get_image_features(views).pooler_output.float()
         scores = (vectors @ query).unflatten(0, (len(FILLS), -1))
+        blurred = model.get_image_features(without(pixels, found.boxes, "blur")).pooler_output
     drops = float(found.whole[0]) - scores  # (fills, 3): top, other, elsewhere
     row: dict[str, Any] = {NAMED: rounded(found.values[[rivals.top, rivals.other], 0].tolist(), 5)}
+    by_blur = replace(found, masked=(blurred.float() @ query)[:, None])
+    turned = rivals_of(by_blur, (pixels.shape[-1], pixels.shape[-2]), generator)
+    row[TURNED] = rounded(found.values[[turned.top, turned.other], 0].tolist(), 5)
     for fill, (top, other, elsewhere) in zip(FILLS, drops.tolist(), strict=True):
         row[f"{OTHER}, {fill}"] = rounded((top, other), 5)
         row[f"{ELSEWHERE}, {fill}"] = rounded((top, elsewhere), 5)
+    return row
+
+
+def take_out_box(
+    loaded: Encoder,
+    picture: Any,  # noqa: ANN401 - a PIL picture
+    box: SharedBox,
+    query: Tensor,
+    generator: torch.Generator,
+) -> dict[str, Any]:
+    """Return how far the score falls without a box, and without one of its size elsewhere.
+
+    Args:
+        loaded: the model.
+        picture: RGB.
+        box: in shares of it.
+        query: (D,).
+        generator: of the draws.
+    """
+    pixels = loaded.inputs([picture])["pixel_values"]
+    size = (pixels.shape[-1], pixels.shape[-2])
+    top = torch.tensor(box) * torch.tensor(size * 2)
+    taken = torch.stack([torch.zeros(4), top, moved_away(top, size, generator)])
+    row = {}
+    with evaluating(loaded.model):
+        model: Any = loaded.model
+        for fill in FILLS:
+            vectors = model.get_image_features(without(pixels, taken, fill)).pooler_output
+            whole, *left = (vectors.float() @ query).tolist()  # an empty box takes nothing
+            row[f"{ELSEWHERE}, {fill}"] = rounded([whole - score for score in left], 5)
     return row
 
 

@@ -20,6 +20,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import deletion_test
+import heat_pointing
 import pointing_game
 import proposal_recall
 import speed_table
@@ -364,6 +365,7 @@ def documents() -> dict[Path, str]:
     """Return the documents with tables as they ought to be, by file."""
     reports = read_reports(ROOT)
     games = [scoring_of(name, pointing_game.MEASURED) for name in pointing_game.MODELS]
+    heats = [scoring_of(name, heat_pointing.MEASURED) for name in heat_pointing.MODELS]
     proposals = scoring_of(proposal_recall.MODEL, proposal_recall.MEASURED)
     blocks = {
         ROOT / "README.md": {"results": headline(reports, SHIPPED, NEAREST)},
@@ -381,6 +383,7 @@ def documents() -> dict[Path, str]:
         RESULTS / "METHODS.md": {"methods": METHODS.table(METHODS.read_runs())},
         RESULTS / "ABLATIONS.md": {"ablations": ABLATIONS.table(ABLATIONS.read_runs())},
         RESULTS / "REGIONS.md": {
+            "heat": heat_pointing.table(heats),
             "pointing": pointing_game.table(games),
             "deletion": deletion_test.table(read(deletion_test.FILE)),
             "proposals": proposal_recall.table(proposals),

@@ -5,7 +5,10 @@ import torch
 
 from benchmarks import deletion_test
 from benchmarks.deletion_test import ELSEWHERE, NAMED, clustered_interval, moved_away, rivals_of
-from rsctir_hf.regions.contribution import Contributions
+from rsctir_hf.embedding.encoder import Encoder
+from rsctir_hf.regions.contribution import Contributions, box_contributions
+from tests.miniature import draw_picture
+from tests.models.tiny_cmpagl import seeded_model, tiny_processor, tiny_stem_config
 
 
 def contributions(boxes, values, kept=None):
@@ -55,6 +58,49 @@ def test_the_moved_box_has_the_same_size_and_its_centre_elsewhere():
         if box[2] - box[0] < 32:
             apart = ((moved[:2] + moved[2:] - box[:2] - box[2:]) / 2).abs()
             assert (apart > (box[2:] - box[:2]) / 2).any()
+
+
+@pytest.fixture
+def encoder():
+    model = seeded_model(tiny_stem_config(stem_skip_levels=True))
+    return Encoder(model, tiny_processor(model), id="tiny")
+
+
+def test_the_heat_maps_box_is_taken_out_of_the_picture_and_put_elsewhere(encoder, monkeypatch):
+    seen = []
+
+    def without(pixels, boxes, fill):
+        seen.append((boxes, fill))
+        return plain(pixels, boxes, fill)
+
+    plain = deletion_test.without
+    monkeypatch.setattr(deletion_test, "without", without)
+    picture, query = draw_picture(1, side=96), encoder.texts(["a river"])[0]
+    draws = torch.Generator().manual_seed(0)
+    row = deletion_test.take_out_box(encoder, picture, (0.25, 0.5, 0.5, 0.75), query, draws)
+    assert list(row) == [f"{ELSEWHERE}, grey", f"{ELSEWHERE}, blur"]
+    side = encoder.inputs([picture])["pixel_values"].shape[-1]
+    boxes, fill = seen[0]
+    assert fill == "grey" and boxes[1].tolist() == [side / 4, side / 2, side / 2, side * 3 / 4]
+    whole = float(encoder.image(picture) @ query)
+    views = plain(encoder.inputs([picture])["pixel_values"], boxes[1:], "grey")
+    with torch.no_grad():
+        left = encoder.model.get_image_features(views).pooler_output @ query
+    assert row[f"{ELSEWHERE}, grey"] == pytest.approx((whole - left).tolist(), abs=2e-5)
+
+
+def test_ranked_by_blur_the_top_region_costs_what_the_model_loses_without_it(encoder, monkeypatch):
+    boxes = torch.tensor([[0.0, 0, 32, 32], [32, 0, 64, 32], [0, 32, 32, 64]])
+    monkeypatch.setattr(deletion_test, "proposals", lambda proposer, picture: boxes)
+    picture, query = draw_picture(1, side=64), encoder.texts(["a river"])[0]
+    draws = torch.Generator().manual_seed(0)
+    row = deletion_test.take_out(encoder, encoder, picture, query, draws)
+    pixels = encoder.inputs([picture])["pixel_values"]
+    found = box_contributions(encoder.model, pixels, query, boxes=boxes)
+    with torch.no_grad():
+        views = deletion_test.without(pixels, found.boxes, "blur")
+        top = int((encoder.model.get_image_features(views).pooler_output @ query).argmin())
+    assert row[deletion_test.TURNED][0] == pytest.approx(float(found.values[top, 0]), abs=2e-5)
 
 
 def test_shares_count_strict_falls_and_intervals_draw_pictures():
