@@ -24,6 +24,7 @@ from transformers import (
 from rsctir_cli.main import main
 from rsctir_hf.embedding.encoder import Encoder
 from rsctir_hf.files.cache import NO_CACHE
+from rsctir_hf.loading.checks import weights_fingerprint
 from tests.tiers import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
 
 # No test meets what another left in the user's cache; tests of the cache have one of their own.
@@ -176,7 +177,11 @@ def tiny_clip(tiny_clip_processor):
     }
     vision = small | {"image_size": 32, "patch_size": 8}
     config = CLIPConfig(projection_dim=16, text_config=text, vision_config=vision)
-    return CLIPModel(config).eval()
+    model = CLIPModel(config).eval()
+    made = weights_fingerprint(model)
+    yield model
+    # It serves all tests: one that changes it takes a copy.
+    assert weights_fingerprint(model) == made
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
 
 from rsctir_hf.data.collator import EpochView, RowDrawer, TrainingRow
 from rsctir_hf.embedding.encoder import Encoder
@@ -62,13 +56,20 @@ class AdaptationTrainer(RetrievalTrainer):
         two_sensors: bool = False,
     ) -> None:
         rows: Any = next(iter(data.train.values()))
-        used = picture_side(encoder, [read_image(rows[0]["image"])])
-        super().__init__(encoder, args, data=data, callbacks=[HeldParts(used)])
+        self.used = picture_side(encoder, [read_image(rows[0]["image"])])
+        super().__init__(encoder, args, data=data)
         draw = self.view.draw
         other = replace(draw, seed=draw.seed + _OTHER_VIEW)
         self.view = ViewsOfPictures(rows, draws=(draw,) if two_sensors else (draw, other))
         self.data_collator = ViewCollator(cast(Processor, encoder.processor), lesson)
         self.bank = lesson.bank.to(args.device)
+
+    def freeze(self, epoch: float) -> None:
+        """See ``StagedTrainer``; what embedding a picture does not use stays frozen, too."""
+        super().freeze(epoch)
+        for name, parameter in self.model.named_parameters():
+            if name not in self.used:
+                parameter.requires_grad_(False)
 
     def compute_loss(
         self,
@@ -168,29 +169,6 @@ class ViewCollator:
         lesson = self.lesson
         taught = {"assignments": lesson.assignments[rows], "anchors": lesson.anchors[rows]}
         return {**inputs, **taught}
-
-
-class HeldParts(TrainerCallback):
-    """Keeps every parameter frozen that embedding a picture does not use.
-
-    Args:
-        used: names of those that it uses.
-    """
-
-    def __init__(self, used: frozenset[str]) -> None:
-        self.used = used
-
-    def on_epoch_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,  # noqa: ANN401
-    ) -> None:
-        """Freeze them again: stages of freezing know nothing of sides."""
-        for name, parameter in kwargs["model"].named_parameters():
-            if name not in self.used:
-                parameter.requires_grad_(False)
 
 
 def picture_side(encoder: Encoder, pictures: Sequence[Any]) -> frozenset[str]:

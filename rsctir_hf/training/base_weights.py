@@ -25,6 +25,11 @@ def share_by_pictures(pictures: int) -> float:
     return min(LARGEST_SHARE, PICTURES_OF_THE_BASE / pictures)
 
 
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's weights and buffers by their names."""
+    return dict(chain(model.named_parameters(), model.named_buffers()))
+
+
 class BaseWeights:
     """Keeps a model's weights as they are now, to mix them into what training makes of them.
 
@@ -37,7 +42,7 @@ class BaseWeights:
     def __init__(self, model: nn.Module, mixed: Callable[[str], bool] = lambda name: True) -> None:
         self._base = {
             name: (tensor, tensor.detach().clone())
-            for name, tensor in chain(model.named_parameters(), model.named_buffers())
+            for name, tensor in named_tensors(model).items()
             if tensor.is_floating_point() and mixed(name)
         }
 

@@ -29,7 +29,6 @@ from rsctir_hf.training.report import judge
 from rsctir_hf.training.retrieval_trainer import RetrievalTrainer
 from rsctir_hf.training.run_record import refuse_used_folder
 from rsctir_hf.training.sets import TrainingData
-from rsctir_hf.training.staged import apply_freezing
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +183,7 @@ class StepTimer:
     def __call__(self, epoch: int) -> float:
         """Return the seconds of a step in an epoch: its pictures, its losses and its weights."""
         trainer = self.trainer
-        apply_freezing(trainer.model, trainer.args.freezing, epoch=epoch)
+        trainer.freeze(epoch)
         trainer.state.global_step = round((epoch + 0.5) * self.per_epoch)
         size, rows = trainer.args.train_batch_size, len(trainer.view)
         places = [epoch * rows + number % rows for number in range(min(size, rows))]

@@ -36,11 +36,10 @@ from rsctir_hf.losses import (
 )
 from rsctir_hf.sample import read_caption_bank
 from rsctir_hf.search.matcher import PairMatcher
-from rsctir_hf.training.base_weights import SHARES, BaseWeights, share_by_pictures
+from rsctir_hf.training.base_weights import SHARES, BaseWeights, named_tensors, share_by_pictures
 from rsctir_hf.training.before_after import BeforeAfter, Compared, table_lines
 from rsctir_hf.training.matching_pairs import draw_pairs, fusion_loss
-from rsctir_hf.training.model_parts import has_prefix
-from rsctir_hf.training.objectives.objective import PLACE, Batch
+from rsctir_hf.training.objectives.objective import Batch
 from rsctir_hf.training.objectives.registry import attach_objectives, detach_objectives
 from rsctir_hf.training.pair_ledger import PairLedger
 from rsctir_hf.training.recipe_args import (
@@ -91,9 +90,12 @@ class RetrievalTrainer(StagedTrainer):
         self.merged: Any = None  # a loading.lora.MergedAdapter
         streamed = isinstance(self.view, StreamView)
         facts = RowFacts() if streamed or not args.objectives else RowFacts.of(data.train)
+        of_base = named_tensors(encoder.model)
         self.objectives = attach_objectives(
             encoder, args.chosen_objectives, facts=facts, seed=args.seed
         )
+        made = named_tensors(encoder.model).items()
+        new = {name for name, tensor in made if of_base.get(name) is not tensor}
         processor = cast(ProcessorMixin, encoder.processor)
         super().__init__(
             model=encoder.model,
@@ -106,10 +108,11 @@ class RetrievalTrainer(StagedTrainer):
             processing_class=processor,
             callbacks=callbacks,
         )
-        # Of an adapter one factor is mixed: it begins with zero, and the base is without it.
+        # Heads that objectives made are none of the base's. Of an adapter one factor is mixed: it
+        # begins with zero, and the base is without it.
         factor = "" if self.adapter is None else _FACTOR
         self.base = (
-            BaseWeights(self.model, lambda name: factor in name and not has_prefix(name, PLACE))
+            BaseWeights(self.model, lambda name: factor in name and name not in new)
             if args.fixed_share != 0
             else None
         )

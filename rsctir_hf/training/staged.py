@@ -7,7 +7,7 @@ count only when they are whole.
 import logging
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,24 +93,24 @@ class WeightAverage(TrainerCallback):
 
 
 class StagedFreezing(TrainerCallback):
-    """Freezes modules by name prefix for their first epochs.
+    """Freezes for each epoch what does not learn in it.
 
     Args:
-        frozen_epochs: prefix -> number of epochs frozen, -1 for always.
+        freeze: does so for the epoch that it is given (``StagedTrainer.freeze``).
     """
 
-    def __init__(self, frozen_epochs: Mapping[str, float]) -> None:
-        self.frozen_epochs = frozen_epochs
+    def __init__(self, freeze: Callable[[float], None]) -> None:
+        self.freeze = freeze
 
     def on_epoch_begin(
         self,
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        **kwargs: Any,  # noqa: ANN401
+        **_: object,
     ) -> None:
         """Set ``requires_grad`` for the epoch that begins."""
-        apply_freezing(kwargs["model"], self.frozen_epochs, epoch=state.epoch or 0.0)
+        self.freeze(state.epoch or 0.0)
 
 
 class StagedTrainer(SavingTrainer):
@@ -144,7 +144,7 @@ class StagedTrainer(SavingTrainer):
             model=model,
             args=args,
             callbacks=[
-                StagedFreezing(args.freezing),
+                StagedFreezing(self.freeze),
                 self.stopper,
                 LogAtCheckpoints(),
                 *([EarlyStoppingCallback(patience)] if patience else []),
@@ -163,6 +163,10 @@ class StagedTrainer(SavingTrainer):
         if self.average is not None:
             self.add_callback(self.average)
         self.model_accepts_loss_kwargs = False
+
+    def freeze(self, epoch: float) -> None:
+        """Freeze what does not learn in an epoch, thaw the rest."""
+        apply_freezing(self.model, self.args.freezing, epoch=epoch)
 
     def train(
         self,

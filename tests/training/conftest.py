@@ -1,11 +1,13 @@
 """What the tests of both Trainers and both doors share."""
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from huggingface_hub.utils import filter_repo_objects
 
+from rsctir_hf.embedding.encoder import Encoder
 from tests.tiny_training import tiny_processor, tiny_rows
 
 
@@ -17,6 +19,17 @@ def rows():
 @pytest.fixture(scope="module")
 def processor(rows):
     return tiny_processor(rows)
+
+
+@pytest.fixture
+def tiny_clip(tiny_clip):
+    """One of its own for each test, since these change weights and configuration."""
+    return copy.deepcopy(tiny_clip)
+
+
+@pytest.fixture
+def tiny_encoder(tiny_clip, tiny_clip_processor):
+    return Encoder(tiny_clip, tiny_clip_processor)
 
 
 @pytest.fixture

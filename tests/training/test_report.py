@@ -1,7 +1,5 @@
 """The finished model on validation: what is chosen there, and the reports."""
 
-import pytest
-
 from rsctir_hf.evaluation import SMR_TEMPERATURES
 from rsctir_hf.training.report import (
     best_on_average,
@@ -9,12 +7,6 @@ from rsctir_hf.training.report import (
     judge,
     validation_reports,
 )
-
-
-@pytest.fixture(autouse=True)
-def nothing_chosen_yet(tiny_clip):
-    yield
-    vars(tiny_clip.config).pop("smr_temperature", None)  # the model serves all tests
 
 
 def test_choices_are_written_to_the_configuration(tiny_encoder, tiny_clip, captioned_rows):

@@ -17,6 +17,7 @@ from rsctir_hf.training.objectives.scene_classes import (
     class_loss,
 )
 from tests.models.tiny_cmpagl import seeded_model, tiny_config
+from tests.tiny_training import make_trainer, tiny_model, tiny_processor, tiny_rows
 from tests.training.objectives.test_multiscale import batch_of
 
 FACTS = RowFacts(captions=[1, 1, 1], classes=["pier", "", "airport"])
@@ -118,3 +119,22 @@ def test_data_without_classes_and_models_without_a_place_are_refused():
         SceneClasses(SceneClassOptions(), torch.nn.Linear(1, 1), FACTS)
     with pytest.raises(RecipeError, match=r"floor is 2\.0; expected"):
         SceneClassOptions(floor=2.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [False, True])
+def test_the_base_has_no_share_in_a_head_that_it_did_not_have(known, tmp_path, monkeypatch):
+    rows = [row | {"category": ("pier", "airport")[n % 2]} for n, row in enumerate(tiny_rows())]
+    model = tiny_model(processor := tiny_processor(rows))
+    if known:  # a base that tells these very classes apart
+        SceneClasses(SceneClassOptions(), model, RowFacts(classes=["pier", "airport"]))
+    monkeypatch.setattr("tests.tiny_training.tiny_model", lambda _: model)
+    options = {"objectives": {"scene_classes": {}}, "base_share": "1", "learning_rate": 0.1}
+    trainer = make_trainer(tmp_path, rows, processor, load_best_model_at_end=False, **options)
+    start = model.scene_head.weight.detach().clone()
+    trainer.train()
+    trained = model.scene_head.weight.detach().clone()
+    trainer.settle_weights()
+    assert not torch.equal(start, trained)
+    expected = start if known else trained
+    torch.testing.assert_close(model.scene_head.weight, expected, atol=1e-3, rtol=1e-3)
