@@ -21,7 +21,7 @@ from rsctir_hf.ui.views.results import ShownHits
 RUN_A_MODEL = {"search", "search_again", "add_pictures", "why", "similar", "describe"}
 RUN_A_MODEL |= {"find_regions", "explain", "look", "restore"}
 RUN_A_MODEL |= {"compose", "offer", "narrow", "search_marked", "save_concept", "open_concept"}
-RUN_A_MODEL |= {"take_home"}
+RUN_A_MODEL |= {"take_home", "where"}
 RUN_A_MODEL |= {"find_pictures", "find_sentences", "find_similar_pictures", "region_graph"}
 RUN_A_MODEL |= {
     "find_by_labels",
