@@ -132,6 +132,7 @@ def measure(subject: str, pictures: Sequence[Any], captions: Sequence[str]) -> d
     generator = torch.Generator().manual_seed(SEED)
     average = loaded.texts(typical_sentences()).mean(dim=0)
     looks: dict[int, Looks] = {}
+    row: dict[str, Any] | None
     rows = []
     for query, picture in zip(tqdm(queries, desc=subject, unit="result"), best, strict=True):
         if kind == HEAT:
