@@ -41,11 +41,13 @@ ROWS = (
     Row("SSJDN-style, decoupling alone", "methods/galr_scale_decoupling", GALR),
     Row("SSJDN-style, classes alone", "methods/galr_scene_classes", GALR),
     Row("CMIR-NET's terms", "methods/cmir_net", GALR),
+    Row("Label-free terms", "methods/galr_label_free", GALR),
     Row(GALR_FREE, "methods/galr_free"),
     Row("SSJDN-style, towers free", "methods/galr_ssjdn_free", GALR_FREE),
     Row(CMPAGL, "ablations/cmpagl_base"),
     Row("MSA, scaled", "methods/cmpagl_multiscale", CMPAGL),
     Row("MSA, released", "methods/cmpagl_multiscale_released", CMPAGL),
+    Row("Gated patches learnt (two levels)", "methods/cmpagl_two_level", CMPAGL),
     Row(CMPAGL_FREE, "methods/cmpagl_free"),
     Row("MSA, scaled, towers free", "methods/cmpagl_multiscale_free", CMPAGL_FREE),
 )
