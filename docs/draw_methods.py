@@ -133,7 +133,7 @@ FIGURES = {
             "sentence": Box(0, 0, "sentence t", kind="words"),
             "index": Box(0, 1, "index", "vectors and int8 patches", "picture"),
             "best": Box(1, 0.5, "best 100 by cosine", "stage one"),
-            "weights": Box(2, 0, "w = softmax(t · pᵢ / τ)", "the heat map"),
+            "weights": Box(2, 0, "w = softmax(t · pᵢ / τ)", "how much each counts"),
             "patches": Box(2, 1, "patches p₁ to p₄₉", "of these pictures", "picture"),
             "pooled": Box(3, 1, "½ mean p + ½ Σ wᵢ pᵢ", "pooled anew for t", "picture"),
             "score": Box(3, 0, "score", "0.9 cosine + 0.1 t · pooled"),
